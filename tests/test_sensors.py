@@ -1,0 +1,91 @@
+"""The tables of sensors.py: complete, consistent, and readable for colour-blind eyes."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
+
+from eo_ssl import sensors
+from eo_ssl.errors import DataError
+
+
+def test_bands_are_in_the_order_of_sen12ms():
+    assert " ".join(sensors.S2_BANDS) == "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12"
+    assert sensors.S1_BANDS == ("VV", "VH")
+    assert len(sensors.S2_BANDS_L2A) == 12 and "B10" not in sensors.S2_BANDS_L2A
+
+
+def test_bands_are_sorted_by_wavelength_and_have_native_resolutions():
+    centres = [band.centre for band in sensors.S2]
+    assert centres == sorted(centres)
+    native = {r: {b.name for b in sensors.S2 if b.resolution == r} for r in (10, 20, 60)}
+    assert native[10] == {"B02", "B03", "B04", "B08"}
+    assert native[60] == {"B01", "B09", "B10"}
+    assert len(native[20]) == 6
+
+
+def test_band_index_names_the_missing_band():
+    with pytest.raises(DataError, match="B10"):
+        sensors.band_index("B10", sensors.S2_BANDS_L2A)
+
+
+def test_igbp_maps_through_dfc10_to_eight_classes():
+    expected = {**dict.fromkeys(range(1, 6), 0), 6: 1, 7: 1, 8: 255, 9: 255, 10: 2, 11: 3, 12: 4, 14: 4}
+    expected |= {13: 5, 15: 255, 16: 6, 17: 7}
+    codes = np.arange(1, 18)
+    assert dict(zip(codes.tolist(), sensors.remap(codes, sensors.IGBP_TO_EIGHT).tolist())) == expected
+    unknown = [0, *range(18, 256)]
+    assert (sensors.remap(np.array(unknown), sensors.IGBP_TO_EIGHT) == sensors.IGNORE).all()
+
+
+def test_eight_classes_and_dfc10_share_names_and_colours():
+    for dfc in sensors.DFC10:
+        code = sensors.DFC10_TO_EIGHT[dfc.code]
+        if code != sensors.IGNORE:
+            assert dfc.colour == sensors.CLASSES[code].colour
+            assert dfc.name.split("/")[0] == sensors.CLASSES[code].name
+
+
+@pytest.mark.parametrize("bad", [[-1], [256], [1000, 3]])
+def test_remap_refuses_codes_that_do_not_fit(bad):
+    with pytest.raises(DataError, match="0 to 255"):
+        sensors.remap(np.array(bad), sensors.IGBP_TO_EIGHT)
+
+
+@given(st.floats(min_value=-45, max_value=30))
+def test_db_and_linear_are_inverse(db):
+    assert sensors.to_db(sensors.to_linear(db)) == pytest.approx(db, abs=1e-9)
+
+
+def test_doubling_the_power_adds_three_decibels():
+    assert sensors.to_db(np.array(0.2)) - sensors.to_db(np.array(0.1)) == pytest.approx(3.0103, abs=1e-4)
+
+
+# Machado et al. (2009), severity 1.0, on linear RGB.
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def to_lab(colour: str, vision: np.ndarray) -> np.ndarray:
+    srgb = np.array(to_rgb(colour))
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(vision) @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ linear / [0.9505, 1.0, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("vision", VISION)
+@pytest.mark.parametrize("legend", [sensors.CLASSES, sensors.DFC10], ids=["eight", "dfc10"])
+def test_class_colours_stay_apart_for_every_kind_of_colour_vision(vision, legend):
+    lab = {c.name: to_lab(c.colour, VISION[vision]) for c in legend}
+    closest = min((np.linalg.norm(lab[a] - lab[b]), a, b) for a, b in combinations(lab, 2))
+    assert closest[0] > 10, closest
