@@ -1,0 +1,102 @@
+"""Notebook sources: which there are, what form they have, and how to bring one into it."""
+
+import ast
+import hashlib
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from eo_ssl.course.profiles import did_you_mean
+from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.files import write_text
+
+KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
+PARAMETERS = """\
+profile = "laptop"      # smoke | laptop | gpu | paper
+data = "simulated"      # or the root of SEN12MS / DFC2020
+run_dir = ""            # default runs/<profile>
+seed = 0"""
+PATTERN = re.compile(r"\d\d_\w+\.ipynb")
+
+
+def sources(folder: Path) -> list[Path]:
+    """The chapters in reading order: files named like `04_simclr.ipynb`."""
+    return sorted(p for p in folder.glob("*.ipynb") if PATTERN.fullmatch(p.name))
+
+
+def select(folder: Path, only: list[str]) -> list[Path]:
+    """The chapters named in `only` ("04", "simclr" or "04_simclr"); all when it is empty."""
+    found = sources(folder)
+    if not found:
+        raise DataError(f"{folder}: no notebooks named like 04_simclr.ipynb; run from the project folder")
+    chosen: set[Path] = set()
+    for name in only:
+        stem = name.removesuffix(".ipynb")
+        hits = [p for p in found if stem in (p.stem, p.stem[:2], p.stem[3:])]
+        if not hits:
+            known = [p.stem for p in found]
+            raise ConfigError(f"no chapter {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+        chosen.update(hits)
+    return [p for p in found if p in chosen] if only else found
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook; raises `DataError` naming the file when it is not one."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises many kinds
+        raise DataError(f"{path}: not a readable notebook ({error})") from error
+
+
+def tags(cell: Any) -> list[str]:
+    """The tags of a cell."""
+    return list(cell.metadata.get("tags", []))
+
+
+def parameters(notebook: Any) -> dict[str, Any]:
+    """Names and defaults in the cell tagged `parameters`, read without executing it."""
+    cells = [c for c in notebook.cells if c.cell_type == "code" and "parameters" in tags(c)]
+    found: dict[str, Any] = {}
+    for statement in ast.parse(cells[0].source).body if cells else []:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            found[statement.targets[0].id] = ast.literal_eval(statement.value)
+    return found
+
+
+def title(notebook: Any) -> str:
+    """The first heading of a notebook, without the markup."""
+    for cell in notebook.cells:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "markdown" and line.startswith("# "):
+                return line[2:].strip()
+    return "Untitled"
+
+
+def normalise(path: str | Path) -> None:
+    """Bring a notebook source into the form kept in the repository.
+
+    No outputs, no counts, no metadata but tags; kernelspec python3; cell ids made from the content, so
+    that converting the same text twice gives the same bytes.
+    """
+    path = Path(path)
+    notebook = read(path)
+    seen: dict[str, int] = {}
+    for cell in notebook.cells:
+        base = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
+        seen[base] = seen.get(base, 0) + 1
+        cell["id"] = base if seen[base] == 1 else f"{base}-{seen[base]}"
+        cell.metadata = {"tags": tags(cell)} if tags(cell) else {}
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    text = nbformat.writes(nbformat.from_dict(notebook), indent=1, sort_keys=True)
+    write_text(path, text.rstrip("\n") + "\n")
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        normalise(name)
