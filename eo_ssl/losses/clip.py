@@ -1,0 +1,84 @@
+"""The symmetric cross-modal loss of CLIP: negatives come from the other sensor only."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eo_ssl.losses.chunked import chunk_rows, sum_over_chunks
+from eo_ssl.losses.gather import gather, mean_over_ranks, rank, world_size
+from eo_ssl.losses.inputs import check_pairs, checked, full_precision, unit
+from eo_ssl.losses.masks import false_negative_rows
+
+Similarity = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_modal_loss(
+    x1: Tensor,
+    x2: Tensor,
+    similarity: Similarity,
+    temperature: float | Tensor,
+    false_negatives: Tensor | None = None,
+    chunk: int = 1024,
+) -> Tensor:
+    """Mean of the two cross-entropies, sensor 1 → 2 and sensor 2 → 1, over any similarity of two sets.
+
+    `similarity(a, b)` is (C, N) for a (C, ...), b (N, ...), and scales with a. Shape: x1, x2 (N, ...) → ().
+    """
+    n = len(x1)
+    patch = torch.arange(n, device=x1.device)
+    drop = None if false_negatives is None else false_negative_rows(false_negatives, n)
+
+    def logits_of(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
+        logits = similarity(anchors, keys)  # (C, N)
+        return logits if drop is None else logits.masked_fill(drop(patch[rows]), -torch.inf)
+
+    def block_loss(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
+        return F.cross_entropy(logits_of(rows, anchors, keys), patch[rows] + rank() * n, reduction="sum")
+
+    if world_size() == 1 and n <= chunk:  # one block: both directions read the same matrix
+        logits = logits_of(slice(0, n), x1 / temperature, x2)  # (N, N)
+        return (F.cross_entropy(logits, patch) + F.cross_entropy(logits.T, patch)) / 2
+    there = sum_over_chunks(block_loss, x1 / temperature, gather(x2), chunk)
+    back = sum_over_chunks(block_loss, x2 / temperature, gather(x1), chunk)
+    return mean_over_ranks((there + back) / (2 * n))
+
+
+def clip_loss(
+    z1: Tensor,
+    z2: Tensor,
+    temperature: float | Tensor = 0.07,
+    false_negatives: Tensor | None = None,
+    chunk: int | None = None,
+) -> Tensor:
+    r"""Each S1 embedding has to find its S2 partner among N, and the other way round.
+
+        loss = −1/2N Σᵢ [ log softmax_j(s(i, j) / τ)ᵢ + log softmax_j(s(j, i) / τ)ᵢ ]
+
+    with s(i, j) the cosine of z1ᵢ and z2ⱼ.
+
+    Shape: z1, z2 (N, D); false_negatives (N, N) bool or (N,) groups → (). Errors and chunks as in `nt_xent`.
+    Source: Radford et al. (2021), "Learning transferable visual models from natural language supervision",
+    figure 3.
+
+    >>> z = torch.ones(4, 8)
+    >>> round(clip_loss(z, z).exp().item(), 4)  # a guess among N = 4
+    4.0
+    """
+    check_pairs(z1, z2, temperature)
+    with full_precision(z1):
+        rows = chunk_rows(chunk, len(z1) * world_size(), z1.device)
+        loss = cross_modal_loss(unit(z1), unit(z2), lambda a, b: a @ b.T, temperature, false_negatives, rows)
+        return checked(loss)
+
+
+class CLIPLoss(nn.Module):
+    """`clip_loss` with its temperature."""
+
+    def __init__(self, temperature: float = 0.07, chunk: int | None = None) -> None:
+        super().__init__()
+        self.temperature, self.chunk = temperature, chunk
+
+    def forward(self, z1: Tensor, z2: Tensor, false_negatives: Tensor | None = None) -> Tensor:
+        return clip_loss(z1, z2, self.temperature, false_negatives, self.chunk)
