@@ -1,4 +1,4 @@
-"""The course: `setup` opens a run, `checks` looks at exercises, `eo-ssl course run` executes the notebooks."""
+"""The course: `setup` opens a run, `checks` looks at exercises, `eo-ssl course run` runs the notebooks."""
 
 from eo_ssl.course.session import Run, setup
 

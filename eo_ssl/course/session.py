@@ -1,4 +1,4 @@
-"""`setup(...)`: the first line of every chapter; opens the profile, the run folder, the data and the device."""
+"""`setup(...)`, the first line of every chapter: opens the profile, the run folder, the data and the device."""
 
 import html
 import os
