@@ -1,0 +1,100 @@
+"""What a frozen representation already knows: linear probe and nearest neighbours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+
+from eo_ssl.errors import DataError
+from eo_ssl.sensors import IGNORE
+
+Features = np.ndarray  # (N, D)
+Labels = np.ndarray  # (N,), 255 = no label
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe: the value chosen on validation, its validation AA, and `predict`."""
+
+    name: str
+    chosen: float
+    val_aa: float
+    tried: dict[float, float]
+    model: Any
+
+    def predict(self, features: Features) -> Labels:
+        """Class of each row. Shape: (N, D) -> (N,)."""
+        return self.model.predict(features)
+
+    def predict_proba(self, features: Features) -> np.ndarray:
+        """Probability of each class the probe was trained on (`model.classes_`). Shape: (N, D) -> (N, k)."""
+        return self.model.predict_proba(features)
+
+
+def average_accuracy(truth: Labels, prediction: Labels) -> float:
+    """Mean recall over the classes that occur in the truth; 255 is left out."""
+    keep = truth != IGNORE
+    present = np.unique(truth[keep])
+    return float(
+        recall_score(truth[keep], prediction[keep], labels=present, average="macro", zero_division=0)
+    )
+
+
+def linear_probe(
+    train: tuple[Features, Labels],
+    val: tuple[Features, Labels],
+    cs: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0),
+) -> Probe:
+    """Multinomial logistic regression on standardised features, C chosen by validation AA.
+
+    C is the inverse regularisation; ties go to the stronger one. The validation rows select only; they are never trained on.
+    Raises DataError when the training labels hold fewer than two classes.
+    """
+    candidates = {
+        c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in sorted(cs)
+    }
+    return _choose("linear", candidates, train, val)
+
+
+def knn(
+    train: tuple[Features, Labels], val: tuple[Features, Labels], ks: Sequence[int] = (1, 5, 10, 20)
+) -> Probe:
+    """k nearest neighbours by cosine distance, k chosen on validation AA (largest k wins a tie)."""
+    n = int((train[1] != IGNORE).sum())
+    candidates = {
+        float(k): make_pipeline(Normalizer(), KNeighborsClassifier(k, weights="distance"))
+        for k in sorted({min(k, n) for k in ks}, reverse=True)
+    }
+    return _choose("knn", candidates, train, val)
+
+
+def _choose(
+    name: str, candidates: dict[float, Any], train: tuple[Features, Labels], val: tuple[Features, Labels]
+) -> Probe:
+    x, y = _labelled(*train)
+    if len(np.unique(y)) < 2:
+        raise DataError(
+            f"{name} probe: the training labels hold {len(np.unique(y))} class; give it at least two"
+        )
+    val_x, val_y = _labelled(*val)
+    if not len(val_y):
+        raise DataError(f"{name} probe: no labelled validation rows, so nothing to choose its setting on")
+    tried = {
+        value: average_accuracy(val_y, model.fit(x, y).predict(val_x)) for value, model in candidates.items()
+    }
+    best = max(tried, key=tried.__getitem__)  # the first of equals, see the order of the candidates
+    return Probe(name, best, tried[best], tried, candidates[best])
+
+
+def _labelled(features: Features, labels: Labels) -> tuple[Features, Labels]:
+    features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels)
+    keep = labels != IGNORE
+    if not np.isfinite(features[keep]).all():
+        raise DataError("the features hold NaN or infinity; check the encoder and its input statistics")
+    return features[keep], labels[keep]

@@ -1,0 +1,122 @@
+"""Retrieval, CKA and probes on representations whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eo_ssl.errors import DataError
+from eo_ssl.evaluate.cka import linear_cka
+from eo_ssl.evaluate.probe import average_accuracy, knn, linear_probe
+from eo_ssl.evaluate.retrieval import retrieval
+
+
+def features(n, d, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_collapsed_encoder_scores_chance_not_everything():
+    z = torch.ones(20, 4)
+    scores = retrieval(z, z, ks=(1, 5))
+    assert scores["s1_to_s2_recall@1"] == pytest.approx(1 / 20) == pytest.approx(scores["chance_recall@1"])
+    assert scores["s2_to_s1_recall@5"] == pytest.approx(5 / 20)
+    assert scores["s1_to_s2_mrr"] == pytest.approx(sum(1 / r for r in range(1, 21)) / 20)
+
+
+def test_identical_embeddings_are_found_first():
+    z = features(30, 8)
+    scores = retrieval(z, 3 * z)
+    assert scores["s1_to_s2_recall@1"] == scores["s2_to_s1_mrr"] == 1.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 15))
+def test_recall_and_mrr_equal_sorting_by_hand(seed, n):
+    z1, z2 = features(n, 6, seed), features(n, 6, seed + 1)
+    scores = retrieval(z1, z2, ks=(1, 3))
+    a, b = (torch.nn.functional.normalize(z.double(), dim=1).numpy() for z in (z1, z2))
+    rank = np.array([1 + int(np.flatnonzero(np.argsort(-(b @ a[i])) == i)[0]) for i in range(n)])
+    assert scores["s1_to_s2_recall@3"] == pytest.approx((rank <= 3).mean())
+    assert scores["s1_to_s2_mrr"] == pytest.approx((1 / rank).mean())
+
+
+def test_neighbours_that_share_pixels_do_not_compete():
+    z1 = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    z2 = torch.tensor([[0.9, 0.1], [1.0, 0.0], [0.0, 1.0]])  # the two overlapping patches look swapped
+    assert retrieval(z1, z2, ks=(1,))["s1_to_s2_recall@1"] == pytest.approx(1 / 3)
+    assert retrieval(z1, z2, ks=(1,), group=torch.tensor([0, 0, 1]))["s1_to_s2_recall@1"] == 1.0
+
+
+def test_chunks_do_not_change_the_ranks():
+    from eo_ssl.evaluate.retrieval import ranks
+
+    z1, z2 = features(25, 5), features(25, 5, 1)
+    assert all(torch.equal(a, b) for a, b in zip(ranks(z1, z2), ranks(z1, z2, chunk=4)))
+
+
+def test_embeddings_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="equal"):
+        retrieval(features(3, 2), features(4, 2))
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+def test_cka_ignores_rotation_scale_and_shift(debiased):
+    x = features(40, 6)
+    rotation = torch.linalg.qr(features(6, 6, 2))[0]
+    assert linear_cka(x, 7 * x @ rotation + 3, debiased) == pytest.approx(1.0)
+    y = features(40, 9, 5)
+    assert linear_cka(x, y, debiased) == pytest.approx(linear_cka(y, x, debiased))
+
+
+def test_debiased_cka_of_noise_is_near_zero_where_the_plain_one_is_not():
+    x, y = features(60, 200), features(60, 200, 1)
+    assert linear_cka(x, y) > 0.5
+    assert abs(linear_cka(x, y, debiased=True)) < 0.1
+
+
+def test_cka_equals_its_feature_space_form():
+    x, y = features(30, 4).double(), features(30, 7, 3).double()
+    x0, y0 = x - x.mean(0), y - y.mean(0)
+    expected = (y0.T @ x0).norm() ** 2 / ((x0.T @ x0).norm() * (y0.T @ y0).norm())
+    assert linear_cka(x, y) == pytest.approx(float(expected))
+
+
+def test_cka_of_a_constant_representation_is_nan():
+    assert np.isnan(linear_cka(torch.full((10, 3), 0.1), features(10, 3)))
+
+
+def clusters(n, seed, spread=0.3):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, n)
+    return np.eye(3)[y] + spread * rng.normal(size=(n, 3)), y
+
+
+@pytest.mark.parametrize("probe", [linear_probe, knn])
+def test_probes_solve_separable_classes_and_report_what_they_chose(probe):
+    fitted = probe(clusters(90, 0), clusters(60, 1))
+    x, y = clusters(200, 2)
+    assert average_accuracy(y, fitted.predict(x)) > 0.9
+    assert fitted.val_aa == max(fitted.tried.values()) and fitted.chosen in fitted.tried
+
+
+@pytest.mark.parametrize("probe", [linear_probe, knn])
+def test_probes_leave_out_unlabelled_rows(probe):
+    x, y = clusters(60, 0)
+    dirty_x, dirty_y = np.vstack([x, np.full((5, 3), np.nan)]), np.append(y, [255] * 5)
+    dirty, clean = probe((dirty_x, dirty_y), clusters(40, 1)), probe((x, y), clusters(40, 1))
+    assert np.array_equal(dirty.predict(x), clean.predict(x)) and 255 not in dirty.predict(x)
+
+
+@pytest.mark.parametrize("probe", [linear_probe, knn])
+def test_probes_need_two_classes_and_validation_labels(probe):
+    x, y = clusters(20, 0)
+    with pytest.raises(DataError, match="at least two"):
+        probe((x, y * 0), (x, y))
+    with pytest.raises(DataError, match="validation"):
+        probe((x, y), (x, np.full(20, 255)))
+
+
+def test_ties_between_regularisations_go_to_the_stronger():
+    x, y = clusters(60, 0, spread=0.01)
+    assert linear_probe((x, y), (x, y), cs=(10.0, 0.1)).chosen == 0.1
