@@ -1,0 +1,95 @@
+"""The data side of pretraining: which rows, in which order, and which patches share ground."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eo_ssl.data.dataset import PatchDataset, make_loader
+from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.losses.gather import gather
+from eo_ssl.train.config import PretrainConfig
+
+HELD_OUT = 1024  # pairs that the monitors look at
+OVERLAP = 2  # grid steps from which on two patches of a scene share no ground (stride = half a patch)
+
+
+@dataclass(frozen=True)
+class PretrainData:
+    """Rows of the catalogue for training and for the monitors."""
+
+    source: Any
+    train: list[int]
+    held_out: list[int]
+
+    def training_set(self, config: PretrainConfig) -> PatchDataset:
+        """Random crops, a pure function of seed, epoch and row."""
+        return PatchDataset(self.source, self.train, config.image_size, "random", labels=False, seed=config.seed)
+
+    def held_out_set(self, config: PretrainConfig, rank: int, world: int) -> PatchDataset:
+        """Centre crops; each rank takes an equal share."""
+        rows = self.held_out[: len(self.held_out) // world * world][rank::world]
+        return PatchDataset(self.source, rows, config.image_size, "centre", labels=True, seed=config.seed)
+
+    def loader(self, config: PretrainConfig, rank: int, world: int, workers: int) -> Any:
+        """Batches of batch_size / world pairs for this rank; what does not fill a batch waits for the next epoch."""
+        return make_loader(
+            self.training_set(config), config.batch_size // world, shuffle=True, drop_last=True,
+            seed=config.seed, workers=workers, rank=rank, world_size=world,
+        )  # fmt: skip
+
+
+def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
+    """Rows with what the method needs, checked; raises `DataError` when there is too little to train on."""
+    catalog = source.catalog
+    if not len(catalog):
+        raise DataError(f"{catalog.attrs.get('root', 'data')}: no patches; run eo-ssl data check on it")
+    usable = np.ones(len(catalog), dtype=bool)
+    for modality in config.modalities:
+        usable &= catalog[modality].astype(bool).to_numpy()
+    split = catalog["split"].to_numpy()
+    train = np.flatnonzero(usable & (split == "pretrain")).tolist()
+    held_out = np.flatnonzero(usable & (split == "pretrain_val"))
+    if len(train) < config.batch_size:
+        raise DataError(
+            f"{len(train)} training pairs do not fill one batch of {config.batch_size}; lower batch_size"
+        )
+    if len(held_out) < 2:
+        raise DataError("fewer than 2 held-out pairs: the pretraining data need scenes for validation")
+    if len(held_out) > HELD_OUT:  # an even choice over the scenes, the same in every run
+        held_out = held_out[np.linspace(0, len(held_out) - 1, HELD_OUT).astype(int)]
+    return PretrainData(source, train, held_out.tolist())
+
+
+class Overlaps:
+    """Which patches share ground: same scene, less than `OVERLAP` grid steps apart in both directions.
+
+    Where the grid position is unknown (−1), patches of one overlap group count as sharing.
+    """
+
+    def __init__(self, catalog: Any) -> None:
+        self.group = torch.as_tensor(np.unique(catalog["group"].astype(str), return_inverse=True)[1])
+        self.scene = torch.as_tensor(np.unique(catalog["scene"].astype(str), return_inverse=True)[1])
+        self.row = torch.as_tensor(catalog["row"].to_numpy(np.int64))
+        self.col = torch.as_tensor(catalog["col"].to_numpy(np.int64))
+
+    def __call__(self, index: Tensor, other: Tensor | None = None) -> Tensor:
+        """(n,), (N,) rows of the catalogue → (n, N) bool; True on the diagonal of equal rows."""
+        a, b = index.cpu()[:, None], (index if other is None else other).cpu()[None, :]
+        near = (self.scene[a] == self.scene[b]) & ((self.row[a] - self.row[b]).abs() < OVERLAP)
+        near &= (self.col[a] - self.col[b]).abs() < OVERLAP
+        unknown = (self.row[a] < 0) | (self.row[b] < 0)
+        return torch.where(unknown, self.group[a] == self.group[b], near).to(index.device)
+
+    def false_negatives(self, index: Tensor) -> Tensor:
+        """This rank's rows of the mask for the whole batch: (n,) → (n, world·n) bool."""
+        return self(index, gather(index))
+
+
+def check_image_size(config: PretrainConfig, source: Any) -> None:
+    """Raise `ConfigError` when the crop is larger than the patches."""
+    size = getattr(source, "patch_size", None)
+    if size and config.image_size > size:
+        raise ConfigError(f"image_size {config.image_size} is larger than the patches ({size} px); lower it")

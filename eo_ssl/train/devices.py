@@ -1,0 +1,94 @@
+"""From "2 devices, bf16" to a Lightning Fabric that fits the machine, and the errors for what it cannot do."""
+
+import os
+import sys
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.train.config import PretrainConfig
+
+CLUSTER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
+
+
+def device_type(accelerator: str) -> str:
+    """"cuda" or "cpu" for an accelerator name; raises `ConfigError` for a GPU that is not there."""
+    known = {"auto", "cpu", "cuda", "gpu"}
+    if accelerator not in known:
+        raise ConfigError(f"accelerator must be one of {', '.join(sorted(known))}, not {accelerator!r}")
+    if accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
+        raise ConfigError(f"accelerator {accelerator!r}: torch sees no GPU here; use --accelerator cpu or auto")
+    return "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the device computes in bfloat16 by itself, not by emulation."""
+    if device == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def resolve_precision(config: PretrainConfig, device: str) -> str:
+    """"32", "bf16" or "16", with "auto" decided; raises `ConfigError` for fp16 on a CPU."""
+    if config.precision == "16" and device == "cpu":
+        raise ConfigError("precision 16 needs a GPU; on a CPU use bf16 or 32")
+    if config.precision == "auto":
+        return "bf16" if has_bf16(device) else "32"
+    return config.precision
+
+
+def make_fabric(
+    config: PretrainConfig, devices: int = 1, nodes: int = 1, accelerator: str = "auto", strategy: str = "auto"
+) -> Fabric:
+    """A Fabric for the run, not yet launched; `strategy` other than "auto" is handed to Fabric as it is.
+
+    Under torchrun or Slurm the processes are already there; from a shell command the other ranks are started by
+    running the same command again; from a notebook they are forked.
+    """
+    device = device_type(accelerator)
+    check_world(config, devices, nodes, device)
+    precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[resolve_precision(config, device)]
+    if strategy == "auto" and devices * nodes > 1:
+        strategy = "ddp_notebook" if _in_notebook() else "ddp"
+    options: dict[str, Any] = {"accelerator": device, "devices": devices, "num_nodes": nodes}
+    return Fabric(precision=precision, strategy=strategy, **options)
+
+
+def check_world(config: PretrainConfig, devices: int, nodes: int, device: str) -> None:
+    """Raise `ConfigError` for a number of processes that the batch or the machine does not allow."""
+    if devices < 1 or nodes < 1:
+        raise ConfigError(f"devices and nodes must be 1 or more, not {devices} and {nodes}")
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise ConfigError(f"{devices} devices asked for, but torch sees {torch.cuda.device_count()} GPU(s)")
+    world = devices * nodes
+    if config.batch_size % world:
+        raise ConfigError(f"batch_size {config.batch_size} does not divide over {world} devices; choose a multiple")
+    if config.batch_norm == "sync" and device == "cpu" and world > 1:
+        raise ConfigError("batch_norm=sync needs GPUs; on CPUs use batch_norm=local or frozen")
+    started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
+    if started and int(started) != world:
+        raise ConfigError(
+            f"torchrun started {started} processes, but --devices {devices} × --nodes {nodes} = {world}; "
+            "make them agree"
+        )
+
+
+def prepare(config: PretrainConfig, model: nn.Module, fabric: Fabric, compile: bool) -> nn.Module:
+    """Convert norms, memory layout and compilation before `fabric.setup`."""
+    if config.batch_norm == "sync" and fabric.world_size > 1:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if channels_last(config):
+        model = model.to(memory_format=torch.channels_last)
+    return torch.compile(model) if compile else model
+
+
+def channels_last(config: PretrainConfig) -> bool:
+    """Convolutions are faster with channels last; Swin permutes by itself and gains nothing."""
+    return "swin" not in config.backbone
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules and not any(name in os.environ for name in CLUSTER_VARIABLES)
