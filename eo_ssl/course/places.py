@@ -64,7 +64,18 @@ def commit() -> str:
 
 
 # Files that never run inside a notebook: changing them does not make an executed notebook stale.
-NOT_IN_NOTEBOOKS = {"runner", "plan", "progress", "cli", "book", "staging", "vendor", "student", "notebooks"}
+NOT_IN_NOTEBOOKS = {
+    "runner",
+    "plan",
+    "progress",
+    "cli",
+    "book",
+    "staging",
+    "vendor",
+    "student",
+    "notebooks",
+    "times",
+}
 
 
 def package_hash() -> str:

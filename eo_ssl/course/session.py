@@ -1,4 +1,4 @@
-"""`setup(...)`, the first line of every chapter: opens the profile, the run folder, the data and the device."""
+"""`setup(...)` opens the profile, the run folder, the data and the device: line one of every chapter."""
 
 import html
 import os
@@ -146,23 +146,16 @@ def simulated(profile: Profile, seed: int) -> Path:
 
     It is made in a folder of its own and moved into place when complete, so that a kill leaves no half set.
     """
-    import shutil
-    import tempfile
-
-    from eo_ssl.data import simulate
+    from eo_ssl.data import archives, simulate
 
     target = places.simulated_folder(profile.simulate, seed, getattr(simulate, "VERSION", "0"))
     if (target / "dataset.json").is_file():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        simulate.simulate(partial, profile.simulate, seed=seed)
-        partial.chmod(0o755)
-        if not target.exists():
-            os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with archives.locked(target.parent):
+        if not target.exists():  # another process may have finished while we waited
+            with archives.scratch(target) as work:
+                simulate.simulate(work / "set", profile.simulate, seed=seed)
+                os.replace(work / "set", target)
     return target
 
 
