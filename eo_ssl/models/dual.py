@@ -1,0 +1,107 @@
+"""Two sensors, two encoders: the backbone pair of Dual-SimCLR, MMA and the Swin pair."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.models.encoders import Encoder, make_encoder
+from eo_ssl.models.freeze import Freezable
+from eo_ssl.models.heads import ProjectionHead
+from eo_ssl.sensors import S1_BANDS, S2_BANDS
+
+SENSORS = ("s1", "s2")
+Batch = Mapping[str, Tensor]
+
+
+def image_of(batch: Batch) -> Tensor:
+    """An image of the batch, for its size and device; `ConfigError` where both sensors are missing."""
+    for sensor in SENSORS:
+        if batch.get(sensor) is not None:
+            return batch[sensor]
+    raise ConfigError("the batch holds neither 's1' nor 's2'")
+
+
+class DualEncoder(Freezable):
+    """One encoder per sensor. A sensor that the batch does not hold gives a feature of zeros.
+
+    Zero is what a head sees least of: after it, only the other sensor and the bias speak.
+    """
+
+    def __init__(self, s1: Encoder, s2: Encoder) -> None:
+        super().__init__()
+        self.s1, self.s2 = s1, s2
+        self.dim = s1.dim + s2.dim
+
+    @classmethod
+    def shared(cls, name: str, image_size: int) -> Self:
+        """A pair with its own stem per sensor (first layer and its norm) and one trunk for both."""
+        pair = cls(*(make_encoder(name, len(bands), image_size) for bands in (S1_BANDS, S2_BANDS)))
+        for parent, child in _trunk(pair.s1):
+            setattr(
+                pair.s2.net.get_submodule(parent), child, getattr(pair.s1.net.get_submodule(parent), child)
+            )
+        return pair
+
+    def features(self, batch: Batch) -> dict[str, Tensor]:
+        """Pooled features: s1 (B, 2, H, W), s2 (B, 13, H, W) → {"s1": (B, d1), "s2": (B, d2)}."""
+        image = image_of(batch)
+        return {
+            name: encoder(batch[name])
+            if batch.get(name) is not None
+            else image.new_zeros(len(image), encoder.dim)
+            for name, encoder in self.encoders().items()
+        }
+
+    def pyramids(self, batch: Batch) -> dict[str, list[Tensor]]:
+        """Pyramids per sensor, zeros where it is missing. → {"s1": [(B, Cᵢ, Hᵢ, Wᵢ)], "s2": …}"""
+        b, _, h, w = image_of(batch).shape
+        return {
+            name: encoder.pyramid(batch[name])
+            if batch.get(name) is not None
+            else [
+                image_of(batch).new_zeros(b, c, -(-h // s), -(-w // s))
+                for c, s in zip(encoder.channels, encoder.strides, strict=True)
+            ]
+            for name, encoder in self.encoders().items()
+        }
+
+    def encoders(self) -> dict[str, Encoder]:
+        """The two encoders by sensor."""
+        return {"s1": self.s1, "s2": self.s2}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Both features side by side. → (B, d1 + d2)"""
+        return torch.cat(list(self.features(batch).values()), dim=1)
+
+
+def _trunk(encoder: Encoder) -> list[tuple[str, str]]:
+    """Parent and name of the parts that do not see the bands."""
+    names = {name for name, _ in encoder.net.named_children()}
+    if {"layer1", "layer4"} <= names:
+        return [("", f"layer{i}") for i in range(1, 5)]
+    if encoder.is_swin:
+        return [("", "layers"), ("", "norm")]
+    if "blocks" in names and encoder.name.startswith("vgg_mma"):
+        return [("blocks", str(i)) for i in range(1, len(encoder.channels))]
+    raise ConfigError(f"no shared trunk for {encoder.name}; use a ResNet, a Swin or vgg_mma")
+
+
+class DualSimCLR(nn.Module):
+    """Dual-SimCLR: S1 and S2 of one place are the two views of it.
+
+    With `out=0` there is no projection and the loss is taken on the features (the published Swin pair).
+    Shape: batch → z1, z2, each (B, out). Source: Scheibenreif et al. (2022), ISPRS Annals V-3-2022, 705–711.
+    """
+
+    def __init__(self, encoder: DualEncoder, hidden: int | None = None, out: int = 128) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head1 = ProjectionHead(encoder.s1.dim, hidden, out) if out else nn.Identity()
+        self.head2 = ProjectionHead(encoder.s2.dim, hidden, out) if out else nn.Identity()
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        features = self.encoder.features(batch)
+        return self.head1(features["s1"]), self.head2(features["s2"])
