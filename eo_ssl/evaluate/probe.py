@@ -53,8 +53,8 @@ def linear_probe(
 ) -> Probe:
     """Multinomial logistic regression on standardised features, C chosen by validation AA.
 
-    C is the inverse regularisation; ties go to the stronger one. The validation rows select only; they are never trained on.
-    Raises DataError when the training labels hold fewer than two classes.
+    C is the inverse regularisation; ties go to the stronger one. The validation rows select only; they are
+    never trained on. Raises DataError when the training labels hold fewer than two classes.
     """
     candidates = {
         c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in sorted(cs)

@@ -1,0 +1,157 @@
+"""How sure can we be? Bootstrap intervals over seeds and patches, and paired comparisons of two methods."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+# A metric of summed counts, evaluated for many resamples at once: (R, ...) -> (R,).
+CountMetric = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the percentile bootstrap interval around it.
+
+    >>> f"{Interval(0.7, 0.65, 0.74):.2f}"
+    '0.70 [0.65, 0.74]'
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def bootstrap_interval(
+    values: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Interval of the mean of independent values, such as one score per seed; one value gives a zero-width
+    one.
+
+    With three seeds the percentile interval is short: it can never leave the range of the values. Prefer
+    `hierarchical_interval` where the per-patch counts are at hand. Raises ValueError without values.
+    """
+    values = np.asarray(values, dtype=float)
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"an interval needs finite values, got {values}")
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (resamples, len(values)))].mean(1)
+    return _interval(float(values.mean()), means, level)
+
+
+def hierarchical_interval(
+    counts: np.ndarray,
+    groups: np.ndarray,
+    metric: CountMetric,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of a metric averaged over seeds, resampling seeds *and* groups of test patches.
+
+    All seeds are tested on the same patches, so the two are crossed: each resample draws seeds with
+    replacement and groups with replacement, and uses those groups for every seed (Owen 2007, the pigeonhole
+    bootstrap). Patches that overlap share a group: they are not independent evidence.
+
+    Shape: counts (S, N, ...) per seed and patch, groups (N,).
+    """
+    values, means = _resampled(counts, groups, metric, resamples, seed)
+    return _interval(values, means, level)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Difference of two methods, its interval, and how often the first is not better."""
+
+    difference: Interval
+    p_not_better: float
+
+
+def paired_difference(
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray,
+    metric: CountMetric,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two methods on the same test patches: metric(first) − metric(second), seeds and groups
+    resampled.
+
+    Both methods see the same drawn groups, so what makes the test set easy or hard cancels. Seeds are drawn
+    together when both have as many (seed k of both had the same label subset), otherwise one by one.
+
+    Shape: first (S1, N, ...), second (S2, N, ...), groups (N,).
+    """
+    a, drawn_a = _resampled(first, groups, metric, resamples, seed)
+    b, drawn_b = _resampled(second, groups, metric, resamples, seed)  # the same seed draws the same groups
+    differences = drawn_a - drawn_b
+    return Comparison(_interval(a - b, differences, level), float((differences <= 0).mean()))
+
+
+def _resampled(
+    counts: np.ndarray, groups: np.ndarray, metric: CountMetric, resamples: int, seed: int
+) -> tuple[float, np.ndarray]:
+    """The metric averaged over seeds, and its value in every resample (R,)."""
+    counts, groups = np.asarray(counts), np.asarray(groups)
+    if counts.shape[1] != len(groups) or not counts.shape[0] or not len(groups):
+        raise ValueError(
+            f"counts {counts.shape} need one seed at least and one group per patch ({len(groups)})"
+        )
+    names, member = np.unique(groups, return_inverse=True)
+    summed = np.zeros((counts.shape[0], len(names), *counts.shape[2:]))
+    np.add.at(summed, (slice(None), member), counts)  # (S, G, ...)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)  # (R, G)
+    drawn = rng.integers(0, len(counts), (resamples, len(counts)))  # (R, S)
+    per_seed = np.stack([metric(np.tensordot(weights, one, 1)) for one in summed], 1)  # (R, S)
+    values = np.take_along_axis(per_seed, drawn, 1).mean(1)
+    return float(np.mean(metric(summed.sum(1)))), values
+
+
+def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def average_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """AA of confusion matrices: mean recall over the classes in the truth. Shape: (R, K, K) -> (R,)."""
+    truth = confusion.sum(-1)
+    recall = np.divide(
+        np.diagonal(confusion, axis1=-2, axis2=-1), truth, where=truth > 0, out=np.zeros(truth.shape)
+    )
+    return recall.sum(-1) / np.maximum((truth > 0).sum(-1), 1)
+
+
+def overall_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """OA of confusion matrices. Shape: (R, K, K) -> (R,)."""
+    return np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(confusion.sum((-2, -1)), 1)
+
+
+def mean_iou(confusion: np.ndarray) -> np.ndarray:
+    """mIoU over the classes in the truth. Shape: (R, K, K) -> (R,)."""
+    hits, truth = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)
+    union = truth + confusion.sum(-2) - hits
+    iou = np.divide(hits, union, where=truth > 0, out=np.zeros(truth.shape))
+    return iou.sum(-1) / np.maximum((truth > 0).sum(-1), 1)
+
+
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Macro F1 of (tp, fp, fn) over the classes with a positive in the truth. Shape: (R, K, 3) -> (R,)."""
+    tp, fp, fn = np.moveaxis(counts, -1, 0)
+    present = tp + fn > 0
+    f1 = np.divide(2 * tp, 2 * tp + fp + fn, where=present, out=np.zeros(tp.shape))
+    return f1.sum(-1) / np.maximum(present.sum(-1), 1)
+
+
+METRICS: dict[str, CountMetric] = {
+    "aa": average_accuracy,
+    "oa": overall_accuracy,
+    "miou": mean_iou,
+    "f1_macro": macro_f1,
+}
