@@ -12,7 +12,7 @@ from eo_ssl.data.archives import scratch
 from eo_ssl.errors import DataError
 
 # Stands in for setuptools while pip looks at a source archive. pip asks such an archive for its name by
-# running its setup.py; this backend answers instead, so no code of the archive runs (seen with pip 22.3 to 26.3).
+# running its setup.py; this backend answers instead, so no code of it runs (seen with pip 22.3 to 26.3).
 _BACKEND = """
 import os
 class __legacy__:

@@ -59,7 +59,7 @@ def available() -> dict[str, str]:
 def fetch(keys: Iterable[str] = tuple(ARCHIVES)) -> dict[str, Path]:
     """Download, verify and unpack the named archives where missing; return their folders.
 
-    Unpacking goes to a scratch folder that moves into place when complete: a kill leaves nothing half-written.
+    Unpacking goes to a scratch folder that moves into place when complete: a kill leaves no half set.
     """
     return {key: _ensure(ARCHIVES[key]) for key in keys}
 

@@ -1,7 +1,7 @@
 """A little real data: Sentinel-1 and Sentinel-2 of the same places, fetched once, verified, cached.
 
 `bigearthnet_pairs()` 6 georeferenced pairs, `benv2_pairs()` 24 pairs (some cloudy, some snowy), `l1c_scene()`
-one whole 19 km scene with all 13 bands. What they are, whose they are and how to cite them: `data/samples.md`.
+one whole 19 km scene with all 13 bands. Whose they are and how to cite them: `data/samples.md`.
 Where they cannot be had, `simulated_pairs()` makes stand-ins of the same form from the simulated data set.
 """
 

@@ -1,0 +1,102 @@
+"""Small measurements on patches: vegetation and snow indices, masks from the optical image, looks of speckle."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from eo_ssl.data.samples import Pair
+
+
+def normalised_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(a − b)/(a + b), 0 where both are 0; in [−1, 1] for reflectances.
+
+    >>> normalised_difference(np.array([0.5, 0.0]), np.array([0.1, 0.0])).round(3).tolist()
+    [0.667, 0.0]
+    """
+    total = np.asarray(a, dtype=float) + b
+    return np.divide(a - b, total, out=np.zeros_like(total), where=total != 0)
+
+
+def ndvi(pair: Pair) -> np.ndarray:
+    """Vegetation index (B08 − B04)/(B08 + B04) of a pair, (H, W)."""
+    return normalised_difference(pair.band("B08"), pair.band("B04"))
+
+
+def ndsi(pair: Pair) -> np.ndarray:
+    """Snow index (B03 − B11)/(B03 + B11) of a pair, (H, W)."""
+    return normalised_difference(pair.band("B03"), pair.band("B11"))
+
+
+def open_water(pair: Pair, margin: int = 4) -> np.ndarray:
+    """Pixels (H, W) bool that Sentinel-2 sees as water, at least `margin` pixels from any shore.
+
+    Chosen from the optical image alone, so that what the radar measures there stays an independent sample.
+    """
+    # Water swallows infrared light; snow and cloud, dark in part of it, are bright in green.
+    water = (pair.band("B08") < 0.07) & (pair.band("B11") < 0.04) & (pair.band("B03") < 0.15)
+    return ndimage.binary_erosion(water, iterations=margin, border_value=0)
+
+
+def cloud(pair: Pair) -> np.ndarray:
+    """Pixels (H, W) bool that look like thick cloud: bright in blue *and* in the short-wave infrared.
+
+    Snow is bright in blue but dark in the short-wave infrared; roofs can pass, so this is for pictures only.
+    """
+    bright = (pair.band("B02") > 0.3) & (pair.band("B11") > 0.2)
+    return ndimage.binary_opening(bright, iterations=2)
+
+
+def snow(pair: Pair) -> np.ndarray:
+    """Pixels (H, W) bool with NDSI above 0.4 that are bright in green (Hall et al. 1995)."""
+    return (ndsi(pair) > 0.4) & (pair.band("B03") > 0.25)
+
+
+def uniform_windows(
+    pairs: Sequence[Pair], size: int = 16, count: int = 12
+) -> list[tuple[Pair, slice, slice]]:
+    """The windows that look most uniform to Sentinel-2: least variation in blue, green, red and near infrared.
+
+    At most two a pair, not overlapping. Chosen from the optical image alone, so that the radar values inside
+    are an independent sample: a window chosen for quiet radar would make speckle look weaker than it is.
+    """
+    found = []
+    for pair in pairs:
+        varies = sum(_variation(pair.band(b), size) for b in ("B02", "B03", "B04", "B08"))  # (h, w)
+        for _ in range(2):
+            row, column = np.unravel_index(np.argmin(varies), varies.shape)
+            found.append((float(varies[row, column]), pair, int(row), int(column)))
+            varies[max(row - size, 0) : row + size, max(column - size, 0) : column + size] = np.inf
+    best = sorted((f for f in found if np.isfinite(f[0])), key=lambda f: f[0])[:count]
+    return [(pair, slice(row, row + size), slice(column, column + size)) for _, pair, row, column in best]
+
+
+def _variation(band: np.ndarray, size: int) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(band.astype(float), (size, size))  # (h, w, size, size)
+    return windows.var((2, 3)) / np.maximum(windows.mean((2, 3)), 1e-6) ** 2
+
+
+def block_mean(image: np.ndarray, side: int) -> np.ndarray:
+    """Mean over side × side blocks; what does not fill a block at the lower and right edge is left out.
+
+    >>> block_mean(np.array([[1.0, 3.0], [5.0, 7.0]]), 2).tolist()
+    [[4.0]]
+    """
+    h, w = (n // side * side for n in image.shape)
+    return image[:h, :w].reshape(h // side, side, w // side, side).mean((1, 3))
+
+
+def looks(power: np.ndarray) -> float:
+    """Equivalent number of looks, mean²/variance of linear power over a uniform area."""
+    return float(np.mean(power) ** 2 / np.var(power))
+
+
+def autocorrelation(image: np.ndarray, mask: np.ndarray, lag: int = 1) -> float:
+    """Correlation between pixels `lag` apart along rows and columns, where both lie inside `mask`."""
+    pairs = []
+    for a, b, m, n in (
+        (image[:, :-lag], image[:, lag:], mask[:, :-lag], mask[:, lag:]),
+        (image[:-lag], image[lag:], mask[:-lag], mask[lag:]),
+    ):
+        pairs.append(np.stack([a[m & n], b[m & n]]))
+    return float(np.corrcoef(np.concatenate(pairs, axis=1))[0, 1])
