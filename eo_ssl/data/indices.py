@@ -1,11 +1,11 @@
-"""Small measurements on patches: vegetation and snow indices, masks from the optical image, looks of speckle."""
+"""Small measurements on patches: indices, masks from the optical image, looks of speckle."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.samples import Pair
+from eo_ssl.data.pair import Pair
 
 
 def normalised_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ def snow(pair: Pair) -> np.ndarray:
 def uniform_windows(
     pairs: Sequence[Pair], size: int = 16, count: int = 12
 ) -> list[tuple[Pair, slice, slice]]:
-    """The windows that look most uniform to Sentinel-2: least variation in blue, green, red and near infrared.
+    """The windows that look most uniform to Sentinel-2: least variation in 10 m bands.
 
     At most two a pair, not overlapping. Chosen from the optical image alone, so that the radar values inside
     are an independent sample: a window chosen for quiet radar would make speckle look weaker than it is.

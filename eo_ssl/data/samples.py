@@ -5,14 +5,14 @@ one whole 19 km scene with all 13 bands. Whose they are and how to cite them: `d
 Where they cannot be had, `simulated_pairs()` makes stand-ins of the same form from the simulated data set.
 """
 
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eo_ssl.data import bigearthnet
+from eo_ssl.data.pair import Pair, Scene
 from eo_ssl.data.sample_archives import ARCHIVES, BENV2, SCENE, available, fetch, folder
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json
@@ -28,6 +28,7 @@ __all__ = [
     "fetch",
     "folder",
     "l1c_scene",
+    "pairs_or_simulated",
     "simulated_pairs",
 ]
 
@@ -40,47 +41,6 @@ _PLACES = {
     "S2B_MSIL2A_20170924T93020_69_24": ("Finland", "Fall"),
     "S2B_MSIL2A_20180204T94161_57_38": ("Finland", "Winter"),
 }
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Both sensors over one place: s1 (2, H, W) dB, s2 (B, H, W) reflectance, float32 at 10 m."""
-
-    name: str
-    s1: np.ndarray
-    s2: np.ndarray
-    s2_bands: tuple[str, ...]
-    labels: tuple[str, ...]
-    eight: np.ndarray | None
-    date: date | None
-    s1_date: date | None
-    country: str
-    source: str
-    season: str = ""
-    cloud: bool = False
-    snow: bool = False
-    crs: str | None = None
-    transform: tuple[float, ...] | None = None
-
-    def band(self, name: str) -> np.ndarray:
-        """One band (H, W) by name: reflectance for "B04", dB for "VV" or "VH"; `DataError` if absent."""
-        if name in ("VV", "VH"):
-            return self.s1[("VV", "VH").index(name)]
-        if name not in self.s2_bands:
-            raise DataError(f"{self.name}: no band {name}; the bands are {', '.join(self.s2_bands)}")
-        return self.s2[self.s2_bands.index(name)]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A Sentinel-2 scene: s2 (13, H, W) float32 reflectance at 10 m, with its place on Earth."""
-
-    name: str
-    s2: np.ndarray
-    s2_bands: tuple[str, ...]
-    crs: str
-    transform: tuple[float, ...]
-    source: str
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
@@ -195,6 +155,17 @@ def l1c_scene() -> Scene:
         stack[i] = bigearthnet.to_grid(band, grid.shape, transform[0] / place[0], offset)
     stack /= DN_PER_REFLECTANCE
     return Scene("Eastern Shore of Virginia", stack, S2_BANDS, crs, transform, "Sentinel-2 L1C")
+
+
+def pairs_or_simulated(source: Callable[[], Any]) -> tuple[list[Pair], str]:
+    """All 30 real pairs and ""; without them, simulated stand-ins and a sentence that says why."""
+    try:
+        return bigearthnet_pairs() + benv2_pairs(), ""
+    except DataError as error:
+        return simulated_pairs(source(), 12), (
+            f"**The real patches are not here** ({error}). What follows uses *simulated* patches instead; "
+            "passages about particular places, clouds and snow are left out."
+        )
 
 
 def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:

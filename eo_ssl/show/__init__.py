@@ -8,7 +8,7 @@ show.text(f"The mean is **{x:.2f}**.")       # a computed sentence
 
 from eo_ssl.show.composites import PRESETS, composite, label_map, legend, radar, true_colour
 from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
-from eo_ssl.show.plots import density, histograms, images, pairs, scale_bar, spectra
+from eo_ssl.show.plots import density, histograms, images, lines, pairs, scale_bar, spectra
 from eo_ssl.show.schematics import band_chart, mechanisms, two_ways
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "images",
     "label_map",
     "legend",
+    "lines",
     "mechanisms",
     "pairs",
     "radar",

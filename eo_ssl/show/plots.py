@@ -82,7 +82,7 @@ def spectra(
     colours: Sequence[str] = PALETTE,
     size: tuple[float, float] = (7.4, 3.5),
 ) -> Figure:
-    """Reflectance over wavelength; each band a point with a bar as wide as the band, curves named at the right.
+    """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
 
     `curves` maps a name to reflectances (B,) in the order of `bands`.
     """
@@ -169,3 +169,26 @@ def density(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str, size: float 
               extent=(*spans[0], *spans[1]))  # fmt: skip
     ax.set(xlabel=xlabel, ylabel=ylabel, title=f"correlation {r:.2f}", xlim=spans[0], ylim=spans[1])
     return describe(fig, f"{ylabel} against {xlabel} for {np.size(x):,} pixels; the correlation is {r:.2f}")
+
+
+def lines(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    dashed: Sequence[str] = (),
+    size: tuple[float, float] = (5.2, 3.0),
+) -> Figure:
+    """Named curves over `x` with markers; those in `dashed` (a theory, a chance level) are grey and dashed."""
+    fig, ax = plt.subplots(figsize=size)
+    colours = iter(PALETTE)
+    for name, y in curves.items():
+        style = (
+            {"color": "#999999", "ls": "--"} if name in dashed else {"color": next(colours), "marker": "o"}
+        )
+        ax.plot(x, y, label=name, markersize=4.5, **style)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.grid(axis="y")
+    ax.legend()
+    said = "; ".join(f"{n}: {y[0]:.3g} at {x[0]:g}, {y[-1]:.3g} at {x[-1]:g}" for n, y in curves.items())
+    return describe(fig, f"{ylabel} over {xlabel}. {said}")

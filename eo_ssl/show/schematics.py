@@ -1,5 +1,7 @@
 """Drawings that explain the sensors: who sends the light, and what sends the radar's pulse back."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,37 +49,35 @@ def _cloud(ax: Axes, x: float, y: float) -> None:
 
 def two_ways() -> Figure:
     """Sunlight in, reflected light out — and a pulse sent sideways, its echo received."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.5))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.7))
+    small = {"ha": "center", "va": "top", "fontsize": 7.5, "color": FAINT}
     _panel(
         left,
         "Sentinel-2 receives sunlight",
-        "passive · looks straight down · by day, without cloud\n13 colours, 10–60 m",
-    )
-    _panel(
-        right,
-        "Sentinel-1 sends its own pulses",
-        "active · looks sideways · day and night, through cloud\n1 wavelength (5.6 cm), 2 polarisations",
+        "passive · looks straight down\nby day, without cloud · 13 bands",
     )
     left.add_patch(Circle((1.3, 6.9), 0.75, facecolor=_SUN, edgecolor="none"))
     _satellite(left, 6.4, 7.0, COLOURS["S2"])
     _arrow(left, (1.9, 6.2), (5.4, 0.25), _SUN)
     _arrow(left, (5.6, 0.25), (6.35, 6.4), COLOURS["S2"])
-    _cloud(left, 2.05, 3.2)
-    left.text(
-        2.0, 2.2, "a cloud hides the ground\nand shades it", ha="center", va="top", fontsize=7.5, color=FAINT
+    _arrow(left, (1.3, 6.0), (1.55, 3.95), _SUN)
+    _cloud(left, 1.65, 3.2)
+    left.text(1.65, 2.3, "a cloud hides\nthe ground", **small)
+    _panel(
+        right,
+        "Sentinel-1 sends its own pulses",
+        "active · looks sideways · day and night,\nthrough cloud · 1 wavelength",
     )
     _satellite(right, 1.8, 7.0, COLOURS["S1"])
     _arrow(right, (2.2, 6.4), (7.0, 0.35), COLOURS["S1"])
-    _arrow(right, (6.55, 0.35), (1.75, 6.4), COLOURS["VH"], style="-|>")
+    _arrow(right, (6.55, 0.35), (1.75, 6.4), COLOURS["VH"])
     _cloud(right, 4.6, 3.2)
-    right.text(
-        7.9, 5.0, "the pulse and its echo\ncross the cloud", ha="center", va="top", fontsize=7.5, color=FAINT
-    )
-    return describe(
-        fig,
-        "Two drawings. Left: Sentinel-2 looks straight down and receives sunlight that the ground reflects; a cloud "
-        "blocks it. Right: Sentinel-1 sends radar pulses to the side and receives their echo, also through a cloud.",
-    )
+    right.text(7.9, 5.0, "the pulse and its echo\ncross the cloud", **small)
+    return describe(fig, _TWO_WAYS)
+
+
+_TWO_WAYS = """Two drawings. Left: Sentinel-2 looks straight down and receives sunlight that the ground reflects;
+a cloud stops it. Right: Sentinel-1 sends radar pulses to the side and receives their echo, even through a cloud."""
 
 
 def mechanisms() -> Figure:
@@ -94,12 +94,12 @@ def mechanisms() -> Figure:
         _panel(ax, title, note)
         _arrow(ax, (0.6, 7.6), _TARGETS[title], COLOURS["S1"], 2.0)
         draw(ax)
-    return describe(
-        fig,
-        "Four drawings of a radar pulse coming from the upper left. Calm water mirrors it away: dark. A rough surface "
-        "scatters it in all directions: medium in VV. Leaves and branches scatter it many times: bright in VV and VH. "
-        "A wall and the ground return it by a double bounce: very bright in VV.",
-    )
+    return describe(fig, _MECHANISMS)
+
+
+_MECHANISMS = """Four drawings of a radar pulse coming from the upper left. Calm water mirrors it away: dark. A
+rough surface scatters it in all directions: medium in VV. Leaves and branches scatter it many times: bright in
+VV and VH. A wall and the ground return it by a double bounce: very bright in VV."""
 
 
 _TARGETS = {"Mirror": (5, 0.1), "Rough surface": (5, 0.35), "Volume": (4.2, 3.6), "Double bounce": (4.4, 0.1)}
@@ -125,7 +125,7 @@ def _volume(ax: Axes) -> None:
         for dx, dy in random.normal(0, 0.62, (26, 2)):
             ax.add_patch(Circle((x + dx, 3.5 + dy), 0.2, facecolor=_LEAF, alpha=0.5, edgecolor="none"))
     path = [(4.2, 3.6), (5.6, 3.0), (6.3, 4.2), (4.9, 4.6)]
-    for a, b in zip(path, path[1:]):
+    for a, b in pairwise(path):
         _arrow(ax, a, b, COLOURS["VH"], 1.1, "-")
     for start, end in (((4.9, 4.6), (1.9, 7.7)), ((6.3, 4.2), (8.6, 7.2)), ((5.6, 3.0), (9.3, 4.4))):
         _arrow(ax, start, end, COLOURS["VH"], 1.3)
