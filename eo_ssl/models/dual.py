@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.encoders import Encoder, make_encoder
 from eo_ssl.models.freeze import Freezable
-from eo_ssl.models.heads import ProjectionHead
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
 
 SENSORS = ("s1", "s2")
@@ -27,13 +26,23 @@ def image_of(batch: Batch) -> Tensor:
 class DualEncoder(Freezable):
     """One encoder per sensor. A sensor that the batch does not hold gives a feature of zeros.
 
-    Zero is what a head sees least of: after it, only the other sensor and the bias speak.
+    Zero is what a head sees least of: after it, only the other sensor and the bias speak. An encoder may be
+    None (SimCLR trains S2 alone): its sensor is then left out of everything.
+
+    Attributes: `dim`, length of both features together; `channels` and `strides` of the joined pyramid.
     """
 
-    def __init__(self, s1: Encoder, s2: Encoder) -> None:
+    def __init__(self, s1: Encoder | None, s2: Encoder | None) -> None:
         super().__init__()
+        if s1 is None and s2 is None:
+            raise ConfigError("a DualEncoder needs at least one encoder")
         self.s1, self.s2 = s1, s2
-        self.dim = s1.dim + s2.dim
+        encoders = list(self.encoders().values())
+        if len({encoder.strides for encoder in encoders}) > 1:
+            raise ConfigError(f"the pyramids differ in their strides: {[e.strides for e in encoders]}")
+        self.dim = sum(encoder.dim for encoder in encoders)
+        self.channels = tuple(map(sum, zip(*(e.channels for e in encoders), strict=True)))
+        self.strides = encoders[0].strides
 
     @classmethod
     def shared(cls, name: str, image_size: int) -> Self:
@@ -68,9 +77,13 @@ class DualEncoder(Freezable):
             for name, encoder in self.encoders().items()
         }
 
+    def pyramid(self, batch: Batch) -> list[Tensor]:
+        """Both pyramids, joined level by level. → [(B, C1ᵢ + C2ᵢ, Hᵢ, Wᵢ)]"""
+        return [torch.cat(maps, dim=1) for maps in zip(*self.pyramids(batch).values(), strict=True)]
+
     def encoders(self) -> dict[str, Encoder]:
-        """The two encoders by sensor."""
-        return {"s1": self.s1, "s2": self.s2}
+        """The encoders by sensor."""
+        return {name: getattr(self, name) for name in SENSORS if getattr(self, name) is not None}
 
     def forward(self, batch: Batch) -> Tensor:
         """Both features side by side. → (B, d1 + d2)"""
@@ -87,21 +100,3 @@ def _trunk(encoder: Encoder) -> list[tuple[str, str]]:
     if "blocks" in names and encoder.name.startswith("vgg_mma"):
         return [("blocks", str(i)) for i in range(1, len(encoder.channels))]
     raise ConfigError(f"no shared trunk for {encoder.name}; use a ResNet, a Swin or vgg_mma")
-
-
-class DualSimCLR(nn.Module):
-    """Dual-SimCLR: S1 and S2 of one place are the two views of it.
-
-    With `out=0` there is no projection and the loss is taken on the features (the published Swin pair).
-    Shape: batch → z1, z2, each (B, out). Source: Scheibenreif et al. (2022), ISPRS Annals V-3-2022, 705–711.
-    """
-
-    def __init__(self, encoder: DualEncoder, hidden: int | None = None, out: int = 128) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head1 = ProjectionHead(encoder.s1.dim, hidden, out) if out else nn.Identity()
-        self.head2 = ProjectionHead(encoder.s2.dim, hidden, out) if out else nn.Identity()
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        features = self.encoder.features(batch)
-        return self.head1(features["s1"]), self.head2(features["s2"])

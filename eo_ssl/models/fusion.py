@@ -1,0 +1,103 @@
+"""Where two sensors meet: at the input (early), at the features (late), or not at all."""
+
+import torch
+from torch import Tensor
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.models.dual import Batch, DualEncoder, image_of
+from eo_ssl.models.encoders import Encoder, make_encoder
+from eo_ssl.models.freeze import BackboneModel, Freezable
+from eo_ssl.models.heads import LinearHead, PyramidHead
+from eo_ssl.sensors import S1_BANDS, S2_BANDS
+
+BANDS = {"s1": len(S1_BANDS), "s2": len(S2_BANDS)}
+FUSIONS = {"s1": ("s1",), "s2": ("s2",), "early": ("s1", "s2"), "late": ("s1", "s2")}
+
+
+def stack(batch: Batch, sensors: tuple[str, ...]) -> Tensor:
+    """The bands of the sensors as one image; a missing one of two is zeros, the training mean.
+
+    Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, 2, 13 or 15, H, W). `ConfigError` where none is there.
+    """
+    here = {name: batch[name] for name in sensors if batch.get(name) is not None}
+    if not here:
+        raise ConfigError(f"the model reads {' and '.join(sensors)}, which the batch does not hold")
+    b, _, h, w = next(iter(here.values())).shape
+    blank = next(iter(here.values())).new_zeros
+    return torch.cat([here[name] if name in here else blank(b, BANDS[name], h, w) for name in sensors], dim=1)
+
+
+class StackedEncoder(Freezable):
+    """One encoder for the stacked bands of its sensors: S1 alone, S2 alone, or early fusion of both."""
+
+    def __init__(self, encoder: Encoder, sensors: tuple[str, ...]) -> None:
+        super().__init__()
+        self.encoder, self.sensors = encoder, sensors
+        self.dim, self.channels, self.strides = encoder.dim, encoder.channels, encoder.strides
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.encoder(stack(batch, self.sensors))  # (B, dim)
+
+    def pyramid(self, batch: Batch) -> list[Tensor]:
+        return self.encoder.pyramid(stack(batch, self.sensors))  # [(B, Cᵢ, Hᵢ, Wᵢ)]
+
+
+class Classifier(BackboneModel):
+    """A backbone and one linear layer on its pooled features. Shape: batch → (B, num_classes) logits.
+
+    The logits are read by softmax for one label per patch, by sigmoid for several.
+    """
+
+    def __init__(self, backbone: StackedEncoder | DualEncoder, num_classes: int = 8) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = LinearHead(backbone.dim, num_classes)
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Pooled features, (B, dim); where the backbone is frozen they can be computed once and kept."""
+        return self.backbone(batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.head(self.encode(batch))
+
+
+class Segmenter(BackboneModel):
+    """A backbone and a light head on its pyramid. Shape: batch → (B, num_classes, H, W) logits."""
+
+    def __init__(self, backbone: StackedEncoder | DualEncoder, num_classes: int = 8) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = PyramidHead(backbone.channels, num_classes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        size = image_of(batch).shape[2:]
+        return self.head(self.backbone.pyramid(batch), size)
+
+
+def make_backbone(fusion: str, backbone: str, image_size: int) -> StackedEncoder | DualEncoder:
+    """Fresh encoders for a fusion: "s1", "s2", "early" (one encoder, 15 bands) or "late" (two encoders).
+
+    A sensor missing at test time: early fusion sees the training mean in its place (zeros after
+    normalisation), late fusion a feature of zeros, and a model of one sensor raises `ConfigError`.
+    """
+    if fusion not in FUSIONS:
+        raise ConfigError(f"unknown fusion {fusion!r}; choose one of {', '.join(FUSIONS)}")
+    if fusion == "late":
+        return DualEncoder(*(make_encoder(backbone, BANDS[name], image_size) for name in FUSIONS[fusion]))
+    bands = sum(BANDS[name] for name in FUSIONS[fusion])
+    return StackedEncoder(make_encoder(backbone, bands, image_size), FUSIONS[fusion])
+
+
+def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: int = 8) -> Classifier:
+    """A classifier from scratch; pretrained encoders go in with `Classifier(DualEncoder(s1, s2))`.
+
+    >>> model = make_classifier("late", "resnet_nano", image_size=64)
+    >>> model({"s1": torch.zeros(2, 2, 64, 64), "s2": torch.zeros(2, 13, 64, 64)}).shape
+    torch.Size([2, 8])
+    """
+    return Classifier(make_backbone(fusion, backbone, image_size), num_classes)
+
+
+def make_segmenter(fusion: str, backbone: str, image_size: int, num_classes: int = 8) -> Segmenter:
+    """A segmentation model from scratch with the light head, for any fusion and backbone."""
+    return Segmenter(make_backbone(fusion, backbone, image_size), num_classes)

@@ -1,0 +1,68 @@
+"""The classic UNet: the baseline every segmentation model has to beat."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.models.dual import Batch
+from eo_ssl.models.freeze import BackboneModel
+from eo_ssl.models.fusion import stack
+from eo_ssl.models.heads import resize
+
+SENSORS_OF = {2: ("s1",), 13: ("s2",), 15: ("s1", "s2")}
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until H and W divide. Shape: (B, C, H, W) → (B, C, H', W')."""
+    h, w = x.shape[2:]
+    pad = (0, -w % multiple, 0, -h % multiple)
+    return F.pad(x, pad, mode="replicate") if any(pad) else x
+
+
+class DoubleConv(nn.Sequential):
+    """(conv 3×3 – batch norm – ReLU) twice. Shape: (B, in_chans, H, W) → (B, out_chans, H, W)."""
+
+    def __init__(self, in_chans: int, out_chans: int) -> None:
+        layers: list[nn.Module] = []
+        for chans in (in_chans, out_chans):
+            layers += [nn.Conv2d(chans, out_chans, 3, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(out_chans), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+
+class UNet(BackboneModel):
+    """Four times down, four times up, a skip at every level; nothing in it is pretrained.
+
+    `in_chans` names the sensors: 2 S1, 13 S2, 15 both (a missing one is zeros, the training mean). The levels
+    have width·(1, 2, 4, 8, 16) channels; 64 is the classic width (31 M parameters).
+
+    Shape: batch → (B, num_classes, H, W) logits, for any H and W (padded to a multiple of 16, then cropped).
+    Source: Ronneberger et al. (2015), with padding, batch norm and bilinear upsampling.
+    """
+
+    def __init__(self, in_chans: int = 15, num_classes: int = 8, width: int = 64) -> None:
+        super().__init__()
+        if in_chans not in SENSORS_OF:
+            raise ConfigError(f"a UNet reads 2 (S1), 13 (S2) or 15 bands (both), got {in_chans}")
+        self.backbone = None  # all of it learns
+        self.sensors = SENSORS_OF[in_chans]
+        c = [width * 2**i for i in range(5)]
+        self.stem = DoubleConv(in_chans, c[0])
+        self.down = nn.ModuleList(DoubleConv(c[i], c[i + 1]) for i in range(4))
+        self.up = nn.ModuleList(DoubleConv(c[i + 1] + c[i], c[i]) for i in reversed(range(4)))
+        self.head = nn.Conv2d(c[0], num_classes, 1)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, batch: Batch) -> Tensor:
+        image = stack(batch, self.sensors)  # (B, in_chans, H, W)
+        h, w = image.shape[2:]
+        x = pad_to_multiple(image, 16).contiguous(memory_format=torch.channels_last)
+        skips = [self.stem(x)]
+        for block in self.down:
+            skips.append(block(F.max_pool2d(skips[-1], 2)))  # (B, 2C, H/2, W/2)
+        x = skips.pop()
+        for block in self.up:
+            skip = skips.pop()
+            x = block(torch.cat([skip, resize(x, skip.shape[2:])], dim=1))  # (B, C/2, 2H, 2W)
+        return self.head(x)[:, :, :h, :w]
