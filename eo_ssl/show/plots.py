@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eo_ssl.data.samples import Pair
+from eo_ssl.data.pair import Pair
 from eo_ssl.sensors import S2
 from eo_ssl.show import composites
 from eo_ssl.show.figure import FAINT, GRID, PALETTE, axes_grid, describe
@@ -179,7 +179,7 @@ def lines(
     dashed: Sequence[str] = (),
     size: tuple[float, float] = (5.2, 3.0),
 ) -> Figure:
-    """Named curves over `x` with markers; those in `dashed` (a theory, a chance level) are grey and dashed."""
+    """Named curves over `x`; those in `dashed` (a theory, a chance level) are grey and dashed."""
     fig, ax = plt.subplots(figsize=size)
     colours = iter(PALETTE)
     for name, y in curves.items():

@@ -76,8 +76,9 @@ def two_ways() -> Figure:
     return describe(fig, _TWO_WAYS)
 
 
-_TWO_WAYS = """Two drawings. Left: Sentinel-2 looks straight down and receives sunlight that the ground reflects;
-a cloud stops it. Right: Sentinel-1 sends radar pulses to the side and receives their echo, even through a cloud."""
+_TWO_WAYS = """Two drawings. Left: Sentinel-2 looks straight down and receives sunlight that the ground
+reflects; a cloud stops it. Right: Sentinel-1 sends radar pulses to the side and receives their echo, even
+through a cloud."""
 
 
 def mechanisms() -> Figure:
@@ -97,9 +98,9 @@ def mechanisms() -> Figure:
     return describe(fig, _MECHANISMS)
 
 
-_MECHANISMS = """Four drawings of a radar pulse coming from the upper left. Calm water mirrors it away: dark. A
-rough surface scatters it in all directions: medium in VV. Leaves and branches scatter it many times: bright in
-VV and VH. A wall and the ground return it by a double bounce: very bright in VV."""
+_MECHANISMS = """Four drawings of a radar pulse coming from the upper left. Calm water mirrors it away:
+dark. A rough surface scatters it in all directions: medium in VV. Leaves and branches scatter it many times:
+bright in VV and VH. A wall and the ground return it by a double bounce: very bright in VV."""
 
 
 _TARGETS = {"Mirror": (5, 0.1), "Rough surface": (5, 0.35), "Volume": (4.2, 3.6), "Double bounce": (4.4, 0.1)}
@@ -142,7 +143,7 @@ def _double(ax: Axes) -> None:
 
 
 def band_chart() -> Figure:
-    """Where the 13 bands of Sentinel-2 lie: position and width on the wavelength axis, one row per pixel size."""
+    """Where the 13 bands of Sentinel-2 lie on the wavelength axis, one row per pixel size."""
     fig, ax = plt.subplots(figsize=(7.4, 2.3))
     wavelength_axis(ax, [band.name for band in S2])
     rows = {10: 2, 20: 1, 60: 0}
