@@ -38,6 +38,7 @@ def execute(chapter: Chapter, target: Path, progress: Progress) -> nbformat.Note
                 progress_bar=False,
                 cwd=chapter.source.parent,
                 start_timeout=300,
+                extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
             )
         except papermill.PapermillExecutionError as error:
             last = error.evalue.strip().splitlines() or [""]

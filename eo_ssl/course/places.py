@@ -64,18 +64,8 @@ def commit() -> str:
 
 
 # Files that never run inside a notebook: changing them does not make an executed notebook stale.
-NOT_IN_NOTEBOOKS = {
-    "runner",
-    "plan",
-    "progress",
-    "cli",
-    "book",
-    "staging",
-    "vendor",
-    "student",
-    "notebooks",
-    "times",
-}
+NOT_IN_NOTEBOOKS = {"runner", "execute", "plan", "progress", "cli", "book", "staging", "vendor", "times"}
+NOT_IN_NOTEBOOKS |= {"student", "notebooks"}
 
 
 def package_hash() -> str:

@@ -148,7 +148,7 @@ def simulated(profile: Profile, seed: int) -> Path:
     """
     from eo_ssl.data import archives, simulate
 
-    target = places.simulated_folder(profile.simulate, seed, getattr(simulate, "VERSION", "0"))
+    target = simulated_target(profile, seed)
     if (target / "dataset.json").is_file():
         return target
     with archives.locked(target.parent):
@@ -157,6 +157,13 @@ def simulated(profile: Profile, seed: int) -> Path:
                 simulate.simulate(work / "set", profile.simulate, seed=seed)
                 os.replace(work / "set", target)
     return target
+
+
+def simulated_target(profile: Profile, seed: int) -> Path:
+    """Where the simulated data set of this profile and seed is kept, whether it exists or not."""
+    from eo_ssl.data import simulate
+
+    return places.simulated_folder(profile.simulate, seed, getattr(simulate, "VERSION", "0"))
 
 
 def data_version(profile: Profile, data: str, seed: int) -> str:

@@ -1,0 +1,12 @@
+// Small things that the theme leaves open.
+document.addEventListener("DOMContentLoaded", () => {
+  // Wide tables and code scroll by keyboard too.
+  for (const box of document.querySelectorAll("div.highlight pre, .cell_output .output")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+  // Solutions are folded: say so on the button.
+  for (const cell of document.querySelectorAll("div.cell.tag_exercise")) {
+    for (const label of cell.querySelectorAll("summary .collapsed")) label.textContent = "Show a solution";
+    for (const label of cell.querySelectorAll("summary .expanded")) label.textContent = "Hide the solution";
+  }
+});

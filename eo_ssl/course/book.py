@@ -1,0 +1,94 @@
+"""Build the book: stage the executed chapters, then Sphinx with warnings as errors, then move into place."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eo_ssl.course import session, staging, status, vendor
+from eo_ssl.errors import DataError, EOError
+from eo_ssl.files import write_text
+
+BANNER = (
+    f'<span class="eo-banner">This is a {session.NO_EVIDENCE}: it was made to test the course. '
+    "No number here means anything.</span>"
+)
+
+
+class BookFailed(EOError):
+    """Sphinx found something wrong with a page."""
+
+
+def build(root: Path, run_dir: Path) -> Path:
+    """Build the book of a run into `book/_build/html` and return its first page.
+
+    Raises `BookFailed` with Sphinx's first warnings; the previous book stays in place then.
+    """
+    book = root / "book"
+    staged = book / "_staging"
+    browser_files = vendor.provide(book / "vendor.json", book / "_static" / "vendor")
+    chapters = staging.stage(book, run_dir, staged, browser_files)
+    write_yaml(staged / "_toc.yml", toc(read_yaml(book / "_toc.yml"), chapters))
+    write_yaml(staged / "_config.yml", config(read_yaml(book / "_config.yml"), run_dir))
+    made = book / "_build" / "new"
+    shutil.rmtree(made, ignore_errors=True)
+    sphinx(staged, made)
+    target = book / "_build" / "html"
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(made / "_build" / "html", target)
+    shutil.rmtree(made, ignore_errors=True)
+    return target / "index.html"
+
+
+def sphinx(staged: Path, out: Path) -> None:
+    """Run jupyter-book on the staged folder; any warning is an error."""
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "--keep-going", "-q"]
+    done = subprocess.run([*command, "--path-output", str(out)], cwd=staged, capture_output=True, text=True)
+    log = staged / "build.log"
+    write_text(log, done.stdout + done.stderr)
+    page = out / "_build" / "html" / "index.html"
+    if done.returncode or not page.is_file():
+        lines = [
+            line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "rror" in line
+        ]
+        shown = "\n  ".join(lines[:8] or ["no message"])
+        raise BookFailed(f"the book was not built; the whole log is in {log}\n  {shown}")
+
+
+def toc(whole: dict[str, Any], chapters: list[str]) -> dict[str, Any]:
+    """The table of contents without the chapters that this run does not hold."""
+    there = {f"notebooks/{stem}" for stem in chapters}
+
+    def kept(entry: dict[str, Any]) -> bool:
+        return not entry["file"].startswith("notebooks/") or entry["file"] in there
+
+    parts = [{**part, "chapters": [c for c in part["chapters"] if kept(c)]} for part in whole["parts"]]
+    listed = {c["file"] for part in parts for c in part["chapters"]}
+    if missing := sorted(there - listed):
+        raise DataError(f"book/_toc.yml does not list {', '.join(missing)}")
+    return {**whole, "parts": [part for part in parts if part["chapters"]]}
+
+
+def config(settings: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    """The book's settings with what depends on the run: the foot of every page, and the banner at smoke."""
+    html = {**settings["html"], "extra_footer": staging.footer(run_dir)}
+    if not status.read(run_dir).get("evidence"):
+        html["announcement"] = BANNER
+    return {**settings, "html": html}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of the book; raises `DataError` naming it when it is broken."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def write_yaml(path: Path, value: dict[str, Any]) -> None:
+    """Write YAML, keeping the order of keys."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
