@@ -1,4 +1,5 @@
-"""Settings of the pretraining methods: one small frozen dataclass each; a field that does not exist is an error.
+"""Settings of the pretraining methods: one small frozen dataclass each; a field that does not exist is an
+error.
 
 The values of the papers, and those for smaller machines, are in `eo_ssl.train.presets`.
 """
@@ -17,7 +18,7 @@ PRECISIONS = ("auto", "32", "bf16", "16")
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """What all methods share. Learning rates are per update at the full batch; nothing is scaled behind your back.
+    """What all methods share. Rates are those of each update: nothing is scaled by batch or devices.
 
     Args:
         backbone: encoder name as `eo_ssl.models.encoders.make_encoder` takes it, one per modality.
@@ -117,8 +118,8 @@ class DualSimCLRConfig(PretrainConfig):
 class SwinPairConfig(DualSimCLRConfig):
     """Two Swin encoders with the same loss as Dual-SimCLR.
 
-    The paper's figure shows a projection head of two layers; its published code has none and puts the loss on the pooled
-    features. We follow the figure; `projection_dim=0` follows the code.
+    The paper's figure shows a projection head of two layers; its published code has none and puts the loss
+    on the pooled features. We follow the figure; `projection_dim=0` follows the code.
     Source: CVPRW EarthVision 2022, 1422–1431.
     """
 
@@ -131,9 +132,10 @@ class SwinPairConfig(DualSimCLRConfig):
 class SimCLRConfig(PretrainConfig):
     """SimCLR on Sentinel-2: two augmented views of one image, a shared encoder, NT-Xent.
 
-    `bands` is "all" or "rgb"; with "rgb" the encoder keeps its 13 inputs, but the weights of the other ten are zero and stay
-    zero. Augmentations keep the physics: crops, flips, quarter turns, dropped bands, a common change of illumination
-    (`jitter`); no hue, no grey scale, no per-band colour shifts.
+    `bands` is "all" or "rgb"; with "rgb" the encoder keeps its 13 inputs, but the weights of the other ten
+    are zero and stay zero. Augmentations keep the physics: crops of at least `crop_scale` of the area, flips,
+    quarter turns, dropped bands (`band_drop`), a change of illumination common to all bands (`jitter`); no
+    hue, no grey scale, no per-band colour shifts.
     Source: Chen et al. 2020; compared as "SimCLR (RGB)" in ISPRS Annals V-3-2022.
     """
 
@@ -163,9 +165,9 @@ class SimCLRConfig(PretrainConfig):
 
 @dataclass(frozen=True)
 class MMAConfig(PretrainConfig):
-    """Multi-modal alignment of feature maps; `second_crop` pixels of Sentinel-2 are searched in the Sentinel-1 map.
+    """Multi-modal alignment: the map of an S2 crop of `second_crop` pixels is searched for in the map of S1.
 
-    With `second_crop=0` both crops are equal: the correlation then has one offset and the maximum does nothing.
+    With `second_crop=0` both crops are equal: there is one offset and the maximum does nothing.
     Source: Windsor et al. 2021; ISPRS Annals V-3-2022.
     """
 

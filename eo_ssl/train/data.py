@@ -26,15 +26,16 @@ class PretrainData:
 
     def training_set(self, config: PretrainConfig) -> PatchDataset:
         """Random crops, a pure function of seed, epoch and row."""
-        return PatchDataset(self.source, self.train, config.image_size, "random", labels=False, seed=config.seed)
+        return PatchDataset(
+            self.source, self.train, config.image_size, "random", labels=False, seed=config.seed
+        )
 
-    def held_out_set(self, config: PretrainConfig, rank: int, world: int) -> PatchDataset:
-        """Centre crops; each rank takes an equal share."""
-        rows = self.held_out[: len(self.held_out) // world * world][rank::world]
-        return PatchDataset(self.source, rows, config.image_size, "centre", labels=True, seed=config.seed)
+    def held_out_share(self, rank: int, world: int) -> list[int]:
+        """Rows that one rank embeds; every rank gets equally many."""
+        return self.held_out[: len(self.held_out) // world * world][rank::world]
 
     def loader(self, config: PretrainConfig, rank: int, world: int, workers: int) -> Any:
-        """Batches of batch_size / world pairs for this rank; what does not fill a batch waits for the next epoch."""
+        """Batches of batch_size / world pairs for this rank; an incomplete last batch is left out."""
         return make_loader(
             self.training_set(config), config.batch_size // world, shuffle=True, drop_last=True,
             seed=config.seed, workers=workers, rank=rank, world_size=world,
@@ -93,3 +94,10 @@ def check_image_size(config: PretrainConfig, source: Any) -> None:
     size = getattr(source, "patch_size", None)
     if size and config.image_size > size:
         raise ConfigError(f"image_size {config.image_size} is larger than the patches ({size} px); lower it")
+
+
+def describe(data: PretrainData) -> str:
+    """Name, version and size of the data, to tell one data set from another."""
+    attrs = data.source.catalog.attrs
+    name = f"{attrs.get('name') or 'data'} {attrs.get('version') or ''}".strip()
+    return f"{name}: {len(data.train):,} pairs, {len(data.held_out):,} held out"

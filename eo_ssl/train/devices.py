@@ -1,4 +1,4 @@
-"""From "2 devices, bf16" to a Lightning Fabric that fits the machine, and the errors for what it cannot do."""
+"""From "2 devices, bf16" to a Lightning Fabric that fits the machine, or an error that says why not."""
 
 import os
 import sys
@@ -15,12 +15,14 @@ CLUSTER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
 
 
 def device_type(accelerator: str) -> str:
-    """"cuda" or "cpu" for an accelerator name; raises `ConfigError` for a GPU that is not there."""
+    """ "cuda" or "cpu" for an accelerator name; raises `ConfigError` for a GPU that is not there."""
     known = {"auto", "cpu", "cuda", "gpu"}
     if accelerator not in known:
         raise ConfigError(f"accelerator must be one of {', '.join(sorted(known))}, not {accelerator!r}")
     if accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise ConfigError(f"accelerator {accelerator!r}: torch sees no GPU here; use --accelerator cpu or auto")
+        raise ConfigError(
+            f"accelerator {accelerator!r}: torch sees no GPU here; use --accelerator cpu or auto"
+        )
     return "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
@@ -32,7 +34,7 @@ def has_bf16(device: str) -> bool:
 
 
 def resolve_precision(config: PretrainConfig, device: str) -> str:
-    """"32", "bf16" or "16", with "auto" decided; raises `ConfigError` for fp16 on a CPU."""
+    """ "32", "bf16" or "16", with "auto" decided; raises `ConfigError` for fp16 on a CPU."""
     if config.precision == "16" and device == "cpu":
         raise ConfigError("precision 16 needs a GPU; on a CPU use bf16 or 32")
     if config.precision == "auto":
@@ -41,12 +43,16 @@ def resolve_precision(config: PretrainConfig, device: str) -> str:
 
 
 def make_fabric(
-    config: PretrainConfig, devices: int = 1, nodes: int = 1, accelerator: str = "auto", strategy: str = "auto"
+    config: PretrainConfig,
+    devices: int = 1,
+    nodes: int = 1,
+    accelerator: str = "auto",
+    strategy: str = "auto",
 ) -> Fabric:
     """A Fabric for the run, not yet launched; `strategy` other than "auto" is handed to Fabric as it is.
 
-    Under torchrun or Slurm the processes are already there; from a shell command the other ranks are started by
-    running the same command again; from a notebook they are forked.
+    Under torchrun or Slurm the processes are already there; from a shell command the other ranks are
+    started by running the same command again; from a notebook they are forked.
     """
     device = device_type(accelerator)
     check_world(config, devices, nodes, device)
@@ -65,7 +71,9 @@ def check_world(config: PretrainConfig, devices: int, nodes: int, device: str) -
         raise ConfigError(f"{devices} devices asked for, but torch sees {torch.cuda.device_count()} GPU(s)")
     world = devices * nodes
     if config.batch_size % world:
-        raise ConfigError(f"batch_size {config.batch_size} does not divide over {world} devices; choose a multiple")
+        raise ConfigError(
+            f"batch_size {config.batch_size} does not divide over {world} devices; choose a multiple"
+        )
     if config.batch_norm == "sync" and device == "cpu" and world > 1:
         raise ConfigError("batch_norm=sync needs GPUs; on CPUs use batch_norm=local or frozen")
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
@@ -77,17 +85,10 @@ def check_world(config: PretrainConfig, devices: int, nodes: int, device: str) -
 
 
 def prepare(config: PretrainConfig, model: nn.Module, fabric: Fabric, compile: bool) -> nn.Module:
-    """Convert norms, memory layout and compilation before `fabric.setup`."""
+    """Convert norms and compile before `fabric.setup`."""
     if config.batch_norm == "sync" and fabric.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if channels_last(config):
-        model = model.to(memory_format=torch.channels_last)
     return torch.compile(model) if compile else model
-
-
-def channels_last(config: PretrainConfig) -> bool:
-    """Convolutions are faster with channels last; Swin permutes by itself and gains nothing."""
-    return "swin" not in config.backbone
 
 
 def _in_notebook() -> bool:

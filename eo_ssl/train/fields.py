@@ -1,4 +1,5 @@
-"""Checks for frozen dataclasses of settings: unknown names, wrong types and values out of range, each in one line."""
+"""Checks for frozen dataclasses of settings: unknown names, wrong types and values out of range, each in one
+line."""
 
 import difflib
 import math

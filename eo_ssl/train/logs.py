@@ -53,7 +53,7 @@ class Progress:
     def __init__(self, label: str, total: int, done: int, pairs: int, enabled: bool) -> None:
         self.bar = tqdm(
             total=total, initial=done, desc=label, unit="update", disable=not enabled, mininterval=1.0,
-            bar_format="{desc} {percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+            bar_format="{desc} {percentage:.0f}%|{bar:20}|{n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}",
         )  # fmt: skip
         self.pairs, self.since, self.count = pairs, time.perf_counter(), 0
 

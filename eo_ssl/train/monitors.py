@@ -1,4 +1,5 @@
-"""What to watch during contrastive training: does each patch find its partner, and do the features stay apart?"""
+"""What to watch during contrastive training: does each patch find its partner, and do the features stay
+apart?"""
 
 import math
 
@@ -12,8 +13,9 @@ COLLAPSED = 0.1  # share of the spread of an even distribution below which featu
 def retrieval_metrics(similarity: Tensor, ignore: Tensor | None = None) -> dict[str, float]:
     """How well row i finds column i, over both directions.
 
-    Rank of the positive = 1 + number of more similar negatives + half of those tied with it, so that a constant
-    embedding ranks in the middle, not first. top1, top5: share of ranks ≤ 1, ≤ 5; mrr: mean of 1/rank.
+    Rank of the positive = 1 + number of more similar negatives + half of those tied with it, so that a
+    constant embedding ranks in the middle, not first. top1 and top5 are the shares of ranks ≤ 1 and ≤ 5,
+    mrr the mean of 1/rank.
 
     Shape: similarity (N, N), ignore (N, N) bool: pairs left out (never the diagonal).
 
@@ -69,7 +71,7 @@ def feature_spread(z: Tensor) -> float:
 
 
 def knn_accuracy(features: Tensor, labels: Tensor, group: Tensor, k: int = 20) -> float:
-    """Leave-one-out kNN accuracy by cosine, neighbours of the same overlap group left out; NaN without labels.
+    """Leave-one-out kNN accuracy by cosine, without neighbours of the same group; NaN without labels.
 
     Shape: features (N, D), labels (N,) with 255 for none, group (N,).
     """
@@ -86,8 +88,10 @@ def knn_accuracy(features: Tensor, labels: Tensor, group: Tensor, k: int = 20) -
 
 
 def embedding_metrics(z1: Tensor, z2: Tensor) -> dict[str, float]:
-    """Alignment, uniformity and spread of paired embeddings (N, D); maps (N, D, h, w) are averaged over space."""
-    z1, z2 = (F.normalize(z.float().flatten(2).mean(2) if z.ndim == 4 else z.float(), dim=1) for z in (z1, z2))
+    """Alignment, uniformity and spread of paired embeddings (N, D); maps (N, D, h, w) are averaged."""
+    z1, z2 = (
+        F.normalize(z.float().flatten(2).mean(2) if z.ndim == 4 else z.float(), dim=1) for z in (z1, z2)
+    )
     return {
         "alignment": alignment(z1, z2),
         "uniformity": (uniformity(z1) + uniformity(z2)) / 2,

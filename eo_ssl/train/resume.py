@@ -1,8 +1,9 @@
 """The state of an unfinished run: one folder per epoch that appears whole or not at all.
 
-`resume/epoch-0007/` holds the weights after epoch 7 and those of the best epoch so far (safetensors) and the rest
-(optimiser, history) as `state.pt`, read with `weights_only=True`. It is written under another name, flushed to disk and renamed;
-only then is the older one removed. A kill or a full disk at any moment leaves one complete state.
+`resume/epoch-0007/` holds the weights after epoch 7 and those of the best epoch so far (safetensors) and
+the rest (optimiser, history) as `state.pt`, read with `weights_only=True`. It is written under another
+name, flushed to disk and renamed; only then is the older one removed. A kill or a full disk at any moment
+leaves one complete state.
 """
 
 import os
@@ -20,7 +21,9 @@ from eo_ssl.errors import CheckpointError
 Weights = dict[str, Tensor]
 
 
-def save_state(folder: Path, epoch: int, weights: Weights, best: Weights | None, state: dict[str, Any]) -> None:
+def save_state(
+    folder: Path, epoch: int, weights: Weights, best: Weights | None, state: dict[str, Any]
+) -> None:
     """Write the state after `epoch` epochs; `best=None` carries the best weights of the previous state over.
 
     Raises `CheckpointError` when the disk is full; the previous state then still stands.

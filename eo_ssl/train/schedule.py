@@ -35,7 +35,7 @@ def set_learning_rate(
 
 
 def make_optimizer(config: PretrainConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW without decay on biases, norms and position tables; or Adam with decay on all, as the papers used it."""
+    """AdamW without decay on biases, norms and position tables; or Adam with decay on all, as published."""
     if config.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     decayed, rest = [], []

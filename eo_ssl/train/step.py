@@ -1,15 +1,17 @@
 """One update of a contrastive method, at once or in micro-batches, with the same gradient.
 
-Ordinary gradient accumulation would shrink the contrastive batch: each micro-batch would see only its own negatives.
-Cached gradients (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup") keep it whole:
+Ordinary gradient accumulation would shrink the contrastive batch: each micro-batch would see only its own
+negatives. Cached gradients (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory
+limited setup") keep it whole:
 
 1. embed all micro-batches without keeping activations;
 2. the loss of the *whole* batch gives dL/dz for every embedding;
 3. embed each micro-batch again, with activations, and push its share of dL/dz back into the weights.
 
-Two forward passes instead of one; memory of one micro-batch. Dropout and drop-path draw the same numbers in both passes.
-BatchNorm takes its statistics from the micro-batch, so that with BatchNorm the gradient is that of "ghost" batches of that
-size (frozen statistics, LayerNorm and GroupNorm give the exact gradient); running statistics are updated once.
+Two forward passes instead of one; memory of one micro-batch. Dropout and drop-path draw the same numbers
+in both passes. BatchNorm takes its statistics from the micro-batch, so that with BatchNorm the gradient
+is that of "ghost" batches of that size (frozen statistics, LayerNorm and GroupNorm give the exact
+gradient); running statistics are updated once.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+Views = dict[str, Tensor]
 PairLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -27,27 +30,30 @@ def backward_pass(
     fabric: Fabric,
     model: nn.Module,
     loss_function: PairLoss,
-    x1: Tensor,
-    x2: Tensor,
+    views: Views,
     false_negatives: Tensor | None = None,
     micro_batch: int = 0,
 ) -> Tensor:
-    """Add the gradient of the loss of pairs (x1, x2) to the weights of `model`; return the loss.
+    """Add the gradient of the loss of N pairs, z1, z2 = model(views), to the weights; return the loss.
 
-    Shape: x1 (N, C1, H, W), x2 (N, C2, H', W'), false_negatives as the loss takes them → ().
+    Shape: views {name: (N, C, H, W)}, false_negatives as the loss takes them → ().
     """
-    if not 0 < micro_batch < len(x1):
-        z1, z2 = model(x1, x2)
+    first = next(iter(views.values()))
+    if not 0 < micro_batch < len(first):
+        z1, z2 = model(views)
         loss = loss_function(z1, z2, false_negatives)
         fabric.backward(loss)
         return loss.detach()
-    parts = list(zip(x1.split(micro_batch), x2.split(micro_batch)))
+    parts = [
+        {name: x[start : start + micro_batch] for name, x in views.items()}
+        for start in range(0, len(first), micro_batch)
+    ]
     embeddings, states = _embed_without_gradient(model, parts)
     loss, gradients = _embedding_gradients(loss_function, embeddings, false_negatives, micro_batch)
     for i, (part, gradient) in enumerate(zip(parts, gradients)):
         last = i == len(parts) - 1
-        with fabric.no_backward_sync(model, enabled=not last), _replayed(states[i], x1.device):
-            z1, z2 = model(*part)
+        with fabric.no_backward_sync(model, enabled=not last), _replayed(states[i], first.device):
+            z1, z2 = model(part)
             # d(surrogate)/dw = dL/dz · dz/dw, and a scalar passes through the loss scaling of fp16.
             fabric.backward((z1 * gradient[0]).sum() + (z2 * gradient[1]).sum())
     return loss
@@ -55,20 +61,23 @@ def backward_pass(
 
 @torch.no_grad()
 def _embed_without_gradient(
-    model: nn.Module, parts: list[tuple[Tensor, Tensor]]
+    model: nn.Module, parts: list[Views]
 ) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
     """Embeddings of all parts, and the state of the random generator before each."""
     embedded, states = [], []
     with _running_statistics_kept(model):
-        for x1, x2 in parts:
-            states.append(_generator_state(x1.device))
-            embedded.append(model(x1, x2))
+        for part in parts:
+            states.append(_generator_state(next(iter(part.values())).device))
+            embedded.append(model(part))
     z1, z2 = (torch.cat(z) for z in zip(*embedded))
     return (z1, z2), states
 
 
 def _embedding_gradients(
-    loss_function: PairLoss, embeddings: tuple[Tensor, Tensor], false_negatives: Tensor | None, micro_batch: int
+    loss_function: PairLoss,
+    embeddings: tuple[Tensor, Tensor],
+    false_negatives: Tensor | None,
+    micro_batch: int,
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """Loss of the whole batch and dL/dz, cut into micro-batches."""
     z1, z2 = (z.detach().requires_grad_() for z in embeddings)
@@ -115,7 +124,7 @@ def freeze_statistics(model: nn.Module) -> None:
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Draw torch's random numbers in the block as a pure function of `key`, and leave the caller's stream alone.
+    """Draw torch's random numbers in the block as a function of `key`, and leave the caller's stream alone.
 
     An epoch that is run again after a kill thus sees the same drop-path and augmentations.
 

@@ -1,0 +1,151 @@
+"""One epoch of training and one look at the held-out pairs: the loop itself, without its surroundings."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from eo_ssl.data.dataset import PatchDataset
+from eo_ssl.errors import DataError
+from eo_ssl.files import write_json
+from eo_ssl.losses import NonFiniteError, gather
+from eo_ssl.train.data import Overlaps, PretrainData
+from eo_ssl.train.logs import Progress
+from eo_ssl.train.methods import Batch, Method
+from eo_ssl.train.monitors import embedding_metrics, knn_accuracy, retrieval_metrics
+from eo_ssl.train.schedule import set_learning_rate
+from eo_ssl.train.step import backward_pass, freeze_statistics, mixed_seed
+
+HELD_OUT_BATCH = 128
+
+
+@dataclass
+class Trainer:
+    """What the loop holds in its hands."""
+
+    fabric: Fabric
+    method: Method
+    model: nn.Module  # method.model as set up by Fabric
+    optimizer: torch.optim.Optimizer
+    data: PretrainData
+    normalise: Callable[[Batch], Batch]
+    overlaps: Overlaps
+    folder: Path
+
+    def views(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """A batch from the loader as the method's two views, on the device."""
+        return self.method.views(self.normalised(batch), generator)
+
+    def normalised(self, batch: Batch) -> Batch:
+        """A batch from the loader, standardised on the device."""
+        return self.normalise({key: self.fabric.to_device(value) for key, value in batch.items()})
+
+    def generator(self, *key: int) -> torch.Generator:
+        """Random numbers on the device, a function of `key`."""
+        return torch.Generator(self.fabric.device).manual_seed(mixed_seed(*key))
+
+
+def train_epoch(trainer: Trainer, loader: Any, epoch: int, progress: Progress) -> dict[str, float]:
+    """One pass over the training pairs; returns the mean loss and the last learning rate."""
+    config, fabric, model = trainer.method.config, trainer.fabric, trainer.model
+    generator = trainer.generator(config.seed, epoch, fabric.global_rank)
+    loader.set_epoch(epoch)
+    model.train()
+    if config.batch_norm == "frozen":
+        freeze_statistics(model)
+    losses = []
+    for i, batch in enumerate(loader):
+        rate = set_learning_rate(trainer.optimizer, config, epoch * len(loader) + i, len(loader))
+        views = trainer.views(batch, generator)
+        mask = (
+            trainer.overlaps.false_negatives(batch["index"].to(fabric.device))
+            if config.mask_overlaps
+            else None
+        )
+        try:
+            loss = backward_pass(fabric, model, trainer.method.loss, views, mask, config.micro_batch)
+        except NonFiniteError as error:
+            raise _stopped(trainer, batch, epoch, i, rate) from error
+        norm = _clip(trainer)
+        trainer.optimizer.step()
+        trainer.optimizer.zero_grad()
+        losses.append(loss)
+        progress.update(float(loss), **norm)
+    return {"train_loss": float(torch.stack(losses).mean()), "lr": rate}
+
+
+def _clip(trainer: Trainer) -> dict[str, float]:
+    """Scale the gradient down to the largest allowed norm and report the norm before it."""
+    limit = trainer.method.config.clip_norm
+    if not limit:
+        return {}
+    norm = trainer.fabric.clip_gradients(
+        trainer.model, trainer.optimizer, max_norm=limit, error_if_nonfinite=False
+    )
+    return {"gradient": float(norm)}
+
+
+def _stopped(trainer: Trainer, batch: Batch, epoch: int, step: int, rate: float) -> DataError:
+    """Write down which patches met a NaN loss, and say what to do."""
+    rows = gather(batch["index"].to(trainer.fabric.device)).tolist()
+    path = trainer.folder / "nonfinite-batch.json"
+    catalog = trainer.data.source.catalog
+    if trainer.fabric.is_global_zero:
+        ids = [str(catalog["id"].iloc[row]) for row in rows]
+        write_json(path, {"epoch": epoch + 1, "update": step + 1, "lr": rate, "patches": ids})
+    return DataError(
+        f"the loss is not finite at epoch {epoch + 1}, update {step + 1}; the patches of the batch are in "
+        f"{path}: look for broken ones with `eo-ssl data check`, or lower lr, or use precision 32"
+    )
+
+
+@torch.no_grad()
+def held_out_metrics(trainer: Trainer, knn: bool = False) -> dict[str, float]:
+    """Loss, rank of the positive, alignment, uniformity and spread on the held-out pairs, all at once.
+
+    Every rank embeds its share and sees the result of all. The views are the same at every epoch.
+    """
+    method, model = trainer.method, trainer.model
+    model.eval()
+    first, second, index, features, labels, groups = [], [], [], [], [], []
+    generator = trainer.generator(method.config.seed, trainer.fabric.global_rank)
+    for batch in _batches(trainer, knn):
+        z1, z2 = model(trainer.views(batch, generator))
+        first.append(z1.float()), second.append(z2.float()), index.append(batch["index"])
+        if knn:
+            (
+                features.append(_features(trainer, batch)),
+                labels.append(batch["label"]),
+                groups.append(batch["group"]),
+            )
+    z1, z2, rows = torch.cat(first), torch.cat(second), torch.cat(index).to(trainer.fabric.device)
+    mask = trainer.overlaps.false_negatives(rows) if method.config.mask_overlaps else None
+    loss = float(method.loss(z1, z2, mask))
+    z1, z2, rows = gather(z1), gather(z2), gather(rows)
+    metrics = retrieval_metrics(
+        method.similarity(z1, z2), ignore=trainer.overlaps(rows).fill_diagonal_(False)
+    )
+    metrics = {"loss": loss, **metrics, **embedding_metrics(z1, z2)}
+    if knn:
+        every = (gather(torch.cat(parts).to(rows.device)) for parts in (features, labels, groups))
+        metrics["knn"] = knn_accuracy(*every)
+    return {f"val_{name}": value for name, value in metrics.items()}
+
+
+def _features(trainer: Trainer, batch: Batch) -> Tensor:
+    """Pooled features of all encoders, (N, D), before any projection head."""
+    batch, encoders = trainer.normalised(batch), trainer.method.encoders()
+    return torch.cat([encoders[name](batch[name]) for name in trainer.method.config.modalities], dim=1)
+
+
+def _batches(trainer: Trainer, labels: bool) -> Iterator[Batch]:
+    fabric = trainer.fabric
+    rows = trainer.data.held_out_share(fabric.global_rank, fabric.world_size)
+    size = trainer.method.config.image_size
+    dataset = PatchDataset(trainer.data.source, rows, size, "centre", labels=labels)
+    for start in range(0, len(rows), HELD_OUT_BATCH):
+        yield dataset.__getitems__(list(range(start, min(start + HELD_OUT_BATCH, len(rows)))))

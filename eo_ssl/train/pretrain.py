@@ -1,0 +1,244 @@
+"""`pretrain`: from a configuration and a data source to a folder with encoders, table of metrics and model
+card.
+
+The folder is `run_dir/pretrain/<method>-<backbone>-seed<k>/`. A run that was stopped goes on from the
+last complete epoch; a finished one is not trained again. The epoch with the lowest held-out loss is
+exported.
+"""
+
+import shutil
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+
+from eo_ssl.data.transforms import Normalise
+from eo_ssl.errors import CheckpointError, EOError
+from eo_ssl.train.checkpoint import base_meta, read_meta, refuse_differences, save_pretrained
+from eo_ssl.train.config import PretrainConfig
+from eo_ssl.train.data import Overlaps, PretrainData, describe, pretraining_rows
+from eo_ssl.train.devices import make_fabric, prepare
+from eo_ssl.train.epoch import Trainer, held_out_metrics, train_epoch
+from eo_ssl.train.logs import Progress, TensorBoard, write_csv
+from eo_ssl.train.methods import make_method
+from eo_ssl.train.monitors import collapse_warning
+from eo_ssl.train.resume import load_state, save_state
+from eo_ssl.train.schedule import make_optimizer
+from eo_ssl.train.step import seeded
+
+SELECT = "val_loss"
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """Where the run is, what the chosen epoch reached, and how long training took (all its parts together).
+
+    `done` is False for a run that stopped at `max_minutes` and can be resumed.
+    """
+
+    folder: Path
+    metrics: dict[str, float]
+    seconds: float
+    done: bool = True
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that a process needs to train; it is sent to each rank."""
+
+    config: PretrainConfig
+    data: PretrainData
+    folder: Path
+    compile: bool
+    workers: int
+    progress: bool
+    knn: bool
+    max_minutes: float | None
+
+
+def pretrain(
+    config: PretrainConfig,
+    source: Any,
+    run_dir: str | Path,
+    *,
+    devices: int = 1,
+    nodes: int = 1,
+    accelerator: str = "auto",
+    strategy: str = "auto",
+    resume: bool = True,
+    compile: bool = False,
+    max_minutes: float | None = None,
+    workers: int = 0,
+    progress: bool = True,
+    knn: bool = False,
+) -> PretrainResult:
+    """Pretrain the encoders of `config` on the "pretrain" rows of `source`.
+
+    Args:
+        resume: go on from the last complete epoch; False starts afresh and discards what the folder holds.
+        max_minutes: stop after the first epoch that ends later than this (for queues with a time limit); the
+            schedule does not change, and the same call again goes on.
+        workers: loader processes; the batches do not depend on it.
+        knn: also watch the kNN accuracy on the held-out pairs' (coarse) labels, never used for training.
+
+    Raises `ConfigError`, `DataError` or `CheckpointError` before any training when something does not fit.
+    """
+    data = pretraining_rows(source, config)
+    folder = run_folder(config, run_dir)
+    fabric = make_fabric(config, devices, nodes, accelerator, strategy)
+    if not resume:
+        discard(folder)
+    finished = finished_result(config, data, folder)
+    if finished:
+        return finished
+    make_method(config)  # unknown backbones and impossible sizes fail here, in one process
+    job = _Job(config, data, folder, compile, workers, progress, knn, max_minutes)
+    return fabric.launch(_train, job)
+
+
+def run_folder(config: PretrainConfig, run_dir: str | Path) -> Path:
+    """The folder of a run."""
+    return Path(run_dir) / "pretrain" / f"{config.name}-{config.backbone}-seed{config.seed}"
+
+
+def discard(folder: Path) -> None:
+    """Remove the state and the completion mark of an earlier run."""
+    (folder / "config.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "resume", ignore_errors=True)
+
+
+def finished_result(config: PretrainConfig, data: PretrainData, folder: Path) -> PretrainResult | None:
+    """The result of a finished run with the same settings; `CheckpointError` if the settings differ."""
+    if not (folder / "config.json").exists():
+        return None
+    meta, _ = read_meta(folder)
+    _same_run(folder, meta.get("config", {}), meta.get("data"), config, data)
+    return PretrainResult(folder, meta["metrics"], meta["seconds"])
+
+
+def _same_run(folder: Path, found: dict, found_data: Any, config: PretrainConfig, data: PretrainData) -> None:
+    try:
+        refuse_differences(
+            folder, {**found, "data": found_data}, {**config.to_dict(), "data": describe(data)}
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; choose another run_dir, or start afresh with resume=False") from None
+
+
+def _train(fabric: Fabric, job: _Job) -> PretrainResult:
+    config, begin = job.config, time.perf_counter()
+    statistics = job.data.source.stats("pretrain")
+    with seeded(config.seed):
+        method = make_method(config, statistics)
+    saved = load_state(job.folder / "resume")
+    state: dict[str, Any] = {"epoch": 0, "history": [], "best": None, "seconds": 0.0}
+    if saved:
+        _same_run(job.folder, saved[2]["config"], saved[2]["data"], config, job.data)
+        state = saved[2]
+        method.model.load_state_dict(saved[0])
+    optimizer = make_optimizer(config, method.model)
+    model, wrapped = fabric.setup(prepare(config, method.model, fabric, job.compile), optimizer)
+    if saved:
+        wrapped.load_state_dict(state["optimizer"])
+        fabric.strategy.precision.load_state_dict(state["scaler"])
+    trainer = Trainer(
+        fabric, method, model, wrapped, job.data, Normalise(statistics),
+        Overlaps(job.data.source.catalog), job.folder,
+    )  # fmt: skip
+    done = _epochs(trainer, job, state, begin)
+    if done:
+        _together(fabric, lambda: _export(job, method, state, statistics))
+    best = state["history"][state["best"]] if state["best"] is not None else {}
+    return PretrainResult(job.folder, best, state["seconds"], done)
+
+
+def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) -> bool:
+    """Train what is left, save after every epoch; returns whether the run is complete. Changes `state`."""
+    config, fabric = job.config, trainer.fabric
+    loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers)
+    earlier = state["seconds"]
+    updates = len(loader)
+    progress = Progress(
+        f"{config.name} {config.backbone}", config.epochs * updates, state["epoch"] * updates,
+        config.batch_size, job.progress and fabric.is_global_zero,
+    )  # fmt: skip
+    board = TensorBoard(job.folder / "tensorboard", fabric.is_global_zero, state["epoch"] * updates)
+    for epoch in range(state["epoch"], config.epochs):
+        with seeded(config.seed, epoch, fabric.global_rank):
+            row = {"epoch": epoch + 1, **train_epoch(trainer, loader, epoch, progress)}
+            row |= held_out_metrics(trainer, job.knn)
+        state["seconds"] = row["seconds"] = earlier + time.perf_counter() - begin
+        _remember(state, row)
+        _warn(row, config, progress)
+        board.log({key: value for key, value in row.items() if key != "epoch"}, (epoch + 1) * updates)
+        _together(fabric, lambda: _save(trainer, job, state))
+        late = job.max_minutes is not None and time.perf_counter() - begin > 60 * job.max_minutes
+        if fabric.broadcast(late) and epoch + 1 < config.epochs:
+            break
+    progress.close()
+    board.close()
+    return state["epoch"] == config.epochs
+
+
+def _remember(state: dict[str, Any], row: dict[str, float]) -> None:
+    history = state["history"]
+    history.append(row)
+    state["epoch"] = len(history)
+    if state["best"] is None or row[SELECT] < history[state["best"]][SELECT]:
+        state["best"] = len(history) - 1
+
+
+def _warn(row: dict[str, float], config: PretrainConfig, progress: Progress) -> None:
+    text = collapse_warning(row["val_spread"])
+    if text and row["epoch"] > config.warmup_epochs and not progress.bar.disable:
+        warnings.warn(f"epoch {row['epoch']}: {text}", RuntimeWarning, stacklevel=2)
+
+
+def _save(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
+    weights = trainer.method.model.state_dict()
+    rest = {
+        **state,
+        "optimizer": trainer.optimizer.state_dict(),
+        "scaler": trainer.fabric.strategy.precision.state_dict(),
+        "config": job.config.to_dict(),
+        "data": describe(job.data),
+    }
+    improved = state["best"] == state["epoch"] - 1
+    save_state(job.folder / "resume", state["epoch"], weights, weights if improved else None, rest)
+    write_csv(job.folder / "metrics.csv", state["history"])
+
+
+def _export(job: _Job, method: Any, state: dict[str, Any], statistics: Any) -> None:
+    """Write the encoders of the best epoch, then drop the resume state: the run is complete."""
+    from eo_ssl.course.places import commit
+
+    best = load_state(job.folder / "resume")[1]
+    method.model.load_state_dict(best)
+    row = state["history"][state["best"]]
+    meta = {
+        **base_meta(job.config, statistics),
+        "data": describe(job.data),
+        "commit": commit(),
+        "epoch": row["epoch"],
+        "select": SELECT,
+        "metrics": row,
+        "seconds": state["seconds"],
+    }
+    save_pretrained(method, job.folder, meta)
+    shutil.rmtree(job.folder / "resume", ignore_errors=True)
+
+
+def _together(fabric: Fabric, action: Any) -> None:
+    """Do something on rank 0; when it fails, all ranks raise instead of waiting for it for ever."""
+    problem = None
+    if fabric.is_global_zero:
+        try:
+            action()
+        except EOError as error:
+            problem = str(error)
+    problem = fabric.broadcast(problem)
+    if problem:
+        raise CheckpointError(problem)
