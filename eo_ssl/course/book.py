@@ -1,5 +1,6 @@
 """Build the book: stage the executed chapters, then Sphinx with warnings as errors, then move into place."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -46,8 +47,9 @@ def build(root: Path, run_dir: Path) -> Path:
 
 def sphinx(staged: Path, out: Path) -> None:
     """Run jupyter-book on the staged folder; any warning is an error."""
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "--keep-going", "-q"]
-    done = subprocess.run([*command, "--path-output", str(out)], cwd=staged, capture_output=True, text=True)
+    start = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["build", ".", "-W", "--keep-going", "--path-output", str(out)]
+    done = subprocess.run([*start, *options], cwd=staged, capture_output=True, text=True)
     log = staged / "build.log"
     write_text(log, done.stdout + done.stderr)
     page = out / "_build" / "html" / "index.html"
@@ -75,10 +77,12 @@ def toc(whole: dict[str, Any], chapters: list[str]) -> dict[str, Any]:
 
 def config(settings: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """The book's settings with what depends on the run: the foot of every page, and the banner at smoke."""
-    html = {**settings["html"], "extra_footer": staging.footer(run_dir)}
+    made = copy.deepcopy(settings)
+    options = made["sphinx"]["config"]["html_theme_options"]
+    options["extra_footer"] = staging.footer(run_dir)
     if not status.read(run_dir).get("evidence"):
-        html["announcement"] = BANNER
-    return {**settings, "html": html}
+        options["announcement"] = BANNER
+    return made
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

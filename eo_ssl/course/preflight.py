@@ -2,6 +2,7 @@
 
 import html
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 READY, NOTE, STOP = "ready", "note", "stop"
 MARKS = {READY: "✓ ready", NOTE: "• note", STOP: "✗ to do"}
 SHOWN = ("torch", "timm", "lightning", "rasterio", "anywidget", "papermill")
+CODE = re.compile("`(.+?)`")
 MEMORY_GB = {"smoke": 2, "laptop": 4, "gpu": 16, "paper": 32}
 
 
@@ -47,7 +49,8 @@ class Table(tuple[Item, ...]):
 
 
 def _row(item: Item) -> str:
-    cells = "".join(f"<td>{html.escape(text)}</td>" for text in (item.found, MARKS[item.state], item.advice))
+    texts = map(html.escape, (item.found, MARKS[item.state], item.advice))
+    cells = "".join(CODE.sub(r"<code>\1</code>", f"<td>{text}</td>") for text in texts)
     return f'<tr class="eo-{item.state}"><th scope="row">{html.escape(item.name)}</th>{cells}</tr>'
 
 
