@@ -34,14 +34,17 @@ def cross_modal_loss(
         logits = similarity(anchors, keys)  # (C, N)
         return logits if drop is None else logits.masked_fill(drop(patch[rows]), -torch.inf)
 
-    def block_loss(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
+    def one_way(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
         return F.cross_entropy(logits_of(rows, anchors, keys), patch[rows] + rank() * n, reduction="sum")
 
-    if world_size() == 1 and n <= chunk:  # one block: both directions read the same matrix
-        logits = logits_of(slice(0, n), x1 / temperature, x2)  # (N, N)
-        return (F.cross_entropy(logits, patch) + F.cross_entropy(logits.T, patch)) / 2
-    there = sum_over_chunks(block_loss, x1 / temperature, gather(x2), chunk)
-    back = sum_over_chunks(block_loss, x2 / temperature, gather(x1), chunk)
+    def both_ways(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
+        logits = logits_of(rows, anchors, keys)  # (N, N)
+        return sum(F.cross_entropy(matrix, patch, reduction="sum") for matrix in (logits, logits.T))
+
+    if world_size() == 1 and n <= chunk:  # all in one block: both directions read the same matrix
+        return sum_over_chunks(both_ways, x1 / temperature, x2, n) / (2 * n)
+    there = sum_over_chunks(one_way, x1 / temperature, gather(x2), chunk)
+    back = sum_over_chunks(one_way, x2 / temperature, gather(x1), chunk)
     return mean_over_ranks((there + back) / (2 * n))
 
 

@@ -25,8 +25,9 @@ def check_pairs(x1: Tensor, x2: Tensor, temperature: float | Tensor, dims: int =
         raise ConfigError(f"the two inputs must pair up, got shapes {tuple(x1.shape)} and {tuple(x2.shape)}")
     if len(x1) * world_size() < 2:
         raise ConfigError(f"a contrastive loss needs at least 2 pairs for a negative, got {len(x1)}")
-    if not (math.isfinite(float(temperature)) and float(temperature) > 0):
-        raise ConfigError(f"temperature must be a number above 0, got {float(temperature)}")
+    tau = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)
+    if not (math.isfinite(tau) and tau > 0):
+        raise ConfigError(f"temperature must be a number above 0, got {tau}")
 
 
 def checked(loss: Tensor) -> Tensor:

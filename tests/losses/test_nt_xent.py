@@ -1,0 +1,56 @@
+"""NT-Xent against another implementation, and its memory."""
+
+import pytest
+import torch
+from lightly.loss import NTXentLoss
+
+from eo_ssl.losses import nt_xent
+from eo_ssl.losses.chunked import sum_over_chunks
+
+
+@pytest.mark.parametrize("pairs", [2, 33])
+@pytest.mark.parametrize("temperature", [0.07, 0.5])
+def test_equals_lightly_in_value_and_gradient(pairs, temperature):
+    z = torch.randn(2, pairs, 24, generator=torch.Generator().manual_seed(0))
+    ours, theirs = z.clone().requires_grad_(), z.clone().requires_grad_()
+    a, b = nt_xent(*ours, temperature, chunk=5), NTXentLoss(temperature)(*theirs)
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_negatives_of_the_same_sensor_count():
+    z1, z2 = torch.eye(4)[:3], torch.eye(4)[:3]
+    alike = z1.clone()
+    alike[1] = z1[0]  # two S1 embeddings fall together
+    assert nt_xent(alike, z2, 0.1) > nt_xent(z1, z2, 0.1) + 1
+
+
+def test_no_block_of_logits_is_larger_than_the_chunk():
+    shapes = []
+
+    def block_loss(rows, anchors, keys):
+        shapes.append((len(anchors), len(keys)))
+        return (anchors @ keys.T).sum()
+
+    anchors, keys = torch.randn(10, 3, requires_grad=True), torch.randn(7, 3, requires_grad=True)
+    sum_over_chunks(block_loss, anchors, keys, 4).backward()
+    assert shapes == [(4, 7), (4, 7), (2, 7)]
+    torch.testing.assert_close(anchors.grad, keys.detach().sum(0).expand(10, 3))
+    torch.testing.assert_close(keys.grad, anchors.detach().sum(0).expand(7, 3))
+
+
+def test_what_is_kept_for_the_backward_pass_is_linear_in_the_pairs():
+    kept = {}
+    for pairs in (64, 512):
+        saved = []
+        z1, z2 = (torch.randn(pairs, 8, requires_grad=True) for _ in range(2))
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, s=saved: s.append(x.numel()) or x, lambda x: x
+        ):
+            nt_xent(z1, z2, 0.1, chunk=16)
+        # Hooks see the blocks too: none may be larger than chunk × 2N.
+        kept[pairs] = max(saved)
+    assert kept[512] <= 16 * 2 * 512
+    assert kept[512] / kept[64] == pytest.approx(8)
