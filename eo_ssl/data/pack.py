@@ -1,0 +1,226 @@
+"""Packs GeoTIFF patches into a memory-mapped store; can be interrupted at any moment and run again."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from eo_ssl import files
+from eo_ssl.data import catalog as catalogs
+from eo_ssl.data.shard import PARTS, ShardSpec, pack_shard
+from eo_ssl.data.store import CHANNELS, FORMAT, STEP, VERSION, open_part
+from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.sensors import S1_BANDS, S2_BANDS
+
+SHARD_PATCHES = 1024  # at 256 px two gigabytes
+_FEW = 400  # patches below which starting processes takes longer than the work
+
+
+def pack(
+    root: str | Path,
+    out: str | Path,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    s1_scale: float | None = None,
+    s2_offset: int | None = None,
+    catalog: pd.DataFrame | None = None,
+    threads: int = 1,
+) -> Path:
+    """Pack all complete patches of `root` into the store `out` and return it.
+
+    One shard per scene. Shards that are there, unchanged and undamaged (by checksum) are kept, so an
+    interrupted run goes on where it was, and the result is the same to the byte. `workers` processes
+    with `threads` reading threads each, or the workers of the `dask.distributed` scheduler at the address
+    `scheduler`, which must see both folders under the same paths. `s1_scale` and `s2_offset` as in
+    `open_source`. Raises `DataError` naming the file that cannot be read, or if the disk is too small.
+    """
+    root, out = Path(root).resolve(), Path(out).resolve()
+    found = catalogs.find(root) if catalog is None else catalog
+    usable = found[(found["s1"] != "") & (found["s2"] != "")].reset_index(drop=True)
+    if usable.empty:
+        raise DataError(f"{root}: no patch has both s1 and s2; nothing to pack")
+    offset = found.attrs.get("s2_offset") if s2_offset is None else s2_offset
+    with _locked(out):
+        size = _patch_size(root, usable, s1_scale)
+        specs = _plan(root, out, usable, size, s1_scale, offset)
+        files.require_space(out, _missing_bytes(out, specs, size), "the packed store")
+        for leftover in out.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        shards = _run(specs, workers, scheduler, threads)
+        _remove_others(out, specs)
+        _finish(out, usable, specs, shards, size, found.attrs)
+    return out
+
+
+def verify(store: str | Path) -> list[str]:
+    """Problems of a finished store: files missing or not matching their checksums; empty if there are none."""
+    store = Path(store)
+    info = files.read_json(store / "store.json")
+    problems = []
+    wanted = {f"shards/{name}.{part}": h for name, s in info["shards"].items() for part, h in s.items()}
+    wanted["catalog.parquet"] = info["catalog"]
+    for name, checksum in tqdm(wanted.items(), desc="verify"):
+        path = store / name
+        if not path.is_file():
+            problems.append(f"{name}: missing")
+        elif files.sha256(path) != checksum:
+            problems.append(f"{name}: does not match its checksum")
+    return problems
+
+
+def _patch_size(root: Path, usable: pd.DataFrame, s1_scale: float | None) -> int:
+    from eo_ssl.data.geotiff import read_s1
+
+    return read_s1(root / usable["s1"][0], scale=s1_scale).shape[-1]
+
+
+def _plan(
+    root: Path, out: Path, usable: pd.DataFrame, size: int, s1_scale: float | None, offset: int | None
+) -> list[ShardSpec]:
+    """One spec per scene, or several for a scene of more than `SHARD_PATCHES` patches."""
+    specs = []
+    columns = ["id", "s1", "s2", "lc", "dfc"]
+    for scene, part in usable.groupby("scene", sort=True):
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(scene))
+        for k in range(0, len(part), SHARD_PATCHES):
+            chunk = part.iloc[k : k + SHARD_PATCHES]
+            shard = name if len(part) <= SHARD_PATCHES else f"{name}.{k // SHARD_PATCHES}"
+            patches = tuple(chunk[columns].itertuples(index=False, name=None))
+            specs.append(ShardSpec(shard, root, out / "shards", patches, size, s1_scale, offset))
+    if len({spec.name for spec in specs}) != len(specs):
+        raise DataError(f"{root}: two scenes have names that differ only in special characters")
+    return specs
+
+
+def _missing_bytes(out: Path, specs: list[ShardSpec], size: int) -> int:
+    todo = sum(len(s.patches) for s in specs if not (out / "shards" / f"{s.name}.json").exists())
+    return todo * size * size * (CHANNELS * 2 + 2)
+
+
+def _run(
+    specs: list[ShardSpec], workers: int | None, scheduler: str | None, threads: int
+) -> dict[str, dict[str, Any]]:
+    total = sum(len(spec.patches) for spec in specs)
+    few = total < _FEW and workers is None
+    workers = 1 if few else min(workers or os.cpu_count() or 1, len(specs))
+    done: dict[str, dict[str, Any]] = {}
+    with tqdm(total=total, desc="pack", unit="patch") as bar:
+        for result in _results(specs, workers, scheduler, threads):
+            done[result["name"]] = result
+            bar.update(len(result["ids"]))
+    return done
+
+
+def _results(
+    specs: list[ShardSpec], workers: int, scheduler: str | None, threads: int
+) -> Iterator[dict[str, Any]]:
+    if scheduler is not None:
+        yield from _on_cluster(specs, scheduler)
+    elif workers == 1:
+        yield from (pack_shard(spec, threads) for spec in specs)
+    else:
+        # Spawned, not forked: the parent may hold threads of GDAL or torch.
+        with ProcessPoolExecutor(
+            workers, get_context("spawn"), initializer=_die_with_parent, initargs=(os.getpid(),)
+        ) as pool:
+            jobs = [pool.submit(pack_shard, spec, threads) for spec in specs]
+            try:
+                yield from (job.result() for job in as_completed(jobs))
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_cluster(specs: list[ShardSpec], scheduler: str) -> Iterator[dict[str, Any]]:
+    try:
+        from distributed import Client
+        from distributed import as_completed as completed
+    except ImportError as error:
+        raise ConfigError("packing on a cluster needs dask: pip install 'eo_ssl[cluster]'") from error
+    try:
+        client = Client(scheduler, timeout="30s")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no dask scheduler answers at {scheduler} ({error})") from error
+    with client:
+        for future in completed(client.map(pack_shard, specs, pure=False)):
+            yield future.result()
+
+
+def _die_with_parent(parent: int) -> None:
+    """End this worker when the parent is gone, however it went; a killed parent cannot tell its workers."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """One packing process per store; the lock ends with the process that holds it, however it ends."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "shards").mkdir(exist_ok=True)
+    with open(out / ".lock", "w", encoding="utf-8") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:
+            pass  # no file locks on this system
+        yield
+
+
+def _remove_others(out: Path, specs: list[ShardSpec]) -> None:
+    """Delete shards that an earlier state of the data had and this one has not."""
+    names = {f"{spec.name}.{part}" for spec in specs for part in (*PARTS, "json")}
+    for path in (out / "shards").iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
+def _finish(
+    out: Path,
+    usable: pd.DataFrame,
+    specs: list[ShardSpec],
+    shards: dict[str, dict[str, Any]],
+    size: int,
+    attrs: dict[str, Any],
+) -> None:
+    """Write the catalog and, last of all, `store.json`, which makes the folder a store."""
+    rows = pd.concat(
+        pd.DataFrame(
+            {key: shards[spec.name][key] for key in ("ids", "valid", "majority", "s2_offset")}
+            | {"shard": spec.name, "slot": range(len(spec.patches))}
+        )
+        for spec in specs
+    ).rename(columns={"ids": "id"})
+    table = usable.merge(rows, on="id", how="left", validate="one_to_one")
+    table.attrs = {}
+    with files.atomic_path(out / "catalog.parquet") as path:
+        table.to_parquet(path)
+    for spec in specs:
+        if len(open_part(out, spec.name, "images", size)) != len(spec.patches):
+            raise DataError(f"{out}: shard {spec.name} has another number of patches than its catalog")
+    known = ("name", "version", "simulated", "state")
+    info = {
+        "format": FORMAT,
+        "version": VERSION,
+        "patch_size": size,
+        "patches": len(table),
+        "s1": {"bands": list(S1_BANDS), "unit": "dB", "step": STEP},
+        "s2": {"bands": list(S2_BANDS), "unit": "digital number"},
+        "data": {key: attrs.get(key) for key in known},
+        "catalog": files.sha256(out / "catalog.parquet"),
+        "shards": {spec.name: shards[spec.name]["files"] for spec in specs},
+    }
+    files.write_json(out / "store.json", info)

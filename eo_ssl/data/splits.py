@@ -1,0 +1,168 @@
+"""Splits that do not leak: scene-disjoint for pretraining, region-disjoint for the labelled patches."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eo_ssl.data.layouts import scene_of
+from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.sensors import IGNORE
+
+PRETRAIN_VAL = 0.1  # share of the patches held out of pretraining
+VAL = 0.2  # share of the training regions' patches that validates
+TEST = 0.5  # share that tests where the layout names no test set (DFC2020 layout B)
+
+
+def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = None) -> pd.DataFrame:
+    """Copy of the catalog with the column `split` filled in, asserted to be disjoint.
+
+    Pretraining rows become "pretrain" or "pretrain_val": the scenes of the `holdout` list (one scene a line,
+    as in SEN12MS_holdOutScenes.txt) if one is given, otherwise whole scenes drawn with `seed`, about 10 % of the
+    patches. DFC2020 layout A keeps train and test as published, and whole regions, about 20 % of the training
+    patches, become "val". Layout B names no test set: its cities are drawn for train, val and test. Scenes
+    that share pixels on the ground stay together. `attrs["notes"]` says what was done and what was left out.
+    """
+    catalog = catalog.copy()
+    rng = np.random.default_rng([seed, 20])
+    notes: list[str] = []
+    _split_pretraining(catalog, rng, holdout, notes)
+    _split_layout_b(catalog, rng, notes)
+    _keep_apart(catalog, "train", "test", notes)
+    _carve_validation(catalog, rng, notes)
+    for left, right in (("pretrain", "pretrain_val"), ("train", "val"), ("train", "test"), ("val", "test")):
+        check_disjoint(catalog, left, right)
+    catalog.attrs["notes"] = notes
+    return catalog
+
+
+def check_disjoint(catalog: pd.DataFrame, left: str, right: str) -> None:
+    """Raise `DataError` if a patch of split `left` shares an id or an overlap group with one of `right`."""
+    a, b = (catalog[catalog["split"] == name] for name in (left, right))
+    for column in ("id", "group"):
+        common = set(a[column]) & set(b[column])
+        if common:
+            raise DataError(f"splits {left} and {right} share {column} {min(common)}; they must be disjoint")
+
+
+def _units(rows: pd.DataFrame, by: str) -> pd.Series:
+    """Smallest sets of rows that may be split: whole scenes or regions, joined where they share pixels."""
+    unit = {name: name for name in rows[by]}
+
+    def top(name: str) -> str:
+        while unit[name] != name:
+            name = unit[name]
+        return name
+
+    for _, names in rows.groupby("group")[by].unique().items():
+        for name in names[1:]:
+            unit[top(name)] = top(names[0])
+    return rows[by].map(top)
+
+
+def _split_pretraining(
+    catalog: pd.DataFrame, rng: np.random.Generator, holdout: str | Path | None, notes: list[str]
+) -> None:
+    rows = catalog[catalog["split"].isin(["pretrain", "pretrain_val"])]
+    if rows.empty:
+        return
+    if holdout is not None:
+        held = rows["scene"].isin(_read_holdout(Path(holdout)))
+        if not held.any():
+            raise DataError(f"{holdout}: none of its scenes is in the data")
+        notes.append(f"pretraining hold-out as listed in {Path(holdout).name}")
+    else:
+        units = _units(rows, "scene")
+        held = units.isin(_draw(units.value_counts().sort_index(), PRETRAIN_VAL, rng))
+        notes.append("pretraining hold-out: whole scenes")
+    catalog.loc[rows.index, "split"] = np.where(held, "pretrain_val", "pretrain")
+    _keep_apart(catalog, "pretrain", "pretrain_val", notes)
+
+
+def _read_holdout(path: Path) -> set[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: hold-out list cannot be read ({error})") from error
+    return {scene for line in lines if (scene := scene_of(line))}
+
+
+def _draw(sizes: pd.Series, share: float, rng: np.random.Generator) -> list[str]:
+    """Names whose sizes add up to about `share` of the whole, at least one, never all."""
+    names, total = sizes.index.tolist(), float(sizes.sum())
+    if len(names) < 2:
+        return []
+    if len(names) <= 12:
+        subsets = [s for k in range(1, len(names)) for s in itertools.combinations(names, k)]
+        error = np.array([abs(sizes[list(s)].sum() / total - share) for s in subsets])
+        near = np.flatnonzero(error <= max(error.min() * 1.5, 0.05))
+        return list(subsets[int(rng.choice(near))])
+    drawn, taken = [], 0.0
+    for name in rng.permutation(names):
+        if taken + sizes[name] / 2 > share * total:
+            break
+        drawn.append(str(name))
+        taken += sizes[name]
+    return drawn or [str(sizes.idxmin())]
+
+
+def _split_layout_b(catalog: pd.DataFrame, rng: np.random.Generator, notes: list[str]) -> None:
+    rows = catalog[(catalog["dataset"] == "dfc2020") & (catalog["split"] == "")]
+    if rows.empty:
+        return
+    units = _units(rows, "region")
+    test = units.isin(_draw(units.value_counts().sort_index(), TEST, rng))
+    catalog.loc[rows.index, "split"] = np.where(test, "test", "train")
+    cities = ", ".join(sorted(rows["region"][test].unique()))
+    notes.append(f"DFC2020 layout B names no test set; tested on {cities} (not the papers' split)")
+
+
+def _carve_validation(catalog: pd.DataFrame, rng: np.random.Generator, notes: list[str]) -> None:
+    rows = catalog[catalog["split"] == "train"]
+    if rows.empty or (catalog["split"] == "val").any():
+        return
+    units = _units(rows, "region")
+    if units.nunique() > 1:
+        held = units.isin(_draw(units.value_counts().sort_index(), VAL, rng))
+        notes.append(f"validation regions: {', '.join(sorted(rows['region'][held].unique()))}")
+    else:
+        # One region only: whole overlap groups from its eastern end.
+        order = rows.assign(x=rows["x"].fillna(0)).groupby("group")["x"].min().sort_values(kind="stable")
+        size = rows["group"].value_counts()[order.index].cumsum()
+        held = rows["group"].isin(size.index[size > (1 - VAL) * len(rows)]) & (len(order) > 1)
+        notes.append("one training region only: validation is its eastern end, not another region")
+    catalog.loc[rows.index[held], "split"] = "val"
+
+
+def _keep_apart(catalog: pd.DataFrame, keep: str, other: str, notes: list[str]) -> None:
+    """Leave rows of `keep` that share pixels with rows of `other` out of every split."""
+    shared = set(catalog["group"][catalog["split"] == other])
+    leak = (catalog["split"] == keep) & catalog["group"].isin(shared)
+    if leak.any():
+        catalog.loc[leak, "split"] = ""
+        notes.append(f"{int(leak.sum())} {keep} patches share pixels with {other} and were left out")
+
+
+def label_fraction(rows: Iterable[int], labels: Sequence[int], fraction: float, seed: int) -> list[int]:
+    """Draw a share of the labelled patches: unique, stratified by majority class, nested, sorted.
+
+    `labels[i]` is the majority class of `rows[i]`; patches without one (255) cannot be drawn. In each class
+    n_c · fraction patches are taken, rounded, at least one: the first ones of an order that depends on seed
+    and class only, so that with the same seed 1 % ⊂ 10 % ⊂ 50 % ⊂ 100 %. The true count is the length.
+
+    >>> small = label_fraction(range(200), [0] * 150 + [1] * 50, 0.1, seed=0)
+    >>> len(small), set(small) <= set(label_fraction(range(200), [0] * 150 + [1] * 50, 0.5, seed=0))
+    (20, True)
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"label fraction {fraction}: must lie in (0, 1]")
+    unique = dict(zip(map(int, rows), map(int, labels), strict=True))
+    drawn: list[int] = []
+    for label in sorted(set(unique.values()) - {IGNORE}):
+        members = np.array(sorted(row for row, value in unique.items() if value == label))
+        order = np.random.default_rng([seed, label, 30]).permutation(members)
+        count = max(1, int(np.floor(len(members) * fraction + 0.5)))
+        drawn += order[:count].tolist()
+    return sorted(drawn)
