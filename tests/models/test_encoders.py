@@ -1,0 +1,128 @@
+"""Encoders: shapes, sizes, names, precision."""
+
+import pytest
+import torch
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.models.encoders import make_encoder
+from eo_ssl.models.registry import SMALL, best_window
+
+TIMM = ("resnet18", "resnet50", "swin_tiny_patch4_window7_224", "convnext_atto")
+
+
+def image(bands, height, width=None, batch=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, bands, height, width or height, generator=generator)
+
+
+@pytest.mark.parametrize("name", [*SMALL, *TIMM])
+@pytest.mark.parametrize("bands", [2, 13])
+def test_pooled_feature_and_pyramid_have_the_announced_shapes(name, bands):
+    encoder = make_encoder(name, bands, 64).eval()
+    x = image(bands, 64)
+    assert encoder(x).shape == (2, encoder.dim)
+    maps = encoder.pyramid(x)
+    assert [m.shape for m in maps] == [
+        (2, c, 64 // s, 64 // s) for c, s in zip(encoder.channels, encoder.strides, strict=True)
+    ]
+    assert encoder.maps(x).equal(maps[-1])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_pooled_feature_is_the_mean_of_the_coarsest_map(name):
+    encoder = make_encoder(name, 13, 64).eval()
+    x = image(13, 64)
+    torch.testing.assert_close(encoder(x), encoder.maps(x).mean((2, 3)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("mini", 1.2e6, 1.4e6), ("nano", 0, 1e5)])
+def test_small_encoders_are_as_small_as_they_say(name, least, most):
+    for family in ("resnet", "swin"):
+        parameters = sum(p.numel() for p in make_encoder(f"{family}_{name}", 13, 64).parameters())
+        assert least < parameters < most
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("size", [(32, 32), (96, 64), (61, 75)])
+def test_other_sizes_than_the_built_one_work_and_come_back(name, size):
+    encoder = make_encoder(name, 2, 64).eval()
+    before = encoder(image(2, 64))
+    maps = encoder.pyramid(image(2, *size))
+    assert torch.isfinite(maps[-1]).all()
+    assert all(abs(m.shape[2] - size[0] / s) < 1 for m, s in zip(maps, encoder.strides, strict=True))
+    assert encoder(image(2, 64)).equal(before)
+
+
+def test_a_swin_sees_the_same_at_another_size_as_one_built_for_it():
+    big = make_encoder("swin_mini", 2, 128).eval()
+    small = make_encoder("swin_mini", 2, 64).eval()
+    small.load_state_dict(big.state_dict())
+    x = image(2, 128)
+    torch.testing.assert_close(big.pyramid(x)[0], small.pyramid(x)[0])
+
+
+def test_windows_that_do_not_fit_are_padded_not_cut():
+    encoder = make_encoder("swin_mini", 2, 60).eval()  # grid of 15 tokens, window 4
+    x = image(2, 60)
+    changed = x.clone()
+    changed[:, :, -1, -1] += 10
+    difference = (encoder.pyramid(x)[0] - encoder.pyramid(changed)[0]).abs().amax((0, 1))
+    assert difference.shape == (15, 15) and difference[-1, -1] > 0.1
+
+
+@pytest.mark.parametrize("image_size", [64, 96, 128, 160, 192, 224, 256, 320])
+def test_swin_t_at_usual_sizes_needs_no_padding(image_size):
+    window = best_window(image_size // 4, 4, 7)
+    assert 4 <= window <= 10
+    grids = [-(-image_size // 4 // 2**i) for i in range(4)]
+    assert all(g % window == 0 or g < window for g in grids)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown encoder 'resnet_minni'; did you mean resnet_mini"):
+        make_encoder("resnet_minni", 2, 64)
+    with pytest.raises(ConfigError, match=r"known: resnet_mini.*timm"):
+        make_encoder("?", 2, 64)
+
+
+def test_wrong_input_is_refused():
+    encoder = make_encoder("resnet_nano", 13, 64)
+    with pytest.raises(ConfigError, match=r"expects \(B, 13, H, W\)"):
+        encoder(image(2, 64))
+    with pytest.raises(ConfigError, match="in_chans"):
+        make_encoder("resnet_nano", 0, 64)
+    with pytest.raises(ConfigError, match="image_size"):
+        make_encoder("resnet_nano", 2, 4)
+    with pytest.raises(ConfigError, match="built for 64 pixels"):
+        make_encoder("vit_tiny_patch16_224", 2, 64)(image(2, 96))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bf16_autocast_trains_and_stays_near_float32(name):
+    encoder = make_encoder(name, 13, 32).train()
+    x = image(13, 32, batch=4)
+    expected = encoder(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder(x)
+    found.float().square().mean().backward()
+    assert torch.nn.functional.cosine_similarity(found.float(), expected).min() > 0.97
+    assert all(torch.isfinite(p.grad).all() for p in encoder.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_parameter_learns_and_a_state_dict_restores_the_encoder(name):
+    encoder = make_encoder(name, 2, 32)
+    encoder(image(2, 32, batch=4)).square().sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())
+    copy = make_encoder(name, 2, 32)
+    copy.load_state_dict(encoder.state_dict())
+    x = image(2, 32)
+    assert copy.eval()(x).equal(encoder.eval()(x))
+
+
+def test_the_same_seed_gives_the_same_weights():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.cat([p.flatten() for p in make_encoder("swin_nano", 2, 32).parameters()])
+
+    assert weights(1).equal(weights(1)) and not weights(1).equal(weights(2))

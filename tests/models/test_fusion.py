@@ -1,0 +1,86 @@
+"""Fusion models: what each reads, and what happens when a sensor is missing."""
+
+import pytest
+import torch
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.models.fusion import FUSIONS, make_classifier, make_segmenter, stack
+
+
+def batch(size=32, n=3):
+    generator = torch.Generator().manual_seed(0)
+    return {k: torch.randn(n, c, size, size, generator=generator) for k, c in (("s1", 2), ("s2", 13))}
+
+
+@pytest.mark.parametrize("backbone", ["resnet_nano", "swin_nano"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_logits_have_a_class_axis_and_reach_every_parameter(fusion, backbone):
+    classifier, segmenter = make_classifier(fusion, backbone, 32), make_segmenter(fusion, backbone, 32)
+    assert classifier(batch()).shape == (3, 8)
+    assert segmenter(batch()).shape == (3, 8, 32, 32)
+    assert segmenter(batch(45)).shape == (3, 8, 45, 45)
+    for model in (classifier, segmenter):
+        model(batch()).square().sum().backward()
+        assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_encode_then_head_is_forward(fusion):
+    model = make_classifier(fusion, "resnet_nano", 32).eval()
+    features = model.encode(batch())
+    assert features.shape == (3, model.backbone.dim)
+    assert model.head(features).equal(model(batch()))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_model_depends_on_its_own_sensors_only(fusion):
+    model, x = make_classifier(fusion, "resnet_nano", 32).eval(), batch()
+    for sensor in ("s1", "s2"):
+        changed = model({**x, sensor: x[sensor] + 1})
+        assert changed.equal(model(x)) == (sensor not in FUSIONS[fusion])
+
+
+@pytest.mark.parametrize("missing", ["s1", "s2"])
+def test_early_fusion_sees_the_training_mean_in_place_of_a_missing_sensor(missing):
+    x = batch()
+    gone = {k: v for k, v in x.items() if k != missing}
+    zeroed = {**x, missing: torch.zeros_like(x[missing])}
+    for make in (make_classifier, make_segmenter):
+        model = make("early", "resnet_nano", 32).eval()
+        assert model(gone).equal(model(zeroed))
+
+
+@pytest.mark.parametrize("missing", ["s1", "s2"])
+def test_late_fusion_sees_a_feature_of_zeros_in_place_of_a_missing_sensor(missing):
+    model, x = make_classifier("late", "resnet_nano", 32).eval(), batch()
+    features = model.backbone.features(x)
+    features[missing] = torch.zeros_like(features[missing])
+    gone = {k: v for k, v in x.items() if k != missing}
+    assert model(gone).equal(model.head(torch.cat([features["s1"], features["s2"]], dim=1)))
+
+
+@pytest.mark.parametrize("sensor", ["s1", "s2"])
+def test_a_model_of_one_sensor_refuses_a_batch_without_it(sensor):
+    x = batch()
+    x.pop(sensor)
+    with pytest.raises(ConfigError, match=f"the model reads {sensor}"):
+        make_classifier(sensor, "resnet_nano", 32)(x)
+
+
+def test_stacked_bands_keep_their_order():
+    x = batch()
+    assert stack(x, ("s1", "s2")).equal(torch.cat([x["s1"], x["s2"]], dim=1))
+
+
+def test_an_unknown_fusion_is_named():
+    with pytest.raises(ConfigError, match="unknown fusion 'middle'"):
+        make_classifier("middle", "resnet_nano", 32)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("make", [make_classifier, make_segmenter])
+def test_backbone_and_head_share_out_all_parameters(fusion, make):
+    model = make(fusion, "resnet_nano", 32)
+    backbone, head = ({id(p) for p in ps} for ps in (model.backbone_parameters(), model.head_parameters()))
+    assert backbone and head and not backbone & head
+    assert backbone | head == {id(p) for p in model.parameters()}

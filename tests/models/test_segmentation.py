@@ -1,0 +1,146 @@
+"""UNet, SwinUNet and their ensemble."""
+
+import pytest
+import torch
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.models.encoders import make_encoder
+from eo_ssl.models.ensemble import Ensemble
+from eo_ssl.models.swin_unet import PatchExpand, SwinUNet
+from eo_ssl.models.unet import UNet, pad_to_multiple
+
+
+def batch(height, width=None, n=2):
+    generator = torch.Generator().manual_seed(0)
+    size = (height, width or height)
+    return {k: torch.randn(n, c, *size, generator=generator) for k, c in (("s1", 2), ("s2", 13))}
+
+
+def swin_unet(name="swin_nano", size=32):
+    return SwinUNet(make_encoder(name, 2, size), make_encoder(name, 13, size))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (16, 48), (37, 50), (5, 90)])
+@pytest.mark.parametrize("make", [lambda: UNet(width=4), swin_unet], ids=["unet", "swin_unet"])
+def test_any_size_comes_back_in_that_size(make, size):
+    model = make().eval()
+    logits = model(batch(*size))
+    assert logits.shape == (2, 8, *size) and torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(("name", "size"), [("swin_mini", 64), ("swin_tiny_patch4_window7_224", 64)])
+def test_swin_unet_of_larger_encoders(name, size):
+    model = swin_unet(name, size).eval()
+    assert model(batch(size)).shape == (2, 8, size, size)
+
+
+@pytest.mark.parametrize("make", [lambda: UNet(width=4), swin_unet], ids=["unet", "swin_unet"])
+def test_every_parameter_learns(make):
+    model = make()
+    model(batch(32)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.ndim > 1)
+
+
+@pytest.mark.parametrize("make", [lambda: UNet(width=4), swin_unet], ids=["unet", "swin_unet"])
+def test_a_few_steps_of_training_find_a_bright_field(make):
+    torch.manual_seed(0)
+    model, x = make(), batch(32)
+    target = torch.zeros(2, 32, 32, dtype=torch.long)
+    target[:, 10:20, 5:15] = 3
+    x["s2"][:, 0] += 3 * (target == 3)  # a bright field
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(25):
+        loss = torch.nn.functional.cross_entropy(model(x), target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_padding_repeats_the_border_and_leaves_the_rest():
+    x = batch(5)["s1"]
+    padded = pad_to_multiple(x, 4)
+    assert padded.shape[2:] == (8, 8) and padded[:, :, :5, :5].equal(x)
+    assert padded[:, :, 7, 7].equal(x[:, :, 4, 4])
+    assert pad_to_multiple(batch(8)["s1"], 4).shape[2:] == (8, 8)
+
+
+def test_a_padded_image_gives_the_crop_of_the_padded_result():
+    for model in (UNet(width=4).eval(), swin_unet().eval()):
+        x = batch(30)
+        padded = {k: pad_to_multiple(v, 16) for k, v in x.items()}
+        torch.testing.assert_close(model(x), model(padded)[:, :, :30, :30])
+
+
+@pytest.mark.parametrize("in_chans", [2, 13, 15])
+def test_unet_reads_the_sensors_its_bands_name(in_chans):
+    model, x = UNet(in_chans, width=4).eval(), batch(32)
+    for sensor, needed in (("s1", in_chans in (2, 15)), ("s2", in_chans in (13, 15))):
+        assert (not model({**x, sensor: x[sensor] + 1}).equal(model(x))) == needed
+    with pytest.raises(ConfigError, match="15 bands"):
+        UNet(3)
+
+
+def test_unet_has_the_classic_size_and_no_backbone():
+    assert sum(p.numel() for p in UNet(15).parameters()) == pytest.approx(31.4e6, rel=0.01)
+    model = UNet(width=4)
+    assert model.backbone_parameters() == [] and len(model.head_parameters()) == len(list(model.parameters()))
+    assert model.freeze() is model and all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("missing", ["s1", "s2"])
+def test_a_missing_sensor_still_gives_a_map(missing):
+    x = batch(32)
+    gone = {k: v for k, v in x.items() if k != missing}
+    unet, swin = UNet(width=4).eval(), swin_unet().eval()
+    assert unet(gone).equal(unet({**x, missing: torch.zeros_like(x[missing])}))
+    assert torch.isfinite(swin(gone)).all() and not swin(gone).equal(swin(x))
+
+
+def test_both_encoders_and_every_skip_reach_the_output():
+    model, x = swin_unet().eval(), batch(32)
+    pyramids = model.backbone.pyramids(x)
+    for maps in pyramids.values():
+        for level in maps:
+            level.retain_grad()
+    decoded = torch.cat([model.decoders[k](pyramids[k]) for k in ("s1", "s2")], dim=-1)
+    model.head(model.expand(decoded).permute(0, 3, 1, 2)).square().sum().backward()
+    assert all(level.grad.abs().sum() > 0 for maps in pyramids.values() for level in maps)
+
+
+def test_patch_expand_lays_each_token_out_as_a_square():
+    layer = PatchExpand(4, 1, scale=2)
+    with torch.no_grad():
+        layer.expand.weight.copy_(torch.eye(4))
+    layer.norm = torch.nn.Identity()
+    tokens = torch.arange(8.0).view(1, 1, 2, 4)
+    assert layer(tokens)[0, :, :, 0].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
+
+
+def test_swin_unet_refuses_other_encoders():
+    with pytest.raises(ConfigError, match="needs Swin encoders"):
+        SwinUNet(make_encoder("resnet_nano", 2, 32), make_encoder("resnet_nano", 13, 32))
+
+
+def test_ensemble_is_the_mean_of_the_probabilities():
+    unet, swin, x = UNet(width=4).eval(), swin_unet().eval(), batch(32)
+    mean = (unet(x).softmax(1) + swin(x).softmax(1)) / 2
+    logits = Ensemble(unet, swin)(x)
+    torch.testing.assert_close(logits.softmax(1), mean)
+    torch.testing.assert_close(logits.exp(), mean)
+    assert not logits.requires_grad
+    with pytest.raises(ConfigError, match="at least one"):
+        Ensemble()
+
+
+@pytest.mark.parametrize("make", [lambda: UNet(width=8), swin_unet], ids=["unet", "swin_unet"])
+def test_bf16_autocast_trains(make):
+    model = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = torch.nn.functional.cross_entropy(
+            model(batch(32)).float(), torch.zeros(2, 32, 32, dtype=torch.long)
+        )
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
