@@ -3,17 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.landscape import (
-    BARREN,
-    CROP,
-    FOREST,
-    GRASS,
-    SHRUB,
-    URBAN,
-    WATER,
-    WETLAND,
-    Landscape,
-)
+from eo_ssl.data.simulation.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
+from eo_ssl.data.simulation.landscape import Landscape
 from eo_ssl.data.simulation.noise import generator, hash01
 from eo_ssl.data.simulation.regions import REGIONS
 

@@ -2,17 +2,8 @@
 
 import numpy as np
 
-from eo_ssl.data.simulation.landscape import (
-    BARREN,
-    CROP,
-    FOREST,
-    GRASS,
-    SHRUB,
-    URBAN,
-    WATER,
-    WETLAND,
-    Landscape,
-)
+from eo_ssl.data.simulation.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
+from eo_ssl.data.simulation.landscape import Landscape
 from eo_ssl.data.simulation.noise import generator, hash01
 from eo_ssl.data.simulation.regions import REGIONS
 
@@ -104,23 +95,24 @@ class _View:
 
 
 def _forest(v: _View) -> None:
-    closed = np.clip(0.86 + 0.07 * v.patchy + 0.04 * v.rough - 0.25 * (1 - v.region.vigour), 0.2, 1.0)
+    closed = np.clip(0.97 + 0.05 * v.patchy + 0.04 * v.rough - 0.22 * (1 - v.region.vigour), 0.2, 1.0)
     broad = v.map(v.land.mixed)
     leaf = v.season.leaf
     v.set(CONIFER, closed * (1 - broad))
     v.set(BROADLEAF, closed * broad * leaf)
     rest = 1 - closed * (1 - broad) - closed * broad * leaf
-    v.herbs(0.6 * rest, np.full_like(rest, 0.6 * v.green))
-    v.ground(0.4 * rest, np.full_like(rest, 0.8))
+    # Bare branches and litter, a quarter of it in the shade of the trunks.
+    v.herbs(0.40 * rest, np.full_like(rest, 0.6 * v.green))
+    v.ground(0.35 * rest, np.full_like(rest, 0.9))
 
 
 def _shrub(v: _View) -> None:
-    bush = np.clip(0.38 * (0.5 + 0.8 * v.region.vigour) + 0.16 * v.patchy + 0.10 * v.rough, 0.05, 0.9)
-    bare = np.clip(0.35 - 0.25 * v.region.vigour + 0.08 * v.patchy, 0.02, 0.6) * (1 - bush)
+    bush = np.clip(0.10 + 0.26 * v.region.vigour + 0.14 * v.patchy + 0.10 * v.rough, 0.05, 0.9)
+    bare = np.clip(0.75 - 0.45 * v.region.vigour + 0.10 * v.patchy, 0.02, 0.8) * (1 - bush)
     v.set(BROADLEAF, 0.6 * bush)
     v.set(CONIFER, 0.4 * bush)
-    v.ground(bare, np.full_like(bush, v.dark))
-    v.herbs(1 - bush - bare, np.full_like(bush, 0.6 * v.green))
+    v.ground(bare, np.full_like(bush, 0.6 * v.dark))
+    v.herbs(1 - bush - bare, np.full_like(bush, 0.45 * v.green))
 
 
 def _grass(v: _View) -> None:
@@ -179,11 +171,11 @@ def _urban(v: _View) -> None:
 
 
 def _barren(v: _View) -> None:
-    kind = v.rng.uniform(0.25, 0.95)
+    kind = v.rng.uniform(0.5, 1.1)
     plants = np.clip(0.06 + 0.05 * v.patchy + 0.04 * v.rough, 0, 0.3)
     sand = np.clip(kind + 0.15 * v.patchy, 0, 1) * (1 - plants)
     v.set(SAND, sand)
-    v.ground(1 - plants - sand, np.full_like(sand, 0.4 * v.dark))
+    v.ground(1 - plants - sand, np.full_like(sand, 0.25 * v.dark))
     v.herbs(plants, np.full_like(sand, 0.3 * v.green))
 
 

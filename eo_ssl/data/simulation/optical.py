@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.landscape import CROP, GRASS, WATER, Landscape
+from eo_ssl.data.simulation.cover import CROP, GRASS, WATER
+from eo_ssl.data.simulation.landscape import Landscape
 from eo_ssl.data.simulation.materials import SPECTRA, abundances
 from eo_ssl.data.simulation.noise import Fields, generator, hash01
 from eo_ssl.data.simulation.regions import REGIONS
@@ -19,7 +20,7 @@ _THROUGH = np.array(
     [0.80, 0.84, 0.88, 0.92, 0.91, 0.93, 0.95, 0.93, 0.97, 0.28, 0.004, 0.93, 0.90], dtype=np.float32
 )
 # Relative texture of each class below the size of a parcel (crowns, tussocks, plough lines, waves).
-_TEXTURE = np.array([0.13, 0.10, 0.05, 0.08, 0.045, 0.10, 0.07, 0.02], dtype=np.float32)
+_TEXTURE = np.array([0.11, 0.09, 0.035, 0.07, 0.03, 0.10, 0.06, 0.02], dtype=np.float32)
 _SPREAD = np.array([0.10, 0.14, 0.12, 0.14, 0.13, 0.12, 0.16, 0.08], dtype=np.float32)
 CLOUDY_SHARE = 0.12
 # Noise in reflectance (about the specified signal-to-noise ratios) and point spread in pixels of the band.
@@ -71,7 +72,7 @@ def _brightness(land: Landscape, rng: np.random.Generator) -> np.ndarray:
     between = np.where(managed, 2.4 * luck, 0.7 * land.patchy).astype(np.float32)
     scene = rng.normal(0, 0.06, 8).astype(np.float32)
     between[cover == WATER] = 0
-    texture = 0.8 * land.rough + 0.4 * rng.standard_normal(cover.shape, dtype=np.float32)
+    texture = 0.85 * land.rough + 0.3 * rng.standard_normal(cover.shape, dtype=np.float32)
     return _TEXTURE[cover] * texture + _SPREAD[cover] * between + scene[cover]
 
 
@@ -103,7 +104,7 @@ def _air(land: Landscape, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     """Path reflectance and transmittance of each band, (13,): clear air plus haze, thicker for a low sun."""
     load = max(0.05, land.spec.region.haze * np.exp(rng.normal(0, 0.35)))
     mass = 0.5 * (1 + 1 / np.sin(np.deg2rad(land.season.sun)))
-    haze = np.float32(0.016 * (load - 0.8) * mass) * (WAVELENGTH / 0.55) ** -1.3
+    haze = np.float32(0.014 * (load - 1.1) * mass) * (WAVELENGTH / 0.55) ** -1.3
     path = _PATH * np.float32(0.55 + 0.3 * mass) + haze
     path[10] = _PATH[10]
     vapour = np.exp(rng.normal(0, 0.18))

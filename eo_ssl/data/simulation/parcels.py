@@ -10,7 +10,7 @@ from eo_ssl.data.simulation.noise import Fields, hash01
 
 @dataclass(frozen=True)
 class Parcels:
-    """Compact parcel number and block number per pixel, the parcels' row direction (radians), and three masks.
+    """Parcel and block number of each pixel, the direction of its rows in radians, and three masks.
 
     `road` is paved, `track` a farm track, `edge` the seam between two parcels; all one pixel wide.
     """
@@ -23,13 +23,18 @@ class Parcels:
     edge: np.ndarray
     count: int
 
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Replace every value by the mean of its parcel, (n, n)."""
+        flat = self.label.ravel()
+        total = np.bincount(flat, values.ravel(), self.count)
+        return (total / np.bincount(flat, minlength=self.count)).astype(np.float32)[self.label]
+
 
 def make_parcels(rng: np.random.Generator, fields: Fields, size: float, aspect: float) -> Parcels:
     """Blocks bounded by roads, cut into strips, cut into parcels of about `size`² pixels.
 
     `aspect` stretches parcels along their block's direction: 1 square fields, 4 long strips.
     """
-    n = fields.n
     pitch = 4.5 * size + 12
     block = _blocks(rng, fields, pitch)
     count = int(block.max()) + 1
@@ -81,7 +86,7 @@ def _blocks(rng: np.random.Generator, fields: Fields, pitch: float) -> np.ndarra
 def _strips(
     rng: np.random.Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
 ) -> np.ndarray:
-    """Number parcels: strips across the block's direction, cut at intervals that differ from strip to strip."""
+    """Number parcels: strips across the block's direction, each cut at its own intervals."""
     n = block.shape[0]
     axis = np.arange(n, dtype=np.float32)
     cos, sin = np.cos(angle)[block], np.sin(angle)[block]

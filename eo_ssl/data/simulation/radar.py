@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from eo_ssl.data.simulation.landscape import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND, Landscape
+from eo_ssl.data.simulation.cover import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
+from eo_ssl.data.simulation.landscape import Landscape
 from eo_ssl.data.simulation.materials import crop_stage
 from eo_ssl.data.simulation.noise import Fields, generator, hash01
 from eo_ssl.data.simulation.regions import REGIONS
@@ -12,7 +13,7 @@ from eo_ssl.sensors import to_db, to_linear
 # Level of each class in dB (VV, VH) before texture, moisture and speckle.
 _LEVEL = np.array([
     [-8.3, -14.2], [-10.6, -16.6], [-11.2, -17.6], [-10.4, -17.3],
-    [-10.6, -18.0], [-10.6, -17.0], [-13.2, -19.8], [-18.2, -25.9],
+    [-10.6, -18.0], [-10.4, -16.8], [-14.2, -20.6], [-19.8, -28.0],
 ], dtype=np.float32)  # fmt: skip
 # Texture in dB common to both channels, fine (15 m) and patchy (60 m), per class.
 _FINE = np.array([1.5, 1.5, 1.2, 1.5, 1.2, 2.6, 1.6, 0.3], dtype=np.float32)
@@ -71,7 +72,7 @@ def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> n
     managed = (cover == CROP) | (cover == GRASS)
     between = np.where(managed, luck, 0.7 * fields(20, 3.0))
     common = (
-        _FINE[cover] * fields(1.5, 3.0)
+        _FINE[cover] * fields(1.8, 3.6)
         + _PATCHY[cover] * (0.8 * fields(8, 3.0) + 0.6 * land.patchy)
         + _BETWEEN[cover] * between
     )
