@@ -64,7 +64,7 @@ def software() -> Iterable[Item]:
     from packaging.requirements import Requirement
     from packaging.version import Version
 
-    yield Item("Python", f"{platform.python_version()} in {sys.prefix}")
+    yield Item("Python", f"{platform.python_version()} in {shown(Path(sys.prefix))}")
     try:
         wanted = {r.name: r for r in map(Requirement, requires("eo_ssl") or [])}
     except PackageNotFoundError:
@@ -112,19 +112,21 @@ def disk(run: Run) -> Iterable[Item]:
         free, needed = shutil.disk_usage(_existing(folder)).free, run.profile.disk_mb * 10**6
         enough = free >= needed
         advice = "" if enough else f"up to {needed / 1e9:.1f} GB are needed"
-        yield Item(name, f"{folder} ({free / 1e9:.0f} GB free)", READY if enough else STOP, advice)
+        yield Item(name, f"{shown(folder)} ({free / 1e9:.0f} GB free)", READY if enough else STOP, advice)
 
 
 def data(run: Run) -> Item:
     """The data set: the simulated one is made when first needed."""
     if run.data != session.SIMULATED:
-        return Item("Data set", f"{session.data_version(run.profile, run.data, run.seed)} in {run.data}")
+        return Item(
+            "Data set", f"{session.data_version(run.profile, run.data, run.seed)} in {shown(Path(run.data))}"
+        )
     try:
         folder = session.simulated_target(run.profile, run.seed)
     except (EOError, ImportError) as error:
         return Item("Data set", "simulated", STOP, str(error))
     if (folder / "dataset.json").is_file():
-        return Item("Data set", f"simulated, in {folder}")
+        return Item("Data set", f"simulated, in {shown(folder)}")
     return Item(
         "Data set", "simulated, not made yet", NOTE, "made on this machine by the first chapter that needs it"
     )
@@ -137,7 +139,7 @@ def samples() -> Item:
     states = sample_archives.available()
     missing = [f"{name} {state}" for name, state in states.items() if state != "ready"]
     if not missing:
-        return Item("Real patches", f"{len(states)} sets, in {sample_archives.folder()}")
+        return Item("Real patches", f"{len(states)} sets, in {shown(sample_archives.folder())}")
     return Item(
         "Real patches",
         ", ".join(missing),
@@ -151,6 +153,14 @@ def times(run: Run) -> dict[str, float]:
     known = status.expected_minutes(run.profile.name, run.root)
     there = {path.stem for path in (places.project_root() / "notebooks").glob("*.ipynb")}
     return {stem: minutes for stem, minutes in sorted(known.items()) if stem in there}
+
+
+def shown(folder: Path) -> str:
+    """A folder as a page may show it: relative to the project or the home folder where it is inside them."""
+    for base, mark in ((places.project_root(), ""), (Path.home(), "~/")):
+        if folder.is_relative_to(base) and folder != base:
+            return mark + folder.relative_to(base).as_posix()
+    return str(folder)
 
 
 def _existing(folder: Path) -> Path:

@@ -1,0 +1,64 @@
+# One word does it all; each target sets up .venv by itself, and all are safe to repeat.
+#   make course [PROFILE=smoke|laptop|gpu|paper] [DATA=folder]     run the chapters, build the book
+.DEFAULT_GOAL := help
+.PHONY: help setup course book lab student test lint bench clean
+SHELL := /bin/bash
+PROFILE ?= laptop
+DATA ?= simulated
+BIN := .venv/bin
+EO := $(BIN)/eo-ssl
+# The first Python that is new enough; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+
+help:
+	@echo "make course    run the chapters and build the book (PROFILE=$(PROFILE), DATA=$(DATA))"
+	@echo "make lab       open the chapters in JupyterLab"
+	@echo "make student   write the student edition, without solutions, to student/"
+	@echo "make book      build the book again from the executed chapters"
+	@echo "make test      all tests, the smoke course and the built book in a browser"
+	@echo "make lint      ruff and codespell"
+	@echo "make bench     the benchmarks behind the performance claims"
+	@echo "make setup     only install, into .venv"
+	@echo "make clean     remove runs and built books (not .venv, not downloads)"
+
+# .venv/ready-EXTRA: installed from these pins. uv takes seconds; where it cannot be had or fails, pip does it.
+.venv/ready-%: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later was not found; install it, or set PYTHON=/path/to/python"; exit 1; }
+	@echo "Setting up .venv with $(PYTHON) (eo_ssl[$*]; the first time this downloads a few gigabytes) ..."
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/pip install -q uv || echo "uv cannot be had; going on with pip, which takes some minutes"
+	@{ test -x $(BIN)/uv && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[$*]"; } \
+		|| $(BIN)/pip install -q -c constraints.txt -e ".[$*]"
+	@touch $@
+
+setup: .venv/ready-dev
+
+course: .venv/ready-book
+	@$(EO) data fetch || echo "Going on without the missing real patches; 'make course' tries again next time."
+	@$(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
+		if [ $$code = 0 ] || { [ $$code = 1 ] && [ -f runs/$(PROFILE)/status.json ]; }; then \
+			$(EO) course book --profile $(PROFILE) || code=1; fi; exit $$code
+
+book: .venv/ready-book
+	@$(EO) course book --profile $(PROFILE)
+
+lab: .venv/ready-book
+	@$(BIN)/jupyter lab notebooks
+
+student: .venv/ready-book
+	@$(EO) course student
+
+test: .venv/ready-test
+	@echo "Running all tests on $(JOBS) cores; the smoke course and the book take a few minutes of it."
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+lint: .venv/ready-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && git ls-files -z | xargs -0 $(BIN)/codespell
+
+bench: .venv/ready-test
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf runs book/_build book/_staging

@@ -1,0 +1,62 @@
+"""Checks of chapter 01: NDVI, decibels, the number of looks."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from eo_ssl.course.checks.framework import ExerciseFailed, exercise, expect, expect_close
+
+
+@exercise("NDVI", praise="Leaves are dark in red and bright in the near infrared, and the sum cancels shade.")
+def check_ndvi(ndvi: Callable) -> None:
+    red, nir = np.array([[0.05, 0.2], [0.1, 0.03]]), np.array([[0.45, 0.25], [0.1, 0.01]])
+    mistakes = {
+        "the signs are swapped: near infrared minus red": (red - nir) / (red + nir),
+        "this is the simple ratio; take the difference over the sum": nir / red,
+        "divide by the sum of both bands": nir - red,
+    }
+    expect_close(ndvi(red, nir), (nir - red) / (nir + red), "the NDVI", mistakes=mistakes)
+    half = ndvi(red / 2, nir / 2)
+    expect_close(half, (nir - red) / (nir + red), "the NDVI of the same pixels in shade")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            empty = ndvi(np.zeros(3), np.zeros(3))
+        except (Warning, ExerciseFailed) as error:
+            raise ExerciseFailed("Two zeros divide zero by zero: return 0 there, and no warning.") from error
+    expect_close(empty, np.zeros(3), "the NDVI where both bands are 0")
+
+
+@exercise("decibels", praise="Ten times the power is +10 dB, twice the power +3 dB.")
+def check_decibels(decibels: Callable) -> None:
+    power = np.array([1.0, 0.1, 0.01, 2.0])
+    mistakes = {
+        "use the logarithm to base 10, np.log10, not the natural one": 10 * np.log(power),
+        "20 is for amplitudes; this is power, so 10": 20 * np.log10(power),
+        "a decibel is a tenth of a bel: multiply by 10": np.log10(power),
+        "the sign is turned around": -10 * np.log10(power),
+    }
+    expect_close(decibels(power), [0, -10, -20, 3.0103], "decibels of 1, 0.1, 0.01 and 2", mistakes=mistakes)
+    with np.errstate(divide="ignore"):
+        floor = decibels(np.array([0.0, 1e-9]))
+    expect(np.isfinite(floor).all(), "The logarithm of 0 is −∞: raise the power to at least 1e-5 first.")
+    expect_close(floor, [-50, -50], "decibels of 0 and of 1e-9, both below the floor of 1e-5")
+
+
+@exercise("number of looks", praise="More looks, less speckle, and coarser detail: that is the trade.")
+def check_looks(number_of_looks: Callable) -> None:
+    power = np.random.default_rng(0).gamma(5.0, 0.02 / 5.0, (80, 80))
+    db = 10 * np.log10(power)
+    wanted = power.mean() ** 2 / power.var()
+    mistakes = {
+        "turn the decibels into power first; statistics of dB values are something else": db.mean() ** 2
+        / db.var(),
+        "square the mean: mean² over variance": power.mean() / power.var(),
+        "divide by the variance, not by the standard deviation": power.mean() ** 2 / power.std(),
+        "this is the inverse: mean² over variance": power.var() / power.mean() ** 2,
+        "square it: mean² over variance, not mean over standard deviation": power.mean() / power.std(),
+    }
+    expect_close(number_of_looks(db), wanted, "the number of looks of a simulated field", mistakes=mistakes)
+    brighter = number_of_looks(db + 7)
+    expect_close(brighter, wanted, "the number of looks of the same field, 7 dB brighter")
