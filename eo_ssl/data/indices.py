@@ -72,8 +72,13 @@ def uniform_windows(
 
 
 def _variation(band: np.ndarray, size: int) -> np.ndarray:
-    windows = np.lib.stride_tricks.sliding_window_view(band.astype(float), (size, size))  # (h, w, size, size)
-    return windows.var((2, 3)) / np.maximum(windows.mean((2, 3)), 1e-6) ** 2
+    """Variance over squared mean of each size × size window, by its upper left corner."""
+    band = band.astype(float)
+    inside = tuple(slice(0, n - size + 1) for n in band.shape)
+    mean, square = (
+        ndimage.uniform_filter(x, size, origin=-(size // 2), mode="nearest")[inside] for x in (band, band**2)
+    )
+    return (square - mean**2) / np.maximum(mean, 1e-6) ** 2
 
 
 def block_mean(image: np.ndarray, side: int) -> np.ndarray:

@@ -160,15 +160,20 @@ def histograms(
     return describe(ax.figure, f"Histogram of {xlabel}. {said}") if own else ax.figure
 
 
-def density(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str, size: float = 3.4) -> Figure:
-    """Where the points lie (hexagons, darker is denser), with the correlation in the title."""
-    r = float(np.corrcoef(np.ravel(x), np.ravel(y))[0, 1])
-    fig, ax = plt.subplots(figsize=(size * 1.15, size))
-    spans = [composites.limits(np.asarray(v), 0.5, 99.5) for v in (x, y)]
-    ax.hexbin(np.ravel(x), np.ravel(y), gridsize=55, cmap="BuPu", mincnt=1, bins="log", linewidths=0,
-              extent=(*spans[0], *spans[1]))  # fmt: skip
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=f"correlation {r:.2f}", xlim=spans[0], ylim=spans[1])
-    return describe(fig, f"{ylabel} against {xlabel} for {np.size(x):,} pixels; the correlation is {r:.2f}")
+def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
+    """Where points lie (hexagons, darker is denser), a panel for each named (x, y), with its correlation."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(3.5 * len(panels), 3.1), squeeze=False, sharey=True)
+    spans = [composites.limits(np.ravel(v), 0.5, 99.5) for v in next(iter(panels.values()))]
+    said = []
+    for ax, (name, (x, y)) in zip(axes[0], panels.items()):
+        r = float(np.corrcoef(np.ravel(x), np.ravel(y))[0, 1])
+        extent = (*spans[0], *spans[1])
+        options = {"cmap": "BuPu", "mincnt": 1, "bins": "log", "linewidths": 0, "extent": extent}
+        ax.hexbin(np.ravel(x), np.ravel(y), gridsize=45, **options)
+        ax.set(xlabel=xlabel, title=f"{name}: correlation {r:.2f}", xlim=spans[0], ylim=spans[1])
+        said.append(f"{name}: {np.size(x):,} points, correlation {r:.2f}")
+    axes[0, 0].set_ylabel(ylabel)
+    return describe(fig, f"{ylabel} against {xlabel}. {'; '.join(said)}")
 
 
 def lines(
