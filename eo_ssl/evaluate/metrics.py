@@ -31,7 +31,9 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int = NUM_C
     keep = truth != IGNORE
     if not keep.any():
         return torch.zeros(num_classes, num_classes, dtype=torch.int64, device=truth.device)
-    return multiclass_confusion_matrix(prediction[keep], truth[keep].long(), num_classes=num_classes)
+    return multiclass_confusion_matrix(
+        prediction[keep], truth[keep].long(), num_classes=num_classes, validate_args=False
+    )
 
 
 def _ratio(part: Tensor, whole: Tensor) -> list[float | None]:

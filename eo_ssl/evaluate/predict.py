@@ -15,6 +15,7 @@ class PatchSet(Protocol):
     """Whole patches: how many, how large, and cuts of them as a batch."""
 
     size: int
+    mask: Tensor  # (N, size, size)
 
     def __len__(self) -> int: ...
 
@@ -116,12 +117,10 @@ def predict_maps(
     where = tiles(len(patches), patches.size, tile)
     per_patch = len(corners(patches.size, tile)) ** 2
     stitcher = Stitcher(patches.size)
-    every = torch.zeros(1, dtype=torch.int64)
     for part in where.split(max(1, batch_size // per_patch) * per_patch):  # whole patches at a time
         batch = patches.cut(part[:, 0], part[:, 1], part[:, 2], tile)
         probability = model(prepare(batch)).float().softmax(1).cpu()  # (B, K, tile, tile)
         for (row, top, left), one in zip(part.tolist(), probability):
             stitcher.add(row, top, left, one)
         for row in part[::per_patch, 0].tolist():
-            truth = patches.cut(every + row, every, every, patches.size)["mask"][0].cpu()
-            yield row, stitcher.take(row), truth
+            yield row, stitcher.take(row), patches.mask[row].long().cpu()

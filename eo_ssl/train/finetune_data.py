@@ -61,10 +61,14 @@ class Patches:
         """
         where = list(zip(rows.tolist(), tops.tolist(), lefts.tolist()))
 
-        def pick(x: Tensor) -> Tensor:
-            return torch.stack([x[r, ..., t : t + side, l : l + side] for r, t, l in where])
+        def pick(x: Tensor, dtype: torch.dtype) -> Tensor:
+            found = torch.empty(len(where), *x.shape[1:-2], side, side, dtype=dtype, device=x.device)
+            for i, (r, t, l) in enumerate(where):  # copying and converting in one go
+                found[i].copy_(x[r, ..., t : t + side, l : l + side])
+            return found
 
-        s1, s2, mask = pick(self.s1).float(), pick(self.s2).float(), pick(self.mask).long()
+        s1, s2 = pick(self.s1, torch.float32), pick(self.s2, torch.float32)
+        mask = pick(self.mask, torch.int64)
         label, multilabel = crop_labels(mask)
         batch = {"s1": s1, "s2": s2, "mask": mask, "label": label, "multilabel": multilabel}
         if self.has_gaps:
@@ -132,8 +136,27 @@ def draw_patches(labels: Tensor, batch_size: int, balanced: bool, seed: int, ste
     return torch.stack([orders[int(p) // len(labels)][int(p) % len(labels)] for p in position])
 
 
-def random_crops(patches: Patches, which: Tensor, side: int, generator: torch.Generator) -> Batch:
-    """A random square of each chosen patch."""
+def random_crops(
+    patches: Patches, which: Tensor, side: int, generator: torch.Generator, augment: bool = False
+) -> Batch:
+    """A random square of each chosen patch, mirrored and turned by 90° at random if asked for."""
     span = patches.size - side + 1
     tops, lefts = torch.randint(span, (2, len(which)), generator=generator)
-    return patches.cut(which, tops, lefts, side)
+    batch = patches.cut(which, tops, lefts, side)
+    return symmetries(batch, torch.randint(8, (len(which),), generator=generator)) if augment else batch
+
+
+def symmetries(batch: Batch, which: Tensor) -> Batch:
+    """Apply one of the eight symmetries of the square to each sample: `Flip` and `Rotate90` in one copy.
+
+    Shape: which (B,) in 0 … 7: k % 4 quarter turns, mirrored first from 4 on.
+    """
+    result = dict(batch)
+    for k in range(1, 8):
+        chosen = torch.nonzero(which == k).flatten()
+        for name in ("s1", "s2", "mask", "valid"):
+            if len(chosen) and name in batch:
+                x = result[name]
+                part = x[chosen].flip(-1) if k >= 4 else x[chosen]
+                x[chosen] = torch.rot90(part, k % 4, (-2, -1))
+    return result

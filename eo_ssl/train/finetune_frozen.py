@@ -69,15 +69,12 @@ def encode_crops(
     return CachedFeatures(*(torch.stack(values, 1) for values in zip(*columns)))
 
 
-def training_cut(
-    patches: Patches, side: int, augment: Callable[[Batch, torch.Generator], Batch] | None
-) -> Callable[[Tensor, int], Batch]:
+def training_cut(patches: Patches, side: int, augment: bool) -> Callable[[Tensor, int], Batch]:
     """Random crops, augmented as in fine-tuning; the same for every seed and method, being cached."""
 
     def cut(rows: Tensor, k: int) -> Batch:
         generator = torch.Generator().manual_seed(mixed_seed(k, int(rows[0]), 5))
-        batch = random_crops(patches, rows, side, generator)
-        return augment(batch, generator) if augment else batch
+        return random_crops(patches, rows, side, generator, augment)
 
     return cut
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from eo_ssl.data.transforms import Compose, Flip, Rotate90
 from eo_ssl.evaluate.predict import TilePredictions, tiles
 from eo_ssl.train.finetune_config import FinetuneConfig
 from eo_ssl.train.finetune_data import Patches, draw_patches, random_crops
@@ -39,11 +38,6 @@ class Stream(Protocol):
     def evaluate(self, forward: Forward, patches: Patches, limit: int, keep_maps: int = 0) -> Evaluation: ...
 
 
-def augmentation(config: FinetuneConfig) -> Compose | None:
-    """Mirror and turn: the same for every method."""
-    return Compose([Flip(), Rotate90()]) if config.augment else None
-
-
 @dataclass
 class PatchStream:
     """Random crops, drawn and augmented anew for every update."""
@@ -55,15 +49,13 @@ class PatchStream:
 
     def __post_init__(self) -> None:
         self.model = self.down.model
-        self.augment = augmentation(self.config)
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`, normalised, on the device."""
         c = self.config
         generator = torch.Generator().manual_seed(mixed_seed(c.seed, step, 4))
         which = draw_patches(self.labels, c.batch_size, c.balanced, c.seed, step)
-        batch = random_crops(self.train, which, c.image_size, generator)
-        return self.down.prepare(self.augment(batch, generator) if self.augment else batch)
+        return self.down.prepare(random_crops(self.train, which, c.image_size, generator, c.augment))
 
     def evaluate(self, forward: Forward, patches: Patches, limit: int, keep_maps: int = 0) -> Evaluation:
         """Metrics over tiled patches."""
@@ -103,7 +95,7 @@ class FeatureStream:
         self.model, self.labels = HeadOnly(down.model.head), labels
         self.key = f"{version} {backbone_hash(down.model.backbone)} {down.statistics} {config.image_size}"
         self.device = next(self.model.parameters()).device
-        cut = training_cut(everything, config.image_size, augmentation(config))
+        cut = training_cut(everything, config.image_size, config.augment)
         found = self._features(
             f"train {config.cached_crops} {config.augment}", everything, cut, config.cached_crops
         )
