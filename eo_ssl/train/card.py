@@ -41,7 +41,7 @@ from eo_ssl.train.checkpoint import load_encoders
 encoders, statistics = load_encoders("path/to/this/folder")
 ```
 
-or `PretrainedDual.from_pretrained("name/on/the/hub")`.
+or `PretrainedEncoders.from_pretrained("name/on/the/hub")`.
 
 ## Held-out scenes
 
@@ -78,7 +78,7 @@ def model_card(meta: dict[str, Any]) -> str:
         "data": meta.get("data", "unknown"),
         "epochs": config.get("epochs", "unknown"),
         "epoch": meta.get("epoch", "unknown"),
-        "select": meta.get("select", "loss"),
+        "select": str(meta.get("select", "loss")).removeprefix("val_"),
         "commit": meta.get("commit", "unknown"),
         "metrics": table,
         "chance": f"{metrics['val_chance_top5']:.3g}" if "val_chance_top5" in metrics else "unknown",

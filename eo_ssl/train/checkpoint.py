@@ -67,6 +67,7 @@ def save_pretrained(method: Method, folder: str | Path, meta: Meta) -> Path:
         for name in FILES:
             with open(temporary / name, "rb+") as file:
                 os.fsync(file.fileno())
+            (temporary / name).chmod(0o644)  # safetensors makes files that only their owner reads
         (folder / "config.json").unlink(missing_ok=True)
         for name in FILES:
             os.replace(temporary / name, folder / name)

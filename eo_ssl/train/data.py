@@ -1,6 +1,7 @@
 """The data side of pretraining: which rows, in which order, and which patches share ground."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from eo_ssl.data.dataset import PatchDataset, make_loader
+from eo_ssl.data.transforms import Statistics
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.losses.gather import gather
 from eo_ssl.train.config import PretrainConfig
@@ -24,15 +26,23 @@ class PretrainData:
     train: list[int]
     held_out: list[int]
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Mean and deviation per band of the training scenes."""
+        return self.source.stats("pretrain")
+
     def training_set(self, config: PretrainConfig) -> PatchDataset:
-        """Random crops, a pure function of seed, epoch and row."""
+        """Standardised random crops, a pure function of seed, epoch and row."""
         return PatchDataset(
-            self.source, self.train, config.image_size, "random", labels=False, seed=config.seed
+            self.source, self.train, config.image_size, "random", seed=config.seed, statistics=self.statistics
         )
 
-    def held_out_share(self, rank: int, world: int) -> list[int]:
-        """Rows that one rank embeds; every rank gets equally many."""
-        return self.held_out[: len(self.held_out) // world * world][rank::world]
+    def held_out_set(self, config: PretrainConfig, rank: int, world: int, labels: bool) -> PatchDataset:
+        """Standardised centre crops of this rank's share; every rank gets equally many."""
+        rows = self.held_out[: len(self.held_out) // world * world][rank::world]
+        return PatchDataset(
+            self.source, rows, config.image_size, "centre", labels=labels, statistics=self.statistics
+        )
 
     def loader(self, config: PretrainConfig, rank: int, world: int, workers: int) -> Any:
         """Batches of batch_size / world pairs for this rank; an incomplete last batch is left out."""
@@ -45,14 +55,20 @@ class PretrainData:
 def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
     """Rows with what the method needs, checked; raises `DataError` when there is too little to train on."""
     catalog = source.catalog
-    if not len(catalog):
-        raise DataError(f"{catalog.attrs.get('root', 'data')}: no patches; run eo-ssl data check on it")
+    if config.image_size > source.patch_size:
+        raise ConfigError(
+            f"image_size {config.image_size} is larger than the patches ({source.patch_size} px); lower it"
+        )
     usable = np.ones(len(catalog), dtype=bool)
     for modality in config.modalities:
         usable &= catalog[modality].astype(bool).to_numpy()
     split = catalog["split"].to_numpy()
     train = np.flatnonzero(usable & (split == "pretrain")).tolist()
     held_out = np.flatnonzero(usable & (split == "pretrain_val"))
+    if not train:
+        raise DataError(
+            f"{source.path}: no patches to pretrain on; see what is there with `eo-ssl data check`"
+        )
     if len(train) < config.batch_size:
         raise DataError(
             f"{len(train)} training pairs do not fill one batch of {config.batch_size}; lower batch_size"
@@ -73,8 +89,8 @@ class Overlaps:
     def __init__(self, catalog: Any) -> None:
         self.group = torch.as_tensor(np.unique(catalog["group"].astype(str), return_inverse=True)[1])
         self.scene = torch.as_tensor(np.unique(catalog["scene"].astype(str), return_inverse=True)[1])
-        self.row = torch.as_tensor(catalog["row"].to_numpy(np.int64))
-        self.col = torch.as_tensor(catalog["col"].to_numpy(np.int64))
+        self.row = torch.tensor(catalog["row"].to_numpy(np.int64))
+        self.col = torch.tensor(catalog["col"].to_numpy(np.int64))
 
     def __call__(self, index: Tensor, other: Tensor | None = None) -> Tensor:
         """(n,), (N,) rows of the catalogue → (n, N) bool; True on the diagonal of equal rows."""
@@ -89,11 +105,16 @@ class Overlaps:
         return self(index, gather(index))
 
 
-def check_image_size(config: PretrainConfig, source: Any) -> None:
-    """Raise `ConfigError` when the crop is larger than the patches."""
-    size = getattr(source, "patch_size", None)
-    if size and config.image_size > size:
-        raise ConfigError(f"image_size {config.image_size} is larger than the patches ({size} px); lower it")
+def filled_up(batch: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+    """The batch with patches repeated where some were unusable, so that all ranks hold equally many.
+
+    With `mask_overlaps` a repeated patch is no negative of itself.
+    """
+    have = len(batch["index"])
+    if have in (0, size):
+        return batch
+    again = torch.arange(size) % have
+    return {key: value[again] for key, value in batch.items()}
 
 
 def describe(data: PretrainData) -> str:

@@ -1,5 +1,6 @@
 """From "2 devices, bf16" to a Lightning Fabric that fits the machine, or an error that says why not."""
 
+import logging
 import os
 import sys
 from typing import Any
@@ -60,6 +61,7 @@ def make_fabric(
     if strategy == "auto" and devices * nodes > 1:
         strategy = "ddp_notebook" if _in_notebook() else "ddp"
     options: dict[str, Any] = {"accelerator": device, "devices": devices, "num_nodes": nodes}
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # what it says is in the dry run
     return Fabric(precision=precision, strategy=strategy, **options)
 
 

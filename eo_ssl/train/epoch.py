@@ -1,6 +1,7 @@
 """One epoch of training and one look at the held-out pairs: the loop itself, without its surroundings."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,10 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from eo_ssl.data.dataset import PatchDataset
 from eo_ssl.errors import DataError
 from eo_ssl.files import write_json
 from eo_ssl.losses import NonFiniteError, gather
-from eo_ssl.train.data import Overlaps, PretrainData
+from eo_ssl.train.data import Overlaps, PretrainData, filled_up
 from eo_ssl.train.logs import Progress
 from eo_ssl.train.methods import Batch, Method
 from eo_ssl.train.monitors import embedding_metrics, knn_accuracy, retrieval_metrics
@@ -32,17 +32,16 @@ class Trainer:
     model: nn.Module  # method.model as set up by Fabric
     optimizer: torch.optim.Optimizer
     data: PretrainData
-    normalise: Callable[[Batch], Batch]
     overlaps: Overlaps
     folder: Path
 
     def views(self, batch: Batch, generator: torch.Generator) -> Batch:
         """A batch from the loader as the method's two views, on the device."""
-        return self.method.views(self.normalised(batch), generator)
+        return self.method.views(self.on_device(batch), generator)
 
-    def normalised(self, batch: Batch) -> Batch:
-        """A batch from the loader, standardised on the device."""
-        return self.normalise({key: self.fabric.to_device(value) for key, value in batch.items()})
+    def on_device(self, batch: Batch) -> Batch:
+        """A batch from the loader, on the device."""
+        return {key: self.fabric.to_device(value) for key, value in batch.items()}
 
     def generator(self, *key: int) -> torch.Generator:
         """Random numbers on the device, a function of `key`."""
@@ -59,6 +58,8 @@ def train_epoch(trainer: Trainer, loader: Any, epoch: int, progress: Progress) -
         freeze_statistics(model)
     losses = []
     for i, batch in enumerate(loader):
+        if fabric.world_size > 1:
+            batch = filled_up(batch, loader.batch_size)
         rate = set_learning_rate(trainer.optimizer, config, epoch * len(loader) + i, len(loader))
         views = trainer.views(batch, generator)
         mask = (
@@ -133,19 +134,17 @@ def held_out_metrics(trainer: Trainer, knn: bool = False) -> dict[str, float]:
     if knn:
         every = (gather(torch.cat(parts).to(rows.device)) for parts in (features, labels, groups))
         metrics["knn"] = knn_accuracy(*every)
-    return {f"val_{name}": value for name, value in metrics.items()}
+    return {f"val_{name}": value for name, value in metrics.items() if not math.isnan(value)}
 
 
 def _features(trainer: Trainer, batch: Batch) -> Tensor:
     """Pooled features of all encoders, (N, D), before any projection head."""
-    batch, encoders = trainer.normalised(batch), trainer.method.encoders()
+    batch, encoders = trainer.on_device(batch), trainer.method.encoders()
     return torch.cat([encoders[name](batch[name]) for name in trainer.method.config.modalities], dim=1)
 
 
 def _batches(trainer: Trainer, labels: bool) -> Iterator[Batch]:
-    fabric = trainer.fabric
-    rows = trainer.data.held_out_share(fabric.global_rank, fabric.world_size)
-    size = trainer.method.config.image_size
-    dataset = PatchDataset(trainer.data.source, rows, size, "centre", labels=labels)
-    for start in range(0, len(rows), HELD_OUT_BATCH):
-        yield dataset.__getitems__(list(range(start, min(start + HELD_OUT_BATCH, len(rows)))))
+    fabric, config = trainer.fabric, trainer.method.config
+    dataset = trainer.data.held_out_set(config, fabric.global_rank, fabric.world_size, labels)
+    for start in range(0, len(dataset), HELD_OUT_BATCH):
+        yield dataset.__getitems__(range(start, min(start + HELD_OUT_BATCH, len(dataset))))

@@ -15,7 +15,6 @@ from typing import Any
 
 from lightning.fabric import Fabric
 
-from eo_ssl.data.transforms import Normalise
 from eo_ssl.errors import CheckpointError, EOError
 from eo_ssl.train.checkpoint import base_meta, read_meta, refuse_differences, save_pretrained
 from eo_ssl.train.config import PretrainConfig
@@ -130,7 +129,7 @@ def _same_run(folder: Path, found: dict, found_data: Any, config: PretrainConfig
 
 def _train(fabric: Fabric, job: _Job) -> PretrainResult:
     config, begin = job.config, time.perf_counter()
-    statistics = job.data.source.stats("pretrain")
+    statistics = job.data.statistics
     with seeded(config.seed):
         method = make_method(config, statistics)
     saved = load_state(job.folder / "resume")
@@ -145,8 +144,7 @@ def _train(fabric: Fabric, job: _Job) -> PretrainResult:
         wrapped.load_state_dict(state["optimizer"])
         fabric.strategy.precision.load_state_dict(state["scaler"])
     trainer = Trainer(
-        fabric, method, model, wrapped, job.data, Normalise(statistics),
-        Overlaps(job.data.source.catalog), job.folder,
+        fabric, method, model, wrapped, job.data, Overlaps(job.data.source.catalog), job.folder
     )  # fmt: skip
     done = _epochs(trainer, job, state, begin)
     if done:
@@ -172,7 +170,7 @@ def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) ->
             row |= held_out_metrics(trainer, job.knn)
         state["seconds"] = row["seconds"] = earlier + time.perf_counter() - begin
         _remember(state, row)
-        _warn(row, config, progress)
+        _warn(row, config, fabric.global_rank)
         board.log({key: value for key, value in row.items() if key != "epoch"}, (epoch + 1) * updates)
         _together(fabric, lambda: _save(trainer, job, state))
         late = job.max_minutes is not None and time.perf_counter() - begin > 60 * job.max_minutes
@@ -191,9 +189,9 @@ def _remember(state: dict[str, Any], row: dict[str, float]) -> None:
         state["best"] = len(history) - 1
 
 
-def _warn(row: dict[str, float], config: PretrainConfig, progress: Progress) -> None:
+def _warn(row: dict[str, float], config: PretrainConfig, rank: int) -> None:
     text = collapse_warning(row["val_spread"])
-    if text and row["epoch"] > config.warmup_epochs and not progress.bar.disable:
+    if text and row["epoch"] > config.warmup_epochs and rank == 0:
         warnings.warn(f"epoch {row['epoch']}: {text}", RuntimeWarning, stacklevel=2)
 
 
