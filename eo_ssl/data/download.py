@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ def _environment(work: Path) -> dict[str, str]:
 
 def _explain(archive: Archive, folder: Path, log: str) -> str:
     """One line for the user from what pip wrote to stderr."""
+    log = re.sub(r"\x1b\[[0-9;]*m", "", log)  # colours
     if "No module named pip" in log:
         return f"this Python has no pip to fetch {archive.filename}; run `{sys.executable} -m ensurepip`"
     if os.strerror(errno.ENOSPC) in log:

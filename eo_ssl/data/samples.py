@@ -169,23 +169,19 @@ def pairs_or_simulated(source: Callable[[], Any]) -> tuple[list[Pair], str]:
 
 
 def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
-    """Stand-ins from the simulated data set where real pairs cannot be had: 13 bands, labelled."""
+    """Stand-ins from the data set of the run: 13 bands, with labels where it has them."""
     from eo_ssl.data.dataset import PatchDataset
 
-    catalog = source.catalog
-    rows = np.flatnonzero(catalog["split"].to_numpy() == "train")
-    rows = np.random.default_rng(seed).permutation(rows)[:count]
-    side = (
-        64
-        if len(rows) == 0
-        else PatchDataset(source, rows[:1], crop=0, mode="centre", labels=True)[0]["s1"].shape[-1]
-    )
-    data = PatchDataset(source, rows.tolist(), crop=side, mode="centre", labels=True)
-    return [_simulated(data[i], str(catalog.iloc[row]["id"])) for i, row in enumerate(rows)]
+    split = source.catalog["split"].to_numpy()
+    labelled = bool((split == "train").any())
+    rows = np.flatnonzero(split == "train") if labelled else np.arange(len(split))
+    rows = np.random.default_rng(seed).permutation(rows)[:count].tolist()
+    data = PatchDataset(source, rows, crop=source.patch_size, mode="centre", labels=labelled)
+    return [_simulated(data[i], str(source.catalog["id"].iloc[row])) for i, row in enumerate(rows)]
 
 
 def _simulated(item: dict[str, Any], name: str) -> Pair:
-    present = item["multilabel"].numpy()
-    labels = tuple(label for label, there in zip(CLASS_NAMES, present) if there)
-    s1, s2 = item["s1"].numpy(), item["s2"].numpy()
-    return Pair(name, s1, s2, S2_BANDS, labels, present, None, None, "nowhere", "simulated")
+    present = item["multilabel"].numpy().copy() if "multilabel" in item else None
+    labels = () if present is None else tuple(c for c, there in zip(CLASS_NAMES, present) if there)
+    s1, s2 = item["s1"].numpy().copy(), item["s2"].numpy().copy()
+    return Pair(name, s1, s2, S2_BANDS, labels, present, None, None, "Simulated", "simulated")

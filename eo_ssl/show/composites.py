@@ -63,13 +63,16 @@ def composite(
 
 
 def true_colour(s2: np.ndarray, bands: tuple[str, ...] = S2_BANDS, high: float | None = None) -> np.ndarray:
-    """Red, green and blue with *one* stretch for all three, so that colours stay as the eye would see them.
+    """Red, green and blue much as the eye would see them: the haze taken off, then one stretch for all three.
 
-    `high` is the reflectance shown as white; by default the brightest percentile, at least 0.1.
+    Haze is what the darkest percentile of a band shows (the air, in L1C data); `high` is the reflectance
+    above it that is shown as white, by default that of the brightest percentile, at least 0.08.
     """
-    channels = s2[band_index(RGB, bands)]
-    top = high or max(limits(channels, 0, 99)[1], 0.1)
-    return composite(s2, RGB, bands, gamma=1.4, range=[(min(0.01, top / 2), top)] * 3)
+    channels = s2[band_index(RGB, bands)]  # (3, H, W)
+    dark = [min(max(limits(c, 1, 99)[0], 0.0) * 0.8, 0.15) for c in channels]
+    clear = channels - np.array(dark)[:, None, None]
+    top = high or max(limits(clear, 0, 99)[1], 0.08)
+    return np.stack([stretch(c, 0, top, gamma=1.4) for c in clear], axis=-1)
 
 
 def radar(s1: np.ndarray, spans: Sequence[tuple[float, float]] = RADAR_LIMITS) -> np.ndarray:
