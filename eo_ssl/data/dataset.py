@@ -37,10 +37,11 @@ def open_source(
 ) -> Source:
     """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed` and `holdout`.
 
-    `s1_scale` is the value of one step of integer S1 files in dB; `s2_offset` (0 or 1000) is what was added to
-    the S2 digital numbers, if the files do not say so themselves. A simulated set is packed the first time it is
-    opened, into `.store` inside its folder, because training reads every patch many times; `packed=False` reads
-    the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if there is nothing to open.
+    `s1_scale` is the value of one step of integer S1 files in dB; `s2_offset` (0 or 1000) is what was
+    added to the S2 digital numbers, if the files do not say so themselves. A simulated set is packed the
+    first time it is opened, into `.store` inside its folder, because training reads every patch many
+    times; `packed=False` reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if
+    there is nothing to open.
     """
     path = Path(path)
     if is_store(path):
@@ -67,14 +68,16 @@ def _store_of(root: Path, found: pd.DataFrame, s1_scale: float | None, s2_offset
 class PatchDataset(Dataset):
     """Crops of patches with labels; a batch comes as one dict, already stacked.
 
-    `rows` are positions in `source.catalog`. Modes: "random" (one crop per row, a pure function of seed, epoch
-    and index), "centre" (one crop) and "tile" (crops that together cover the patch; `len` counts crops).
+    `rows` are positions in `source.catalog`. Modes: "random" (one crop per row, a pure function of seed,
+    epoch and index), "centre" (one crop) and "tile" (crops that together cover the patch; `len` counts
+    crops).
 
     A sample: s1 (2, H, W) float32 in dB, s2 (13, H, W) float32 reflectance, index () int64 (row in the
-    catalog), group () int64 (overlap group); with `labels` mask (H, W) int64 (255 = ignore), label () int64
-    (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least 10 %). Where an
-    image has invalid pixels they are NaN and `valid` (H, W) bool marks the others; `Normalise` fills them.
-    With `statistics` the images come standardised and filled, in one pass that is faster than two.
+    catalog), group () int64 (overlap group); with `labels` mask (H, W) int64 (255 = ignore), label ()
+    int64 (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least
+    10 %). Invalid pixels are NaN in the images, and `valid` (H, W) bool marks the others; it is there only
+    if a batch has invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised
+    and filled, in one pass that is faster than two. Memory of batches nobody holds is used again.
     """
 
     def __init__(
@@ -156,7 +159,7 @@ class PatchDataset(Dataset):
     def _fill(
         self, places: list[tuple[int, int, int]], s1: np.ndarray, s2: np.ndarray
     ) -> tuple[np.ndarray | None, np.ndarray]:
-        """Read all crops; returns the masks of valid pixels (B, H, W), if any, and the samples to keep (B,)."""
+        """Read all crops; returns masks of valid pixels (B, H, W), if any, and which samples to keep (B,)."""
         valid, keep = None, np.ones(len(places), bool)
         for k, (row, top, left) in enumerate(places):
             mask = self.source.fill(row, top, left, s1[k], s2[k], self._affine)

@@ -79,7 +79,7 @@ def make_loader(
     """A loader whose order is a pure function of (seed, epoch); call `set_epoch(e)` before each epoch.
 
     `batch_size` is per rank. Of each global batch of batch_size · world_size crops, rank r takes the r-th
-    contiguous part, so that the ranks together see the same batches as one process with the larger batch would.
+    contiguous part, so that the ranks together see the batches one process with the larger batch would.
     `workers` threads prefetch (reading and converting release the interpreter lock, and nothing is copied
     between processes); with 0 the caller reads. Raises `ConfigError` for impossible numbers.
     """

@@ -2,12 +2,8 @@
 
 import os
 import re
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +12,10 @@ from tqdm import tqdm
 
 from eo_ssl import files
 from eo_ssl.data import catalog as catalogs
-from eo_ssl.data.shard import PARTS, ShardSpec, pack_shard
+from eo_ssl.data.pack_workers import results
+from eo_ssl.data.shard import PARTS, ShardSpec
 from eo_ssl.data.store import CHANNELS, FORMAT, STEP, VERSION, open_part
-from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.errors import DataError
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
 
 SHARD_PATCHES = 1024  # at 256 px two gigabytes
@@ -62,7 +59,7 @@ def pack(
 
 
 def verify(store: str | Path) -> list[str]:
-    """Problems of a finished store: files missing or not matching their checksums; empty if there are none."""
+    """Problems of a finished store: files missing or not matching their checksums."""
     store = Path(store)
     info = files.read_json(store / "store.json")
     problems = []
@@ -114,55 +111,10 @@ def _run(
     workers = 1 if few else min(workers or os.cpu_count() or 1, len(specs))
     done: dict[str, dict[str, Any]] = {}
     with tqdm(total=total, desc="pack", unit="patch") as bar:
-        for result in _results(specs, workers, scheduler, threads):
+        for result in results(specs, workers, scheduler, threads):
             done[result["name"]] = result
             bar.update(len(result["ids"]))
     return done
-
-
-def _results(
-    specs: list[ShardSpec], workers: int, scheduler: str | None, threads: int
-) -> Iterator[dict[str, Any]]:
-    if scheduler is not None:
-        yield from _on_cluster(specs, scheduler)
-    elif workers == 1:
-        yield from (pack_shard(spec, threads) for spec in specs)
-    else:
-        # Spawned, not forked: the parent may hold threads of GDAL or torch.
-        with ProcessPoolExecutor(
-            workers, get_context("spawn"), initializer=_die_with_parent, initargs=(os.getpid(),)
-        ) as pool:
-            jobs = [pool.submit(pack_shard, spec, threads) for spec in specs]
-            try:
-                yield from (job.result() for job in as_completed(jobs))
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _on_cluster(specs: list[ShardSpec], scheduler: str) -> Iterator[dict[str, Any]]:
-    try:
-        from distributed import Client
-        from distributed import as_completed as completed
-    except ImportError as error:
-        raise ConfigError("packing on a cluster needs dask: pip install 'eo_ssl[cluster]'") from error
-    try:
-        client = Client(scheduler, timeout="30s")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no dask scheduler answers at {scheduler} ({error})") from error
-    with client:
-        for future in completed(client.map(pack_shard, specs, pure=False)):
-            yield future.result()
-
-
-def _die_with_parent(parent: int) -> None:
-    """End this worker when the parent is gone, however it went; a killed parent cannot tell its workers."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

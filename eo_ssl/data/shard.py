@@ -65,7 +65,7 @@ class Packed:
 
 
 def pack_shard(spec: ShardSpec, threads: int = 1) -> dict[str, Any]:
-    """Write one shard, or keep the one that is there if it is up to date and undamaged; returns its record."""
+    """Write one shard, or keep the one there if it is up to date and undamaged; returns its record."""
     record_path = spec.folder / f"{spec.name}.json"
     fingerprint = spec.fingerprint()
     record = _existing(spec, record_path, fingerprint)

@@ -17,7 +17,7 @@ LEAST_VALID = 0.9  # patches with a smaller share of valid pixels are left out
 
 @dataclass(frozen=True)
 class Affine:
-    """value · scale + shift per band, folded into the conversion from disk units; arrays (C, 1, 1) float32."""
+    """value · scale + shift per band, folded into the conversion from disk units; (C, 1, 1) float32."""
 
     s1_scale: np.ndarray
     s1_shift: np.ndarray
@@ -46,8 +46,8 @@ class Affine:
 class Source(ABC):
     """Patches of one data set, from GeoTIFF files or from a packed store.
 
-    `catalog` is the DataFrame of `eo_ssl.data.catalog.find` with splits assigned; a row is named by its position.
-    Patches that cannot be used have an empty split, and `left_out` says why (id → reason).
+    `catalog` is the DataFrame of `eo_ssl.data.catalog.find` with splits assigned; a row is named by its
+    position. Patches that cannot be used have an empty split, and `left_out` says why (id → reason).
     """
 
     kind: str
@@ -67,6 +67,8 @@ class Source(ABC):
         reasons = {}
         for sensor in ("s1", "s2"):
             reasons |= dict.fromkeys(catalog["id"][catalog[sensor] == ""], f"no {sensor} file")
+        unlabelled = (catalog["dataset"] == "dfc2020") & (catalog["dfc"] == "")
+        reasons |= dict.fromkeys(catalog["id"][unlabelled], "no dfc file")
         known = catalog["id"].isin(layouts.KNOWN_BROKEN)
         return reasons | dict.fromkeys(catalog["id"][known], "known to hold NaN")
 
@@ -120,7 +122,7 @@ class Source(ABC):
         return self._statistics(rows)
 
     def majority(self, rows: np.ndarray | list[int]) -> np.ndarray:
-        """Majority class of each patch over its whole label map, int64 (N,); 255 where no pixel has a class."""
+        """Majority class of each patch over its whole label map, int64 (N,); 255 where no pixel has one."""
         return self._majority(np.asarray(rows, dtype=np.int64))
 
     def read(self, row: int) -> dict[str, np.ndarray]:

@@ -19,11 +19,12 @@ TEST = 0.5  # share that tests where the layout names no test set (DFC2020 layou
 def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = None) -> pd.DataFrame:
     """Copy of the catalog with the column `split` filled in, asserted to be disjoint.
 
-    Pretraining rows become "pretrain" or "pretrain_val": the scenes of the `holdout` list (one scene a line,
-    as in SEN12MS_holdOutScenes.txt) if one is given, otherwise whole scenes drawn with `seed`, about 10 % of the
-    patches. DFC2020 layout A keeps train and test as published, and whole regions, about 20 % of the training
-    patches, become "val". Layout B names no test set: its cities are drawn for train, val and test. Scenes
-    that share pixels on the ground stay together. `attrs["notes"]` says what was done and what was left out.
+    Pretraining rows become "pretrain" or "pretrain_val": the scenes of the `holdout` list (one scene a
+    line, as in SEN12MS_holdOutScenes.txt) if one is given, otherwise whole scenes drawn with `seed`, about
+    10 % of the patches. DFC2020 layout A keeps train and test as published, and whole regions, about 20 %
+    of the training patches, become "val". Layout B names no test set: its cities are drawn for train, val
+    and test. Scenes that share pixels on the ground stay together. `attrs["notes"]` says what was done and
+    what was left out.
     """
     catalog = catalog.copy()
     rng = np.random.default_rng([seed, 20])

@@ -131,7 +131,7 @@ class TiffSource(Source):
 
 
 def valid_pixels(db: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:
-    """Mask (H, W) of pixels with radar (no NaN) and optical data (not 0 in all bands); None if all have both."""
+    """Mask (H, W) of pixels with radar (no NaN) and optical data (not 0 in all bands); None if all are."""
     radar, optical = np.isfinite(db).all(0), numbers.any(0)
     valid = radar & optical
     return None if valid.all() else valid

@@ -1,18 +1,10 @@
-"""Normalisation of a batch, on the batch's device; augmentations live in `augment` and are re-exported here."""
+"""Normalisation of a batch, on the batch's device; the augmentations are re-exported here."""
 
 import torch
 from torch import Tensor
 
-from eo_ssl.data.augment import (
-    Augmentation,
-    BandDrop,
-    Compose,
-    CropResize,
-    Flip,
-    Illumination,
-    Rotate90,
-    Speckle,
-)
+from eo_ssl.data.augment import Augmentation, Compose, CropResize, Flip, Rotate90
+from eo_ssl.data.radiometry import BandDrop, Illumination, Speckle
 from eo_ssl.data.statistics import Statistics
 
 __all__ = [
