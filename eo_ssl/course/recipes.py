@@ -67,7 +67,7 @@ class Embeddings:
 @torch.inference_mode()
 def embed(run: Run, folder: Path | None, split: str = "pretrain_val", rows: Sequence[int] | None = None,
           method: str = "dual-simclr", batch_size: int = 256) -> Embeddings:  # fmt: skip
-    """Embed the centre crops of a split (or of given rows) with a checkpoint; `folder=None` means untrained."""
+    """Embed the centre crops of a split, or of given rows, with a checkpoint; `folder=None`: untrained."""
     from eo_ssl.data.dataset import PatchDataset
 
     model, statistics = _method(run, folder, method)
@@ -85,7 +85,7 @@ def embed(run: Run, folder: Path | None, split: str = "pretrain_val", rows: Sequ
 def embed_pairs(
     run: Run, folder: Path | None, pairs: Sequence[Pair], method: str = "dual-simclr"
 ) -> Embeddings:
-    """Embed the centre crops of real (or simulated) pairs; a band they lack is filled with the training mean."""
+    """Embed the centre crops of real (or simulated) pairs; a band they lack takes the training mean."""
     model, statistics = _method(run, folder, method)
     batch = pair_batch(pairs, model.config.image_size, statistics)
     return _embed(model, batch, run.device)
