@@ -2,6 +2,9 @@
 
 import typer
 
+from eo_ssl.data.check_cli import register as register_checking
+from eo_ssl.data.simulation.cli import register as register_simulation
+
 app = typer.Typer(help="Fetch, simulate, check and pack data.", no_args_is_help=True)
 
 
@@ -12,3 +15,7 @@ def fetch() -> None:
 
     for name, path in sample_archives.fetch().items():
         typer.echo(f"{name}: ready in {path}")
+
+
+register_checking(app)
+register_simulation(app)
