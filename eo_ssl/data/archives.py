@@ -71,7 +71,8 @@ def unpack(source: Path, target: Path, members: tuple[str, ...], limit: int) -> 
             raise DataError(f"{target}: the disk is full; free some space and run again") from error
         raise DataError(f"{source}: cannot be unpacked ({error}); delete it and fetch again") from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise DataError(f"{source}: broken archive ({error}); delete it and fetch again") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{source}: broken archive ({reason}); delete it and fetch again") from error
 
 
 def _entries(source: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:

@@ -1,0 +1,270 @@
+"""The readers of the small real data, on miniature copies of their layout; the real ones behind `network`."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from rasterio.transform import from_origin
+from safetensors.numpy import save
+
+from eo_ssl import files
+from eo_ssl.data import bigearthnet, indices, samples
+from eo_ssl.errors import DataError
+from eo_ssl.sensors import CLASS_NAMES, S2, S2_BANDS, S2_BANDS_L2A
+
+RESOLUTION = {band.name: band.resolution for band in S2}
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    return folder
+
+
+def write_tif(path: Path, band: np.ndarray, pixel: float, corner=(404400.0, 5342400.0)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = {"crs": "EPSG:32633", "transform": from_origin(*corner, pixel, pixel)}
+    size = {"height": band.shape[0], "width": band.shape[1], "count": 1, "dtype": band.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **size, **place) as file:
+        file.write(band, 1)
+
+
+def native(name: str, value: int, side: int = 120) -> np.ndarray:
+    n = side * 10 // RESOLUTION[name]
+    return np.full((n, n), value, dtype=np.uint16)
+
+
+def write_v1(cache: Path) -> Path:
+    root = cache / samples.ARCHIVES["bigearthnet"].folder
+    for i, name in enumerate(f"S2A_MSIL2A_20170613T101031_{k}_48" for k in range(6)):
+        radar = root / "BigEarthNet-S1-Example" / f"S1A_IW_GRDH_1SDV_20170613T165043_33UUP_{i}_48"
+        for band, value in (("VV", -10.0 - i), ("VH", -17.0)):
+            write_tif(radar / f"{radar.name}_{band}.tif", np.full((120, 120), value, np.float32), 10)
+        (radar / f"{radar.name}_labels_metadata.json").write_text(
+            json.dumps({"corresponding_s2_patch": name})
+        )
+        optical = root / "BigEarthNet-S2-Example" / name
+        for k, band in enumerate(S2_BANDS_L2A):
+            write_tif(optical / f"{name}_{band}.tif", native(band, 1000 + 100 * k), RESOLUTION[band])
+        labels = {"labels": ["Vineyards", "Airports", "Sea and ocean"]}
+        (optical / f"{name}_labels_metadata.json").write_text(json.dumps(labels))
+    return root
+
+
+def test_georeferenced_pairs_are_read_in_the_units_of_the_contract(cache):
+    write_v1(cache)
+    pairs = samples.bigearthnet_pairs()
+    assert len(pairs) == 6
+    pair = pairs[1]
+    assert pair.s1.shape == (2, 120, 120) and pair.s1.dtype == np.float32
+    assert pair.s2.shape == (12, 120, 120) and pair.s2.dtype == np.float32
+    assert pair.s2_bands == S2_BANDS_L2A
+    assert float(pair.band("VV")[0, 0]) == -11 and float(pair.band("VH")[5, 5]) == -17
+    for k, band in enumerate(S2_BANDS_L2A):  # by name: reflectance = DN / 10,000
+        np.testing.assert_allclose(pair.band(band), 0.1 + 0.01 * k, rtol=1e-6)
+    assert pair.labels == ("Permanent crops", "Marine waters")
+    assert dict(zip(CLASS_NAMES, pair.eight))["Croplands"] == 1 and pair.eight.sum() == 2
+    assert (pair.crs, pair.date, pair.s1_date) == ("EPSG:32633", date(2017, 6, 13), date(2017, 6, 13))
+    assert pair.transform == (10, 0, 404400, 0, -10, 5342400)
+
+
+def test_a_band_that_is_not_there_is_named(cache):
+    write_v1(cache)
+    with pytest.raises(DataError, match=r"no band B10; the bands are B01"):
+        samples.bigearthnet_pairs()[0].band("B10")
+
+
+def test_a_missing_band_file_is_named(cache):
+    root = write_v1(cache)
+    next(root.rglob("*_B8A.tif")).unlink()
+    with pytest.raises(DataError, match="band B8A is missing"):
+        samples.bigearthnet_pairs()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a tif", None])
+def test_a_damaged_file_is_named_with_the_way_out(cache, content):
+    path = next(write_v1(cache).rglob("*_VV.tif"))
+    path.write_bytes(path.read_bytes()[:100] if content is None else content)
+    with pytest.raises(DataError, match=r"_VV\.tif: cannot be read .*eo-ssl data fetch") as caught:
+        samples.bigearthnet_pairs()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_patch_is_noticed(cache):
+    root = write_v1(cache)
+    folder = next((root / "BigEarthNet-S1-Example").iterdir())
+    folder.rename(root / "elsewhere")
+    with pytest.raises(DataError, match="5 Sentinel-1 patches instead of 6"):
+        samples.bigearthnet_pairs()
+
+
+def write_v2(cache: Path, entries: int = 2) -> Path:
+    root = cache / samples.ARCHIVES["benv2"].folder / samples.BENV2
+    root.mkdir(parents=True)
+    rows = []
+    with (
+        lmdb.open(str(root / "BigEarthNet-V2-LMDB"), map_size=1 << 24) as store,
+        store.begin(write=True) as put,
+    ):
+        for i in range(entries):
+            s1 = f"S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_{i}"
+            s2 = f"S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_{i}"
+            radar = {"VH": np.full((120, 120), -16, "f4"), "VV": np.full((120, 120), -9, "f4")}
+            put.put(s1.encode(), save(radar))
+            put.put(s2.encode(), save({b: native(b, 500 + k) for k, b in enumerate(S2_BANDS_L2A)}))
+            flags = {"contains_seasonal_snow": i == 0, "contains_cloud_or_shadow": i == 1}
+            named = {"patch_id": s2, "s1_name": s1, "country": "Austria", "labels": ["Pastures"]}
+            rows.append(named | flags)
+    pd.DataFrame(rows).to_parquet(root / "metadata.parquet")
+    return root
+
+
+def test_safetensors_pairs_are_read_by_band_name(cache):
+    write_v2(cache)
+    snowy, cloudy = samples.benv2_pairs()
+    assert float(snowy.band("VV")[0, 0]) == -9 and float(snowy.band("VH")[0, 0]) == -16
+    np.testing.assert_allclose(
+        [cloudy.band(b).mean() for b in S2_BANDS_L2A], [0.05 + 1e-4 * k for k in range(12)], rtol=1e-5
+    )
+    assert (snowy.snow, snowy.cloud, cloudy.snow, cloudy.cloud) == (True, False, False, True)
+    assert snowy.eight[CLASS_NAMES.index("Grassland")] == 1
+    assert (cloudy.date, cloudy.s1_date) == (date(2017, 6, 13), date(2017, 6, 12))
+
+
+def test_an_entry_missing_from_the_store_is_named(cache):
+    root = write_v2(cache)
+    table = pd.read_parquet(root / "metadata.parquet")
+    table.loc[0, "s1_name"] = "S1B_none"
+    table.to_parquet(root / "metadata.parquet")
+    with pytest.raises(DataError, match="no entry S1B_none"):
+        samples.benv2_pairs()
+
+
+def test_a_damaged_table_is_a_data_error(cache):
+    (write_v2(cache) / "metadata.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(DataError, match="eo-ssl data fetch"):
+        samples.benv2_pairs()
+
+
+def test_the_scene_keeps_every_band_in_its_true_place(cache):
+    """East is a ramp in each band; after resampling all 13 ramps must agree pixel by pixel."""
+    root = cache / samples.ARCHIVES["l1c"].folder / samples.SCENE
+    corners = {
+        10: (1010.0, 5000.0),
+        20: (1000.0, 5000.0),
+        60: (980.0, 5020.0),
+    }  # coarse grids start further out
+    for name in S2_BANDS:
+        step = RESOLUTION[name]
+        x = corners[step][0] + (np.arange(600 // step + 4) + 0.5) * step
+        band = np.tile(x, (600 // step + 4, 1)).astype(np.uint16)
+        write_tif(root / f"s2_{name}.jp2", band, step, corners[step])
+    scene = samples.l1c_scene()
+    inner = scene.s2[:, 10:50, 10:50] * 1e4
+    np.testing.assert_allclose(inner, np.broadcast_to(inner[1], inner.shape), atol=0.6)  # DN are rounded
+    assert scene.s2_bands == S2_BANDS and scene.transform[2] == 1010
+
+
+coarse = hnp.arrays(
+    np.float32, st.tuples(st.integers(2, 8), st.integers(2, 8)), elements=st.floats(0, 1, width=32)
+)
+
+
+@settings(max_examples=60)
+@given(coarse, st.sampled_from([2, 3, 6]))
+def test_resampling_stays_between_the_measured_values(band, factor):
+    fine = bigearthnet.to_grid(band, (band.shape[0] * factor, band.shape[1] * factor), 1 / factor)
+    assert fine.min() >= band.min() - 1e-6 and fine.max() <= band.max() + 1e-6
+
+
+@given(st.floats(0, 1, width=32), st.sampled_from([2, 6]))
+def test_resampling_keeps_a_constant(value, factor):
+    fine = bigearthnet.to_grid(np.full((4, 4), value, np.float32), (4 * factor, 4 * factor), 1 / factor)
+    np.testing.assert_allclose(fine, value, atol=1e-6)
+
+
+@given(coarse)
+def test_resampling_does_not_shift(band):
+    """Mirroring before or after resampling gives the same picture: no half-pixel error."""
+    shape = (band.shape[0] * 2, band.shape[1] * 2)
+    straight, mirrored = (bigearthnet.to_grid(b, shape, 0.5) for b in (band, band[::-1, ::-1]))
+    np.testing.assert_allclose(straight[::-1, ::-1], mirrored, atol=1e-5)
+
+
+@given(st.lists(st.sampled_from(sorted(bigearthnet.NINETEEN_TO_EIGHT))))
+def test_eight_classes_are_the_union_of_what_each_label_gives(names):
+    together = bigearthnet.eight(tuple(names))
+    single = [bigearthnet.eight((name,)) for name in names] or [np.zeros(8)]
+    np.testing.assert_array_equal(together, np.max(single, axis=0))
+
+
+def test_all_nineteen_classes_map_and_every_one_of_the_eight_is_reached():
+    assert len(bigearthnet.NINETEEN_TO_EIGHT) == 19
+    assert {c for c in bigearthnet.NINETEEN_TO_EIGHT.values() if c} == set(CLASS_NAMES)
+    with pytest.raises(DataError, match="not one of the 19"):
+        bigearthnet.eight(("Lava",))
+
+
+@pytest.mark.parametrize("name", ["", "S2A_MSIL2A", "S2A_20171399T101031"])
+def test_a_name_without_a_date_is_refused(name):
+    with pytest.raises(DataError):
+        bigearthnet.acquired(name)
+
+
+def test_card_and_code_state_the_same_archives():
+    card = files.read_json(ROOT / "data" / "samples.json")
+    facts = {k: (a.name, a.version, a.filename, a.sha256, a.size) for k, a in samples.ARCHIVES.items()}
+    named = ("package", "version", "filename", "sha256", "bytes")
+    assert {k: tuple(v[n] for n in named) for k, v in card.items()} == facts
+    text = (ROOT / "data" / "samples.md").read_text(encoding="utf-8")
+    assert all(f"`{a.name}` {a.version}" in text for a in samples.ARCHIVES.values())
+
+
+def test_without_samples_the_stand_ins_come_with_the_reason(cache, monkeypatch):
+    monkeypatch.setattr(samples, "simulated_pairs", lambda source, count: [source] * count)
+    pairs, note = samples.pairs_or_simulated(lambda: "the simulated set")
+    assert set(pairs) == {"the simulated set"}
+    assert "not here" in note and "offline" in note
+
+
+def test_looks_of_simulated_speckle_are_recovered():
+    power = np.random.default_rng(1).gamma(4.4, 0.1, (400, 400))
+    assert indices.looks(power) == pytest.approx(4.4, rel=0.03)
+
+
+def test_uniform_windows_find_the_even_field_and_do_not_look_at_the_radar():
+    random = np.random.default_rng(2)
+    s2 = random.uniform(0.1, 0.6, (12, 60, 60)).astype(np.float32)
+    s2[:, 20:40, 30:50] = 0.3
+    pair = samples.Pair("p", random.normal(size=(2, 60, 60)), s2, S2_BANDS_L2A, (), None, None, None, "", "")
+    (_, rows, columns), *_ = indices.uniform_windows([pair], size=16, count=1)
+    assert 20 <= rows.start <= 24 and 30 <= columns.start <= 34
+
+
+@pytest.mark.network
+def test_the_real_archives_arrive_and_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path))
+    pairs = samples.bigearthnet_pairs() + samples.benv2_pairs()
+    assert len(pairs) == 30 and len({p.name for p in pairs}) == 30
+    for pair in pairs:
+        assert pair.s1.shape == (2, 120, 120) and pair.s2.shape == (12, 120, 120)
+        assert np.isfinite(pair.s1).all() and np.isfinite(pair.s2).all()
+        assert -25 < pair.band("VH").mean() < pair.band("VV").mean() < 0
+        assert pair.labels and pair.country
+    assert sum(p.cloud for p in pairs) == 3 and sum(p.snow for p in pairs) == 3
+    scene = samples.l1c_scene()
+    assert scene.s2.shape == (13, 1947, 1933) and scene.crs == "EPSG:32618"
+    assert scene.s2[10].mean() < 0.01  # cirrus, no cloud
+    assert samples.available() == dict.fromkeys(samples.ARCHIVES, "ready")
