@@ -38,7 +38,7 @@ function percentile(plane, percent) {
 
 function select(parent, name, options, value, changed) {
   const label = node("label", { style: "display:flex;flex-direction:column;gap:2px;font-size:12px;color:" + FAINT }, parent, name);
-  const input = node("select", { style: `font:inherit;font-size:14px;color:${INK};background:#fff;padding:3px 4px;border:1px solid #8a94a0;border-radius:4px;max-width:100%` }, label);
+  const input = node("select", { "aria-label": name, style: `font:inherit;font-size:14px;color:${INK};background:#fff;padding:3px 4px;border:1px solid #8a94a0;border-radius:4px;max-width:100%` }, label);
   for (const option of options) node("option", { value: option[0] }, input, option[1]);
   input.value = value;
   input.addEventListener("change", () => changed(input.value));
