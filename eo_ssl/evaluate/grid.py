@@ -75,16 +75,19 @@ def done(grid: Grid, folder: Path) -> dict[str, Result]:
     return {key: line for key, line in last.items() if key in stamps and line.get("stamp") == stamps[key]}
 
 
-def work(grid: Grid, folder: Path, run_cell: RunCell, progress: bool = True) -> dict[str, Result]:
+def work(
+    grid: Grid, folder: Path, run_cell: RunCell, progress: bool = True, stop_at: float = 0.0
+) -> dict[str, Result]:
     """Do cells until all are done, here or by others; return all lines.
 
     Any number of processes may run this on the same folder. A cell is claimed, looked up once more and only
     then trained, so none is done twice; the claim of a killed process is free at once. A cell that fails does
     not stop the others: `EOError` at the end names the failed cells, and `failures.log` holds the tracebacks.
+    After the time `stop_at` (seconds since 1970; 0: never) no further cell is begun.
     """
     failed: dict[str, str] = {}
     with tqdm(total=len(grid.cells), desc=grid.name, unit="model", disable=not progress) as bar:
-        while True:
+        while not stop_at or time.time() < stop_at:
             lines = done(grid, folder)
             bar.update(sum(cell.key in lines for cell in grid.cells) - bar.n)
             pending = [cell for cell in grid.cells if cell.key not in lines and cell.key not in failed]

@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from eo_ssl.sensors import IGNORE
+
 Batch = dict[str, Tensor]
 
 
@@ -111,11 +113,15 @@ def predict_maps(
     prepare: Callable[[Batch], Batch],
     patches: PatchSet,
     tile: int,
+    limit: int = 0,
     batch_size: int = 32,
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield row, log-probabilities (K, H, W) and truth (H, W) of each patch, stitched from its tiles."""
-    where = tiles(len(patches), patches.size, tile)
-    per_patch = len(corners(patches.size, tile)) ** 2
+    """Yield row, log-probabilities (K, H, W) and truth (H, W) of each patch, stitched from its tiles.
+
+    With `limit` that many tiles of each patch are looked at; the truth of the rest is 255.
+    """
+    where = tiles(len(patches), patches.size, tile, limit)
+    per_patch = len(where) // max(1, len(patches))
     stitcher = Stitcher(patches.size)
     for part in where.split(max(1, batch_size // per_patch) * per_patch):  # whole patches at a time
         batch = patches.cut(part[:, 0], part[:, 1], part[:, 2], tile)
@@ -123,4 +129,5 @@ def predict_maps(
         for (row, top, left), one in zip(part.tolist(), probability):
             stitcher.add(row, top, left, one)
         for row in part[::per_patch, 0].tolist():
-            yield row, stitcher.take(row), patches.mask[row].long().cpu()
+            seen = stitcher.counts[row] > 0
+            yield row, stitcher.take(row), patches.mask[row].long().cpu().where(seen, torch.tensor(IGNORE))

@@ -3,7 +3,9 @@
 Validation chooses the weights; the test set is read once, after the last weight was chosen.
 """
 
+import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,9 @@ from eo_ssl.train.finetune_data import Patches, load_patches
 from eo_ssl.train.finetune_fit import Fit, fit
 from eo_ssl.train.finetune_frozen import backbone_hash
 from eo_ssl.train.finetune_models import Downstream, build, parameter_groups
-from eo_ssl.train.finetune_save import save_trained
+from eo_ssl.train.finetune_save import TrainedEnsemble, load_trained, save_trained
 from eo_ssl.train.finetune_streams import FeatureStream, PatchStream, Stream
-from eo_ssl.train.finetune_tasks import Evaluation, loss_function
+from eo_ssl.train.finetune_tasks import Evaluation, evaluate, loss_function
 
 Result = dict[str, Any]
 PANEL = 12  # test patches whose predicted maps are kept for the qualitative panel
@@ -92,25 +94,27 @@ def finetune(
     frozen = backbone_hash(down.model.backbone) if config.mode == "frozen" else ""
     rows = data.fraction(config.fraction, config.seed)
     stream = _stream(config, down, data, rows, fabric, folder)
-    found = _train(config, fabric, stream, data.val, _inside(folder, "state", name), save_seconds)
+    found = _train(config, fabric, stream, data.val, inside(folder, "state", name), save_seconds)
     if frozen and backbone_hash(down.model.backbone) != frozen:
         raise EOError(f"{name}: the frozen backbone changed while the head was trained; this is a bug")
     line = _line(config, found, len(rows), down, fabric)
     if test:
         line |= _test(name, config, fabric, stream, data, folder)
     if keep and folder is not None:
-        save_trained(down, config, _inside(folder, "models", name), line)
+        save_trained(down, config, inside(folder, "models", name), line)
     seconds = time.perf_counter() - began
     return {**line, "seconds": round(seconds, 2), "energy_wh": round(_watts(fabric) * seconds / 3600, 4)}
 
 
 def _fabric(config: FinetuneConfig, accelerator: str) -> Fabric:
+    logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)  # says so every time
     device = device_type(accelerator)
     precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[resolve_precision(config, device)]
     return Fabric(accelerator=device, devices=1, precision=precision)
 
 
-def _inside(folder: Path | None, kind: str, name: str) -> Path | None:
+def inside(folder: Path | None, kind: str, name: str) -> Path | None:
+    """Where files of the model `name` go."""
     return folder / kind / name.replace(" ", "_").replace("/", "-") if folder is not None else None
 
 
@@ -150,9 +154,11 @@ def _train(
 
     model = stream.model
     groups = _groups(config, stream)
-    return fit(
-        fabric, model, groups, loss_function(config), stream.batch, validate, config, state, save_seconds
-    )
+    loss = loss_function(config)
+    found = fit(fabric, model, groups, loss, stream.batch, validate, config, state, save_seconds)
+    if isinstance(stream, FeatureStream):
+        stream.model.fold()
+    return found
 
 
 def _groups(config: FinetuneConfig, stream: Stream) -> list[dict[str, Any]]:
@@ -188,8 +194,44 @@ def _test(
 ) -> Result:
     patches = data.test.read(name)
     found = stream.evaluate(_forward(fabric, stream), patches, config.test_tiles, PANEL)
-    save_counts(_inside(folder, "counts", name), found, patches)
+    save_counts(inside(folder, "counts", name), found, patches)
     return {"test": found.metrics, "test_reads": data.test.require_one(name)}
+
+
+def test_trained(
+    name: str,
+    members: Sequence[Path],
+    data: LabelledData,
+    run_dir: Path,
+    accelerator: str = "auto",
+    val: bool = False,
+) -> Result:
+    """Test a kept model, or the mean probability of several, that has not seen the test set yet.
+
+    Returns "test" and, with `val`, "val" metrics. All members must solve the same task on the same crop.
+    """
+    device = torch.device(device_type(accelerator))
+    loaded = [load_trained(folder, device) for folder in members]
+    config = loaded[0][1]
+    fabric = _fabric(config, accelerator)
+    model = TrainedEnsemble([down for down, _ in loaded]) if len(loaded) > 1 else loaded[0][0].model
+    prepare = (lambda batch: batch) if len(loaded) > 1 else loaded[0][0].prepare
+
+    def forward(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        with fabric.autocast():
+            return model(batch)
+
+    line: Result = {}
+    if val:
+        line["val"] = evaluate(config, forward, prepare, data.val, config.val_tiles).metrics
+        line["val_score"] = line["val"][config.select_by]
+    patches = data.test.read(name)
+    found = evaluate(config, forward, prepare, patches, config.test_tiles, PANEL)
+    save_counts(inside(run_dir, "counts", name), found, patches)
+    return {**line, "test": found.metrics, "test_reads": data.test.require_one(name)}
+
+
+test_trained.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest think it is a test
 
 
 def save_counts(path: Path | None, found: Evaluation, patches: Patches) -> None:

@@ -51,7 +51,8 @@ def fit(
     and ends with the same weights (CPU); the state is written every `save_seconds` at most. Raises `EOError`
     when the loss is no longer finite.
     """
-    optimiser = torch.optim.AdamW(groups)
+    # Fused: a tenth faster where the network is small; fp16 needs the gradients unscaled in between.
+    optimiser = torch.optim.AdamW(groups, fused=config.precision != "16")
     wrapped, optimiser = fabric.setup(model, optimiser)
     found, best, start = _resume(state, model, optimiser)
     saved = time.monotonic()

@@ -63,14 +63,31 @@ class PatchStream:
 
 
 class HeadOnly(nn.Module):
-    """The head of a classifier on features that are known already."""
+    """The head of a classifier on features that are known already, standardised while it is trained.
 
-    def __init__(self, head: nn.Module) -> None:
+    Standardising changes nothing a linear layer can express, but lets it learn in few updates, whatever the
+    scale of the features; `fold` afterwards moves mean and scale into its weights.
+    """
+
+    def __init__(self, head: nn.Linear, features: Tensor) -> None:
         super().__init__()
         self.head = head
+        scale = features.std(0)
+        self.register_buffer("mean", features.mean(0))
+        self.register_buffer("scale", scale.clamp(min=max(1e-2 * float(scale.mean()), 1e-6)))
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.head(batch["features"])
+        x = batch["features"].float()
+        with torch.autocast(x.device.type, enabled=False):  # cheap, and bf16 would round large means away
+            return self.head((x - self.mean) / self.scale)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """W ← W/σ, b ← b − W·μ/σ: the head now takes features as they are."""
+        self.head.weight /= self.scale
+        self.head.bias -= self.head.weight @ self.mean
+        self.mean.zero_()
+        self.scale.fill_(1.0)
 
 
 class FeatureStream:
@@ -92,13 +109,14 @@ class FeatureStream:
         version: str,
     ) -> None:
         self.config, self.down, self.folder, self.forward = config, down, folder, forward
-        self.model, self.labels = HeadOnly(down.model.head), labels
+        self.labels = labels
         self.key = f"{version} {backbone_hash(down.model.backbone)} {down.statistics} {config.image_size}"
-        self.device = next(self.model.parameters()).device
+        self.device = next(down.model.head.parameters()).device
         cut = training_cut(everything, config.image_size, config.augment)
         found = self._features(
             f"train {config.cached_crops} {config.augment}", everything, cut, config.cached_crops
         )
+        self.model = HeadOnly(down.model.head.cpu(), found.features.flatten(0, 1)).to(self.device)
         self.found = CachedFeatures(found.features[chosen], found.label[chosen], found.multilabel[chosen])
 
     def _features(self, what: str, patches: Patches, cut: Any, crops: int) -> CachedFeatures:

@@ -103,8 +103,8 @@ def evaluate(
     limit: int = 0,
     keep_maps: int = 0,
 ) -> Evaluation:
-    """Metrics of a model over tiled patches; `limit` tiles per patch (0, and always for maps: all)."""
+    """Metrics of a model over tiled patches; `limit` tiles per patch (0: all)."""
     if config.task == "segment":
-        found = predict_maps(model, prepare, patches, config.image_size)
+        found = predict_maps(model, prepare, patches, config.image_size, limit)
         return score_maps(found, len(patches), keep_maps)
     return score_tiles(config, predict_tiles(model, prepare, patches, config.image_size, limit), len(patches))
