@@ -70,9 +70,7 @@ def read_s2(path: str | Path, window: Window = None) -> tuple[np.ndarray, int]:
         raise PatchError(f"{path}: S2 as {data.dtype}; expected uint16 digital numbers", "type")
     if data.dtype != np.uint16:
         if data.min() < 0 or data.max() > 65535:
-            raise DataError(
-                f"{path}: S2 from {data.min()} to {data.max()}; digital numbers lie in 0 to 65535"
-            )
+            raise PatchError(f"{path}: S2 from {data.min()} to {data.max()}; expected 0 to 65535", "range")
         data = data.astype(np.uint16)
     if meta["nodata"] not in (None, 0):
         data = np.where((data == meta["nodata"]).all(0), np.uint16(0), data)

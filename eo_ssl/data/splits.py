@@ -90,13 +90,13 @@ def _read_holdout(path: Path) -> set[str]:
     return {scene for line in lines if (scene := scene_of(line))}
 
 
-def _draw(sizes: pd.Series, share: float, rng: np.random.Generator) -> list[str]:
-    """Names whose sizes add up to about `share` of the whole, at least one, never all."""
+def _draw(sizes: pd.Series, share: float, rng: np.random.Generator, leave: int = 1) -> list[str]:
+    """Names whose sizes add up to about `share` of the whole: at least one, and `leave` or more are left."""
     names, total = sizes.index.tolist(), float(sizes.sum())
-    if len(names) < 2:
+    if len(names) <= leave:
         return []
     if len(names) <= 12:
-        subsets = [s for k in range(1, len(names)) for s in itertools.combinations(names, k)]
+        subsets = [s for k in range(1, len(names) - leave + 1) for s in itertools.combinations(names, k)]
         error = np.array([abs(sizes[list(s)].sum() / total - share) for s in subsets])
         near = np.flatnonzero(error <= max(error.min() * 1.5, 0.05))
         return list(subsets[int(rng.choice(near))])
@@ -114,7 +114,8 @@ def _split_layout_b(catalog: pd.DataFrame, rng: np.random.Generator, notes: list
     if rows.empty:
         return
     units = _units(rows, "region")
-    test = units.isin(_draw(units.value_counts().sort_index(), TEST, rng))
+    sizes = units.value_counts().sort_index()
+    test = units.isin(_draw(sizes, TEST, rng, leave=min(2, len(sizes) - 1)))  # two: one of them validates
     catalog.loc[rows.index, "split"] = np.where(test, "test", "train")
     cities = ", ".join(sorted(rows["region"][test].unique()))
     notes.append(f"DFC2020 layout B names no test set; tested on {cities} (not the papers' split)")

@@ -39,12 +39,12 @@ def read_strips(path: str | os.PathLike[str], header: Header, window: Window) ->
     if len(header.sizes) != len(header.offsets) or not all(header.sizes):
         return None
     top, left, height, width = window_of(path, header, window)
-    decode = _decoder(header, samples)
+    decode = _decoder(header, samples, left, width)
     parts = []
     with open(path, "rb", buffering=0) as file:
         for plane in range(planes):
             lines = _lines(file, path, header, plane * per_plane, top, height, samples)
-            parts.append(decode(lines)[:, left : left + width])  # (H, W, samples)
+            parts.append(decode(lines))  # (H, W, samples)
     data = np.concatenate(parts, axis=2) if planes > 1 else parts[0]
     return np.ascontiguousarray(data.transpose(2, 0, 1))
 
@@ -104,23 +104,25 @@ def _inflate(file: Any, path: Any, header: Header, strip: int, length: int, whol
     return data
 
 
-def _decoder(header: Header, samples: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from predicted bytes (H, line) to values (H, W, samples)."""
+def _decoder(header: Header, samples: int, left: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from predicted bytes (H, line) to the values of the columns wanted, (H, width, samples)."""
     dtype = np.dtype(header.dtype)
     native = dtype.newbyteorder("=")
-    shape = (-1, header.width, samples)
+    columns = slice(left, left + width)
 
     def plain(lines: np.ndarray) -> np.ndarray:
-        return lines.view(dtype).reshape(shape).astype(native, copy=False)
+        values = lines.view(dtype).reshape(len(lines), header.width, samples)[:, columns]
+        return values.astype(native, copy=False)
 
     def differences(lines: np.ndarray) -> np.ndarray:
-        return np.cumsum(plain(lines), axis=1, dtype=native)
+        values = lines.view(dtype).reshape(len(lines), header.width, samples)[:, : left + width]
+        return np.cumsum(values.astype(native, copy=False), axis=1, dtype=native)[:, left:]
 
     def planes(lines: np.ndarray) -> np.ndarray:
         summed = np.cumsum(lines.reshape(len(lines), -1, samples), axis=1, dtype=np.uint8)
-        by_byte = summed.reshape(len(lines), dtype.itemsize, -1)  # most significant byte first
-        if sys.byteorder == "little":
+        by_byte = summed.reshape(len(lines), dtype.itemsize, header.width, samples)[:, :, columns]
+        if sys.byteorder == "little":  # the file has the most significant byte first
             by_byte = by_byte[:, ::-1]
-        return np.ascontiguousarray(by_byte.transpose(0, 2, 1)).view(native).reshape(shape)
+        return np.ascontiguousarray(by_byte.transpose(0, 2, 3, 1)).view(native)[..., 0]
 
     return {1: plain, 2: differences, 3: planes}[header.predictor]
