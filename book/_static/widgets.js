@@ -2,5 +2,7 @@
 (() => {
   const here = document.currentScript.src.replace(/widgets\.js.*$/, "");
   window.__jupyter_widgets_assets_path__ = here + "vendor/widgets/";
-  requirejs.config({ paths: { anywidget: here + "vendor/anywidget" } });
+  requirejs.config({
+    paths: { anywidget: here + "vendor/anywidget", "@jupyter-widgets/html-manager/dist": here + "vendor/widgets" },
+  });
 })();

@@ -27,7 +27,8 @@ def execute(chapter: Chapter, target: Path, progress: Progress) -> nbformat.Note
 
     for name in ("papermill", "papermill.translators"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    with reporting_engine(lambda i: progress.cell(chapter.stem, i), progress.cell_done) as engine:
+    log = target.with_suffix(".log")
+    with reporting_engine(lambda i: progress.cell(chapter.stem, i), progress.cell_done, log) as engine:
         os.environ["EO_SSL_CHAPTER"] = chapter.stem
         try:
             return papermill.execute_notebook(
@@ -37,39 +38,48 @@ def execute(chapter: Chapter, target: Path, progress: Progress) -> nbformat.Note
                 engine_name=engine,
                 progress_bar=False,
                 cwd=chapter.source.parent,
-                start_timeout=300,
-                extra_arguments=["--IPKernelApp.log_level=40"],  # errors only
             )
         except papermill.PapermillExecutionError as error:
             last = error.evalue.strip().splitlines() or [""]
             where = f"{chapter.stem}, cell {error.cell_index}"
             raise ChapterFailed(f"{where}: {error.ename}: {last[-1]}") from None
         except DeadKernelError:
-            raise ChapterFailed(f"{chapter.stem}: the kernel died (often: out of memory)") from None
+            raise ChapterFailed(
+                f"{chapter.stem}: the kernel died (often: out of memory; see {log})"
+            ) from None
         finally:
             os.environ.pop("EO_SSL_CHAPTER", None)
 
 
 @contextmanager
-def reporting_engine(on_start: Callable[[int], None], on_end: Callable[[], None]) -> Iterator[str]:
-    """Register a papermill engine that reports the start and end of each cell."""
-    from papermill.engines import NBClientEngine, papermill_engines
+def reporting_engine(on_start: Callable[[int], None], on_end: Callable[[], None], log: Path) -> Iterator[str]:
+    """Register a papermill engine that reports each cell and keeps what the kernel itself says in `log`."""
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
 
-    class Reporting(NBClientEngine):
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
-            start, complete = nb_man.cell_start, nb_man.cell_complete
+    class Client(PapermillNotebookClient):
+        def start_new_kernel(self, **kwargs: Any) -> None:
+            with open(log, "wb") as file:
+                super().start_new_kernel(stderr=file, **kwargs)
 
-            def cell_start(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-                on_start(cell_index or 0)
+        def papermill_execute_cells(self) -> None:
+            start, complete = self.nb_man.cell_start, self.nb_man.cell_complete
+
+            def cell_start(cell: Any, cell_index: int = 0, **more: Any) -> None:
+                on_start(cell_index)
                 start(cell, cell_index, **more)
 
-            def cell_complete(cell: Any, cell_index: int | None = None, **more: Any) -> None:
-                complete(cell, cell_index, **more)
+            def cell_complete(*args: Any, **more: Any) -> None:
+                complete(*args, **more)
                 on_end()
 
-            nb_man.cell_start, nb_man.cell_complete = cell_start, cell_complete
-            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+            self.nb_man.cell_start, self.nb_man.cell_complete = cell_start, cell_complete
+            super().papermill_execute_cells()
+
+    class Reporting(Engine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
+            return Client(nb_man, kernel_name=kernel_name, startup_timeout=300, timeout=None).execute()
 
     papermill_engines.register("eo_ssl", Reporting)
     yield "eo_ssl"

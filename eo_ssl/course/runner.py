@@ -27,6 +27,7 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False, stream
     expected = {c.stem: expected_seconds(c, plan) for c in stale}
     failures = []
     with only_runner(plan.run_dir), terminate_as_interrupt(), Progress(expected, stream) as progress:
+        prepare_data(plan, stale, progress)
         for number, chapter in enumerate(plan.chapters, start=1):
             label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
             if chapter not in stale:
@@ -45,6 +46,16 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False, stream
     if failures:
         raise ChapterFailed("; ".join(failures))
     return [c.stem for c in stale]
+
+
+def prepare_data(plan: Plan, stale: list[Chapter], progress: Progress) -> None:
+    """Make the simulated data set before the chapters that learn from it (02 and later) need it."""
+    if plan.data != session.SIMULATED or not any(c.stem >= "02" for c in stale):
+        return
+    target = session.simulated_target(plan.profile, plan.seed)
+    if not (target / "dataset.json").is_file():
+        progress.say(f"making the simulated data set ({plan.profile.simulate}) in {target}")
+        session.simulated(plan.profile, plan.seed)
 
 
 def run_chapter(chapter: Chapter, plan: Plan, progress: Progress) -> float:

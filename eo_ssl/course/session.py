@@ -144,18 +144,14 @@ def require_gpu(profile: Profile) -> None:
 def simulated(profile: Profile, seed: int) -> Path:
     """The simulated data set of this profile and seed; written to the cache the first time.
 
-    It is made in a folder of its own and moved into place when complete, so that a kill leaves no half set.
+    One process at a time writes it; an interrupted one is finished by the next.
     """
     from eo_ssl.data import archives, simulate
 
     target = simulated_target(profile, seed)
-    if (target / "dataset.json").is_file():
-        return target
-    with archives.locked(target.parent):
-        if not target.exists():  # another process may have finished while we waited
-            with archives.scratch(target) as work:
-                simulate.simulate(work / "set", profile.simulate, seed=seed)
-                os.replace(work / "set", target)
+    if not (target / "dataset.json").is_file():  # written last
+        with archives.locked(target.parent):
+            simulate.simulate(target, profile.simulate, seed=seed)
     return target
 
 
@@ -163,17 +159,15 @@ def simulated_target(profile: Profile, seed: int) -> Path:
     """Where the simulated data set of this profile and seed is kept, whether it exists or not."""
     from eo_ssl.data import simulate
 
-    return places.simulated_folder(profile.simulate, seed, getattr(simulate, "VERSION", "0"))
+    return places.simulated_folder(profile.simulate, seed, simulate.VERSION)
 
 
 def data_version(profile: Profile, data: str, seed: int) -> str:
     """Name and version of the data set, from its `dataset.json` where it has one."""
     if data == SIMULATED:
-        try:
-            from eo_ssl.data import simulate
-        except ImportError:
-            return f"simulated {profile.simulate}"
-        return f"simulated {profile.simulate} {getattr(simulate, 'VERSION', '')} seed {seed}"
+        from eo_ssl.data import simulate
+
+        return f"simulated {profile.simulate} {simulate.VERSION} seed {seed}"
     card = Path(data) / "dataset.json"
     if card.is_file():
         facts = read_json(card)

@@ -1,0 +1,196 @@
+"""Running chapters: what is done is kept and skipped, what fails is named, and nothing half-written is left."""
+
+import io
+import json
+
+import nbformat
+import pytest
+
+from eo_ssl import cli
+from eo_ssl.course import runner, status
+from eo_ssl.course.execute import ChapterFailed
+from eo_ssl.course.plan import make_plan
+from eo_ssl.errors import ConfigError
+
+
+@pytest.fixture
+def run(folder, tmp_path):
+    """Run the notebooks of the test at smoke; returns what was executed and what was said."""
+
+    def go(**options):
+        settings = {name: options.pop(name) for name in ("only", "extra", "seed") if name in options}
+        plan = make_plan(folder, "smoke", run_dir=tmp_path / "run", **settings)
+        said = io.StringIO()
+        executed = runner.run_course(plan, stream=said, **options)
+        return executed, said.getvalue()
+
+    return go
+
+
+def outputs(tmp_path, stem):
+    notebook = nbformat.read(tmp_path / "run" / f"{stem}.ipynb", as_version=4)
+    return "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+
+
+def test_chapters_run_in_order_with_the_parameters_and_are_then_skipped(write, run, folder, tmp_path):
+    write("01_second", "print(seed, open(run_dir + '/from_first').read())")
+    write("00_first", "open(run_dir + '/from_first', 'w').write(profile);")
+    sources = {p.name: p.read_bytes() for p in folder.iterdir()}
+    executed, said = run(seed=3)
+    assert executed == ["00_first", "01_second"]
+    assert outputs(tmp_path, "01_second") == "3 smoke\n"
+    assert "[2/2] 01_second: done in" in said
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == sources, "the sources must not change"
+    executed, said = run(seed=3)
+    assert executed == [] and said.count("up to date") == 2
+    assert run(seed=3, force=True)[0] == ["00_first", "01_second"]
+
+
+def test_status_tells_minutes_device_commit_data_and_seeds(write, run, tmp_path):
+    write("00_first", "import time; time.sleep(0.3)")
+    run()
+    state = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert {"profile", "device", "commit", "data", "seeds", "package", "evidence"} <= set(state)
+    chapter = state["chapters"]["00_first"]
+    assert chapter["state"] == "done" and chapter["title"] == "Title of 00_first"
+    assert 0.3 / 60 <= chapter["minutes"] < 2
+    assert max(chapter["cell_seconds"].values()) >= 0.3
+
+
+def test_changed_code_runs_again_with_all_that_follows(write, run):
+    write("00_first", "1")
+    write("01_second", "2")
+    run()
+    write("01_second", "3")
+    assert run()[0] == ["01_second"]
+    write("00_first", "4")
+    assert run()[0] == ["00_first", "01_second"]
+
+
+def test_changed_prose_is_refreshed_without_running(write, run, tmp_path):
+    write("00_first", "print('computed')", prose="Old words.")
+    run()
+    write("00_first", "print('computed')", prose="New words.")
+    executed, said = run()
+    assert executed == [] and "text refreshed" in said
+    assert "New words." in (tmp_path / "run" / "00_first.ipynb").read_text()
+    assert outputs(tmp_path, "00_first") == "computed\n"
+    assert "text refreshed" not in run()[1]
+
+
+def test_a_failing_cell_is_named_with_its_error_and_the_executed_copy(write, run, tmp_path):
+    write("00_first", "ok = 1", "raise ValueError('the reason')")
+    write("01_second", "2")
+    with pytest.raises(ChapterFailed) as caught:
+        run()
+    copy = tmp_path / "run" / "00_first.failed.ipynb"
+    assert f"00_first, cell 4: ValueError: the reason; executed copy: {copy}" == str(caught.value)
+    assert "the reason" in copy.read_text()
+    assert {p.name for p in (tmp_path / "run").glob("*.ipynb")} == {copy.name}
+    assert status.read(tmp_path / "run")["chapters"]["00_first"]["state"] == "failed"
+
+
+def test_keep_going_runs_the_others_and_still_fails(write, run, tmp_path):
+    write("00_first", "1 / 0")
+    write("01_second", "2")
+    with pytest.raises(ChapterFailed, match="ZeroDivisionError"):
+        run(keep_going=True)
+    assert set(status.done(tmp_path / "run")) == {"01_second"}
+
+
+def test_a_mended_chapter_runs_and_its_failed_copy_goes(write, run, tmp_path):
+    write("00_first", "1 / 0")
+    with pytest.raises(ChapterFailed):
+        run()
+    write("00_first", "1 / 1")
+    assert run()[0] == ["00_first"]
+    assert not list((tmp_path / "run").glob("*.failed.ipynb"))
+
+
+def test_a_dead_kernel_is_reported_not_waited_for(write, run):
+    write("00_first", "import os; os._exit(9)")
+    with pytest.raises(ChapterFailed, match="the kernel died"):
+        run()
+
+
+def test_a_deleted_executed_copy_is_made_again(write, run, tmp_path):
+    write("00_first", "1")
+    run()
+    (tmp_path / "run" / "00_first.ipynb").unlink()
+    assert run()[0] == ["00_first"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"chapters": 3}'])
+def test_a_broken_status_file_costs_time_only(write, run, tmp_path, content):
+    write("00_first", "1")
+    run()
+    status.path(tmp_path / "run").write_text(content)
+    assert run()[0] == ["00_first"]
+
+
+def test_only_one_runner_works_in_a_run_folder(write, run, tmp_path):
+    write("00_first", "1")
+    (tmp_path / "run").mkdir()
+    with runner.only_runner(tmp_path / "run"), pytest.raises(ConfigError, match="another run is at work"):
+        run()
+
+
+def test_only_runs_the_chapters_asked_for(write, run):
+    write("00_first", "1")
+    write("01_second", "2")
+    assert run(only=["01"])[0] == ["01_second"]
+
+
+def test_expected_seconds_come_from_the_run_before(write, run, folder, tmp_path):
+    write("00_first", "import time; time.sleep(0.4)")
+    run()
+    plan = make_plan(folder, "smoke", run_dir=tmp_path / "run")
+    seconds = runner.expected_seconds(plan.chapters[0], plan)
+    executed = nbformat.read(tmp_path / "run" / "00_first.ipynb", as_version=4)
+    assert len(seconds) == len(executed.cells)
+    assert seconds[-1] >= 0.4 and sum(seconds[:-1]) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--profile", "laptp"], "did you mean laptop"),
+        (["--only", "99"], "no chapter '99'"),
+        (["-p", "sed=1"], "did you mean seed"),
+        (["-p", "novalue"], "takes name=value"),
+        (["--data", "/nowhere"], "is not a folder"),
+        (["--run-dir", "/dev/null/x"], "cannot write there"),
+    ],
+)
+def test_the_command_line_answers_bad_input_with_one_line_and_status_1(
+    write, folder, tmp_path, monkeypatch, capsys, arguments, words
+):
+    write("00_first", "1 / 0")
+    start = ["eo-ssl", "course", "run", "--profile", "smoke", "--run-dir", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", [*start, "--notebooks", str(folder), *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    error = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert error.startswith("error: ") and words in error and error.count("\n") == 1
+
+
+def test_the_command_line_reports_a_failing_cell_with_status_1(write, folder, tmp_path, monkeypatch, capsys):
+    write("00_first", "1 / 0")
+    arguments = ["--notebooks", str(folder), "--run-dir", str(tmp_path / "run"), "--profile", "smoke"]
+    monkeypatch.setattr("sys.argv", ["eo-ssl", "course", "run", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert "00_first, cell 3: ZeroDivisionError: division by zero; executed copy: " in capsys.readouterr().err
+
+
+def test_a_dry_run_executes_nothing(write, folder, tmp_path, monkeypatch, capsys):
+    write("00_first", "1 / 0")
+    arguments = ["--notebooks", str(folder), "--run-dir", str(tmp_path / "run"), "--profile", "smoke", "--dry-run"]
+    monkeypatch.setattr("sys.argv", ["eo-ssl", "course", "run", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    assert "00_first: not timed yet" in capsys.readouterr().out
+    assert not list((tmp_path / "run").glob("*.ipynb"))
