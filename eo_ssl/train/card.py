@@ -27,7 +27,7 @@ Encoders for Sentinel-1 and Sentinel-2 patches, pretrained without labels.
 | Sentinel-1 | {s1_bands}: σ⁰ in dB |
 | Sentinel-2 | {s2_bands}: reflectance (DN / 10⁴) |
 | Data | {data} |
-| Epochs | best of {epochs}: epoch {epoch}, chosen by the {select} of held-out scenes |
+| Epochs | best of {epochs}: epoch {epoch}, chosen by {select} on held-out scenes |
 | Code | eo_ssl, commit {commit} |
 
 Inputs are standardised band by band with the statistics in `config.json`, which come from the training

@@ -13,8 +13,6 @@ from typing import Any, ClassVar, Self
 from eo_ssl.errors import ConfigError
 from eo_ssl.train.fields import coerce, nearest, not_negative, one_of, positive
 
-PRECISIONS = ("auto", "32", "bf16", "16")
-
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -61,7 +59,7 @@ class PretrainConfig:
         not_negative(self, "micro_batch", "warmup_epochs", "min_lr", "weight_decay", "clip_norm", "seed")
         one_of(self, "optimizer", ("adamw", "adam"))
         one_of(self, "batch_norm", ("local", "sync", "frozen"))
-        one_of(self, "precision", PRECISIONS)
+        one_of(self, "precision", ("auto", "32", "bf16", "16"))
         if self.batch_size < 2:
             raise ConfigError("batch_size 1 leaves no negatives; take 2 or more")
         if self.warmup_epochs >= self.epochs:
@@ -102,8 +100,7 @@ class PretrainConfig:
 class DualSimCLRConfig(PretrainConfig):
     """Dual-SimCLR: one encoder per sensor, NT-Xent on co-located crops, no augmentation beyond the crop.
 
-    `projection_dim` is the width of the embedding that the loss sees; 0 drops the head.
-    Source: ISPRS Annals V-3-2022, 705–711.
+    `projection_dim` is the width of what the loss sees, 0: no head. Source: ISPRS Annals V-3-2022, 705–711.
     """
 
     projection_dim: int = 128
@@ -135,8 +132,7 @@ class SimCLRConfig(PretrainConfig):
     `bands` is "all" or "rgb"; with "rgb" the encoder keeps its 13 inputs, but the weights of the other ten
     are zero and stay zero. Augmentations keep the physics: crops of at least `crop_scale` of the area, flips,
     quarter turns, dropped bands (`band_drop`), a change of illumination common to all bands (`jitter`); no
-    hue, no grey scale, no per-band colour shifts.
-    Source: Chen et al. 2020; compared as "SimCLR (RGB)" in ISPRS Annals V-3-2022.
+    hue, no grey scale, no per-band colour shifts. Source: Chen et al. 2020; ISPRS Annals V-3-2022.
     """
 
     projection_dim: int = 128
@@ -167,8 +163,8 @@ class SimCLRConfig(PretrainConfig):
 class MMAConfig(PretrainConfig):
     """Multi-modal alignment: the map of an S2 crop of `second_crop` pixels is searched for in the map of S1.
 
-    With `second_crop=0` both crops are equal: there is one offset and the maximum does nothing.
-    Source: Windsor et al. 2021; ISPRS Annals V-3-2022.
+    With `second_crop=0` both crops are equal: there is one offset and the maximum does nothing. Source: Windsor
+    et al. 2021; ISPRS Annals V-3-2022.
     """
 
     backbone: str = "vgg_mma"

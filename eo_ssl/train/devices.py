@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from eo_ssl.errors import ConfigError
+from eo_ssl.errors import CheckpointError, ConfigError, EOError
 from eo_ssl.train.config import PretrainConfig
 
 CLUSTER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
@@ -61,7 +62,8 @@ def make_fabric(
     if strategy == "auto" and devices * nodes > 1:
         strategy = "ddp_notebook" if _in_notebook() else "ddp"
     options: dict[str, Any] = {"accelerator": device, "devices": devices, "num_nodes": nodes}
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # what it says is in the dry run
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # what they tell is in the dry run
     return Fabric(precision=precision, strategy=strategy, **options)
 
 
@@ -73,9 +75,7 @@ def check_world(config: PretrainConfig, devices: int, nodes: int, device: str) -
         raise ConfigError(f"{devices} devices asked for, but torch sees {torch.cuda.device_count()} GPU(s)")
     world = devices * nodes
     if config.batch_size % world:
-        raise ConfigError(
-            f"batch_size {config.batch_size} does not divide over {world} devices; choose a multiple"
-        )
+        raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {world} devices; change one")
     if config.batch_norm == "sync" and device == "cpu" and world > 1:
         raise ConfigError("batch_norm=sync needs GPUs; on CPUs use batch_norm=local or frozen")
     started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
@@ -95,3 +95,16 @@ def prepare(config: PretrainConfig, model: nn.Module, fabric: Fabric, compile: b
 
 def _in_notebook() -> bool:
     return "ipykernel" in sys.modules and not any(name in os.environ for name in CLUSTER_VARIABLES)
+
+
+def together(fabric: Fabric, action: Callable[[], None]) -> None:
+    """Do something on rank 0; when it fails, all ranks raise instead of waiting for it for ever."""
+    problem = None
+    if fabric.is_global_zero:
+        try:
+            action()
+        except EOError as error:
+            problem = str(error)
+    problem = fabric.broadcast(problem)
+    if problem:
+        raise CheckpointError(problem)

@@ -15,33 +15,21 @@ from typing import Any
 
 from lightning.fabric import Fabric
 
-from eo_ssl.errors import CheckpointError, EOError
-from eo_ssl.train.checkpoint import base_meta, read_meta, refuse_differences, save_pretrained
+from eo_ssl.errors import CheckpointError
+from eo_ssl.train.checkpoint import base_meta, save_pretrained
 from eo_ssl.train.config import PretrainConfig
 from eo_ssl.train.data import Overlaps, PretrainData, describe, pretraining_rows
-from eo_ssl.train.devices import make_fabric, prepare
+from eo_ssl.train.devices import make_fabric, prepare, together
 from eo_ssl.train.epoch import Trainer, held_out_metrics, train_epoch
 from eo_ssl.train.logs import Progress, TensorBoard, write_csv
 from eo_ssl.train.methods import make_method
 from eo_ssl.train.monitors import collapse_warning
-from eo_ssl.train.resume import load_state, save_state
+from eo_ssl.train.resume import SavedState, load_state, save_state
+from eo_ssl.train.rundir import PretrainResult, discard, finished_result, run_folder, same_run
 from eo_ssl.train.schedule import make_optimizer
 from eo_ssl.train.step import seeded
 
-SELECT = "val_loss"
-
-
-@dataclass(frozen=True)
-class PretrainResult:
-    """Where the run is, what the chosen epoch reached, and how long training took (all its parts together).
-
-    `done` is False for a run that stopped at `max_minutes` and can be resumed.
-    """
-
-    folder: Path
-    metrics: dict[str, float]
-    seconds: float
-    done: bool = True
+SELECT = "val_mrr"  # rank of the partner: unlike the loss it does not punish confidence at a low temperature
 
 
 @dataclass(frozen=True)
@@ -51,6 +39,7 @@ class _Job:
     config: PretrainConfig
     data: PretrainData
     folder: Path
+    resume: bool
     compile: bool
     workers: int
     progress: bool
@@ -88,69 +77,45 @@ def pretrain(
     data = pretraining_rows(source, config)
     folder = run_folder(config, run_dir)
     fabric = make_fabric(config, devices, nodes, accelerator, strategy)
-    if not resume:
-        discard(folder)
-    finished = finished_result(config, data, folder)
+    finished = finished_result(config, data, folder) if resume else None
     if finished:
         return finished
     make_method(config)  # unknown backbones and impossible sizes fail here, in one process
-    job = _Job(config, data, folder, compile, workers, progress, knn, max_minutes)
+    job = _Job(config, data, folder, resume, compile, workers, progress, knn, max_minutes)
     return fabric.launch(_train, job)
 
 
-def run_folder(config: PretrainConfig, run_dir: str | Path) -> Path:
-    """The folder of a run."""
-    return Path(run_dir) / "pretrain" / f"{config.name}-{config.backbone}-seed{config.seed}"
-
-
-def discard(folder: Path) -> None:
-    """Remove the state and the completion mark of an earlier run."""
-    (folder / "config.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "resume", ignore_errors=True)
-
-
-def finished_result(config: PretrainConfig, data: PretrainData, folder: Path) -> PretrainResult | None:
-    """The result of a finished run with the same settings; `CheckpointError` if the settings differ."""
-    if not (folder / "config.json").exists():
-        return None
-    meta, _ = read_meta(folder)
-    _same_run(folder, meta.get("config", {}), meta.get("data"), config, data)
-    return PretrainResult(folder, meta["metrics"], meta["seconds"])
-
-
-def _same_run(folder: Path, found: dict, found_data: Any, config: PretrainConfig, data: PretrainData) -> None:
-    try:
-        refuse_differences(
-            folder, {**found, "data": found_data}, {**config.to_dict(), "data": describe(data)}
-        )
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}; choose another run_dir, or start afresh with resume=False") from None
-
-
 def _train(fabric: Fabric, job: _Job) -> PretrainResult:
-    config, begin = job.config, time.perf_counter()
-    statistics = job.data.statistics
-    with seeded(config.seed):
-        method = make_method(config, statistics)
+    """What every process does: build, take up an earlier state, train, export."""
+    begin = time.perf_counter()
+    if not job.resume:
+        together(fabric, lambda: discard(job.folder))
     saved = load_state(job.folder / "resume")
     state: dict[str, Any] = {"epoch": 0, "history": [], "best": None, "seconds": 0.0}
     if saved:
-        _same_run(job.folder, saved[2]["config"], saved[2]["data"], config, job.data)
         state = saved[2]
-        method.model.load_state_dict(saved[0])
-    optimizer = make_optimizer(config, method.model)
-    model, wrapped = fabric.setup(prepare(config, method.model, fabric, job.compile), optimizer)
-    if saved:
-        wrapped.load_state_dict(state["optimizer"])
-        fabric.strategy.precision.load_state_dict(state["scaler"])
-    trainer = Trainer(
-        fabric, method, model, wrapped, job.data, Overlaps(job.data.source.catalog), job.folder
-    )  # fmt: skip
+        same_run(job.folder, state["config"], state["data"], job.config, job.data)
+    trainer = _build(fabric, job, saved)
     done = _epochs(trainer, job, state, begin)
     if done:
-        _together(fabric, lambda: _export(job, method, state, statistics))
-    best = state["history"][state["best"]] if state["best"] is not None else {}
-    return PretrainResult(job.folder, best, state["seconds"], done)
+        together(fabric, lambda: _export(trainer, job, state))
+    return PretrainResult(job.folder, state["history"][state["best"]], state["seconds"], done)
+
+
+def _build(fabric: Fabric, job: _Job, saved: SavedState | None) -> Trainer:
+    """Model and optimiser, with the saved weights and moments where there are any."""
+    config = job.config
+    with seeded(config.seed):
+        method = make_method(config, job.data.statistics)
+    if saved:
+        method.model.load_state_dict(saved[0])
+    optimizer = make_optimizer(config, method.model)
+    model, optimizer = fabric.setup(prepare(config, method.model, fabric, job.compile), optimizer)
+    if saved:
+        optimizer.load_state_dict(saved[2]["optimizer"])
+        fabric.strategy.precision.load_state_dict(saved[2]["scaler"])
+    overlaps = Overlaps(job.data.source.catalog)
+    return Trainer(fabric, method, model, optimizer, job.data, overlaps, job.folder)
 
 
 def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) -> bool:
@@ -172,7 +137,7 @@ def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) ->
         _remember(state, row)
         _warn(row, config, fabric.global_rank)
         board.log({key: value for key, value in row.items() if key != "epoch"}, (epoch + 1) * updates)
-        _together(fabric, lambda: _save(trainer, job, state))
+        together(fabric, lambda: _save(trainer, job, state))
         late = job.max_minutes is not None and time.perf_counter() - begin > 60 * job.max_minutes
         if fabric.broadcast(late) and epoch + 1 < config.epochs:
             break
@@ -185,7 +150,7 @@ def _remember(state: dict[str, Any], row: dict[str, float]) -> None:
     history = state["history"]
     history.append(row)
     state["epoch"] = len(history)
-    if state["best"] is None or row[SELECT] < history[state["best"]][SELECT]:
+    if state["best"] is None or row[SELECT] > history[state["best"]][SELECT]:
         state["best"] = len(history) - 1
 
 
@@ -209,15 +174,17 @@ def _save(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
     write_csv(job.folder / "metrics.csv", state["history"])
 
 
-def _export(job: _Job, method: Any, state: dict[str, Any], statistics: Any) -> None:
+def _export(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
     """Write the encoders of the best epoch, then drop the resume state: the run is complete."""
     from eo_ssl.course.places import commit
 
-    best = load_state(job.folder / "resume")[1]
-    method.model.load_state_dict(best)
+    method, saved = trainer.method, load_state(job.folder / "resume")
+    if saved is None:
+        raise CheckpointError(f"{job.folder}/resume is gone; it was removed while the run lasted")
+    method.model.load_state_dict(saved[1])
     row = state["history"][state["best"]]
     meta = {
-        **base_meta(job.config, statistics),
+        **base_meta(job.config, job.data.statistics),
         "data": describe(job.data),
         "commit": commit(),
         "epoch": row["epoch"],
@@ -227,16 +194,3 @@ def _export(job: _Job, method: Any, state: dict[str, Any], statistics: Any) -> N
     }
     save_pretrained(method, job.folder, meta)
     shutil.rmtree(job.folder / "resume", ignore_errors=True)
-
-
-def _together(fabric: Fabric, action: Any) -> None:
-    """Do something on rank 0; when it fails, all ranks raise instead of waiting for it for ever."""
-    problem = None
-    if fabric.is_global_zero:
-        try:
-            action()
-        except EOError as error:
-            problem = str(error)
-    problem = fabric.broadcast(problem)
-    if problem:
-        raise CheckpointError(problem)

@@ -19,6 +19,7 @@ from torch import Tensor
 from eo_ssl.errors import CheckpointError
 
 Weights = dict[str, Tensor]
+SavedState = tuple[Weights, Weights, dict[str, Any]]  # of the last epoch, of the best, and the rest
 
 
 def save_state(
@@ -56,7 +57,7 @@ def save_state(
         shutil.rmtree(previous, ignore_errors=True)
 
 
-def load_state(folder: Path) -> tuple[Weights, Weights, dict[str, Any]] | None:
+def load_state(folder: Path) -> SavedState | None:
     """Weights, best weights and state of the newest complete epoch, or None where there is none."""
     path = latest(folder)
     if path is None:

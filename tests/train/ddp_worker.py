@@ -1,0 +1,77 @@
+"""One rank of a two-process run, started as torchrun would: `ddp_worker.py FOLDER`; writes FOLDER/<rank>.pt."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from toy_pairs import ToySource
+
+from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig, SwinPairConfig
+from eo_ssl.train.data import Overlaps, pretraining_rows
+from eo_ssl.train.devices import make_fabric
+from eo_ssl.train.methods import make_method
+from eo_ssl.train.pretrain import pretrain
+from eo_ssl.train.schedule import make_optimizer
+from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
+
+COMMON: dict[str, Any] = {
+    "image_size": 16,
+    "batch_size": 16,
+    "epochs": 2,
+    "warmup_epochs": 1.0,
+    "precision": "32",
+}
+FROZEN = COMMON | {"batch_norm": "frozen"}
+STEPS: dict[str, PretrainConfig] = {
+    "dual-simclr": DualSimCLRConfig(backbone="resnet_nano", **FROZEN),
+    "dual-simclr, cached": DualSimCLRConfig(backbone="resnet_nano", micro_batch=3, **FROZEN),
+    "simclr": SimCLRConfig(backbone="resnet_nano", **FROZEN),
+    "mma": MMAConfig(backbone="vgg_mma_mini", second_crop=8, temperature=0.1, **FROZEN),
+    "mma, cached": MMAConfig(
+        backbone="vgg_mma_mini", second_crop=8, temperature=0.1, micro_batch=4, **FROZEN
+    ),
+    "swin-pair": SwinPairConfig(backbone="swin_nano", **COMMON),
+    "swin-pair, adam": SwinPairConfig(backbone="swin_nano", optimizer="adam", **COMMON),
+}
+RUN = SwinPairConfig(backbone="swin_nano", lr=1e-3, **COMMON)
+
+
+def step(fabric: Fabric, config: PretrainConfig) -> dict[str, torch.Tensor]:
+    """Loss, gradients and new weights of one training step on this rank's share of the first batch."""
+    source = ToySource()
+    data = pretraining_rows(source, config)
+    with seeded(config.seed):
+        method = make_method(config, data.statistics)
+    model, optimizer = fabric.setup(method.model, make_optimizer(config, method.model))
+    model.train()
+    if config.batch_norm == "frozen":
+        freeze_statistics(model)
+    whole = next(iter(data.loader(config, 0, 1, workers=0)))
+    views = method.views(whole, torch.Generator().manual_seed(0))
+    share = config.batch_size // fabric.world_size
+    rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    mask = Overlaps(source.catalog).false_negatives(whole["index"][rows])
+    loss = backward_pass(
+        fabric, model, method.loss, {k: v[rows] for k, v in views.items()}, mask, config.micro_batch
+    )
+    gradients = {f"gradient of {k}": p.grad.clone() for k, p in method.model.named_parameters()}
+    norm = fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
+    optimizer.step()
+    weights = {f"new {k}": p.detach().clone() for k, p in method.model.named_parameters()}
+    return {"loss": loss, "norm": norm, **gradients, **weights}
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    fabric = make_fabric(RUN, devices=2, accelerator="cpu")
+    fabric.launch()
+    results: dict[str, Any] = {name: step(fabric, config) for name, config in STEPS.items()}
+    result = pretrain(RUN, ToySource(), folder, devices=2, accelerator="cpu", progress=False, knn=True)
+    results["metrics"] = result.metrics
+    torch.save(results, folder / f"{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

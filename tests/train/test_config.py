@@ -1,0 +1,76 @@
+"""Settings: unknown names and impossible values are refused by name; presets hold the papers' values."""
+
+import pytest
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.train.config import METHODS, DualSimCLRConfig, MMAConfig, SimCLRConfig, config_from_dict
+from eo_ssl.train.presets import PRESETS, PROFILES, preset
+
+
+def test_unknown_field_is_rejected_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match=r"no field 'temprature'; did you mean temperature\?"):
+        DualSimCLRConfig.from_dict({"temprature": 0.1})
+
+
+def test_unknown_method_and_preset_are_rejected_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean dual-simclr"):
+        preset("dual_simclr", "paper")
+    with pytest.raises(ConfigError, match="did you mean laptop"):
+        preset("mma", "laptpo")
+
+
+@pytest.mark.parametrize("key", sorted(PRESETS))
+def test_presets_survive_a_round_trip_through_plain_values(key: tuple[str, str]) -> None:
+    config = PRESETS[key]
+    assert config.name == key[0]
+    assert config_from_dict(config.to_dict()) == config
+
+
+def test_every_method_has_a_preset_for_every_profile() -> None:
+    assert set(PRESETS) == {(method, profile) for method in METHODS for profile in PROFILES}
+
+
+def test_paper_presets_hold_the_published_values() -> None:
+    dual, swin, mma = (preset(m, "paper") for m in ("dual-simclr", "swin-pair", "mma"))
+    assert (dual.batch_size, dual.temperature, dual.lr, dual.weight_decay, dual.epochs) == (
+        200,
+        0.07,
+        3e-5,
+        1e-4,
+        201,
+    )
+    assert (swin.batch_size, swin.temperature, swin.lr, swin.min_lr, swin.warmup_epochs) == (
+        50,
+        0.2,
+        5e-4,
+        5e-6,
+        20,
+    )
+    assert (mma.temperature, mma.lr, mma.batch_size) == (0.005, 1e-5, 10)
+    assert not any(preset(m, "paper").mask_overlaps for m in METHODS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epochs", 0), ("lr", -1.0), ("lr", "nan"), ("temperature", 0.0), ("batch_size", 1), ("precision", "fp8"),
+     ("optimizer", "sgd"), ("epochs", 2.5), ("epochs", "many"), ("warmup_epochs", 100), ("mask_overlaps", "maybe")],
+)  # fmt: skip
+def test_impossible_values_are_refused_by_field_name(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=field.removesuffix("s")):
+        DualSimCLRConfig.from_dict({"epochs": 50, field: value})
+
+
+def test_strings_from_a_command_line_take_the_type_of_their_field() -> None:
+    config = preset("mma", "laptop", epochs="7", lr="1e-4", mask_overlaps="false")
+    assert (config.epochs, config.lr, config.mask_overlaps) == (7, 1e-4, False)
+
+
+def test_a_second_crop_larger_than_the_first_is_refused() -> None:
+    with pytest.raises(ConfigError, match="second_crop"):
+        MMAConfig(image_size=64, second_crop=72)
+
+
+def test_the_digest_changes_with_any_setting_and_only_then() -> None:
+    assert DualSimCLRConfig().digest() == DualSimCLRConfig().digest()
+    assert DualSimCLRConfig().digest() != DualSimCLRConfig(seed=1).digest()
+    assert SimCLRConfig().digest() != SimCLRConfig(bands="rgb").digest()

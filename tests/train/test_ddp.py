@@ -1,0 +1,80 @@
+"""Two processes make the training step of one process on the whole batch."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ddp_worker
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_pairs import ToySource
+
+from eo_ssl.train.devices import make_fabric
+from eo_ssl.train.pretrain import pretrain
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(rank: int, port: int) -> dict[str, str]:
+    """What torchrun sets for a process."""
+    return {
+        **os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """Folder and results of both ranks."""
+    folder, port = tmp_path_factory.mktemp("ddp"), free_port()
+    command = [sys.executable, "-W", "ignore", ddp_worker.__file__, str(folder)]
+    ranks = [subprocess.Popen(command, env=environment(rank, port)) for rank in range(2)]
+    try:
+        assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    return folder, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", ddp_worker.STEPS)
+def test_loss_gradients_and_update_equal_those_of_one_process(name: str, two: tuple) -> None:
+    config = ddp_worker.STEPS[name]
+    expected = ddp_worker.step(make_fabric(config, accelerator="cpu"), config)
+    for rank in two[1]:
+        found = rank[name]
+        assert found.keys() == expected.keys()
+        assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+        for key, value in expected.items():
+            if key.startswith("gradient") or key == "norm":
+                # Relative to the largest entry: sums in another order differ in the last bits of each.
+                atol = 1e-5 * float(value.abs().max())
+                torch.testing.assert_close(found[key], value, rtol=1e-5, atol=atol + 1e-8, msg=key)
+
+
+def test_both_ranks_hold_the_same_weights_after_the_update(two: tuple) -> None:
+    first, second = two[1]
+    for name in ddp_worker.STEPS:
+        for key, value in first[name].items():
+            assert torch.equal(value, second[name][key]), f"{name}: {key}"
+
+
+def test_a_run_on_two_processes_gives_the_model_and_metrics_of_one(two: tuple, tmp_path: Path) -> None:
+    folder, ranks = two
+    single = pretrain(ddp_worker.RUN, ToySource(), tmp_path, accelerator="cpu", progress=False, knn=True)
+    metrics = {k: v for k, v in single.metrics.items() if k != "seconds"}
+    for rank in ranks:
+        found = {k: rank["metrics"][k] for k in metrics}
+        assert found == pytest.approx(metrics, rel=1e-2, abs=1e-2)
+    expected = load_file(single.folder / "model.safetensors")
+    for name, value in load_file(next(folder.rglob("model.safetensors"))).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-4, msg=name)

@@ -1,0 +1,66 @@
+"""kill -9 at random moments of training, then resume: the same final weights each time."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import kill_worker
+import pytest
+import torch
+from safetensors.torch import load_file
+
+pytestmark = [pytest.mark.kill, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
+KILLS = 20
+
+Run = Callable[[Path, float], tuple[int, float]]
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Train in a folder, for some seconds or to the end; returns exit status and duration."""
+    command = [sys.executable, "-W", "ignore", kill_worker.__file__]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as server:
+
+        def ask(folder: Path, seconds: float) -> tuple[int, float]:
+            print(folder, seconds, file=server.stdin, flush=True)
+            status, duration = server.stdout.readline().split()
+            return int(status), float(duration)
+
+        yield ask
+        server.stdin.close()
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(next(folder.rglob("model.safetensors")))
+
+
+def test_killed_and_resumed_runs_end_with_the_same_weights(run: Run, tmp_path: Path) -> None:
+    run(tmp_path / "warm-up", 0)
+    status, duration = run(tmp_path / "whole", 0)
+    assert status == 0
+    expected = weights(tmp_path / "whole")
+    moments, killed = random.Random(0), 0
+    for i in range(KILLS):
+        folder = tmp_path / str(i)
+        killed += run(folder, moments.uniform(0.02, duration))[0] == -9
+        assert run(folder, 0)[0] == 0, "the run does not go on after a kill"
+        found = weights(folder)
+        assert all(torch.equal(found[name], value) for name, value in expected.items()), f"kill {i}"
+    assert killed >= KILLS // 2, "most runs ended before they were killed"
+
+
+def test_a_run_killed_again_and_again_still_ends_with_the_same_weights(run: Run, tmp_path: Path) -> None:
+    status, duration = run(tmp_path / "whole", 0)
+    assert status == 0
+    moments = random.Random(1)
+    for _ in range(8):
+        run(tmp_path / "parts", moments.uniform(0.1, 0.6) * duration)
+    assert run(tmp_path / "parts", 0)[0] == 0
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(found[name], value) for name, value in expected.items())

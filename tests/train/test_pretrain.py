@@ -1,0 +1,165 @@
+"""A run learns, resumes bit for bit, is not repeated, and stops with words instead of a traceback."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_pairs import ToySource
+
+from eo_ssl.errors import CheckpointError, ConfigError, DataError
+from eo_ssl.train.config import PretrainConfig
+from eo_ssl.train.presets import preset
+from eo_ssl.train.pretrain import PretrainResult, pretrain
+
+# A few epochs of MMA on toy data end with features that still lie close together.
+pytestmark = pytest.mark.filterwarnings("ignore:epoch .*features collapse:RuntimeWarning")
+TINY = {"image_size": 16, "batch_size": 16, "epochs": 3, "precision": "32"}
+
+
+def tiny(method: str = "dual-simclr", **changes: object) -> PretrainConfig:
+    crop = {"second_crop": 8} if method == "mma" else {}
+    return preset(method, "smoke", **TINY | crop | changes)
+
+
+def run(config: PretrainConfig, folder: Path, **options: object) -> PretrainResult:
+    return pretrain(config, ToySource(), folder, accelerator="cpu", progress=False, **options)
+
+
+def weights(result: PretrainResult) -> dict[str, torch.Tensor]:
+    return load_file(result.folder / "model.safetensors") | load_file(result.folder / "heads.safetensors")
+
+
+def assert_same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.mark.parametrize("method", ["simclr", "simclr-rgb", "dual-simclr", "mma", "swin-pair"])
+def test_every_method_trains_and_leaves_model_table_and_card(method: str, tmp_path: Path) -> None:
+    result = run(tiny(method, epochs=2), tmp_path, knn=True)
+    files = {path.name for path in result.folder.iterdir()}
+    assert {"model.safetensors", "heads.safetensors", "config.json", "README.md", "metrics.csv"} <= files
+    assert "resume" not in files
+    rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {
+        "train_loss",
+        "lr",
+        "val_loss",
+        "val_top5",
+        "val_alignment",
+        "val_uniformity",
+        "val_spread",
+    } <= set(rows[0])
+
+
+def test_the_pair_learns_to_find_its_partner(tmp_path: Path) -> None:
+    result = run(tiny(epochs=12, lr=1e-2, temperature=0.2), tmp_path)
+    assert result.metrics["val_top5"] > 0.8 > 1.5 * result.metrics["val_chance_top5"]
+    assert result.metrics["val_mrr"] > 0.5
+
+
+@pytest.mark.parametrize("method", ["dual-simclr", "swin-pair", "simclr", "mma"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(method: str, tmp_path: Path) -> None:
+    config = tiny(method)
+    whole = run(config, tmp_path / "whole")
+    parts = [run(config, tmp_path / "parts", max_minutes=0) for _ in range(3)]
+    assert [part.done for part in parts] == [False, False, True]
+    assert_same_bits(weights(whole), weights(parts[-1]))
+    timeless = [{k: v for k, v in r.metrics.items() if k != "seconds"} for r in (whole, parts[-1])]
+    assert timeless[0] == timeless[1]
+
+
+def test_the_loader_threads_do_not_change_the_result(tmp_path: Path) -> None:
+    assert_same_bits(weights(run(tiny(), tmp_path / "a")), weights(run(tiny(), tmp_path / "b", workers=2)))
+
+
+def test_micro_batches_give_the_same_model_without_batch_statistics(tmp_path: Path) -> None:
+    plain = weights(run(tiny("swin-pair", epochs=2), tmp_path / "a"))
+    cached = weights(run(tiny("swin-pair", epochs=2, micro_batch=4), tmp_path / "b"))
+    for name in plain:
+        torch.testing.assert_close(cached[name], plain[name], rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    first = run(tiny(), tmp_path)
+    changed = (first.folder / "model.safetensors").stat().st_mtime_ns
+    again = run(tiny(), tmp_path)
+    assert again.metrics == first.metrics
+    assert (first.folder / "model.safetensors").stat().st_mtime_ns == changed
+
+
+def test_other_settings_in_the_same_folder_are_refused_by_name(tmp_path: Path) -> None:
+    run(tiny(), tmp_path, max_minutes=0)
+    with pytest.raises(CheckpointError, match=r"lr is 0.001, not 0.002; choose another run_dir"):
+        run(tiny(lr=2e-3), tmp_path)
+    finished = run(tiny(), tmp_path)
+    with pytest.raises(CheckpointError, match="temperature"):
+        run(tiny(temperature=0.5), tmp_path)
+    assert run(tiny(temperature=0.5), tmp_path, resume=False).folder == finished.folder
+
+
+def test_other_data_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    with pytest.raises(CheckpointError, match="data is toy 0"):
+        pretrain(tiny(), ToySource(seed=1), tmp_path, accelerator="cpu", progress=False)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_patches(tmp_path: Path) -> None:
+    source = ToySource(broken=5)
+    with pytest.raises(DataError, match=r"not finite at epoch 1, update .*precision 32"):
+        pretrain(tiny(), source, tmp_path, accelerator="cpu", progress=False)
+    report = json.loads(next(tmp_path.rglob("nonfinite-batch.json")).read_text())
+    assert "patch5" in report["patches"]
+    assert len(report["patches"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"batch_size": 128}, {}, "do not fill one batch of 128"),
+        ({"image_size": 32}, {}, "image_size 32 is larger than the patches"),
+        ({"backbone": "resnt18"}, {}, "resnet18"),
+        ({"batch_size": 15}, {"devices": 2}, "not a multiple of 2 devices"),
+        ({"precision": "16"}, {}, "precision 16 needs a GPU"),
+        ({"batch_norm": "sync"}, {"devices": 2}, "batch_norm=sync needs GPUs"),
+        ({}, {"devices": 0}, "devices"),
+    ],
+)
+def test_bad_input_fails_before_training(changes: dict, options: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, DataError), match=message):
+        run(tiny(**changes), tmp_path, **options)
+    assert not list(tmp_path.rglob("metrics.csv"))
+
+
+def test_overlapping_patches_are_masked_and_known_by_their_grid_positions() -> None:
+    from eo_ssl.train.data import Overlaps
+
+    overlaps = Overlaps(ToySource().catalog)
+    index = torch.tensor([0, 1, 2, 4, 5, 8])  # scene 0: (0,0) (0,1) (0,2) (1,0) (1,1), scene 1: (0,0)
+    assert overlaps(index).int().tolist() == [
+        [1, 1, 0, 1, 1, 0],
+        [1, 1, 1, 1, 1, 0],
+        [0, 1, 1, 0, 1, 0],
+        [1, 1, 0, 1, 1, 0],
+        [1, 1, 1, 1, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+
+
+def test_simclr_on_rgb_leaves_the_other_bands_without_weight(tmp_path: Path) -> None:
+    state = weights(run(tiny("simclr-rgb", epochs=2), tmp_path))
+    first = next(value for name, value in state.items() if value.ndim == 4 and value.shape[1] == 13)
+    assert bool((first[:, [0, 4, 5, 6, 7, 8, 9, 10, 11, 12]] == 0).all())
+    assert bool((first[:, [1, 2, 3]] != 0).any())
+
+
+def test_a_collapse_is_warned_about(tmp_path: Path) -> None:
+    source = ToySource()
+    source.s1[:] = -12.0  # all radar images are alike
+    with pytest.warns(RuntimeWarning, match="features collapse"):
+        pretrain(tiny(warmup_epochs=0), source, tmp_path, accelerator="cpu", progress=False)

@@ -1,0 +1,59 @@
+"""A data source in memory: radar and optical noise that share a pattern, so that pairs can be told apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eo_ssl.data.source import Affine
+from eo_ssl.data.statistics import Statistics, Sums
+
+SCENES, PER_SCENE = 10, 8
+
+
+class ToySource:
+    """80 patches of 24 px in ten scenes of 4 × 2 overlapping patches; the last two scenes are held out."""
+
+    patch_size = 24
+    path = Path("toy")
+
+    def __init__(self, seed: int = 0, broken: int | None = None) -> None:
+        rng = np.random.default_rng(seed)
+        n = SCENES * PER_SCENE
+        scene = np.repeat(np.arange(SCENES), PER_SCENE)
+        pattern = rng.normal(size=(n, 3, 1, 1)) + rng.normal(size=(n, 3, 24, 24)) * 0.2
+        mix1, mix2 = rng.normal(size=(2, 3)), rng.normal(size=(13, 3))
+        self.s1 = np.einsum("cp,nphw->nchw", mix1, pattern).astype(np.float32) * 3 - 12
+        self.s2 = np.einsum("cp,nphw->nchw", mix2, pattern).astype(np.float32) * 0.05 + 0.2
+        if broken is not None:
+            self.s1[broken] = np.nan
+        self.catalog = pd.DataFrame(
+            {
+                "id": [f"patch{i}" for i in range(n)],
+                "scene": [f"scene{s}" for s in scene],
+                "group": [f"scene{s}" for s in scene],
+                "row": np.tile(np.repeat(np.arange(2), 4), SCENES),
+                "col": np.tile(np.arange(4), 2 * SCENES),
+                "split": np.where(scene < SCENES - 2, "pretrain", "pretrain_val"),
+                "s1": "a.tif",
+                "s2": "b.tif",
+                "lc": "c.tif",
+                "dfc": "",
+            }
+        )
+        self.catalog.attrs = {"name": "toy", "version": str(seed), "root": "toy"}
+
+    def fill(self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine) -> None:
+        window = (slice(None), slice(top, top + s1.shape[1]), slice(left, left + s1.shape[2]))
+        s1[:] = self.s1[row][window] * affine.s1_scale + affine.s1_shift
+        s2[:] = self.s2[row][window] * affine.s2_scale + affine.s2_shift
+
+    def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
+        return np.full((size, size), row % 8, np.uint8)
+
+    def usable(self, row: int) -> bool:
+        return True
+
+    def stats(self, split: str = "pretrain") -> Statistics:
+        rows = np.flatnonzero(self.catalog["split"] == split)
+        return sum((Sums.of(self.s1[i], self.s2[i]) for i in rows), Sums.zero()).statistics()
