@@ -8,7 +8,7 @@ show.text(f"The mean is **{x:.2f}**.")       # a computed sentence
 
 from eo_ssl.show.composites import PRESETS, composite, grey, label_map, legend, radar, true_colour
 from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
-from eo_ssl.show.plots import density, histograms, images, lines, pairs, scale_bar, spectra
+from eo_ssl.show.plots import density, histograms, images, lines, pairs, scale_bar, spectra, title
 from eo_ssl.show.schematics import band_chart, mechanisms, two_ways
 from eo_ssl.show.speckle import decibel_views, even_fields, normalised_power, speckle_histogram
 
@@ -38,6 +38,7 @@ __all__ = [
     "speckle_histogram",
     "spectra",
     "text",
+    "title",
     "true_colour",
     "two_ways",
     "use_style",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import patheffects as effects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -54,9 +55,9 @@ def pairs(chosen: Sequence[Pair], cell: float = 1.75, bar: bool = True) -> Figur
     )
 
 
-def title(pair: Pair) -> str:
+def title(pair: Pair, between: str = "\n") -> str:
     """Country and day of a pair, for a picture's title."""
-    day = f"\n{pair.date:%-d %B %Y}" if pair.date else ""
+    day = f"{between}{pair.date:%-d %B %Y}" if pair.date else ""
     return f"{pair.country or pair.name}{day}"
 
 
@@ -64,16 +65,11 @@ def scale_bar(ax: Axes, width: int, metres: int = 500, pixel: float = 10) -> Non
     """A white bar with its length in the lower right corner of an image `width` pixels wide."""
     length = metres / pixel
     x, y = width * 0.94 - length, width * 0.94
-    ax.plot([x, x + length], [y, y], color="white", linewidth=2.2, solid_capstyle="butt")
-    ax.text(
-        x + length / 2,
-        y - width * 0.025,
-        f"{metres} m",
-        color="white",
-        ha="center",
-        va="bottom",
-        fontsize=7.5,
-    )
+    outline = [effects.withStroke(linewidth=2.2, foreground="#00000099")]
+    bar = [effects.withStroke(linewidth=4, foreground="#00000099")]
+    ax.plot([x, x + length], [y, y], color="white", lw=2.2, solid_capstyle="butt", path_effects=bar)
+    place = {"ha": "center", "va": "bottom", "fontsize": 7.5, "path_effects": outline}
+    ax.text(x + length / 2, y - width * 0.03, f"{metres} m", color="white", **place)
 
 
 def spectra(

@@ -51,7 +51,8 @@ def _spec(names: tuple[str, ...], places: list[dict[str, Any]]) -> dict[str, Any
     bands = [
         {"name": n, "centre": known[n].centre, "width": known[n].width, "sees": known[n].sees} for n in names
     ]
-    presets = {name: list(three) for name, three in PRESETS.items() if set(three) <= set(names)}
+    # A list, because notebooks are saved with the keys of a dict in alphabetical order.
+    presets = [[name, list(three)] for name, three in PRESETS.items() if set(three) <= set(names)]
     radar = [{"name": band.name, "sees": band.sees} for band in S1]
     return {"bands": bands, "radar": radar, "presets": presets, "places": places, "db": list(_DB)}
 

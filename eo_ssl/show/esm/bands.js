@@ -28,6 +28,8 @@ async function unpack(payload, spec) {
   });
 }
 
+const signed = (value) => value.toFixed(1).replace("-", "−");
+
 function percentile(plane, percent) {
   const counts = new Uint32Array(256);
   for (const v of plane) counts[v]++;
@@ -51,15 +53,15 @@ function slider(parent, name, min, max, value, unit, changed) {
   node("span", {}, line, name);
   const shown = node("output", { style: `color:${INK};font-variant-numeric:tabular-nums` }, line);
   const input = node("input", { type: "range", min, max, step: 1, "aria-label": name, style: "width:100%;margin:0;accent-color:#4477aa" }, label);
-  input.set = (v) => { input.value = v; shown.textContent = `${v} ${unit}`; input.setAttribute("aria-valuetext", shown.textContent); };
+  input.set = (v) => { input.value = v; shown.textContent = `${String(v).replace("-", "−")} ${unit}`; input.setAttribute("aria-valuetext", shown.textContent); };
   input.set(value);
   input.addEventListener("input", () => { input.set(input.value); changed(Number(input.value)); });
   return input;
 }
 
 function picture(parent, name, hint) {
-  const box = node("figure", { style: "margin:0;flex:1 1 240px;min-width:0;max-width:350px" }, parent);
-  const caption = node("figcaption", { style: "font-weight:600;margin-bottom:4px" }, box, name);
+  const box = node("div", { style: "flex:1 1 240px;min-width:0;max-width:350px" }, parent);
+  const caption = node("div", { style: "font-weight:600;margin-bottom:4px" }, box, name);
   const canvas = node("canvas", {
     width: SIZE, height: SIZE, tabindex: 0, role: "application", "aria-label": `${name}. ${hint}`,
     style: "width:100%;aspect-ratio:1;display:block;border-radius:4px;cursor:crosshair;touch-action:none",
@@ -92,10 +94,10 @@ function drawSpectrum(svg, spec, values, vv, vh) {
   [["VV", vv, 1], ["VH", vh, 0.55]].forEach(([name, db, opacity], k) => {
     const share = Math.min(1, Math.max(0.01, (db + 35) / 35)), tall = share * (bottom - 34);
     node("rect", { x: 540 + k * 48, y: bottom - tall, width: 30, height: tall, fill: RADAR, opacity }, svg);
-    node("text", { "font-size": 11, fill: INK, x: 555 + k * 48, y: bottom - tall - 5, "text-anchor": "middle" }, svg, db.toFixed(1));
+    node("text", { "font-size": 11, fill: INK, x: 555 + k * 48, y: bottom - tall - 5, "text-anchor": "middle" }, svg, signed(db));
     node("text", { ...tiny, x: 555 + k * 48, y: bottom + 15, "text-anchor": "middle" }, svg, `${name} dB`);
   });
-  svg.setAttribute("aria-label", `Spectrum of the pixel, highest ${Math.max(...values).toFixed(2)}; VV ${vv.toFixed(1)} dB, VH ${vh.toFixed(1)} dB`);
+  svg.setAttribute("aria-label", `Spectrum of the pixel, highest ${Math.max(...values).toFixed(2)}; VV ${signed(vv)} dB, VH ${signed(vh)} dB`);
 }
 
 async function render({ model, el }) {
@@ -109,8 +111,8 @@ async function render({ model, el }) {
     return;
   }
   const planes = await unpack(model.get("payload"), spec);
-  const first = Object.keys(spec.presets)[0];
-  const state = { place: 0, rgb: [...(spec.presets[first] || bands.slice(0, 3))], low: 2, high: 98, radar: "VV", min: -25, max: 0, linear: false, x: 0.5, y: 0.5 };
+  const presets = new Map(spec.presets), [first, start] = spec.presets[0] || ["own", bands.slice(0, 3)];
+  const state = { place: 0, rgb: [...start], low: 2, high: 98, radar: "VV", min: -25, max: 0, linear: false, x: 0.5, y: 0.5 };
   const row = (extra) => node("div", { style: "display:flex;flex-wrap:wrap;gap:10px 16px;align-items:end;" + (extra || "") }, card);
 
   const head = row();
@@ -122,10 +124,10 @@ async function render({ model, el }) {
   const grid = "display:grid;grid-template-columns:repeat(6,minmax(0,1fr));gap:8px 10px;margin-top:8px";
   const span = (input, columns) => { input.closest("label").style.gridColumn = `span ${columns}`; return input; };
   const left = node("div", { style: grid }, optical.box);
-  const named = [...Object.keys(spec.presets).map((n) => [n, n]), ["own", "my own choice"]];
+  const named = [...[...presets.keys()].map((n) => [n, n]), ["own", "my own choice"]];
   const preset = span(select(left, "Bands", named, first, (v) => {
     if (v === "own") return;
-    state.rgb = [...spec.presets[v]];
+    state.rgb = [...presets.get(v)];
     colours.forEach((input, i) => { input.value = state.rgb[i]; });
     draw();
   }), 6);
@@ -207,7 +209,7 @@ async function render({ model, el }) {
     const [vv, vh] = [0, 1].map((k) => toDb(planes[state.place][bands.length + k][i]));
     drawSpectrum(svg, spec, values, vv, vh);
     const said = state.rgb.map((n) => `${n} ${values[bands.indexOf(n)].toFixed(3)}`).join(" · ");
-    readout.textContent = `Row ${line}, column ${column}: ${said} · VV ${vv.toFixed(1)} dB (power ${power(vv).toFixed(3)}) · VH ${vh.toFixed(1)} dB`;
+    readout.textContent = `Row ${line}, column ${column}: ${said} · VV ${signed(vv)} dB (power ${power(vv).toFixed(3)}) · VH ${signed(vh)} dB`;
   }
   function moveTo(x, y) {
     state.x = Math.min(0.9999, Math.max(0, x)); state.y = Math.min(0.9999, Math.max(0, y));
