@@ -13,24 +13,29 @@ def caution(evidence: bool) -> str:
     return "" if evidence else CAUTION
 
 
-def trained(history: pd.DataFrame, chance: float, evidence: bool, what: str = "its partner") -> str:
-    """What a pretraining run reached on held-out pairs, against guessing."""
+def trained(
+    history: pd.DataFrame, chance: float, evidence: bool, what: str = "its partner", spread: bool = True
+) -> str:
+    """What a pretraining run reached on held-out pairs, against guessing; `spread` says whether z kept apart."""
     best = history.loc[history["val_loss"].idxmin()]
     first = history["val_loss"].iloc[0]
-    below = best["val_loss"] < chance - 0.05
-    loss = (
-        f"The held-out loss went from {first:.2f} to **{best['val_loss']:.2f}** (guessing: {chance:.2f})"
-        if below
-        else f"The held-out loss is {best['val_loss']:.2f}, **no better than guessing** ({chance:.2f})"
+    if best["val_loss"] < chance - 0.05:
+        loss = (
+            f"The held-out loss went from {first:.2f} to **{best['val_loss']:.2f}** (guessing: {chance:.2f})"
+        )
+    else:
+        loss = f"The held-out loss is {best['val_loss']:.2f}, **no better than guessing** ({chance:.2f})"
+    found = (
+        f"{what} came first for **{best['val_top1']:.0%}** of the held-out patches and was among the first "
+        f"five for {best['val_top5']:.0%}, where guessing gives {best['val_chance_top5']:.0%}"
     )
-    found = f"{what} came first for **{best['val_top1']:.0%}** of the held-out patches"
-    five = f"and among the first five for {best['val_top5']:.0%}, where guessing gives {best['val_chance_top5']:.0%}"
-    spread = (
+    kept = (
         "the embeddings kept apart"
         if best["val_spread"] > 0.1
         else "the embeddings **collapsed** nearly to a point"
     )
-    return caution(evidence) + f"{loss}; {found} {five}; {spread} (spread {best['val_spread']:.2f})."
+    tail = f"; {kept} (spread {best['val_spread']:.2f})." if spread else "."
+    return caution(evidence) + f"{loss}; {found}{tail}"
 
 
 def interval(successes: np.ndarray, seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
@@ -52,7 +57,7 @@ def share(successes: np.ndarray) -> str:
 
 
 def compared(names: tuple[str, str], first: np.ndarray, second: np.ndarray, what: str, evidence: bool) -> str:
-    """Which of two methods did better on the same items, if the paired bootstrap interval can tell."""
+    """With which of two methods `what` ("the partner is first") is more often true, if the run can tell."""
     difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     mean, low, high = interval(difference)
     points = f"{100 * mean:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}".replace(
@@ -60,11 +65,9 @@ def compared(names: tuple[str, str], first: np.ndarray, second: np.ndarray, what
     )
     if low > 0 or high < 0:
         better, other = names if low > 0 else names[::-1]
-        verdict = f"**{better} {what} more often than {other}** ({points})"
+        verdict = f"**With {better} {what} more often than with {other}** ({points})"
     else:
-        verdict = (
-            f"**this run cannot tell {names[0]} and {names[1]} apart** by how often they {what} ({points})"
-        )
+        verdict = f"**This run cannot tell {names[0]} and {names[1]} apart** by how often {what} ({points})"
     return caution(evidence) + verdict + f"; {len(difference)} patches, one pretraining seed."
 
 

@@ -1,0 +1,80 @@
+"""Checks of chapter 06: mean cosine of two maps place by place, and its maximum over offsets."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eo_ssl.course.checks.framework import exercise, expect, expect_close
+from eo_ssl.losses import map_similarity
+
+
+def _number(value: object) -> None:
+    shape = np.shape(value.detach()) if isinstance(value, Tensor) else np.shape(value)
+    expect(shape == (), f"Return one number for two maps; the shape is {tuple(shape)}.")
+
+
+@exercise("map similarity", praise="Every place has one vote, however strong its features are.")
+def check_map_cosine(map_cosine: Callable) -> None:
+    generator = torch.Generator().manual_seed(6)
+    a = torch.randn(4, 3, 5, generator=generator) * torch.rand(1, 3, 5, generator=generator) * 5
+    b = a + torch.randn(4, 3, 5, generator=generator)
+    places = (F.normalize(a, dim=0) * F.normalize(b, dim=0)).sum(0)
+    mistakes = {
+        "this is the cosine of the two flattened maps: strong places outvote weak ones. Normalise at each place":
+            F.cosine_similarity(a.flatten(), b.flatten(), dim=0),
+        "this is the cosine of the pooled vectors: the places are gone before they were compared":
+            F.cosine_similarity(a.mean((1, 2)), b.mean((1, 2)), dim=0),
+        "the features do not have length 1 at each place": (a * b).sum(0).mean(),
+        "this is the sum over the places; take the mean": places.sum(),
+        "this is the mean over channels, too: the product of two vectors is a sum over channels": places.mean() / 4,
+        "length 1 was taken along a row of the map, not over the channels (dimension 0)":
+            (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(0).mean(),
+    }  # fmt: skip
+    got = map_cosine(a.clone(), b.clone())
+    _number(got)
+    expect_close(got, places.mean(), "the similarity of two maps (4, 3, 5)", rtol=1e-4, mistakes=mistakes)
+    expect_close(map_cosine(a, 7 * a), 1.0, "the similarity of a map with seven times itself", rtol=1e-4)
+
+
+@exercise("best offset", praise="This is the similarity that MMA puts into its softmax.")
+def check_best_offset(best_offset: Callable) -> None:
+    generator = torch.Generator().manual_seed(7)
+    large = torch.randn(6, 7, 7, generator=generator)
+    small = large[:, 3:7, 1:5] + 0.4 * torch.randn(6, 4, 4, generator=generator)
+    answer = best_offset(large.clone(), small.clone())
+    expect(
+        isinstance(answer, tuple) and len(answer) == 2,
+        "Return two things: the largest similarity, and its offset (y, x).",
+    )
+    value, place = answer
+    surface = torch.stack([
+        torch.stack([_cosine(large[:, y : y + 4, x : x + 4], small) for x in range(4)]) for y in range(4)
+    ])  # fmt: skip
+    mistakes = {
+        "the last row or column of offsets is never tried: there are H − h + 1 of them": surface[
+            :3, :3
+        ].max(),
+        "this is the mean over the offsets; take the largest": surface.mean(),
+        "only the first offset was tried": surface[0, 0],
+        "this is the smallest similarity": surface.min(),
+    }
+    expect_close(
+        value,
+        map_similarity(large[None], small[None])[0, 0],
+        "the largest similarity",
+        rtol=1e-4,
+        mistakes=mistakes,
+    )
+    place = tuple(int(p) for p in place)
+    expect(place != (1, 3), "The offset is given as (x, y); give (y, x), rows first, as arrays are indexed.")
+    expect(place == (3, 1), f"The crop was cut at offset (3, 1), but the function says {place}.")
+    same, none = best_offset(large, large)
+    expect_close(same, 1.0, "the similarity of a map with itself", rtol=1e-4)
+    expect(tuple(int(p) for p in none) == (0, 0), "Maps of equal size have one offset, (0, 0).")
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (F.normalize(a, dim=0) * F.normalize(b, dim=0)).sum(0).mean()
