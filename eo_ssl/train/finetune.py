@@ -3,6 +3,7 @@
 Validation chooses the weights; the test set is read once, after the last weight was chosen.
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ Result = dict[str, Any]
 PANEL = 12  # test patches whose predicted maps are kept for the qualitative panel
 CPU_WATTS = 10.0  # per busy core, for the energy estimate
 GPU_WATTS = 400.0
+_TRAININGS = itertools.count(1)
 
 
 @dataclass
@@ -107,7 +109,7 @@ def finetune(
 
 
 def _fabric(config: FinetuneConfig, accelerator: str) -> Fabric:
-    logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)  # says so every time
+    logging.getLogger("lightning_utilities.core.rank_zero").setLevel(logging.WARNING)  # bf16, each time
     device = device_type(accelerator)
     precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[resolve_precision(config, device)]
     return Fabric(accelerator=device, devices=1, precision=precision)
@@ -192,10 +194,11 @@ def _line(config: FinetuneConfig, found: Fit, labels: int, down: Downstream, fab
 def _test(
     name: str, config: FinetuneConfig, fabric: Fabric, stream: Stream, data: LabelledData, folder: Path | None
 ) -> Result:
-    patches = data.test.read(name)
+    trained = f"{name}, training {next(_TRAININGS)}"  # training again makes another model
+    patches = data.test.read(trained)
     found = stream.evaluate(_forward(fabric, stream), patches, config.test_tiles, PANEL)
     save_counts(inside(folder, "counts", name), found, patches)
-    return {"test": found.metrics, "test_reads": data.test.require_one(name)}
+    return {"test": found.metrics, "test_reads": data.test.require_one(trained)}
 
 
 def test_trained(
