@@ -19,21 +19,21 @@ class _SumOverChunks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, block_loss: BlockLoss, chunk: int, anchors: Tensor, keys: Tensor) -> Tensor:
-        total = anchors.new_zeros(())
         wanted = any(ctx.needs_input_grad)
-        anchors_grad, keys_grad = torch.empty_like(anchors), torch.zeros_like(keys)
+        total, anchor_grads, keys_grad = 0.0, [], None
         k = keys.detach().requires_grad_(wanted)
         for start in range(0, len(anchors), chunk):
             rows = slice(start, min(start + chunk, len(anchors)))
             a = anchors[rows].detach().requires_grad_(wanted)
             with torch.set_grad_enabled(wanted):
                 loss = block_loss(rows, a, k)
-            total += loss.detach()
+            total = total + loss.detach()
             if wanted:
-                anchors_grad[rows], grad = torch.autograd.grad(loss, (a, k))
-                keys_grad += grad
+                grad, part = torch.autograd.grad(loss, (a, k))
+                anchor_grads.append(grad)
+                keys_grad = part if keys_grad is None else keys_grad.add_(part)
         if wanted:
-            ctx.save_for_backward(anchors_grad, keys_grad)
+            ctx.save_for_backward(torch.cat(anchor_grads) if len(anchor_grads) > 1 else grad, keys_grad)
         return total
 
     @staticmethod

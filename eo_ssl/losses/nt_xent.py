@@ -38,25 +38,24 @@ def nt_xent(
     """
     check_pairs(z1, z2, temperature)
     with full_precision(z1):
-        z1, z2 = unit(z1), unit(z2)  # (n, D), the n pairs of this process
-        keys = torch.cat([gather(z1), gather(z2)])  # (2N, D), the views of all processes
-        anchors = torch.cat([z1, z2]) / temperature  # (2n, D)
-
-        n, total = len(z1), len(keys) // 2
-        patch = torch.arange(n, device=z1.device)
-        column = patch + rank() * n
-        itself = torch.cat([column, total + column])  # (2n,) where an anchor stands among the keys
-        partner = torch.cat([total + column, column])  # (2n,) where its positive stands
+        n = len(z1)
+        z = unit(torch.cat([z1, z2]))  # (2n, D), the anchors of this process
+        keys = gather(z)  # (2N, D), process after process
+        itself = torch.arange(2 * n, device=z.device) + rank() * 2 * n  # where anchor i stands among the keys
+        partner = itself.roll(n)  # p(i)
         drop = None if false_negatives is None else false_negative_rows(false_negatives, n)
 
         def block_loss(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
             logits = anchors @ keys.T  # (C, 2N)
-            logits.scatter_(1, itself[rows, None], -torch.inf)  # k ≠ i
+            unwanted = logits.detach()  # the same memory; a logit of −∞ has no gradient to follow
+            unwanted.scatter_(1, itself[rows, None], -torch.inf)  # k ≠ i
             if drop is not None:
-                logits.masked_fill_(drop(patch.repeat(2)[rows]).repeat(1, 2), -torch.inf)
+                patches = itself[rows] % n
+                mask = drop(patches).unflatten(1, (-1, n)).repeat(1, 1, 2)  # (C, processes, 2n)
+                unwanted.masked_fill_(mask.flatten(1), -torch.inf)
             return F.cross_entropy(logits, partner[rows], reduction="sum")
 
-        loss = sum_over_chunks(block_loss, anchors, keys, chunk_rows(chunk, 2 * total, z1.device))
+        loss = sum_over_chunks(block_loss, z / temperature, keys, chunk_rows(chunk, len(keys), z.device))
         return checked(mean_over_ranks(loss / (2 * n)))
 
 
