@@ -23,7 +23,7 @@ help:
 	@echo "make setup     only install, into .venv"
 	@echo "make clean     remove runs and built books (not .venv, not downloads)"
 
-# .venv/ready-EXTRA: installed from these pins. uv takes seconds; where it cannot be had or fails, pip does it.
+# .venv/ready-<extra>: installed from these pins. uv takes seconds; where it cannot be had or fails, pip does it.
 .venv/ready-%: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later was not found; install it, or set PYTHON=/path/to/python"; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) (eo_ssl[$*]; the first time this downloads a few gigabytes) ..."

@@ -24,21 +24,20 @@ class BookFailed(EOError):
     """Sphinx found something wrong with a page."""
 
 
-def build(root: Path, run_dir: Path) -> Path:
-    """Build the book of a run into `book/_build/html` and return its first page.
+def build(root: Path, run_dir: Path, out: Path | None = None) -> Path:
+    """Build the book of a run into `out` (default: `book/_build/html`) and return its first page.
 
     Raises `BookFailed` with Sphinx's first warnings; the previous book stays in place then.
     """
     book = root / "book"
-    staged = book / "_staging"
+    target = out or book / "_build" / "html"
+    staged, made = target.parent / "staged", target.parent / "new"
     browser_files = vendor.provide(book / "vendor.json", book / "_static" / "vendor")
     chapters = staging.stage(book, run_dir, staged, browser_files)
     write_yaml(staged / "_toc.yml", toc(read_yaml(book / "_toc.yml"), chapters))
     write_yaml(staged / "_config.yml", config(read_yaml(book / "_config.yml"), run_dir))
-    made = book / "_build" / "new"
     shutil.rmtree(made, ignore_errors=True)
     sphinx(staged, made)
-    target = book / "_build" / "html"
     shutil.rmtree(target, ignore_errors=True)
     os.replace(made / "_build" / "html", target)
     shutil.rmtree(made, ignore_errors=True)

@@ -53,12 +53,16 @@ def run(
 
 
 @app.command()
-def book(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
+def book(
+    profile: ProfileName = "laptop",
+    run_dir: RunDir = "",
+    out: Annotated[Path | None, typer.Option(help="folder to write; default book/_build/html")] = None,
+) -> None:
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course import places
     from eo_ssl.course.book import build
 
-    page = build(places.project_root(), places.run_folder(profile, run_dir))
+    page = build(places.project_root(), places.run_folder(profile, run_dir), out.resolve() if out else None)
     typer.echo(f"the book is ready: {page}")
 
 

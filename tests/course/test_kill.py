@@ -30,7 +30,16 @@ def start(write, folder, tmp_path):
 
     def go():
         command = [sys.executable, "-m", "eo_ssl.cli", "course", "run", "--profile", "smoke"]
-        command += ["--notebooks", str(folder), "--run-dir", str(tmp_path / "run"), "--only", "00", "--only", "01"]
+        command += [
+            "--notebooks",
+            str(folder),
+            "--run-dir",
+            str(tmp_path / "run"),
+            "--only",
+            "00",
+            "--only",
+            "01",
+        ]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     return go

@@ -12,7 +12,11 @@ from eo_ssl.errors import ConfigError, DataError
 @pytest.fixture(autouse=True)
 def chapters(write):
     write("00_first", "1 + 1")
-    write("01_second", "epochs", parameters='profile = "laptop"\ndata = "simulated"\nrun_dir = ""\nseed = 0\nepochs = 3')
+    write(
+        "01_second",
+        "epochs",
+        parameters='profile = "laptop"\ndata = "simulated"\nrun_dir = ""\nseed = 0\nepochs = 3',
+    )
 
 
 @pytest.mark.parametrize(

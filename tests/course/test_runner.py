@@ -187,7 +187,15 @@ def test_the_command_line_reports_a_failing_cell_with_status_1(write, folder, tm
 
 def test_a_dry_run_executes_nothing(write, folder, tmp_path, monkeypatch, capsys):
     write("00_first", "1 / 0")
-    arguments = ["--notebooks", str(folder), "--run-dir", str(tmp_path / "run"), "--profile", "smoke", "--dry-run"]
+    arguments = [
+        "--notebooks",
+        str(folder),
+        "--run-dir",
+        str(tmp_path / "run"),
+        "--profile",
+        "smoke",
+        "--dry-run",
+    ]
     monkeypatch.setattr("sys.argv", ["eo-ssl", "course", "run", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()

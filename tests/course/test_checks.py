@@ -1,0 +1,76 @@
+"""Checks pass on right answers, and answer wrong ones with the message that helps."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from eo_ssl.course import checks
+from eo_ssl.course.checks import framework
+from eo_ssl.course.checks.framework import ExerciseFailed, exercise, expect, expect_close, expect_shape
+
+
+@exercise("halving", praise="Well halved.")
+def check_half(half):
+    got = half(np.array([2.0, 4.0]))
+    expect_shape(got, (2,), "the result")
+    expect_close(got, [1, 2], "half of 2 and 4", mistakes={"that is twice": [4, 8]})
+
+
+def test_a_right_answer_is_praised():
+    passed = check_half(lambda x: x / 2)
+    assert "halving" in repr(passed) and "Well halved." in passed._repr_html_()
+
+
+def unfinished(x):
+    raise NotImplementedError("your turn")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (unfinished, "nothing is there yet"),
+        (lambda x: None, "nothing is there yet"),
+        (lambda x: ..., "nothing is there yet"),
+        (lambda x: x * 2, "that is twice"),
+        (lambda x: x[:1] / 2, r"should have shape \(2,\), but it has \(1,\)"),
+        (lambda x: "half", "should be an array or tensor, but it is a str"),
+        (lambda x: x / 0 * 0, "holds NaN: look for a division by zero"),
+        (lambda x: x / 3, r"should be \[1., 2.\], but it is \[0.6667, 1.3333\]"),
+        (lambda x: x.no_such_thing, "stopped with AttributeError"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_a_wrong_answer_gets_the_message_that_helps(answer, words):
+    with pytest.raises(ExerciseFailed, match=words):
+        check_half(answer)
+
+
+def test_tensors_and_arrays_are_compared_alike():
+    expect_close(torch.tensor([1.0, 2.0], requires_grad=True), np.array([1, 2]), "the tensor")
+
+
+def test_an_endless_loop_is_stopped(monkeypatch):
+    monkeypatch.setattr(framework, "TIME_LIMIT", 0.2)
+
+    def endless(x):
+        while True:
+            time.sleep(0.01)
+
+    with pytest.raises(ExerciseFailed, match="loop that never ends"):
+        check_half(endless)
+
+
+def test_a_notebook_shows_the_message_without_a_traceback():
+    with pytest.raises(ExerciseFailed) as caught:
+        expect(False, "Look at the sign.")
+    (line,) = caught.value._render_traceback_()
+    assert "Look at the sign." in line and "File" not in line
+
+
+def test_a_misspelt_check_is_answered_with_the_nearest():
+    name = checks.names()[0]
+    with pytest.raises(AttributeError, match=f"did you mean {name}"):
+        getattr(checks, name + "s")
+    assert name in dir(checks)

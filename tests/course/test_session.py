@@ -1,0 +1,98 @@
+"""`setup`: checks first, opens late, and says under which conditions the run happens."""
+
+import dataclasses
+import os
+
+import pytest
+
+from eo_ssl.course import places, session, setup
+from eo_ssl.course.profiles import PROFILES
+from eo_ssl.errors import ConfigError, DataError
+
+
+def test_setup_creates_the_run_folder_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "simulated", lambda *_: pytest.fail("simulated too early"))
+    run = setup("smoke", run_dir=str(tmp_path / "run"))
+    assert run.figure_dir.is_dir() and os.environ["EO_SSL_FIGURES"] == str(run.figure_dir)
+    assert [p.name for p in run.root.iterdir()] == ["figures"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"profile": "lapdop"}, ConfigError, "did you mean laptop"),
+        ({"data": "simulate"}, DataError, "did you mean simulated"),
+        ({"seed": 0.5}, ConfigError, "whole number"),
+        ({"run_dir": "/dev/null/run"}, ConfigError, "cannot write there"),
+    ],
+)
+def test_setup_refuses_what_does_not_fit(tmp_path, settings, error, words):
+    with pytest.raises(error, match=words):
+        setup(**{"profile": "smoke", "run_dir": str(tmp_path / "run"), **settings})
+
+
+def test_a_run_is_frozen(tmp_path):
+    run = setup("smoke", run_dir=str(tmp_path))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run.seed = 1
+
+
+def test_the_source_is_opened_once(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("eo_ssl.data.dataset.open_source", lambda root: opened.append(root) or object())
+    run = setup("smoke", data=str(tmp_path), run_dir=str(tmp_path / "run"))
+    assert run.source() is run.source()
+    assert opened == [tmp_path]
+
+
+def test_the_status_line_tells_the_conditions_and_smoke_is_no_evidence(tmp_path):
+    smoke, laptop = setup("smoke", run_dir=str(tmp_path)), setup("laptop", run_dir=str(tmp_path))
+    for words in ("profile smoke", "device ", "seeds ", "data simulated", "commit "):
+        assert words in smoke.status_line()
+    assert session.NO_EVIDENCE in smoke.status_line() and session.NO_EVIDENCE in smoke._repr_html_()
+    assert session.NO_EVIDENCE not in laptop.status_line() + laptop._repr_html_()
+    assert session.MINUTES in smoke._repr_html_()
+
+
+def test_the_data_version_is_read_from_the_card_of_a_data_set(tmp_path):
+    profile = PROFILES["smoke"]
+    assert session.data_version(profile, str(tmp_path), 0) == tmp_path.name
+    (tmp_path / "dataset.json").write_text('{"name": "sen12ms", "version": "2"}')
+    assert session.data_version(profile, str(tmp_path), 0) == "sen12ms 2"
+
+
+def test_simulated_data_is_made_once_for_each_profile_and_seed(monkeypatch):
+    made = []
+
+    def simulate(out, profile, seed):
+        made.append(out)
+        out.mkdir(parents=True)
+        (out / "dataset.json").write_text("{}")
+
+    monkeypatch.setattr("eo_ssl.data.simulate.simulate", simulate)
+    for seed in (0, 0, 1):
+        session.simulated(PROFILES["smoke"], seed)
+    assert len(made) == 2 and len(set(made)) == 2
+
+
+def test_profiles_agree_with_their_names_and_only_smoke_is_no_evidence():
+    assert [name for name, p in PROFILES.items() if not p.is_evidence] == ["smoke"]
+    for name, profile in PROFILES.items():
+        assert profile.name == name
+        assert 1.0 in profile.fractions and set(profile.minor_fractions) <= set(profile.fractions)
+        assert profile.pretrain_seeds and profile.finetune_seeds
+    assert [len(PROFILES[n].finetune_seeds) for n in ("laptop", "gpu", "paper")] == [3, 3, 5]
+
+
+def test_the_package_hash_sees_code_that_notebooks_reach_and_no_other(tmp_path, monkeypatch):
+    package = tmp_path / "eo_ssl"
+    (package / "course").mkdir(parents=True)
+    (package / "losses").mkdir()
+    monkeypatch.setattr(places, "__file__", str(package / "course" / "places.py"))
+    (package / "losses" / "clip.py").write_text("1")
+    (package / "course" / "runner.py").write_text("1")
+    before = places.package_hash()
+    (package / "course" / "runner.py").write_text("2")
+    assert places.package_hash() == before
+    (package / "losses" / "clip.py").write_text("2")
+    assert places.package_hash() != before

@@ -1,0 +1,135 @@
+"""What the book shows: solutions folded, parameters once, the profile on every page, warnings refused."""
+
+import base64
+import json
+
+import nbformat
+import pytest
+import yaml
+
+from eo_ssl.course import book, session, staging, status
+from eo_ssl.errors import DataError
+from eo_ssl.files import write_text
+
+PNG = base64.b64encode(b"picture").decode()
+STEM = "01_seeing"
+
+
+def html_output(text):
+    return nbformat.v4.new_output("display_data", data={"text/html": text, "text/plain": "x"})
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run folder with one executed chapter."""
+    solution = "### BEGIN SOLUTION\n1 + 1\n### END SOLUTION"
+    cells = [
+        nbformat.v4.new_markdown_cell(
+            "# Seeing\n\nNext: [there](02_there.ipynb), before: [this](01_seeing.ipynb)."
+        ),
+        nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["injected-parameters"]}),
+        nbformat.v4.new_code_cell("run", outputs=[html_output(f"took {session.MINUTES}")]),
+        nbformat.v4.new_code_cell(solution, metadata={"tags": ["exercise"]}),
+        nbformat.v4.new_code_cell(
+            "fig", outputs=[html_output(f'<img alt="A & B" src="data:image/png;base64,{PNG}">')]
+        ),
+    ]
+    folder = tmp_path / "run"
+    write_text(folder / f"{STEM}.ipynb", nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
+    facts = {"profile": "smoke", "device": "CPU", "commit": "abc", "data": "simulated", "evidence": False}
+    status.update(
+        folder,
+        facts,
+        STEM,
+        {"state": "done", "minutes": 1.26, "title": "Seeing", "executed": "2026-01-02T03:04:05"},
+    )
+    status.update(folder, {}, "02_there", {"state": "failed", "title": "There"})
+    return folder
+
+
+@pytest.fixture
+def staged(run_dir, tmp_path):
+    source = tmp_path / "book"
+    write_text(source / "_static" / "course.css", "")
+    write_text(source / "intro.md", "# Intro\n\n<!-- cover -->")
+    write_text(source / "status.md", "# Status\n\n<!-- status -->")
+    write_text(tmp_path / "vendor" / "require.js", "")
+    out = tmp_path / "staged"
+    assert staging.stage(source, run_dir, out, tmp_path / "vendor") == [STEM]
+    return out
+
+
+def test_only_finished_chapters_are_staged(staged):
+    assert [p.name for p in (staged / "notebooks").iterdir()] == [f"{STEM}.ipynb"]
+
+
+def test_solutions_are_folded_without_markers_and_the_injected_cell_is_hidden(staged):
+    cells = nbformat.read(staged / "notebooks" / f"{STEM}.ipynb", as_version=4).cells
+    assert cells[2].metadata["tags"] == ["injected-parameters", "remove-cell"]
+    assert cells[4].source == "1 + 1" and "hide-input" in cells[4].metadata["tags"]
+
+
+def test_measured_minutes_are_filled_in_and_links_to_absent_chapters_become_text(staged):
+    cells = nbformat.read(staged / "notebooks" / f"{STEM}.ipynb", as_version=4).cells
+    assert cells[3].outputs[0].data["text/html"] == "took 1.3"
+    assert "Next: there, before: [this](01_seeing.ipynb)." in cells[0].source
+
+
+def test_the_cover_is_the_first_picture_with_its_alt_text(staged):
+    assert (staged / "assets" / "cover.png").read_bytes() == b"picture"
+    assert 'alt="A & B"' in (staged / "book" / "intro.md").read_text()
+
+
+def test_the_status_page_lists_minutes_and_says_that_smoke_is_no_evidence(staged):
+    text = (staged / "book" / "status.md").read_text()
+    assert "| [Seeing](../notebooks/01_seeing) | 1.3 | " in text and "2026-01-02 03:04" in text
+    assert session.NO_EVIDENCE.lower() in text.lower()
+
+
+def test_the_banner_stands_on_smoke_builds_only_and_the_profile_on_all(run_dir):
+    settings = {"sphinx": {"config": {"html_theme_options": {}}}}
+    options = book.config(settings, run_dir)["sphinx"]["config"]["html_theme_options"]
+    assert session.NO_EVIDENCE in options["announcement"] and "profile smoke" in options["extra_footer"]
+    status.update(run_dir, {"profile": "laptop", "evidence": True}, STEM, {})
+    options = book.config(settings, run_dir)["sphinx"]["config"]["html_theme_options"]
+    assert "announcement" not in options and "profile laptop" in options["extra_footer"]
+    assert settings == {"sphinx": {"config": {"html_theme_options": {}}}}, "the settings must not change"
+
+
+def test_the_contents_list_only_chapters_that_are_there(run_dir):
+    chapters = [{"file": f"notebooks/{stem}"} for stem in (STEM, "02_there")]
+    whole = {"root": "book/intro", "parts": [{"chapters": chapters}, {"chapters": [{"file": "book/status"}]}]}
+    assert book.toc(whole, [STEM])["parts"][0]["chapters"] == [{"file": f"notebooks/{STEM}"}]
+    assert len(book.toc(whole, [])["parts"]) == 2 - 1
+    with pytest.raises(DataError, match="does not list notebooks/03_new"):
+        book.toc(whole, ["03_new"])
+
+
+def test_an_empty_run_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="no executed chapter there"):
+        staging.stage(tmp_path, tmp_path / "run", tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize(("page", "fits"), [("All is well.", True), ("[lost](nowhere.md)", False)])
+def test_a_warning_fails_the_build_and_is_quoted(tmp_path, page, fits):
+    staged = tmp_path / "staged"
+    write_text(staged / "intro.md", f"# Title\n\n{page}")
+    write_text(staged / "_toc.yml", yaml.safe_dump({"format": "jb-book", "root": "intro"}))
+    write_text(staged / "_config.yml", json.dumps({"title": "T", "execute": {"execute_notebooks": "off"}}))
+    if fits:
+        book.sphinx(staged, tmp_path / "out")
+        assert (tmp_path / "out" / "_build" / "html" / "intro.html").is_file()
+    else:
+        with pytest.raises(book.BookFailed, match=r"intro\.md:3: WARNING.*nowhere"):
+            book.sphinx(staged, tmp_path / "out")
+
+
+def test_recorded_times_are_what_others_may_expect(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(status, "TIMES", tmp_path / "times.json")
+    assert status.expected_minutes("smoke", tmp_path / "empty") == {}
+    status.record_times("smoke", run_dir)
+    assert status.expected_minutes("smoke", tmp_path / "empty") == {STEM: 1.26}
+    assert status.expected_minutes("laptop", tmp_path / "empty") == {}
+    with pytest.raises(DataError, match="no finished chapter"):
+        status.record_times("smoke", tmp_path / "empty")

@@ -1,0 +1,74 @@
+"""The student edition: stubs instead of solutions, nothing else changed, nobody's work overwritten."""
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eo_ssl.course import student
+from eo_ssl.course.student import BEGIN, END, stub, student_edition
+from eo_ssl.errors import DataError
+
+SOLVED = f"def f(x):\n    '''Twice x.'''\n    {BEGIN}\n    y = x\n    return 2 * y\n    {END}"
+
+
+def test_a_stub_keeps_everything_but_the_solution():
+    assert stub(SOLVED) == f"def f(x):\n    '''Twice x.'''\n    {student.STUB}"
+    namespace = {}
+    exec(stub(SOLVED), namespace)
+    with pytest.raises(NotImplementedError):
+        namespace["f"](1)
+
+
+def test_code_around_and_between_solutions_stays():
+    source = f"a = 1\n{BEGIN}\nb = 2\n{END}\nc = 3\n{BEGIN}\nd = 4\n{END}\ne = 5"
+    assert stub(source).splitlines() == ["a = 1", student.STUB, "c = 3", student.STUB, "e = 5"]
+
+
+@pytest.mark.parametrize(
+    "source", ["x = 1", f"{BEGIN}\nx = 1", f"x = 1\n{END}", f"{BEGIN}\n{BEGIN}\n{END}", f"{END}\n{BEGIN}"]
+)
+def test_markers_that_do_not_match_are_named(source):
+    with pytest.raises(DataError, match="chapter 9"):
+        stub(source, "chapter 9")
+
+
+lines = st.lists(st.from_regex(r"[a-z]{1,8} = [0-9]{1,4}", fullmatch=True), max_size=6)
+
+
+@given(lines, lines, lines)
+def test_whatever_is_inside_goes_and_whatever_is_outside_stays(before, inside, after):
+    source = "\n".join([*before, BEGIN, *inside, END, *after])
+    assert stub(source).splitlines() == [*before, student.STUB, *after]
+    assert student.without_markers(source).splitlines() == [*before, *inside, *after]
+
+
+@pytest.fixture
+def chapter(write, folder):
+    path = write("01_a", SOLVED, "checks.check_twice(f)")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].metadata["tags"] = ["exercise", "hide-input"]
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_the_edition_has_stubs_that_are_not_folded_and_do_not_stop_run_all(chapter, folder, tmp_path):
+    (path,) = student_edition(folder, tmp_path / "student")
+    cells = nbformat.read(path, as_version=4).cells
+    assert BEGIN not in path.read_text() and "return 2" not in path.read_text()
+    assert cells[2].metadata["tags"] == ["exercise", "raises-exception"]
+    assert cells[3].metadata["tags"] == ["raises-exception"]
+
+
+def test_what_a_student_wrote_is_never_overwritten(chapter, folder, tmp_path):
+    (path,) = student_edition(folder, tmp_path / "student")
+    path.write_text("my work")
+    (new,) = student_edition(folder, tmp_path / "student")
+    assert path.read_text() == "my work"
+    assert new.name == "01_a.new.ipynb"
+
+
+def test_a_solution_outside_an_exercise_cell_is_refused(write, folder, tmp_path):
+    write("01_a", SOLVED)
+    with pytest.raises(DataError, match=r"01_a\.ipynb, cell 2: holds a solution but is not tagged exercise"):
+        student_edition(folder, tmp_path / "student")

@@ -1,0 +1,255 @@
+"""The course end to end at smoke, and the built book as a reader's browser sees it, with no network."""
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from eo_ssl.course import notebooks, session, status
+from eo_ssl.data import sample_archives
+from eo_ssl.errors import DataError
+
+ROOT = Path(__file__).parents[1]
+STEMS = [path.stem for path in notebooks.sources(ROOT / "notebooks")]
+TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+LARGEST_PAGE = 5_000_000  # bytes of HTML, pictures and widget data included
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+pytestmark = [pytest.mark.course, pytest.mark.xdist_group("book")]
+
+
+def eo_ssl(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "eo_ssl.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the whole course at smoke (EO_SSL_TEST_RUN keeps it between test runs)."""
+    try:
+        sample_archives.fetch()
+    except DataError as error:  # the chapters say so and go on with simulated patches
+        print(error)
+    folder = Path(os.environ.get("EO_SSL_TEST_RUN") or tmp_path_factory.mktemp("course") / "smoke")
+    done = eo_ssl("course", "run", "--profile", "smoke", "--run-dir", str(folder), "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def book(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built book."""
+    out = tmp_path_factory.mktemp("book") / "html"
+    done = eo_ssl("course", "book", "--profile", "smoke", "--run-dir", str(run_dir), "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert str(out / "index.html") in done.stdout
+    return out
+
+
+def executed(run_dir: Path, stem: str) -> nbformat.NotebookNode:
+    return nbformat.read(run_dir / f"{stem}.ipynb", as_version=4)
+
+
+def test_every_chapter_was_executed_and_recorded(run_dir):
+    assert list(status.done(run_dir)) == STEMS
+    assert status.read(run_dir)["profile"] == "smoke"
+    assert not list(run_dir.glob("*.failed.ipynb")) and not list(run_dir.glob(".running-*.ipynb"))
+
+
+def test_a_second_run_has_nothing_to_do(run_dir):
+    done = eo_ssl("course", "run", "--profile", "smoke", "--run-dir", str(run_dir))
+    assert done.returncode == 0 and done.stderr.count("up to date") == len(STEMS), done.stderr
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_code_cell_ran_without_error_and_every_picture_has_alt_text(run_dir, stem):
+    for cell in executed(run_dir, stem).cells:
+        if cell.cell_type != "code":
+            continue
+        assert cell.execution_count or not cell.source.strip()
+        for output in cell.outputs:
+            data = output.get("data", {})
+            assert output.output_type != "error"
+            assert "image/png" not in data, "pictures go through show.figure, which gives them alt text"
+            for tag in re.findall(r"<img[^>]*>", data.get("text/html", "")):
+                assert re.search(r'alt="[^"]{8,}"', tag), tag[:200]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_chapter_shows_the_run_status_and_says_that_smoke_is_no_evidence(run_dir, stem):
+    shown = json.dumps(executed(run_dir, stem))
+    assert "eo-run-status" in shown and session.NO_EVIDENCE in shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_of_the_contents_exists_is_not_trivial_and_not_heavy(book, page):
+    path = book / f"{page}.html"
+    text = path.read_text(encoding="utf-8")
+    article = text[text.index("<article") : text.index("</article>")]
+    words = re.sub(r"<[^>]+>", " ", re.sub(r"<(script|style).*?</\1>", " ", article, flags=re.DOTALL)).split()
+    assert len(words) > (60 if page.endswith("status") else 150), len(words)
+    assert path.stat().st_size < LARGEST_PAGE
+    assert session.NO_EVIDENCE in text and "profile smoke" in text, "the profile stands on every page"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_inside_the_book_leads_somewhere(book, page):
+    path = book / f"{page}.html"
+    text = path.read_text(encoding="utf-8")
+    for link in re.findall(r'href="([^"#?]+)', text):
+        if not re.match(r"[a-z]+:", link):
+            assert (path.parent / html.unescape(link)).exists(), link
+
+
+def test_nothing_is_loaded_from_another_host(book):
+    for path in book.rglob("*.html"):
+        loaded = re.findall(
+            r'<(?:script|img|link|iframe)[^>]*(?:src|href)="(https?:)?//[^"]*"', path.read_text()
+        )
+        assert loaded == [], path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; without one the tests skip, unless EO_SSL_REQUIRE_BROWSER=1."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        reason = "no Chromium found: install chromium to test the built book"
+        pytest.fail(reason) if os.environ.get("EO_SSL_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def reader(browser: Any) -> Iterator[Any]:
+    """A new page that is offline, and keeps what goes wrong on it in `page.troubles`."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    page = context.new_page()
+    page.troubles = []
+    page.on("console", lambda m: page.troubles.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url}"))
+    page.on("request", lambda r: None if is_local(r.url) else page.troubles.append(f"other host: {r.url}"))
+    yield page
+    context.close()
+
+
+def is_local(url: str) -> bool:
+    return url.startswith(("file:", "data:", "blob:", "about:"))
+
+
+def open_page(reader: Any, book: Path, page: str) -> None:
+    reader.goto((book / f"{page}.html").as_uri())
+    reader.wait_for_load_state("load")
+    if reader.locator("div.math, span.math").count():
+        reader.wait_for_selector("mjx-container", state="attached", timeout=60_000)
+    if reader.locator("script[type='application/vnd.jupyter.widget-view+json']").count():
+        reader.wait_for_selector(".jupyter-widgets", state="attached", timeout=60_000)
+    reader.wait_for_timeout(300)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", PAGES)
+def test_the_browser_finds_no_error_no_failed_request_and_no_picture_without_alt_text(reader, book, page):
+    open_page(reader, book, page)
+    reader.mouse.wheel(0, 100_000)  # whatever loads late, loads now
+    reader.wait_for_timeout(300)
+    assert reader.troubles == []
+    bad = reader.eval_on_selector_all(
+        "img", "all => all.filter(i => !i.alt || !i.complete || !i.naturalWidth).map(i => i.src)"
+    )
+    assert [source[:100] for source in bad] == []
+
+
+@pytest.mark.browser
+def test_the_intro_has_a_picture_made_by_the_course(reader, book):
+    open_page(reader, book, "book/intro")
+    assert reader.locator(".eo-cover img").count() == 1
+
+
+@pytest.mark.browser
+def test_the_banner_is_seen_and_the_dark_theme_can_be_chosen(reader, book):
+    open_page(reader, book, "book/intro")
+    assert reader.get_by_text(session.NO_EVIDENCE).first.is_visible()
+    light = reader.evaluate("getComputedStyle(document.body).backgroundColor")
+    reader.evaluate("document.documentElement.dataset.theme = 'dark'")
+    reader.wait_for_timeout(400)
+    assert reader.evaluate("getComputedStyle(document.body).backgroundColor") != light
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("stem", [stem for stem in STEMS if stem >= "01"])
+def test_the_explorer_moves_without_a_kernel(reader, book, stem):
+    open_page(reader, book, f"notebooks/{stem}")
+    widgets = reader.locator(".cell_output .jupyter-widgets").filter(
+        has=reader.locator("input[type=range], select, button")
+    )
+    reader.wait_for_selector(".cell_output .jupyter-widgets input[type=range]", timeout=60_000)
+    moved = [move(reader, widgets.nth(i)) for i in range(widgets.count())]
+    assert any(moved), "no slider of the page changes a picture"
+    assert reader.troubles == []
+
+
+def move(reader: Any, widget: Any) -> bool:
+    """Move each slider of a widget to its ends; True if what the widget draws changes."""
+    sliders = widget.locator("input[type=range]")
+    widget.scroll_into_view_if_needed()
+    for index in range(sliders.count()):
+        slider = sliders.nth(index)
+        seen = set()
+        for end in ("min", "max"):
+            slider.evaluate(
+                "(s, end) => { s.value = s[end]; for (const e of ['input', 'change'])"
+                " s.dispatchEvent(new Event(e, {bubbles: true})); }",
+                end,
+            )
+            reader.wait_for_timeout(250)
+            seen.add(drawn(widget))
+        if len(seen) > 1:
+            return True
+    return False
+
+
+def drawn(widget: Any) -> str:
+    """What the widget shows, apart from the sliders: pixels of its canvases and its vector drawings."""
+    return widget.evaluate(
+        "w => [...w.querySelectorAll('canvas')].map(c => c.toDataURL()).join()"
+        " + [...w.querySelectorAll('svg')].map(s => s.outerHTML).join()"
+    )
+
+
+@pytest.mark.browser
+def test_solutions_are_folded_and_open_with_a_click(reader, book):
+    solved = [
+        stem
+        for stem in STEMS
+        if any(
+            "exercise" in notebooks.tags(c)
+            for c in notebooks.read(ROOT / "notebooks" / f"{stem}.ipynb").cells
+        )
+    ]
+    for stem in solved:
+        open_page(reader, book, f"notebooks/{stem}")
+        cells = reader.locator("div.cell.tag_exercise")
+        assert cells.count() >= 2
+        for index in range(cells.count()):
+            summary = cells.nth(index).locator("summary").first
+            code = cells.nth(index).locator("div.cell_input pre").first
+            assert not code.is_visible() and "solution" in summary.inner_text().lower()
+        summary.click()
+        assert code.is_visible()

@@ -1,0 +1,129 @@
+"""pyproject.toml, constraints.txt, environment.yml, the Makefile and the workflows say the same thing."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def requirements() -> list[Requirement]:
+    lines = [
+        *PROJECT["dependencies"],
+        *(r for extra in PROJECT["optional-dependencies"].values() for r in extra),
+    ]
+    return [r for r in map(Requirement, lines) if r.name != PROJECT["name"]]
+
+
+def pins() -> dict[str, Version]:
+    lines = [line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines()]
+    parsed = [Requirement(line) for line in lines if line]
+    assert all(re.fullmatch(r"==[^,*]+", str(r.specifier)) for r in parsed), "only exact versions"
+    return {canonicalize_name(r.name): Version(str(r.specifier)[2:]) for r in parsed}
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)
+def test_every_requirement_has_a_locked_version_inside_its_range(requirement):
+    assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_the_lock_names_no_host():
+    assert not re.search(r"https?:|file:|--index|--find-links", (ROOT / "constraints.txt").read_text())
+
+
+def test_ranges_are_open_in_the_library_and_exact_only_in_the_lock():
+    assert [str(r) for r in requirements() if "==" in str(r.specifier)] == []
+
+
+def test_the_conda_environment_installs_the_same_package_from_the_same_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    plain = [d for d in environment["dependencies"] if isinstance(d, str)]
+    (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    python = SpecifierSet(next(d for d in plain if d.startswith("python")).removeprefix("python"))
+    oldest = SpecifierSet(PROJECT["requires-python"])
+    assert all((f"3.{minor}" in oldest) or (f"3.{minor}" not in python) for minor in range(8, 16))
+    assert "3.11" in python and {"pip", "make", "git"} <= set(plain)
+    assert "-c constraints.txt" in pip
+    (editable,) = [re.fullmatch(r"-e \.\[(\w+)\]", line) for line in pip if line.startswith("-e")]
+    assert editable[1] in PROJECT["optional-dependencies"]
+
+
+def test_the_makefile_installs_extras_that_exist():
+    text = (ROOT / "Makefile").read_text()
+    extras = set(re.findall(r"\.venv/ready-(\w+)", text))
+    assert extras and extras <= set(PROJECT["optional-dependencies"])
+    assert "-c constraints.txt" in text
+
+
+def test_every_target_named_in_the_help_exists():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    targets = re.findall(r"^make (\w+)", done.stdout, re.MULTILINE)
+    assert {"course", "test", "book", "lab", "student", "lint", "bench", "setup"} <= set(targets)
+    for target in targets:
+        subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=True)
+
+
+def test_the_citation_and_the_package_have_one_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert str(cited["version"]) == PROJECT["version"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_workflows_follow_the_schema_and_their_make_targets_exist(path):
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        str(path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake ([a-z]+)", path.read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_workflow_runs_the_oldest_python_that_is_supported():
+    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]["strategy"][
+        "matrix"
+    ]
+    assert f">={matrix['python'][0]}" == PROJECT["requires-python"]
+
+
+def test_ci_runs_make_test_and_requires_the_browser():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert script.rstrip().endswith("make test") and "EO_SSL_REQUIRE_BROWSER=1" in script
+    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+
+
+def test_pre_commit_hooks_call_programs_that_are_installed():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {"ruff", "nbstripout", "codespell"} <= {hook["id"] for hook in hooks}
+    developer = {canonicalize_name(Requirement(r).name) for r in PROJECT["optional-dependencies"]["dev"]}
+    tested = {canonicalize_name(Requirement(r).name) for r in PROJECT["optional-dependencies"]["test"]}
+    for hook in hooks:
+        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
+        assert program == "python" or canonicalize_name(program) in developer | tested
+
+
+def test_the_installed_torch_and_torchvision_are_the_locked_pair():
+    installed = {name: Version(version(name).split("+")[0]) for name in ("torch", "torchvision")}
+    if installed["torch"] != pins()["torch"]:
+        pytest.skip("another torch is installed here")
+    assert installed["torchvision"] == pins()["torchvision"]

@@ -1,0 +1,152 @@
+"""Rules for all chapters: form, length, alt text, and exercises whose solutions pass and whose stubs fail."""
+
+import ast
+import re
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from eo_ssl.course import notebooks, student
+from eo_ssl.course.checks import ExerciseFailed
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "notebooks"
+SOURCES = notebooks.sources(FOLDER)
+LONGEST = 30
+
+
+def code_cells(path: Path) -> list[Any]:
+    return [c for c in notebooks.read(path).cells if c.cell_type == "code"]
+
+
+def each(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=lambda p: p.stem)
+
+
+def exercises() -> list[Any]:
+    """(chapter, exercise cell, check cell) of all exercises."""
+    found = []
+    for path in SOURCES:
+        cells = code_cells(path)
+        for index, cell in enumerate(cells):
+            if "exercise" in notebooks.tags(cell):
+                check = cells[index + 1].source if index + 1 < len(cells) else ""
+                names = re.findall(r"checks\.(check_\w+)", check)
+                found.append(
+                    pytest.param(path, cell, check, id=f"{path.stem[:2]}-{'-'.join(names) or index}")
+                )
+    return found
+
+
+def test_there_are_chapters_with_numbers_of_their_own():
+    numbers = [path.stem[:2] for path in SOURCES]
+    assert len(numbers) == len(set(numbers)) and numbers[0] == "00"
+
+
+@each(SOURCES)
+def test_the_source_is_in_the_form_of_the_repository(path, tmp_path):
+    copy = tmp_path / path.name
+    shutil.copy(path, copy)
+    notebooks.normalise(copy)
+    advice = f"run: python -m eo_ssl.course.notebooks notebooks/{path.name}"
+    assert copy.read_text(encoding="utf-8") == path.read_text(encoding="utf-8"), advice
+    nbformat.validate(nbformat.read(path, as_version=4))
+
+
+@each(SOURCES)
+def test_the_chapter_begins_with_a_title_and_then_the_parameter_cell(path):
+    cells = notebooks.read(path).cells
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    tagged = [c for c in code_cells(path) if "parameters" in notebooks.tags(c)]
+    assert [c.source for c in tagged] == [notebooks.PARAMETERS]
+    assert code_cells(path)[0] is not None and "parameters" in notebooks.tags(code_cells(path)[0])
+    assert "setup(profile, data, run_dir, seed)" in code_cells(path)[1].source
+
+
+@each(SOURCES)
+def test_no_cell_is_longer_than_thirty_lines(path):
+    long = {c.id: len(c.source.splitlines()) for c in code_cells(path)}
+    assert {name: n for name, n in long.items() if n > LONGEST} == {}
+
+
+@each(SOURCES)
+def test_every_code_cell_is_python_that_parses(path):
+    for cell in code_cells(path):
+        ast.parse(cell.source)
+
+
+@each(SOURCES)
+def test_every_picture_in_the_text_has_alt_text(path):
+    for cell in notebooks.read(path).cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"!\[\s*\]", cell.source), cell.source
+            for tag in re.findall(r"<img[^>]*>", cell.source):
+                assert re.search(r'alt="[^"]+"', tag), tag
+
+
+@each(SOURCES)
+def test_links_to_other_chapters_lead_somewhere(path):
+    text = "\n".join(c.source for c in notebooks.read(path).cells if c.cell_type == "markdown")
+    linked = set(re.findall(r"\]\((\d\d_\w+\.ipynb)", text))
+    assert {name for name in linked if not (FOLDER / name).is_file()} == set()
+
+
+def test_no_function_is_defined_in_two_chapters():
+    where = defaultdict(set)
+    for path in SOURCES:
+        for cell in code_cells(path):
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    where[node.name].add(path.stem)
+    assert {name: stems for name, stems in where.items() if len(stems) > 1} == {}
+
+
+def test_the_table_of_contents_lists_every_chapter_in_order():
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    chapters = [name for name in files if name.startswith("notebooks/")]
+    assert chapters == [f"notebooks/{path.stem}" for path in SOURCES], "book/_toc.yml"
+    assert all((ROOT / f"{name}.md").is_file() for name in files if not name.startswith("notebooks/"))
+
+
+@each([path for path in SOURCES if path.stem != "00_preflight"])
+def test_every_chapter_has_two_exercises_with_hints_that_the_book_folds(path):
+    cells = notebooks.read(path).cells
+    places = [i for i, c in enumerate(cells) if "exercise" in notebooks.tags(c)]
+    assert len(places) >= 2
+    for index in places:
+        assert "hide-input" in notebooks.tags(cells[index])
+        before = [c.source for c in cells[:index] if c.cell_type == "markdown"]
+        assert re.search("hint", before[-1], re.IGNORECASE), "the text before an exercise needs a hint"
+
+
+@pytest.mark.parametrize(("path", "cell", "check"), exercises())
+def test_the_solution_passes_and_the_stub_fails_with_a_message_that_teaches(path, cell, check):
+    assert "checks.check_" in check, "the code cell after an exercise calls its check"
+    solved = prepared(path, cell)
+    exec(cell.source, solved)
+    exec(check, solved)
+    unsolved = prepared(path, cell)
+    exec(student.stub(cell.source, path.name), unsolved)
+    with pytest.raises(ExerciseFailed) as caught:
+        exec(check, unsolved)
+    assert len(str(caught.value)) > 20
+
+
+def prepared(path: Path, until: Any) -> dict[str, Any]:
+    """The imports of a chapter and its earlier solutions: all that an exercise may lean on."""
+    namespace: dict[str, Any] = {"__name__": "chapter"}
+    for cell in code_cells(path):
+        imports = [n for n in ast.parse(cell.source).body if isinstance(n, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), path.name, "exec"), namespace)
+    for cell in code_cells(path):
+        if cell.id == until.id:
+            return namespace
+        if "exercise" in notebooks.tags(cell):
+            exec(cell.source, namespace)
+    raise AssertionError("the exercise is not in the chapter")
