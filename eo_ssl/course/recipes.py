@@ -20,17 +20,38 @@ if TYPE_CHECKING:
     from eo_ssl.train.methods import Method
 
 
-def pretrained(run: Run, method: str, seed: int | None = None) -> Path:
+def pretrained(run: Run, method: str, seed: int = 0) -> Path:
     """The folder of a pretrained method at the run's profile; trained with a progress bar if not there yet.
 
-    A run of the same name with other settings or data (from an older version of the course) is replaced.
+    A run of the same name with other settings (from an older version of the course) is replaced.
     """
     from eo_ssl.train.presets import preset
     from eo_ssl.train.pretrain import pretrain, run_folder
 
-    config = preset(method, run.profile.name, seed=run.seed if seed is None else seed)
+    config = preset(method, run.profile.name, seed=seed)
     stale = _settings(run_folder(config, run.root)) not in (None, config.to_dict())
     return pretrain(config, run.source(), run.root, resume=not stale).folder
+
+
+def compared(run: Run, *parts: str) -> pd.DataFrame:
+    """Results of parts of the profile's grid ("fusion", "few-labels", "swin", "segmentation"), one row a model.
+
+    Pretrains and trains what is missing; what an earlier chapter trained is read, not trained again.
+    """
+    from eo_ssl.evaluate.grids import make_grid
+    from eo_ssl.evaluate.label_fractions import GridJob, run_grid
+    from eo_ssl.evaluate.methods import get_method
+
+    grid = make_grid(run.profile.name, parts)
+    starts = dict.fromkeys(get_method(cell.method).pretraining for cell in grid.cells)
+    for method in filter(None, starts):
+        for seed in run.profile.pretrain_seeds:
+            pretrained(run, method, seed)
+    job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
+    # At smoke the models take less time than the start of a second process.
+    results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)
+    keys = {cell.key for cell in grid.cells if cell.rate is None}
+    return results[results["key"].isin(keys)].reset_index(drop=True)
 
 
 def _settings(folder: Path) -> dict[str, Any] | None:
@@ -38,11 +59,6 @@ def _settings(folder: Path) -> dict[str, Any] | None:
     from eo_ssl.train.checkpoint import read_meta
 
     return read_meta(folder)[0].get("config") if (folder / "config.json").exists() else None
-
-
-def pretraining_seeds(run: Run) -> tuple[int, ...]:
-    """Seeds of the profile's pretraining runs, counted from the run's own seed."""
-    return tuple(run.seed + seed for seed in run.profile.pretrain_seeds)
 
 
 def history(folder: Path) -> pd.DataFrame:
