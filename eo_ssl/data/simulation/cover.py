@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.noise import Fields, hash01
+from eo_ssl.data.simulation.noise import Fields
 from eo_ssl.data.simulation.parcels import Parcels
 from eo_ssl.data.simulation.plan import SceneSpec
 from eo_ssl.data.simulation.terrain import Terrain
@@ -78,7 +78,7 @@ def land_cover(
     outline elsewhere; shrub, wetland and bare ground follow the terrain.
     """
     steep = np.minimum(terrain.slope / 0.25, 2.0)
-    shore = np.exp(-ndimage.distance_transform_edt(~water) / 14.0).astype(np.float32) if water.any() else 0.0
+    shore = np.exp(-ndimage.distance_transform_edt(~water) / 14.0) * water.any()
     luck = rng.gumbel(0, 0.42, (3, parcels.count)).astype(np.float32)
     farm = fields(96, 3.4)
     forest = 0.9 * fields(80, 3.8) + 0.8 * steep + 0.15 * fields(9, 3.4)
@@ -92,8 +92,7 @@ def land_cover(
         parcels.mean(crop) + luck[2][parcels.label],
         0.9 * fields(80, 3.6) + 0.7 * steep + 0.2 * fields(9, 3.2) - 0.3 * terrain.wetness,
     ])  # fmt: skip
-    target = mix[list(_LAND)]
-    bias = _quota(scores[:, ::4, ::4][:, ~water[::4, ::4]], target / target.sum())
+    bias = _quota(scores[:, ::4, ::4][:, ~water[::4, ::4]], mix[list(_LAND)] / mix[list(_LAND)].sum())
     return np.array(_LAND, dtype=np.uint8)[np.argmax(scores + bias[:, None, None], axis=0)]
 
 
@@ -109,7 +108,7 @@ def _quota(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def stands(fields: Fields, parcels: Parcels, spec: SceneSpec) -> np.ndarray:
     """Share of broadleaf trees, (n, n) in 0 to 1: planted stands differ from parcel to parcel, wild ones slowly."""
-    planted = hash01(parcels.label, spec.number, spec.seed, 61) - 0.5
+    planted = spec.luck(parcels.label, 61) - 0.5
     weight = 2.0 if spec.region.climate == "tropical" else 5.0
     logit = 1.6 * fields(25, 3.6) + weight * planted + 5.0 * (0.5 - spec.region.conifer)
     return (1 / (1 + np.exp(-logit))).astype(np.float32)

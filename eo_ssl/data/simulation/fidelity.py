@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from eo_ssl.sensors import CLASS_NAMES, S2_BANDS, band_index, to_linear
 
@@ -73,14 +74,15 @@ def looks(db: np.ndarray) -> float:
 def class_means(
     s1: np.ndarray, s2: np.ndarray, label: np.ndarray, fewest: int = 300
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Mean S1 (dB, 2) and S2 (reflectance, 13) per class of one L1C scene, over pixels without cirrus.
+    """Mean S1 (dB, 2) and S2 (reflectance, 13) per class of one L1C scene, over pure pixels without cirrus.
 
-    Classes with fewer than `fewest` pixels are left out. `label` holds the eight classes, (H, W).
+    Pure means two pixels or more from another class, as in the reference sets, which were sampled inside large
+    areas. Classes with fewer than `fewest` such pixels are left out. `label` holds the eight classes, (H, W).
     """
     clear = s2[S2_BANDS.index("B10")] < CIRRUS
     found = {}
     for code in range(len(CLASS_NAMES)):
-        mask = (label == code) & clear
+        mask = ndimage.binary_erosion(label == code, iterations=2) & clear
         if mask.sum() >= fewest:
             found[code] = (s1[:, mask].mean(axis=1), s2[:, mask].mean(axis=1))
     return found

@@ -5,8 +5,6 @@ from scipy import ndimage
 
 from eo_ssl.data.simulation.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
 from eo_ssl.data.simulation.landscape import Landscape
-from eo_ssl.data.simulation.noise import generator, hash01
-from eo_ssl.data.simulation.regions import REGIONS
 
 # Codes of the simplified IGBP legend of DFC2020, in the order of the eight classes.
 DFC_CODE = np.array([1, 2, 4, 5, 6, 7, 9, 10], dtype=np.uint8)
@@ -32,7 +30,7 @@ def coarse_labels(land: Landscape) -> np.ndarray:
     legend, and one cell in eight by shares that are wrong, as a classifier with 500 m pixels would be.
     """
     n = land.spec.padded
-    rng = generator(land.spec.seed, 27, REGIONS.index(land.spec.region), land.spec.number)
+    rng = land.spec.rng(27)
     y, x = np.mgrid[0:n, 0:n].astype(np.float32)
     # The MODIS grid is sinusoidal: on a UTM map its columns lean.
     lean = np.float32(rng.uniform(-0.3, 0.3))
@@ -58,7 +56,7 @@ def _igbp(share: np.ndarray, land: Landscape) -> np.ndarray:
     region = land.spec.region
     tree, crop = share[FOREST], share[CROP]
     natural = share[SHRUB] + share[GRASS] + tree
-    chance = hash01(*np.indices(tree.shape), land.spec.number, land.spec.seed, 51)
+    chance = land.spec.luck(*np.indices(tree.shape), 51)
     needle = 1 if region.conifer > 0.35 else 4
     wood = np.where(chance < 0.45, needle, 5)
     if region.climate == "tropical":

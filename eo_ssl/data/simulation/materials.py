@@ -1,41 +1,32 @@
-"""Materials and their spectra, and how much of each lies in every pixel."""
+"""How much of each material lies in every pixel."""
 
 import numpy as np
 
 from eo_ssl.data.simulation.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
 from eo_ssl.data.simulation.landscape import Landscape
-from eo_ssl.data.simulation.noise import generator, hash01
-from eo_ssl.data.simulation.regions import REGIONS
-
-MATERIALS = (
-    "conifer", "broadleaf", "green", "dry", "soil_dark", "soil_bright", "sand", "asphalt", "roof_bright", "roof_dark",
-    "water_clear", "water_turbid",
+from eo_ssl.data.simulation.spectra import (
+    ASPHALT,
+    BRIGHT,
+    BROADLEAF,
+    CLEAR,
+    CONIFER,
+    DARK,
+    DRY,
+    GREEN,
+    SAND,
+    SHEET,
+    SPECTRA,
+    TILE,
+    TURBID,
 )  # fmt: skip
-CONIFER, BROADLEAF, GREEN, DRY, DARK, BRIGHT, SAND, ASPHALT, ROOF_BRIGHT, ROOF_DARK, CLEAR, TURBID = range(12)
-
-# Surface reflectance at the 13 band centres (B10 is lost in the atmosphere).
-SPECTRA = np.array([
-    [.010, .013, .026, .015, .042, .150, .190, .200, .215, .215, 0, .090, .036],
-    [.012, .016, .040, .021, .070, .250, .335, .345, .365, .370, 0, .165, .068],
-    [.022, .028, .070, .038, .105, .320, .420, .430, .450, .450, 0, .205, .095],
-    [.055, .072, .110, .145, .180, .215, .235, .250, .270, .280, 0, .350, .245],
-    [.040, .050, .070, .090, .105, .118, .128, .138, .148, .155, 0, .190, .150],
-    [.080, .100, .145, .200, .225, .250, .265, .280, .295, .305, 0, .380, .320],
-    [.150, .195, .250, .300, .320, .340, .355, .365, .385, .395, 0, .465, .400],
-    [.060, .070, .080, .085, .092, .097, .100, .103, .106, .108, 0, .125, .118],
-    [.190, .225, .250, .270, .280, .290, .295, .300, .305, .310, 0, .320, .290],
-    [.050, .060, .085, .135, .160, .175, .185, .195, .205, .210, 0, .260, .235],
-    [.020, .025, .024, .012, .010, .007, .006, .005, .004, .003, 0, .002, .001],
-    [.045, .058, .085, .075, .065, .040, .040, .034, .026, .018, 0, .010, .006],
-], dtype=np.float32)  # fmt: skip
 
 
 def abundances(land: Landscape) -> np.ndarray:
     """Share of each material in each pixel, (K, n·n), rows summing to one."""
     spec, season = land.spec, land.season
     n = spec.padded
-    rng = generator(spec.seed, 22, REGIONS.index(spec.region), spec.number)
-    share = np.zeros((len(MATERIALS), n * n), dtype=np.float32)
+    rng = spec.rng(22)
+    share = np.zeros((len(SPECTRA), n * n), dtype=np.float32)
     green = np.clip(season.green * (0.55 + 0.6 * spec.region.vigour) + rng.normal(0, 0.08), 0.05, 0.95)
     dark = np.clip(
         1 - spec.region.bright + 0.5 * (spec.region.moisture - 0.5) + rng.normal(0, 0.12), 0.05, 0.95
@@ -77,7 +68,7 @@ class _View:
 
     def luck(self, salt: int) -> np.ndarray:
         """A uniform number per parcel."""
-        return hash01(self.parcel, self.land.spec.number, self.land.spec.seed, salt)
+        return self.land.spec.luck(self.parcel, salt)
 
     def set(self, material: int, fraction: np.ndarray) -> None:
         self.share[material, self.where] = fraction
@@ -95,28 +86,28 @@ class _View:
 
 
 def _forest(v: _View) -> None:
-    closed = np.clip(0.97 + 0.05 * v.patchy + 0.04 * v.rough - 0.22 * (1 - v.region.vigour), 0.2, 1.0)
+    closed = np.clip(1.0 + 0.04 * v.patchy + 0.04 * v.rough - 0.15 * (1 - v.region.vigour), 0.2, 1.0)
     broad = v.map(v.land.mixed)
     leaf = v.season.leaf
     v.set(CONIFER, closed * (1 - broad))
     v.set(BROADLEAF, closed * broad * leaf)
     rest = 1 - closed * (1 - broad) - closed * broad * leaf
     # Bare branches and litter, a quarter of it in the shade of the trunks.
-    v.herbs(0.40 * rest, np.full_like(rest, 0.6 * v.green))
-    v.ground(0.35 * rest, np.full_like(rest, 0.9))
+    v.herbs(0.32 * rest, np.full_like(rest, 0.6 * v.green))
+    v.ground(0.30 * rest, np.full_like(rest, 0.9))
 
 
 def _shrub(v: _View) -> None:
-    bush = np.clip(0.10 + 0.26 * v.region.vigour + 0.14 * v.patchy + 0.10 * v.rough, 0.05, 0.9)
-    bare = np.clip(0.75 - 0.45 * v.region.vigour + 0.10 * v.patchy, 0.02, 0.8) * (1 - bush)
+    bush = np.clip(0.06 + 0.24 * v.region.vigour + 0.14 * v.patchy + 0.10 * v.rough, 0.05, 0.9)
+    bare = np.clip(0.90 - 0.45 * v.region.vigour + 0.10 * v.patchy, 0.02, 0.9) * (1 - bush)
     v.set(BROADLEAF, 0.6 * bush)
     v.set(CONIFER, 0.4 * bush)
-    v.ground(bare, np.full_like(bush, 0.6 * v.dark))
+    v.ground(bare, np.full_like(bush, 0.35 * v.dark))
     v.herbs(1 - bush - bare, np.full_like(bush, 0.45 * v.green))
 
 
 def _grass(v: _View) -> None:
-    green = np.clip(v.green * (0.65 + 0.7 * v.luck(1)) + 0.08 * v.patchy + 0.03 * v.rough, 0.02, 1)
+    green = np.clip(v.green * (0.75 + 0.7 * v.luck(1)) + 0.08 * v.patchy + 0.03 * v.rough, 0.02, 1)
     bare = np.clip(0.22 - 0.2 * v.green + 0.2 * (v.luck(2) - 0.5) + 0.04 * v.patchy, 0, 0.7)
     tree = np.clip(0.25 * (v.luck(3) - 0.7) + 0.03 * v.rough, 0, 0.3)
     v.ground(bare * (1 - tree), np.full_like(green, v.dark))
@@ -125,8 +116,8 @@ def _grass(v: _View) -> None:
 
 
 def _wetland(v: _View) -> None:
-    wet = np.clip(0.24 + 0.18 * v.patchy + 0.05 * v.rough + 0.1 * v.map(v.land.terrain.wetness), 0.0, 0.9)
-    reed = np.clip(0.85 * v.green + 0.15 + 0.12 * v.patchy, 0.05, 0.9)
+    wet = np.clip(0.13 + 0.15 * v.patchy + 0.05 * v.rough + 0.1 * v.map(v.land.terrain.wetness), 0.0, 0.9)
+    reed = np.clip(0.85 * v.green + 0.22 + 0.12 * v.patchy, 0.05, 0.9)
     bush = np.clip(0.10 * v.rough - 0.02, 0, 0.5) * (1 - wet)
     v.set(CLEAR, 0.5 * wet)
     v.set(DARK, 0.5 * wet)
@@ -136,8 +127,7 @@ def _wetland(v: _View) -> None:
 
 def crop_stage(land: Landscape, parcel: np.ndarray) -> np.ndarray:
     """Green cover of a crop parcel, 0 (bare or harvested) to 1 (full canopy): one number per parcel."""
-    number, seed = land.spec.number, land.spec.seed
-    early, sown = hash01(parcel, number, seed, 4), hash01(parcel, number, seed, 5)
+    early, sown = land.spec.luck(parcel, 4), land.spec.luck(parcel, 5)
     mean = land.season.crop * (0.7 + 0.4 * land.spec.region.vigour)
     # Winter and summer crops: a parcel is mostly either grown or bare.
     return np.clip(np.where(sown < mean, 0.55 + 0.45 * early, 0.45 * early**2), 0, 1).astype(np.float32)
@@ -159,8 +149,8 @@ def _urban(v: _View) -> None:
     town = v.land.town
     roof, street, kind = v.map(town.roof), v.map(town.street), v.map(town.kind)
     bright = np.where(v.map(town.hall), 0.75, 0.15) * (0.4 + kind)
-    v.set(ROOF_BRIGHT, roof * np.clip(bright, 0, 1))
-    v.set(ROOF_DARK, roof * (1 - np.clip(bright, 0, 1)))
+    v.set(SHEET, roof * np.clip(bright, 0, 1))
+    v.set(TILE, roof * (1 - np.clip(bright, 0, 1)))
     v.set(ASPHALT, street)
     garden = 1 - roof - street
     tree = np.clip(0.3 * v.region.vigour + 0.15 * v.patchy + 0.10 * v.rough, 0, 0.8)

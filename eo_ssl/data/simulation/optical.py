@@ -5,15 +5,16 @@ from scipy import ndimage
 
 from eo_ssl.data.simulation.cover import CROP, GRASS, WATER
 from eo_ssl.data.simulation.landscape import Landscape
-from eo_ssl.data.simulation.materials import SPECTRA, abundances
-from eo_ssl.data.simulation.noise import Fields, generator, hash01
+from eo_ssl.data.simulation.materials import abundances
+from eo_ssl.data.simulation.noise import Fields, generator
 from eo_ssl.data.simulation.regions import REGIONS
+from eo_ssl.data.simulation.spectra import SPECTRA
 from eo_ssl.sensors import S2
 
 WAVELENGTH = np.array([band.centre for band in S2], dtype=np.float32) / 1000  # micrometres
 # Clear air over land: reflectance of the air itself, and the share of surface reflectance that comes through.
 _PATH = np.array(
-    [0.100, 0.072, 0.045, 0.026, 0.022, 0.017, 0.013, 0.011, 0.009, 0.004, 0.001, 0.002, 0.001],
+    [0.105, 0.072, 0.045, 0.026, 0.022, 0.017, 0.013, 0.011, 0.009, 0.004, 0.001, 0.002, 0.001],
     dtype=np.float32,
 )
 _THROUGH = np.array(
@@ -33,7 +34,7 @@ _PSF = {10: 0.60, 20: 0.75, 60: 1.2}
 def optical(land: Landscape) -> np.ndarray:
     """The scene as Sentinel-2 would deliver it: (13, n, n) uint16 digital numbers on the 10 m grid."""
     n = land.spec.padded
-    rng = generator(land.spec.seed, 23, REGIONS.index(land.spec.region), land.spec.number)
+    rng = land.spec.rng(23)
     fields = Fields(rng, n)
     surface = (_local_spectra(land, rng).T @ abundances(land)).reshape(13, n, n)  # (13, n, n)
     surface *= np.exp(_brightness(land, rng))
@@ -52,7 +53,7 @@ def _local_spectra(land: Landscape, rng: np.random.Generator) -> np.ndarray:
     """The spectra of the materials as they are in this region and scene: species, soils and leaves differ."""
     regional = generator(land.spec.seed, 24, REGIONS.index(land.spec.region))
     log = np.zeros_like(SPECTRA)
-    for stream, level in ((regional, 0.09), (rng, 0.05)):
+    for stream, level in ((regional, 0.12), (rng, 0.06)):
         knots = stream.normal(0, level, (SPECTRA.shape[0], 5))
         at = np.array([0.44, 0.66, 0.75, 1.0, 2.2])
         log += np.stack([np.interp(WAVELENGTH, at, row) for row in knots]).astype(np.float32)
@@ -63,11 +64,7 @@ def _local_spectra(land: Landscape, rng: np.random.Generator) -> np.ndarray:
 def _brightness(land: Landscape, rng: np.random.Generator) -> np.ndarray:
     """Log factor on all bands, (n, n): texture within parcels, spread between parcels and between stands."""
     cover, spec = land.cover, land.spec
-    luck = (
-        hash01(land.parcels.label, spec.number, spec.seed, 31)
-        + hash01(land.parcels.label, spec.number, spec.seed, 32)
-        - 1
-    )
+    luck = spec.luck(land.parcels.label, 31) + spec.luck(land.parcels.label, 32) - 1
     managed = (cover == CROP) | (cover == GRASS)
     between = np.where(managed, 2.4 * luck, 0.7 * land.patchy).astype(np.float32)
     scene = rng.normal(0, 0.06, 8).astype(np.float32)
@@ -79,7 +76,7 @@ def _brightness(land: Landscape, rng: np.random.Generator) -> np.ndarray:
 def _tilt(land: Landscape, rng: np.random.Generator) -> np.ndarray:
     """Relative change of reflectance per micrometre, (n, n): cultivars, moisture, residues."""
     spec = land.spec
-    luck = hash01(land.parcels.label, spec.number, spec.seed, 33) - 0.5
+    luck = spec.luck(land.parcels.label, 33) - 0.5
     return (0.30 * luck * (land.cover != WATER) + rng.normal(0, 0.05)).astype(np.float32)
 
 
@@ -115,8 +112,8 @@ def _air(land: Landscape, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 def _clouds(top: np.ndarray, rng: np.random.Generator, fields: Fields) -> np.ndarray:
     """Thin cloud over part of the scene, and its shadow beside it."""
-    density = np.clip(fields(fields.n / 8, 3.0) + 0.35 * fields(12, 2.8) - rng.uniform(0.9, 1.7), 0, None)
-    thick = 1 - np.exp(-rng.uniform(0.5, 1.3) * density)
+    density = np.clip(fields(fields.n / 8, 3.0) + 0.25 * fields(14, 3.2) - rng.uniform(0.9, 1.7), 0, None)
+    thick = 1 - np.exp(-rng.uniform(0.15, 0.7) * density)
     dy, dx = rng.integers(14, 32), -rng.integers(10, 26)
     shadow = ndimage.gaussian_filter(np.roll(thick, (dy, dx), (0, 1)), 1.5)
     white = np.where(WAVELENGTH < 1.2, 0.62, 0.45).astype(np.float32)

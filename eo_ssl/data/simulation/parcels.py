@@ -38,14 +38,9 @@ def make_parcels(rng: np.random.Generator, fields: Fields, size: float, aspect: 
     pitch = 4.5 * size + 12
     block = _blocks(rng, fields, pitch)
     count = int(block.max()) + 1
-    base = rng.uniform(0, np.pi)
     # Most blocks follow the lie of the land, some turn by a right angle or go their own way.
-    angles = (
-        base
-        + rng.normal(0, 0.25, count)
-        + np.pi / 2 * rng.integers(0, 2, count)
-        + (rng.random(count) < 0.25) * rng.uniform(0, np.pi, count)
-    )
+    angles = rng.uniform(0, np.pi) + rng.normal(0, 0.25, count) + np.pi / 2 * rng.integers(0, 2, count)
+    angles += (rng.random(count) < 0.25) * rng.uniform(0, np.pi, count)
     wide = size / np.sqrt(aspect) * np.exp(rng.normal(0, 0.45, count))
     deep = size * np.sqrt(aspect) * np.exp(rng.normal(0, 0.35, count))
     label = _strips(rng, block, angles.astype(np.float32), wide.astype(np.float32), deep.astype(np.float32))

@@ -5,7 +5,7 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from eo_ssl.data.simulation.noise import generator
+from eo_ssl.data.simulation.noise import generator, hash01
 from eo_ssl.data.simulation.regions import REGIONS, Region
 from eo_ssl.errors import ConfigError
 
@@ -63,6 +63,19 @@ class SceneSpec:
     s1_dtype: str = "float32"
 
     @property
+    def code(self) -> int:
+        """A number of its own for every scene of a data set."""
+        return 10_000 * REGIONS.index(self.region) + self.number
+
+    def rng(self, stream: int) -> np.random.Generator:
+        """A stream of random numbers of this scene; each part of the simulator has its own."""
+        return generator(self.seed, stream, self.code)
+
+    def luck(self, *keys: np.ndarray | int) -> np.ndarray:
+        """A uniform number in [0, 1) for each tuple of keys (a parcel, a block), the same wherever it is asked for."""
+        return hash01(*keys, self.code, self.seed)
+
+    @property
     def size(self) -> int:
         """Edge of the scene in pixels."""
         return self.stride * (self.grid - 1) + self.patch
@@ -99,13 +112,13 @@ def profile_named(name: str) -> Profile:
     return PROFILES[name]
 
 
-def plan(profile: str, seed: int) -> list[SceneSpec]:
-    """All scenes of a profile, in the order in which they are numbered.
+def plan(profile: str | Profile, seed: int) -> list[SceneSpec]:
+    """All scenes of a profile (a name, or one of your own), in the order in which they are numbered.
 
     Regions take turns, so that a small profile still sees many of them; seasons go round within a region.
     The theme (the class a scene is rich in) is drawn systematically from the class shares of the region.
     """
-    chosen = profile_named(profile)
+    chosen = profile if isinstance(profile, Profile) else profile_named(profile)
     specs: list[SceneSpec] = []
     for k, split in enumerate(SPLITS):
         regions = [region for region in REGIONS if region.split == split]

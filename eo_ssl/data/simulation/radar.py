@@ -6,14 +6,13 @@ from scipy import fft, ndimage
 from eo_ssl.data.simulation.cover import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
 from eo_ssl.data.simulation.landscape import Landscape
 from eo_ssl.data.simulation.materials import crop_stage
-from eo_ssl.data.simulation.noise import Fields, generator, hash01
-from eo_ssl.data.simulation.regions import REGIONS
+from eo_ssl.data.simulation.noise import Fields
 from eo_ssl.sensors import to_db, to_linear
 
 # Level of each class in dB (VV, VH) before texture, moisture and speckle.
 _LEVEL = np.array([
     [-8.3, -14.2], [-10.6, -16.6], [-11.2, -17.6], [-10.4, -17.3],
-    [-10.6, -18.0], [-10.4, -16.8], [-14.2, -20.6], [-19.8, -28.0],
+    [-10.6, -18.0], [-10.4, -16.8], [-13.3, -19.8], [-18.7, -27.0],
 ], dtype=np.float32)  # fmt: skip
 # Texture in dB common to both channels, fine (15 m) and patchy (60 m), per class.
 _FINE = np.array([1.5, 1.5, 1.2, 1.5, 1.2, 2.6, 1.6, 0.3], dtype=np.float32)
@@ -26,7 +25,7 @@ _FLOOR = (10**-2.95, 10**-3.25)
 
 def radar(land: Landscape) -> np.ndarray:
     """The scene as Sentinel-1 would deliver it: (2, n, n) float32, VV and VH in dB."""
-    rng = generator(land.spec.seed, 25, REGIONS.index(land.spec.region), land.spec.number)
+    rng = land.spec.rng(25)
     fields = Fields(rng, land.spec.padded)
     look = 1 if rng.random() < 0.5 else -1
     level = _backscatter(land, rng, fields)
@@ -65,14 +64,15 @@ def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> n
     """Backscatter of flat ground in dB, (2, n, n)."""
     spec, cover = land.spec, land.cover
     region, label = spec.region, land.parcels.label
-    scene = rng.normal(0, 0.35, (8, 1)) + rng.normal(0, 0.35, (8, 2)) + region.sigma
+    # What grows and how wet it is differs between regions and dates.
+    scene = rng.normal(0, 0.5, (8, 1)) + rng.normal(0, 0.4, (8, 2)) + region.sigma
     scene[WATER] = rng.normal(0, 1.0) + rng.normal(0, 0.4, 2)
     level = (_LEVEL + scene.astype(np.float32))[cover].transpose(2, 0, 1).copy()  # (2, n, n)
-    luck = (hash01(label, spec.number, spec.seed, 41) + hash01(label, spec.number, spec.seed, 42) - 1) * 2.4
+    luck = (spec.luck(label, 41) + spec.luck(label, 42) - 1) * 2.4
     managed = (cover == CROP) | (cover == GRASS)
     between = np.where(managed, luck, 0.7 * fields(20, 3.0))
     common = (
-        _FINE[cover] * fields(1.8, 3.6)
+        _FINE[cover] * fields(2.2, 3.8)
         + _PATCHY[cover] * (0.8 * fields(8, 3.0) + 0.6 * land.patchy)
         + _BETWEEN[cover] * between
     )
@@ -81,7 +81,8 @@ def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> n
     wet = region.moisture - 0.5 + rng.normal(0, 0.15)
     crop, open_ground = cover == CROP, (cover != WATER) & (cover != FOREST) & (cover != URBAN)
     level[0] += crop * (0.8 * stage) + open_ground * np.float32(2.2 * wet)
-    level[1] += crop * (3.6 * stage) + open_ground * np.float32(1.4 * wet)
+    level[1] += (cover == GRASS) * (2.0 * spec.luck(label, 1) - 1.0)
+    level[1] += crop * (4.8 * stage) + open_ground * np.float32(1.4 * wet)
     leaves = land.season.leaf - 0.8
     level[1] += ((cover == FOREST) * land.mixed + 0.6 * (cover == SHRUB)) * np.float32(1.2 * leaves)
     flooded = (cover == WETLAND) * np.clip(land.patchy, -1.5, 2.0)
@@ -111,9 +112,9 @@ def _houses(land: Landscape, rng: np.random.Generator, channel: int, look: int) 
     """Extra power from walls and streets, (n, n): bright points, brightest where streets run along the flight."""
     town, spec = land.town, land.spec
     track = np.deg2rad(78 if look > 0 else 102)  # direction of flight on the map
-    aligned = np.cos(2 * (town.angle - track)) ** 8
-    strong = generator(spec.seed, 26, REGIONS.index(spec.region), spec.number)
+    aligned = np.cos(2 * (land.parcels.angle - track)) ** 8
+    strong = spec.rng(26)
     points = strong.random(town.roof.shape, dtype=np.float32)
-    bright = np.where(points > 0.93, (points - 0.93) / 0.07, 0) ** 3 * (1 + 2 * town.hall)
+    bright = np.where(points > 0.90, (points - 0.90) / 0.10, 0) ** 3 * (1 + town.hall)
     gain = (6.0, 0.9)[channel]
-    return gain * town.roof * bright * (0.35 + 1.4 * aligned) * np.exp(rng.normal(0, 0.2))
+    return gain * town.roof * bright * (0.7 + 1.2 * aligned) * np.exp(rng.normal(0, 0.2))

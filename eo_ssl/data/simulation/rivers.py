@@ -7,13 +7,21 @@ from scipy import ndimage
 
 STEP = 8  # pixels to a cell of the drainage grid
 _OFFSETS = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
-_SMALLEST = 0.06  # share of the largest catchment from which a channel is drawn
+_SMALLEST = 0.02  # share of the largest catchment from which a channel is drawn
 
 
-def river_bank(rng: np.random.Generator, elevation: np.ndarray, width: float) -> np.ndarray:
-    """Distance in pixels, (n, n), to the nearest river bank, negative in the water; the widest is `width` pixels."""
+def river_bank(rng: np.random.Generator, elevation: np.ndarray, fall: np.ndarray, width: float) -> np.ndarray:
+    """Distance in pixels, (n, n), to the nearest river bank, negative in the water; the widest is `width` pixels.
+
+    The land drains towards the side where `fall` is low. A river from upstream enters on the high side.
+    """
     n = elevation.shape[0]
-    down, area = drainage(elevation[STEP // 2 :: STEP, STEP // 2 :: STEP])
+    coarse, fall = (a[STEP // 2 :: STEP, STEP // 2 :: STEP] for a in (elevation, fall))
+    rim = np.ones(coarse.shape, dtype=bool)
+    rim[1:-1, 1:-1] = False
+    outlets = rim & (fall <= np.quantile(fall[rim], 0.3))
+    source = int(np.where(rim & (fall >= np.quantile(fall[rim], 0.7)), coarse, np.inf).argmin())
+    down, area = drainage(coarse, outlets, {source: 2 * coarse.size})
     share = np.sqrt(area.ravel() / area.max())
     line = np.ones((n, n), dtype=bool)
     radius = np.zeros((n, n), dtype=np.float32)
@@ -28,27 +36,24 @@ def river_bank(rng: np.random.Generator, elevation: np.ndarray, width: float) ->
     if line.all():
         return np.full((n, n), n, dtype=np.float32)
     distance, (iy, ix) = ndimage.distance_transform_edt(line, return_indices=True)
-    return (distance - radius[iy, ix]).astype(np.float32)
+    # A stream narrower than most of a pixel has a valley but no water of its own.
+    return (distance + 0.4 - radius[iy, ix]).astype(np.float32)
 
 
-def drainage(elevation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flow direction and drained area of a small grid, by priority flood from the border.
+def drainage(
+    elevation: np.ndarray, outlets: np.ndarray, inflow: dict[int, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow direction and drained area of a small grid, by priority flood from the outlets.
 
-    Returns the flat index of the cell each cell drains into (itself at the border) and the number of cells
-    that drain through it. Source: Barnes et al. (2014), "Priority-flood".
+    `inflow` adds area from outside at a cell (flat index). Returns the flat index of the cell each cell drains
+    into (itself at an outlet) and the area in cells that drains through it. Source: Barnes et al. (2014),
+    "Priority-flood: an optimal depression-filling and watershed-labeling algorithm".
     """
-    rows, cols = elevation.shape
-    heights = elevation.tolist()
+    (rows, cols), heights = elevation.shape, elevation.tolist()
     down = list(range(rows * cols))
-    queue = [
-        (heights[r][c], r, c)
-        for r in range(rows)
-        for c in range(cols)
-        if r in (0, rows - 1) or c in (0, cols - 1)
-    ]
-    seen = [[r in (0, rows - 1) or c in (0, cols - 1) for c in range(cols)] for r in range(rows)]
+    queue = [(heights[r][c], r, c) for r, c in np.argwhere(outlets).tolist()]
     heapq.heapify(queue)
-    order: list[int] = []
+    seen, order = outlets.tolist(), []
     while queue:
         height, r, c = heapq.heappop(queue)
         order.append(r * cols + c)
@@ -58,7 +63,9 @@ def drainage(elevation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 seen[y][x] = True
                 down[y * cols + x] = r * cols + c
                 heapq.heappush(queue, (max(height, heights[y][x]), y, x))
-    area = [1] * (rows * cols)
+    area = [1.0] * (rows * cols)
+    for cell, extra in inflow.items():
+        area[cell] += extra
     for cell in reversed(order):
         if down[cell] != cell:
             area[down[cell]] += area[cell]

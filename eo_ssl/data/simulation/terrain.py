@@ -32,12 +32,13 @@ def make_terrain(rng: np.random.Generator, fields: Fields, relief: float, river:
     """Terrain with `relief` metres of standard deviation and a river up to `river` pixels wide."""
     n = fields.n
     # Rounded hills, and ridges where a field changes sign; lengths in metres do not depend on the scene's size.
-    shape = fields(140, 4.6) - 0.6 * np.abs(fields(80, 4.4)) + 0.05 * fields(36, 3.6)
-    shape = ndimage.gaussian_filter(shape, 2.0)
+    shape = fields(140, 4.6) - 0.6 * np.abs(fields(80, 4.4)) + 0.06 * fields(36, 3.4)
+    shape = ndimage.gaussian_filter(shape, 1.6)
     ramp = np.linspace(-1, 1, n, dtype=np.float32)
     angle = rng.uniform(0, 2 * np.pi)
-    shape += 0.8 * (np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None])
-    bank = river_bank(rng, shape, river)
+    fall = np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]
+    shape += 0.8 * fall
+    bank = river_bank(rng, shape, fall, river)
     # Valleys widen along the water: the river has cut into the land.
     valley = np.exp(-np.maximum(bank, 0) / 22.0)
     elevation = np.float32(relief) * (shape - 0.35 * ndimage.gaussian_filter(valley, 2.0))
