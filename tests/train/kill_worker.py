@@ -9,16 +9,19 @@ import sys
 import time
 
 import torch
+import torch.utils.tensorboard  # here and not in every child
 from toy_pairs import ToySource
 
+from eo_ssl.course.places import commit
 from eo_ssl.train.config import DualSimCLRConfig
 from eo_ssl.train.pretrain import pretrain
 
 torch.set_num_threads(1)  # before any fork: a child has no use of its parent's threads
 CONFIG = DualSimCLRConfig(
-    backbone="resnet_nano", image_size=16, batch_size=32, epochs=6, warmup_epochs=1.0, precision="32"
+    backbone="resnet_nano", image_size=16, batch_size=32, epochs=5, warmup_epochs=1.0, precision="32"
 )
 SOURCE = ToySource()
+commit()  # asks git, remembers
 
 
 def train(folder: str) -> None:

@@ -1,0 +1,69 @@
+"""`eo-ssl pretrain`: settings reach the run, bad ones end in one line, a dry run trains nothing."""
+
+from pathlib import Path
+
+import pytest
+from toy_pairs import ToySource
+from typer.testing import CliRunner
+
+from eo_ssl.cli import app
+from eo_ssl.data import dataset
+from eo_ssl.errors import EOError
+from eo_ssl.train.checkpoint import read_meta
+
+SMALL = ["--preset", "smoke", "--image-size", "16", "--batch-size", "16", "--accelerator", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def toy_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "open_source", lambda path: ToySource())
+
+
+def call(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["pretrain", *arguments, "--data", "toy"])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_pretrain_writes_a_checkpoint_with_the_settings_of_the_command_line(tmp_path: Path) -> None:
+    options = ["--epochs", "1", "--set", "temperature=0.3", "--set", "warmup_epochs=0.5", "--seed", "4"]
+    shown = call("dual-simclr", "--run-dir", str(tmp_path), *SMALL, *options)
+    assert "val_top5" in shown
+    meta, _ = read_meta(tmp_path / "pretrain" / "dual-simclr-resnet_nano-seed4")
+    assert (meta["config"]["temperature"], meta["config"]["epochs"], meta["config"]["seed"]) == (0.3, 1, 4)
+
+
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path: Path) -> None:
+    shown = call("swin-pair", "--run-dir", str(tmp_path), *SMALL, "--dry-run")
+    for word in (
+        "swin_nano",
+        "64 training pairs",
+        "16 held out",
+        "2 epochs × 4 = 8",
+        "memory",
+        "pairs/s (measured)",
+    ):
+        assert word in shown, word
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dual-simlr"], "did you mean dual-simclr"),
+        (["mma", "--preset", "papr"], "did you mean paper"),
+        (["mma", "--set", "temprature=1"], "did you mean temperature"),
+        (["mma", "--set", "temperature"], "--set takes name=value"),
+        (["mma", "--epochs", "none"], "epochs takes a value of type int"),
+        (["dual-simclr", *SMALL, "--backbone", "resnet1"], "unknown encoder"),
+        (["dual-simclr", *SMALL, "--devices", "3"], "not a multiple of 3 devices"),
+        (["dual-simclr", *SMALL, "--image-size", "48"], "larger than the patches"),
+        (["dual-simclr", *SMALL, "--accelerator", "tpu"], "accelerator must be one of"),
+    ],
+)
+def test_bad_input_ends_in_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(EOError, match=message) as error:
+        call(*arguments, "--run-dir", str(tmp_path))
+    assert "\n" not in str(error.value)
