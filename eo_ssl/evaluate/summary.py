@@ -13,7 +13,7 @@ MAIN = {"single": "aa", "multi": "f1_macro", "segment": "miou"}
 SECOND = {"single": "oa", "multi": "f1_micro", "segment": "aa"}
 
 
-def tested(results: pd.DataFrame, task: str = "") -> pd.DataFrame:
+def finished(results: pd.DataFrame, task: str = "") -> pd.DataFrame:
     """The lines of trained and tested models: without those that only tried a learning rate."""
     if not len(results):
         return results
@@ -23,7 +23,7 @@ def tested(results: pd.DataFrame, task: str = "") -> pd.DataFrame:
 
 def summary(results: pd.DataFrame) -> pd.DataFrame:
     """One row per task, method and fraction: labels, seeds, mean and standard deviation over seeds."""
-    found, rows = tested(results), []
+    found, rows = finished(results), []
     if not len(found):
         return pd.DataFrame()
     for (task, method, fraction), group in found.groupby(["task", "method", "fraction"]):
@@ -66,7 +66,7 @@ def counts_of(folder: str | Path, lines: pd.DataFrame) -> tuple[np.ndarray, np.n
 
 def pick(results: pd.DataFrame, task: str, method: str, fraction: float) -> pd.DataFrame:
     """The lines of all seeds of one method at one fraction, in the order of seeds."""
-    found = tested(results, task)
+    found = finished(results, task)
     found = found[(found["method"] == method) & np.isclose(found["fraction"], fraction)]
     if not len(found):
         raise DataError(f"no results for {task} {method} at {fraction:g} of the labels; run the grid first")

@@ -243,7 +243,7 @@ def save_counts(path: Path | None, found: Evaluation, patches: Patches) -> None:
         return
     group = np.unique(patches.group.astype(str), return_inverse=True)[1]
     rows = np.array(patches.rows)
-    maps = {f"map_{patches.rows[row]}": value.numpy() for row, value in found.maps.items()}
+    maps = {f"map_{row}": value.numpy() for row, value in found.maps.items()}
     with atomic_path(path.with_name(f"{path.name}.npz")) as target, open(target, "wb") as file:
         np.savez_compressed(
             file, counts=found.counts.numpy().astype(np.int32), rows=rows, group=group, **maps

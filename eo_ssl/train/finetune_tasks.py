@@ -12,10 +12,11 @@ from eo_ssl.evaluate.metrics import (
     classification_metrics,
     multilabel_metrics,
 )
-from eo_ssl.evaluate.predict import PatchSet, TilePredictions, predict_maps, predict_tiles
+from eo_ssl.evaluate.predict import TilePredictions, predict_maps, predict_tiles
 from eo_ssl.evaluate.segmentation_metrics import SegmentationScore
 from eo_ssl.sensors import IGNORE
 from eo_ssl.train.finetune_config import FinetuneConfig
+from eo_ssl.train.finetune_data import Patches
 
 Batch = dict[str, Tensor]
 Model = Callable[[Batch], Tensor]
@@ -27,7 +28,7 @@ class Evaluation:
 
     metrics: Metrics
     counts: Tensor
-    maps: dict[int, Tensor]  # predicted label maps of a few patches, for the qualitative panel
+    maps: dict[int, Tensor]  # predicted label maps of a few patches by catalogue row, to be shown
 
 
 def loss_function(config: FinetuneConfig) -> Callable[[Tensor, Batch], Tensor]:
@@ -83,28 +84,29 @@ def score_tiles(config: FinetuneConfig, found: TilePredictions, patches: int) ->
     return Evaluation(metrics, counts.view(patches, k, k), {})
 
 
-def score_maps(maps: Iterable[tuple[int, Tensor, Tensor]], patches: int, keep_maps: int = 0) -> Evaluation:
-    """Pixel metrics of (row, log-probabilities, truth); `keep_maps` predictions are kept to be shown."""
+def score_maps(maps: Iterable[tuple[int, Tensor, Tensor]]) -> Evaluation:
+    """Pixel metrics of (row, log-probabilities, truth) of whole patches."""
     score = SegmentationScore()
-    kept: dict[int, Tensor] = {}
-    every = max(1, patches // keep_maps) if keep_maps else 0
-    for row, log_probability, truth in maps:
+    for _, log_probability, truth in maps:
         score.update(log_probability[None], truth[None])
-        if every and row % every == 0 and len(kept) < keep_maps:
-            kept[row] = log_probability.argmax(0).to(torch.uint8)
-    return Evaluation(score.metrics(), score.counts(), kept)
+    return Evaluation(score.metrics(), score.counts(), {})
 
 
 def evaluate(
     config: FinetuneConfig,
     model: Model,
     prepare: Callable[[Batch], Batch],
-    patches: PatchSet,
+    patches: Patches,
     limit: int = 0,
     keep_maps: int = 0,
 ) -> Evaluation:
     """Metrics of a model over tiled patches; `limit` tiles per patch (0: all)."""
-    if config.task == "segment":
-        found = predict_maps(model, prepare, patches, config.image_size, limit)
-        return score_maps(found, len(patches), keep_maps)
-    return score_tiles(config, predict_tiles(model, prepare, patches, config.image_size, limit), len(patches))
+    size = config.image_size
+    if config.task != "segment":
+        return score_tiles(config, predict_tiles(model, prepare, patches, size, limit), len(patches))
+    found = score_maps(predict_maps(model, prepare, patches, size, limit))
+    if keep_maps:  # whole, however few tiles are scored
+        chosen = patches.select(patches.rows[:: max(1, len(patches) // keep_maps)][:keep_maps])
+        shown = predict_maps(model, prepare, chosen, size)
+        found.maps = {chosen.rows[i]: one.argmax(0).to(torch.uint8) for i, one, _ in shown}
+    return found
