@@ -11,7 +11,7 @@ from eo_ssl.errors import ConfigError
 BlockLoss = Callable[[slice, Tensor, Tensor], Tensor]
 
 # Elements of one block of logits: about what stays in the cache of a CPU, and a fair share of a GPU's memory.
-_BLOCK = {"cpu": 2**20, "cuda": 2**26}
+_BLOCK = {"cpu": 2**20, "cuda": 2**25}
 
 
 class _SumOverChunks(torch.autograd.Function):
