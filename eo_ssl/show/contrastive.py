@@ -125,7 +125,7 @@ def chance_level(others: np.ndarray, same_sensor: bool = True) -> float:
     `others` (N, N) bool marks the pairs that count as negatives (False on the diagonal). NT-Xent has a candidate
     per view (`same_sensor`), CLIP and MMA only those of the other sensor.
 
-    >>> round(np.exp(chance_level(~np.eye(4, dtype=bool))), 3)
+    >>> float(np.exp(chance_level(~np.eye(4, dtype=bool))).round(3))
     7.0
     """
     negatives = others.sum(1) * (2 if same_sensor else 1)

@@ -1,6 +1,7 @@
 """Figures of chapter 05: two sensors as two views, overlapping neighbours, the similarity matrix."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,7 +45,7 @@ def architecture() -> Figure:
         ]
         for x, width, text, alpha in steps:
             _box(ax, x, y, width, text, colour, alpha)
-        for (x, width, *_), (end, *_) in zip(steps, steps[1:]):
+        for (x, width, *_), (end, *_) in pairwise(steps):
             ax.annotate(
                 "", (end - 0.6, y), (x + width + 0.6, y), arrowprops={"arrowstyle": "-|>", "color": FAINT}
             )
@@ -92,7 +93,8 @@ def overlapping(first: np.ndarray, second: np.ndarray, shift: tuple[int, int]) -
         ax.set_title(name)
     return describe(
         fig,
-        f"Two neighbouring patches of one scene; the framed part, {tall * wide / (height * width):.0%} of each, is the same ground",
+        f"Two neighbouring patches of one scene; the framed part, {tall * wide / (height * width):.0%} of each, "
+        "is the same ground",
     )
 
 
@@ -128,8 +130,8 @@ def alignment_uniformity(history: pd.DataFrame) -> Figure:
     ax.margins(0.12)
     return describe(
         fig,
-        f"Alignment against uniformity over {len(history)} epochs: from alignment {y.iloc[0]:.2f}, uniformity {x.iloc[0]:.2f} "
-        f"to {y.iloc[-1]:.2f} and {x.iloc[-1]:.2f}",
+        f"Alignment against uniformity over {len(history)} epochs: from alignment {y.iloc[0]:.2f}, uniformity "
+        f"{x.iloc[0]:.2f} to {y.iloc[-1]:.2f} and {x.iloc[-1]:.2f}",
     )
 
 
@@ -140,9 +142,10 @@ def push(counts: Mapping[str, float], forces: Mapping[str, float]) -> Figure:
         left = 0.0
         for colour, (name, value) in zip((PALETTE[1], PALETTE[0]), shares.items()):
             ax.barh(row, value, left=left, color=colour, height=0.62, label=name if row == 0 else None)
-            ax.text(
-                left + value / 2, row, f"{value:.0%}", ha="center", va="center", color="white", fontsize=8
-            )
+            if value > 0.04:  # a thinner slice has no room for its number; the alt text has it
+                ax.text(
+                    left + value / 2, row, f"{value:.0%}", ha="center", va="center", color="white", fontsize=8
+                )
             left += value
     ax.set(yticks=[0, 1], yticklabels=["their number", "the push"], xlim=(0, 1), xticks=[])
     ax.invert_yaxis()

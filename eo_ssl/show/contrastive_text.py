@@ -21,7 +21,8 @@ def trained(
     first = history["val_loss"].iloc[0]
     if best["val_loss"] < chance - 0.05:
         loss = (
-            f"The held-out loss went from {first:.2f} to **{best['val_loss']:.2f}** (guessing: {chance:.2f})"
+            f"The held-out loss went from {first:.2f} to **{best['val_loss']:.2f}** "
+            f"(guessing: {chance:.2f}) in epoch {best['epoch']:.0f} of {len(history)}, which is kept"
         )
     else:
         loss = f"The held-out loss is {best['val_loss']:.2f}, **no better than guessing** ({chance:.2f})"

@@ -73,7 +73,13 @@ def _check_gradient(my_nt_xent: Callable, z1: Tensor, z2: Tensor) -> None:
     ours, theirs = z1.clone().requires_grad_(), z1.clone().requires_grad_()
     loss = my_nt_xent(ours, z2, 0.2)
     expect(loss.requires_grad, "No gradient flows: was a value detached, or taken out with .item()?")
-    loss.backward()
+    try:
+        loss.backward()
+    except RuntimeError as error:
+        raise ExerciseFailed(
+            "The loss is right, but its gradient cannot be computed. A value that the gradient needs was changed "
+            "in place: mask the logits with −inf before the exponential, not its result."
+        ) from error
     nt_xent(theirs, z2, 0.2).backward()
     expect_close(ours.grad, theirs.grad, "the gradient with respect to z1", rtol=1e-3, atol=1e-5)
 

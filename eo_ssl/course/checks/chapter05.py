@@ -67,12 +67,12 @@ def check_uniformity(uniformity: Callable) -> None:
     unit = F.normalize(z, dim=1)
     squared = 2 - 2 * unit @ unit.T
     off = ~torch.eye(7, dtype=torch.bool)
-    raw = torch.cdist(z, z).square()
+    raw, raw_unit = torch.cdist(z, z).square(), torch.cdist(unit, unit)
     mistakes = {
         "the embeddings must have length 1 first": (-2 * raw[off]).exp().mean().log(),
         "each patch is compared with itself, too: leave the diagonal out": (-2 * squared).exp().mean().log(),
         "the factor 2 in the exponent is missing": (-squared[off]).exp().mean().log(),
-        "the exponent holds the squared distance, not the distance": (-2 * squared[off].clamp(min=0).sqrt()).exp().mean().log(),
+        "the exponent holds the squared distance, not the distance": (-2 * raw_unit[off]).exp().mean().log(),
         "the logarithm of the mean, not the mean of the logarithms": (-2 * squared[off]).mean(),
         "the logarithm is missing": (-2 * squared[off]).exp().mean(),
         "the sum over the pairs was taken; take the mean": (-2 * squared[off]).exp().sum().log(),
