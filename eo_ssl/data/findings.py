@@ -99,7 +99,10 @@ def _check_places(root: Path, patch: dict[str, Any], arrays: dict[str, np.ndarra
     sizes = {sensor: array.shape[-2:] for sensor, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         say("size", FATAL, "sizes differ: " + ", ".join(f"{s} {h}×{w}" for s, (h, w) in sizes.items()))
-    places = {sensor: geotiff.place(root / patch[sensor]) for sensor in arrays}
+    try:
+        places = {sensor: geotiff.place(root / patch[sensor]) for sensor in arrays}
+    except geotiff.PatchError as error:
+        return say("unreadable", FATAL, str(error))
     known = {sensor: place for sensor, place in places.items() if place is not None}
     missing = sorted(set(places) - set(known))
     if missing and known:

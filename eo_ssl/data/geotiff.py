@@ -115,6 +115,8 @@ def _read(path: Path, window: Window) -> tuple[np.ndarray, dict[str, Any]]:
     """All bands of a window (C, H, W) in the file's own type, and what the file says about them."""
     try:
         header = read_header(path)
+        if header is not None and not all(header.sizes):  # GDAL would read them as zeros
+            raise PatchError(f"{path}: parts of the image were never written")
         data = None if header is None else read_strips(path, header, window)
     except OSError as error:
         raise PatchError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -1,6 +1,5 @@
 """Splits that do not leak: scene-disjoint for pretraining, region-disjoint for the labelled patches."""
 
-import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -95,11 +94,12 @@ def _draw(sizes: pd.Series, share: float, rng: np.random.Generator, leave: int =
     names, total = sizes.index.tolist(), float(sizes.sum())
     if len(names) <= leave:
         return []
-    if len(names) <= 12:
-        subsets = [s for k in range(1, len(names) - leave + 1) for s in itertools.combinations(names, k)]
-        error = np.array([abs(sizes[list(s)].sum() / total - share) for s in subsets])
+    if len(names) <= 12:  # few enough to look at all subsets
+        chosen = np.arange(1, 2 ** len(names))[:, None] >> np.arange(len(names)) & 1  # (subsets, names)
+        chosen = chosen[len(names) - chosen.sum(1) >= leave]
+        error = np.abs(chosen @ sizes.to_numpy() / total - share)
         near = np.flatnonzero(error <= max(error.min() * 1.5, 0.05))
-        return list(subsets[int(rng.choice(near))])
+        return [name for name, taken in zip(names, chosen[rng.choice(near)]) if taken]
     drawn, taken = [], 0.0
     for name in rng.permutation(names):
         if taken + sizes[name] / 2 > share * total:

@@ -36,7 +36,7 @@ def read_strips(path: str | os.PathLike[str], header: Header, window: Window) ->
     known = header.compression in NONE + DEFLATE and header.predictor in (1, 2, 3)
     if not known or header.tiled or len(header.offsets) != planes * per_plane != 0:
         return None
-    if len(header.sizes) != len(header.offsets) or not all(header.sizes):
+    if len(header.sizes) != len(header.offsets):
         return None
     top, left, height, width = window_of(path, header, window)
     decode = _decoder(header, samples, left, width)

@@ -12,14 +12,21 @@ from typing import Any
 
 import numpy as np
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_CODES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d"}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 11: 4, 12: 8}
+_CODES = {1: "B", 3: "H", 4: "I", 11: "f", 12: "d"}
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _FIRST_READ = 16384
 WIDTH, HEIGHT, BITS, COMPRESSION, STRIPS, SAMPLES, ROWS, COUNTS = 256, 257, 258, 259, 273, 277, 278, 279
-PLANAR, PREDICTOR, TILE_WIDTH, SAMPLE_FORMAT = 284, 317, 322, 339
+PLANAR, PREDICTOR, TILE_WIDTH, TILES, TILE_COUNTS, SAMPLE_FORMAT = 284, 317, 322, 324, 325, 339
 PIXEL_SCALE, TIEPOINT, TRANSFORM, GEO_KEYS, METADATA, NODATA = 33550, 33922, 34264, 34735, 42112, 42113
 _PROJECTED, _GEOGRAPHIC = 3072, 2048
+_REALS = {PIXEL_SCALE, TIEPOINT, TRANSFORM}
+_TEXTS = {METADATA, NODATA}
+_WHOLES = {
+    WIDTH, HEIGHT, BITS, COMPRESSION, STRIPS, SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, TILE_WIDTH, TILES,
+    TILE_COUNTS, SAMPLE_FORMAT, GEO_KEYS,
+}  # fmt: skip
+_DTYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,10 @@ def _parse(file: Any, head: bytes, size: int) -> Header | None:
     tags = {}
     for i in range(entries):
         tag, kind, count = struct.unpack_from(order + "HHI", table, 12 * i)
-        if kind not in _SIZES or count * _SIZES[kind] > size:
+        if tag not in _REALS | _TEXTS | _WHOLES:
             continue
+        if kind not in _kinds(tag) or not 0 < count * _SIZES[kind] <= size:
+            raise ValueError(f"tag {tag} has an impossible type or length")
         length = count * _SIZES[kind]
         raw = table[12 * i + 8 : 12 * i + 8 + length]
         if length > 4:
@@ -87,27 +96,34 @@ def _bytes(file: Any, head: bytes, at: int, length: int) -> bytes:
     return data
 
 
+def _kinds(tag: int) -> set[int]:
+    """Codes of the types a tag may have: text, real or unsigned whole numbers."""
+    return {2} if tag in _TEXTS else {11, 12} if tag in _REALS else {1, 3, 4}
+
+
 def _values(order: str, kind: int, count: int, raw: bytes) -> Any:
     if kind == 2:
         return raw.rstrip(b"\0").decode("latin-1")
-    if kind not in _CODES:
-        return raw
     return struct.unpack(f"{order}{count}{_CODES[kind]}", raw)
 
 
 def _header(order: str, tags: dict[int, Any]) -> Header | None:
+    if not (tags[WIDTH][0] and tags[HEIGHT][0] and tags.get(SAMPLES, (1,))[0] and tags.get(ROWS, (1,))[0]):
+        return None
     bits = set(tags[BITS])
     kinds = set(tags.get(SAMPLE_FORMAT, (1,)))
-    if len(bits) != 1 or len(kinds) != 1 or not kinds <= set(_KINDS):
+    if len(bits) != 1 or len(kinds) != 1:
+        return None
+    value = f"{_KINDS[kinds.pop()]}{bits.pop() // 8}"
+    if value not in _DTYPES:
         return None
     x, y, resolution = _place(tags)
     nodata = tags.get(NODATA)
-    dtype = np.dtype(f"{order}{_KINDS[kinds.pop()]}{bits.pop() // 8}")
     return Header(
         width=tags[WIDTH][0],
         height=tags[HEIGHT][0],
         count=tags.get(SAMPLES, (1,))[0],
-        dtype=dtype.str,
+        dtype=np.dtype(order + value).str,
         compression=tags.get(COMPRESSION, (1,))[0],
         predictor=tags.get(PREDICTOR, (1,))[0],
         epsg=_epsg(tags.get(GEO_KEYS, ())),
@@ -116,8 +132,8 @@ def _header(order: str, tags: dict[int, Any]) -> Header | None:
         resolution=resolution,
         nodata=float(nodata.strip()) if nodata else None,
         metadata=tags.get(METADATA, ""),
-        offsets=tags.get(STRIPS, ()),
-        sizes=tags.get(COUNTS, ()),
+        offsets=tags.get(STRIPS, tags.get(TILES, ())),
+        sizes=tags.get(COUNTS, tags.get(TILE_COUNTS, ())),
         rows_per_strip=min(tags.get(ROWS, tags[HEIGHT])[0], tags[HEIGHT][0]),
         planar=tags.get(PLANAR, (1,))[0] == 2,
         tiled=TILE_WIDTH in tags,

@@ -227,3 +227,15 @@ def test_absurd_sizes_are_refused_before_memory_is_asked_for(tmp_path):
     path.write_text(text)
     with pytest.raises(DataError, match=r"a\.tif"):
         geotiff.read_s1(path)
+
+
+@pytest.mark.parametrize("options", [{}, {"compress": "deflate"}, {"tiled": True, "blockxsize": 16}], ids=str)
+def test_images_that_were_never_written_are_refused_not_read_as_zeros(tmp_path, options):
+    path = tmp_path / "a.tif"
+    shape = {"width": 32, "height": 32, "count": 2, "dtype": "float32"}
+    with rasterio.open(
+        path, "w", driver="GTiff", crs="EPSG:32632", SPARSE_OK=True, blockysize=16, **shape, **options
+    ) as file:
+        file.write(array(size=16), window=Window(0, 0, 16, 16))
+    with pytest.raises(DataError, match="never written"):
+        geotiff.read_s1(path)
