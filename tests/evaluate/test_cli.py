@@ -1,0 +1,69 @@
+"""The command line: lists, trains, prints, and says in one line what is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from eo_ssl.cli import app
+from eo_ssl.errors import EOError
+from eo_ssl.evaluate.results import append_result
+
+run = CliRunner().invoke
+
+
+def test_a_dry_run_lists_the_models_without_data_or_training(tmp_path):
+    found = run(
+        app, ["evaluate", "label-fractions", "--data", "nowhere", "--run-dir", str(tmp_path), "--dry-run"]
+    )
+    assert found.exit_code == 0 and "single dual-finetune f=0.1 s=2" in found.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_of_an_empty_run_says_so(tmp_path):
+    assert "no results" in run(app, ["evaluate", "table", str(tmp_path)]).stdout
+
+
+def test_the_table_shows_means_over_seeds(tmp_path):
+    for seed, aa in enumerate((0.4, 0.6)):
+        line = {"key": str(seed), "task": "single", "method": "late", "fraction": 1.0, "seed": seed, "seconds": 1,
+                "n_labels": 9, "test_reads": 1, "test": {"aa": aa, "oa": aa}}  # fmt: skip
+        append_result(tmp_path / "results.jsonl", line)
+    assert "0.5" in run(app, ["evaluate", "table", str(tmp_path), "--task", "single"]).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["finetune", "--data", "nowhere", "--model", "lat"], "did you mean late"),
+        (["finetune", "--data", "nowhere", "--set", "updtes=3"], "did you mean updates"),
+        (["finetune", "--data", "nowhere", "--init", "nowhere"], "no checkpoint"),
+        (["evaluate", "label-fractions", "--data", "d", "--run-dir", "r", "--profile", "laptp"], "laptop"),
+        (["evaluate", "probe", "nowhere", "--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_with_the_fix(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run(app, arguments)
+    assert isinstance(found.exception, EOError) and words in str(found.exception)
+
+
+def test_finetune_trains_once_and_then_shows_the_same_result(tmp_path):
+    from eo_ssl.data.simulate import simulate
+
+    data = simulate(tmp_path / "set", "smoke", seed=0, workers=1)
+    settings = ["backbone=resnet_nano", "image_size=32", "updates=2", "evaluations=1", "batch_size=8"]
+    command = ["finetune", "--data", str(data), "--run-dir", str(tmp_path / "run"), "--accelerator", "cpu"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    first, second = run(app, command), run(app, command)
+    assert first.exit_code == 0 and "aa " in first.stdout and first.stdout == second.stdout
+    assert len((tmp_path / "run" / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys; import eo_ssl.evaluate.cli, eo_ssl.train.finetune_cli; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent).returncode == 0
