@@ -8,6 +8,7 @@ profile and seed give the same bytes, whatever the number of workers and however
 """
 
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,6 +23,7 @@ from eo_ssl.files import read_json, require_space, write_json
 
 VERSION = "1.0"
 _STATE = ".simulating"
+_POLL = 0.15  # seconds between two looks of a worker whether its parent is alive
 
 
 def simulate(out: str | Path, profile: str = "laptop", seed: int = 0, workers: int | None = None) -> Path:
@@ -38,10 +40,11 @@ def simulate(out: str | Path, profile: str = "laptop", seed: int = 0, workers: i
         "profile": profile,
         "patch_size": chosen.patch,
     }
+    state = root / _STATE
     if _finished(root, identity):
+        shutil.rmtree(state, ignore_errors=True)
         return root
     specs = plan(profile, seed)
-    state = root / _STATE
     _open(root, state, identity)
     todo = [spec for spec in specs if not _marker(state, spec).exists()]
     pixels = sum(spec.grid**2 * spec.patch**2 for spec in todo)
@@ -50,9 +53,7 @@ def simulate(out: str | Path, profile: str = "laptop", seed: int = 0, workers: i
     _run(root, todo, workers or os.cpu_count() or 1, len(specs))
     _remove_leftovers(root)
     write_json(root / "dataset.json", {**identity, **_summary(specs)})
-    for path in sorted(state.iterdir()):
-        path.unlink()
-    state.rmdir()
+    shutil.rmtree(state)
     return root
 
 
@@ -71,11 +72,14 @@ def _finished(root: Path, identity: dict) -> bool:
                 f"{root}: holds a simulated set with {key} {found.get(key)!r}, not {value!r}; "
                 "choose another folder or delete this one"
             )
-    return not (root / _STATE).exists()
+    return True
 
 
 def _open(root: Path, state: Path, identity: dict) -> None:
     """Create the folder that remembers finished scenes, or check that it belongs to the same data set."""
+    if state.is_dir():
+        # Workers of a killed run may still be finishing a file; they notice within this time.
+        time.sleep(3 * _POLL)
     state.mkdir(parents=True, exist_ok=True)
     if not (state / "identity.json").exists():
         write_json(state / "identity.json", identity)
@@ -121,7 +125,7 @@ def _die_with_parent(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(0.2)
+            time.sleep(_POLL)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

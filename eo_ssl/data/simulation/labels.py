@@ -10,7 +10,7 @@ from eo_ssl.data.simulation.landscape import Landscape
 DFC_CODE = np.array([1, 2, 4, 5, 6, 7, 9, 10], dtype=np.uint8)
 MODIS_PIXEL = 46.33
 
-# IGBP code -> LCCS land cover, land use and surface hydrology (user guide of MCD12Q1, collection 6, tables 5 to 7).
+# IGBP code -> LCCS land cover, land use and surface hydrology (legends of MCD12Q1, collection 6).
 _LCCS = np.zeros((18, 3), dtype=np.uint8)
 _LCCS[1:18] = [
     (11, 10, 10), (12, 10, 10), (13, 10, 10), (14, 10, 10), (15, 10, 10), (41, 40, 40), (43, 40, 40), (21, 20, 20),
