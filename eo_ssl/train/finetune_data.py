@@ -47,6 +47,11 @@ class Patches:
         """Side of a patch in pixels."""
         return self.mask.shape[-1]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory the images take."""
+        return self.s1.nbytes + self.s2.nbytes + self.mask.nbytes
+
     def __len__(self) -> int:
         return len(self.mask)
 
@@ -84,7 +89,7 @@ class Patches:
 
     def labels(self) -> Tensor:
         """Majority class of each whole patch, (N,)."""
-        return torch.cat([crop_labels(part.long())[0] for part in self.mask.split(256)])
+        return torch.cat([crop_labels(part.long())[0] for part in self.mask.split(256)]).cpu()
 
     def select(self, chosen: Sequence[int]) -> "Patches":
         """The patches at these positions of the catalogue."""
