@@ -39,7 +39,7 @@ function slider(parent, name, { min, max, step, value, format }, changed) {
 
 function choice(parent, name, options, chosen, changed) {
   const box = node("fieldset", { style: "border:0;padding:0;margin:0;display:flex;gap:12px;flex-wrap:wrap" }, parent);
-  node("legend", { style: `float:left;padding:0;margin-right:10px;color:${FAINT}` }, box, name);
+  node("legend", { style: `float:left;width:auto;font:inherit;padding:0;margin:0 10px 0 0;color:${FAINT}` }, box, name);
   const group = `choice-${Math.random().toString(36).slice(2)}`;
   options.forEach((option, i) => {
     const label = node("label", { style: "display:flex;gap:5px;align-items:center;cursor:pointer" }, box);
