@@ -24,6 +24,7 @@ STEMS = [path.stem for path in notebooks.sources(ROOT / "notebooks")]
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 LARGEST_PAGE = 5_000_000  # bytes of HTML, pictures and widget data included
+WIDGET = ".cell_output .widget-subarea"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 pytestmark = [pytest.mark.course, pytest.mark.xdist_group("book")]
@@ -159,7 +160,7 @@ def open_page(reader: Any, book: Path, page: str) -> None:
     if reader.locator("div.math, span.math").count():
         reader.wait_for_selector("mjx-container", state="attached", timeout=60_000)
     if reader.locator("script[type='application/vnd.jupyter.widget-view+json']").count():
-        reader.wait_for_selector(".jupyter-widgets", state="attached", timeout=60_000)
+        reader.wait_for_selector(WIDGET, state="attached", timeout=60_000)
     reader.wait_for_timeout(300)
 
 
@@ -196,10 +197,8 @@ def test_the_banner_is_seen_and_the_dark_theme_can_be_chosen(reader, book):
 @pytest.mark.parametrize("stem", [stem for stem in STEMS if stem >= "01"])
 def test_the_explorer_moves_without_a_kernel(reader, book, stem):
     open_page(reader, book, f"notebooks/{stem}")
-    widgets = reader.locator(".cell_output .jupyter-widgets").filter(
-        has=reader.locator("input[type=range], select, button")
-    )
-    reader.wait_for_selector(".cell_output .jupyter-widgets input[type=range]", timeout=60_000)
+    reader.wait_for_selector(f"{WIDGET} input[type=range]", state="attached", timeout=60_000)
+    widgets = reader.locator(WIDGET).filter(has=reader.locator("input[type=range]"))
     moved = [move(reader, widgets.nth(i)) for i in range(widgets.count())]
     assert any(moved), "no slider of the page changes a picture"
     assert reader.troubles == []
