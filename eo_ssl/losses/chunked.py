@@ -20,7 +20,9 @@ class _SumOverChunks(torch.autograd.Function):
     @staticmethod
     def forward(ctx, block_loss: BlockLoss, chunk: int, anchors: Tensor, keys: Tensor) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        total, anchor_grads, keys_grad = 0.0, [], None
+        total, keys_grad = 0.0, None
+        # One place for all gradients: small tensors kept between the large blocks would scatter the memory.
+        anchors_grad = torch.empty_like(anchors) if wanted and chunk < len(anchors) else None
         k = keys.detach().requires_grad_(wanted)
         for start in range(0, len(anchors), chunk):
             rows = slice(start, min(start + chunk, len(anchors)))
@@ -30,10 +32,13 @@ class _SumOverChunks(torch.autograd.Function):
             total = total + loss.detach()
             if wanted:
                 grad, part = torch.autograd.grad(loss, (a, k))
-                anchor_grads.append(grad)
                 keys_grad = part if keys_grad is None else keys_grad.add_(part)
+                if anchors_grad is None:
+                    anchors_grad = grad
+                else:
+                    anchors_grad[rows] = grad
         if wanted:
-            ctx.save_for_backward(torch.cat(anchor_grads) if len(anchor_grads) > 1 else grad, keys_grad)
+            ctx.save_for_backward(anchors_grad, keys_grad)
         return total
 
     @staticmethod

@@ -1,5 +1,8 @@
 """NT-Xent against another implementation, and its memory."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from lightly.loss import NTXentLoss
@@ -54,3 +57,25 @@ def test_what_is_kept_for_the_backward_pass_is_linear_in_the_pairs():
         kept[pairs] = max(saved)
     assert kept[512] <= 16 * 2 * 512
     assert kept[512] / kept[64] == pytest.approx(8)
+
+
+PEAK = """
+import pathlib, torch
+from eo_ssl.losses import nt_xent
+def peak():
+    return int(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+nt_xent(*torch.randn(2, 8, 32, requires_grad=True), 0.1).backward()
+for pairs in (1024, 4096):
+    z = torch.randn(2, pairs, 32, requires_grad=True)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    nt_xent(*z, 0.1).backward()
+    print((peak() - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_the_process_does_not_grow_with_the_square_of_the_pairs():
+    run = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    small, large = map(float, run.stdout.split())  # MiB; one square matrix of 8,192 float32 has 256
+    assert large < 120 and large - small < 64
