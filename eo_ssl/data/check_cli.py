@@ -26,15 +26,33 @@ def check(
     s1_scale: Scale = None,
     s2_offset: Offset = None,
 ) -> None:
-    """Open the patches of a data root and report what is missing or broken; status 0: training can start."""
-    from eo_ssl.data.check import check as run
+    """Open the patches of a data root and report what is missing or broken; status 0: training can start.
 
+    A packed store is compared with its checksums.
+    """
+    from eo_ssl.data.check import check as run
+    from eo_ssl.data.store import is_store
+
+    if is_store(root):
+        return _check_store(root, as_json)
     report = run(root, sample, workers, s1_scale, s2_offset)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
         typer.echo("\n".join(lines(report)))
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _check_store(store: Path, as_json: bool) -> None:
+    from eo_ssl.data.pack import verify
+
+    problems = verify(store)
+    if as_json:
+        typer.echo(json.dumps({"root": str(store), "ok": not problems, "problems": problems}, indent=2))
+    else:
+        verdict = "NOT OK: pack again" if problems else "ok: all files match their checksums"
+        typer.echo("\n".join([*problems, f"{store}: {verdict}"]))
+    raise typer.Exit(1 if problems else 0)
 
 
 def lines(report: Any) -> list[str]:

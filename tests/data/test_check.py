@@ -184,6 +184,17 @@ def test_the_command_prints_json(root, run):
     assert report["ok"] is True and report["checked"] == 3
 
 
+def test_a_store_is_packed_by_the_command_and_compared_with_its_checksums(root, run, tmp_path):
+    store = tmp_path / "store"
+    result = run("pack", root, store, "--verify")
+    assert result.exit_code == 0 and "MB" in result.stdout
+    assert run("check", store).exit_code == 0
+    next((store / "shards").glob("*.labels")).write_bytes(b"damaged")
+    result = run("check", store)
+    assert result.exit_code == 1 and "does not match" in result.stdout
+    assert json.loads(run("check", store, "--json").stdout)["ok"] is False
+
+
 def test_a_folder_without_patches_is_a_clear_error(tmp_path):
     with pytest.raises(DataError, match="no SEN12MS or DFC2020 patches"):
         check(tmp_path)
