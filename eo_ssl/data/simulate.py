@@ -21,7 +21,7 @@ from eo_ssl.data.simulation.plan import SPLITS, SceneSpec, plan, profile_named
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json, require_space, write_json
 
-VERSION = "1.0"
+VERSION = "1.1"
 _STATE = ".simulating"
 _POLL = 0.15  # seconds between two looks of a worker whether its parent is alive
 

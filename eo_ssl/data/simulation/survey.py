@@ -1,7 +1,8 @@
 """A survey of a labelled data set: fidelity and difficulty of many patches in one pass."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from eo_ssl.data.simulation.fidelity import (
 )
 from eo_ssl.sensors import NUM_CLASSES
 
+if TYPE_CHECKING:
+    from eo_ssl.data.source import Source
+
+LABELLED = ("train", "val", "test")
 LARGEST_WATER = 0.02  # a patch with less water than this is land
 
 
@@ -85,3 +90,17 @@ def survey(patches: Iterable[Patch]) -> Survey:
     for patch in patches:
         result.add(patch)
     return result
+
+
+def patches_of(source: "Source", per_region: int = 60, seed: int = 0) -> Iterator[Patch]:
+    """Labelled patches of an open data set, at most `per_region` from each region, drawn by `seed`."""
+    split = source.catalog["split"].to_numpy()
+    region = source.catalog["region"].to_numpy()
+    labelled = np.isin(split, LABELLED)
+    rng = np.random.default_rng(seed)
+    for name in sorted(set(region[labelled])):
+        rows = rng.permutation(np.flatnonzero(labelled & (region == name)))[:per_region]
+        for row in rows.tolist():
+            images = source.read(row)
+            label = source.mask(row, 0, 0, source.patch_size)
+            yield Patch(images["s1"], images["s2"], label, str(name), str(split[row]))

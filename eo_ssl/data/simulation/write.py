@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.transform import from_origin
 
 from eo_ssl.data.simulation.plan import SceneSpec
 
@@ -41,7 +41,7 @@ def _write(target: Path, image: np.ndarray, epsg: int, west: float, north: float
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(
             temporary, "w", width=width, height=height, count=bands, dtype=image.dtype, crs=_crs(epsg),
-            transform=from_origin(west, north, 10.0, 10.0), predictor=predictor, blockysize=height, **_OPTIONS,
+            transform=Affine(10.0, 0.0, west, 0.0, -10.0, north), predictor=predictor, blockysize=height, **_OPTIONS,
         ) as file:  # fmt: skip
             file.write(image)
     os.replace(temporary, target)
