@@ -25,6 +25,14 @@ TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 LARGEST_PAGE = 5_000_000  # bytes of HTML, pictures and widget data included
 WIDGET = ".cell_output .widget-subarea"
+CONTROLS = "input[type=range], select, input[type=radio], input[type=checkbox]"
+# Sets a control to one end of what it offers, as a reader would.
+SET = """(c, end) => {
+    if (c.type === "radio" || c.type === "checkbox") return c.click();
+    if (c.tagName === "SELECT") c.selectedIndex = end ? c.options.length - 1 : 0;
+    else c.value = end ? c.max : c.min;
+    for (const name of ["input", "change"]) c.dispatchEvent(new Event(name, {bubbles: true}));
+}"""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 pytestmark = [pytest.mark.course, pytest.mark.xdist_group("book")]
@@ -197,35 +205,28 @@ def test_the_banner_is_seen_and_the_dark_theme_can_be_chosen(reader, book):
 @pytest.mark.parametrize("stem", [stem for stem in STEMS if stem >= "01"])
 def test_the_explorer_moves_without_a_kernel(reader, book, stem):
     open_page(reader, book, f"notebooks/{stem}")
-    reader.wait_for_selector(f"{WIDGET} input[type=range]", state="attached", timeout=60_000)
-    widgets = reader.locator(WIDGET).filter(has=reader.locator("input[type=range]"))
-    moved = [move(reader, widgets.nth(i)) for i in range(widgets.count())]
-    assert any(moved), "no slider of the page changes a picture"
+    reader.wait_for_selector(f"{WIDGET} :is({CONTROLS})", state="attached", timeout=60_000)
+    widgets = reader.locator(WIDGET)
+    assert any(moves(reader, widgets.nth(i)) for i in range(widgets.count())), "no control changes a picture"
     assert reader.troubles == []
 
 
-def move(reader: Any, widget: Any) -> bool:
-    """Move each slider of a widget to its ends; True if what the widget draws changes."""
-    sliders = widget.locator("input[type=range]")
+def moves(reader: Any, widget: Any) -> bool:
+    """Try each slider, menu and button of a widget; True if what the widget draws changes."""
     widget.scroll_into_view_if_needed()
-    for index in range(sliders.count()):
-        slider = sliders.nth(index)
-        seen = set()
-        for end in ("min", "max"):
-            slider.evaluate(
-                "(s, end) => { s.value = s[end]; for (const e of ['input', 'change'])"
-                " s.dispatchEvent(new Event(e, {bubbles: true})); }",
-                end,
-            )
+    controls = widget.locator(CONTROLS)
+    for index in range(controls.count()):
+        before = drawn(widget)
+        for end in (0, 1):
+            controls.nth(index).evaluate(SET, end)
             reader.wait_for_timeout(250)
-            seen.add(drawn(widget))
-        if len(seen) > 1:
-            return True
+            if drawn(widget) != before:
+                return True
     return False
 
 
 def drawn(widget: Any) -> str:
-    """What the widget shows, apart from the sliders: pixels of its canvases and its vector drawings."""
+    """What the widget shows, apart from its controls: pixels of its canvases and its vector drawings."""
     return widget.evaluate(
         "w => [...w.querySelectorAll('canvas')].map(c => c.toDataURL()).join()"
         " + [...w.querySelectorAll('svg')].map(s => s.outerHTML).join()"
