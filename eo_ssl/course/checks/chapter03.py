@@ -1,0 +1,64 @@
+"""Checks of chapter 03: a late-fusion head, average accuracy."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
+from eo_ssl.evaluate.metrics import confusion_metrics
+
+
+@exercise("late fusion", praise="One linear layer on joined features: all that late fusion adds.")
+def check_late_fusion(LateFusion: Callable) -> None:
+    torch.manual_seed(0)
+    model = LateFusion(5, 7, 3)
+    expect(isinstance(model, nn.Module), "LateFusion should be an nn.Module.")
+    h1, h2 = torch.randn(4, 5), torch.randn(4, 7)
+    got = model(h1, h2)
+    expect_shape(got, (4, 3), "The logits of 4 patches and 3 classes")
+    count = sum(p.numel() for p in model.parameters())
+    expect(
+        count == (5 + 7) * 3 + 3,
+        f"One linear layer from 12 features to 3 classes has 39 parameters; yours has {count}.",
+    )
+    with torch.no_grad():
+        both, alone = model(h1, h2), model(h1, None)
+        again, first = model(None, h2), model(h1, torch.zeros_like(h2))
+    expect_shape(alone, (4, 3), "The logits without Sentinel-2")
+    expect(
+        bool(torch.allclose(alone, first, atol=1e-6)),
+        "A missing sensor should count as a feature of zeros: model(h1, None) must equal model(h1, zeros).",
+    )
+    expect_shape(again, (4, 3), "The logits without Sentinel-1")
+    bias = model(torch.zeros(1, 5), torch.zeros(1, 7)).detach()
+    expect(
+        bool(torch.allclose(both, alone + again - bias, atol=1e-5)),
+        "The two features must stand side by side (torch.cat along dimension 1), not be added or averaged.",
+    )
+
+
+@exercise("average accuracy", praise="Absent classes are left out, and no class counts twice.")
+def check_average_accuracy(average_accuracy: Callable) -> None:
+    confusion = np.array([[8, 2, 0], [1, 1, 0], [0, 3, 1]])  # rows: truth
+    expect_close(
+        average_accuracy(confusion), (0.8 + 0.5 + 0.25) / 3, "average accuracy of three classes",
+        mistakes={
+            "that is overall accuracy: the diagonal over everything": 10 / 16,
+            "you divided by the columns (what was predicted); recall divides by the rows (what is true)":
+                (8 / 9 + 1 / 6 + 1) / 3,
+        },
+    )  # fmt: skip
+    absent = np.array([[8, 2, 0], [0, 0, 0], [0, 3, 1]])
+    got = float(average_accuracy(absent))
+    expect(np.isfinite(got), "A class that never occurs gave NaN (0 divided by 0): leave it out of the mean.")
+    expect_close(
+        got, (0.8 + 0.25) / 2, "average accuracy where class 1 never occurs",
+        mistakes={"the absent class was counted as 0: divide by the number of classes that occur": (0.8 + 0.25) / 3},
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    random = rng.integers(0, 30, (8, 8))
+    random[3] = 0
+    wanted = confusion_metrics(torch.from_numpy(random))["aa"]
+    expect_close(average_accuracy(random), wanted, "average accuracy of a random confusion matrix")
