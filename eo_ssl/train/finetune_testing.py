@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning_utilities.core import rank_zero
 
 from eo_ssl.files import atomic_path
 from eo_ssl.train.devices import device_type, resolve_precision
@@ -23,7 +24,7 @@ PANEL = 12  # test patches whose predicted maps are kept for the qualitative pan
 
 def make_fabric(config: FinetuneConfig, accelerator: str) -> Fabric:
     """One device, in the precision of the configuration."""
-    logging.getLogger("lightning_utilities.core.rank_zero").setLevel(logging.WARNING)  # bf16, each time
+    rank_zero.log.setLevel(logging.WARNING)  # not "Using bfloat16 …" for each of a hundred models
     device = device_type(accelerator)
     precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[resolve_precision(config, device)]
     return Fabric(accelerator=device, devices=1, precision=precision)
