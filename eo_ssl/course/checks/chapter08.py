@@ -1,0 +1,61 @@
+"""Checks of chapter 08: a bootstrap interval, a backbone that is really frozen."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
+
+
+@exercise("bootstrap", praise="No formula, no bell curve: only drawing again.")
+def check_bootstrap(bootstrap: Callable) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.6, 0.1, 200)
+    low, high = bootstrap(values, 2000, np.random.default_rng(1))
+    expect(low < high, "Return the lower bound first, then the upper one.")
+    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+    expect(
+        high - low < 0.15,
+        "The interval is as wide as the values themselves: take percentiles of the *means* of the redrawn samples.",
+    )
+    expect_close(
+        np.array([low, high]), values.mean() + np.array([-half, half]), "the 95 % interval of 200 values",
+        atol=0.004,
+    )  # fmt: skip
+    constant = bootstrap(np.full(20, 0.5), 100, np.random.default_rng(0))
+    expect_close(np.array(constant), [0.5, 0.5], "the interval of 20 equal values")
+    narrow = bootstrap(np.r_[np.zeros(50), np.ones(50)], 2000, np.random.default_rng(0))
+    expect(
+        0.38 < narrow[0] < 0.43 and 0.57 < narrow[1] < 0.62,
+        f"For 50 zeros and 50 ones the interval should be near 0.40 to 0.60, not {narrow[0]:.2f} to {narrow[1]:.2f}. "
+        "Draw as many values as there are, *with* replacement.",
+    )
+
+
+@exercise("frozen", praise="No gradient, no drifting statistics, no dropped paths.")
+def check_freeze(freeze: Callable) -> None:
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten())
+    model = nn.ModuleDict({"backbone": backbone, "head": nn.Linear(4 * 16, 3)})
+    model.train()
+    freeze(model["backbone"])
+    expect(
+        not any(p.requires_grad for p in model["backbone"].parameters()),
+        "Some weights of the backbone still ask for gradients: requires_grad_(False).",
+    )
+    expect(all(p.requires_grad for p in model["head"].parameters()), "The head must go on learning.")
+    before = {k: v.clone() for k, v in model["backbone"].state_dict().items()}
+    x = torch.randn(8, 2, 6, 6)
+    first, second = model["backbone"](x), model["backbone"](x)
+    expect_shape(first, (8, 64), "The features")
+    moved = [k for k, v in model["backbone"].state_dict().items() if not torch.equal(v, before[k])]
+    expect(
+        not moved,
+        f"A forward pass changed {', '.join(moved[:2])}: batch normalisation still collects statistics. Put the backbone in eval mode.",
+    )
+    expect(
+        bool(torch.equal(first, second)),
+        "The same images gave different features: dropout is still on. Put the backbone in eval mode.",
+    )

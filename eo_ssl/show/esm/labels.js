@@ -1,0 +1,70 @@
+// Score against the share of labels: which curve reaches a target first, and with how many labels?
+const BOX = { left: 46, right: 700, top: 14, bottom: 250 };
+
+function axes(curves) {
+  const x = curves.flatMap((c) => c.points.map((p) => Math.log10(p[0])));
+  const y = curves.flatMap((c) => c.points.flatMap((p) => [p[2], p[3]]));
+  const low = Math.max(0, Math.floor(10 * Math.min(...y)) / 10), high = Math.min(1, Math.ceil(10 * Math.max(...y)) / 10);
+  const [first, last] = [Math.min(...x), Math.max(...x)];
+  return {
+    low, high, fractions: [...new Set(curves.flatMap((c) => c.points.map((p) => p[0])))].sort((a, b) => a - b),
+    px: (f) => BOX.left + 20 + (BOX.right - BOX.left - 40) * (Math.log10(f) - first) / (last - first || 1),
+    py: (v) => BOX.bottom - (BOX.bottom - BOX.top) * (v - low) / (high - low || 1),
+  };
+}
+
+// Share of labels at which a curve first reaches the target, along straight lines on the logarithmic axis.
+function reached(points, target) {
+  if (points[0][1] >= target) return points[0][0];
+  for (let i = 1; i < points.length; i++) {
+    const [f0, v0] = points[i - 1], [f1, v1] = points[i];
+    if (v1 >= target) return 10 ** (Math.log10(f0) + (Math.log10(f1) - Math.log10(f0)) * (target - v0) / (v1 - v0));
+  }
+  return null;
+}
+
+function path(curve, at) {
+  const line = curve.points.map((p, i) => `${i ? "L" : "M"}${at.px(p[0]).toFixed(1)},${at.py(p[1]).toFixed(1)}`).join("");
+  const bars = curve.points.map((p) => `<line x1="${at.px(p[0])}" x2="${at.px(p[0])}" y1="${at.py(p[2])}" y2="${at.py(p[3])}" stroke="${curve.colour}" stroke-width="1.2"/>`
+    + `<circle cx="${at.px(p[0])}" cy="${at.py(p[1])}" r="3.6" fill="${curve.colour}"/>`).join("");
+  return `<path d="${line}" fill="none" stroke="${curve.colour}" stroke-width="2" ${curve.dashed ? 'stroke-dasharray="6 4"' : ""}/>${bars}`;
+}
+
+function render({ model, el }) {
+  const curves = model.get("curves"), unit = model.get("unit"), at = axes(curves);
+  const state = { on: curves.map(() => true), target: (at.low + at.high) / 2 };
+  const root = frame(el, "Explorer: labels needed");
+  const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:4px 16px;margin-bottom:6px" }, root);
+  curves.forEach((curve, i) => {
+    const label = node("label", { style: `display:flex;gap:5px;align-items:center;cursor:pointer;border-bottom:3px ${curve.dashed ? "dashed" : "solid"} ${curve.colour}` }, controls);
+    const box = node("input", { type: "checkbox" }, label);
+    box.checked = true;
+    box.addEventListener("change", () => { state.on[i] = box.checked; draw(); });
+    node("span", {}, label, curve.name);
+  });
+  const picture = node("div", {}, root);
+  const target = node("div", { style: "max-width:340px" }, root);
+  const words = node("div", { role: "status", "aria-live": "polite", style: "margin-top:6px" }, root);
+
+  function draw() {
+    const y = at.py(state.target);
+    const grid = at.fractions.map((f) => `<text x="${at.px(f)}" y="268" text-anchor="middle" font-size="11" fill="${FAINT}">${+(100 * f).toPrecision(3)} %</text>`)
+      .concat([0, 0.25, 0.5, 0.75, 1].map((t) => at.low + t * (at.high - at.low)).map((v) =>
+        `<line x1="${BOX.left}" x2="${BOX.right}" y1="${at.py(v)}" y2="${at.py(v)}" stroke="${LINE}"/><text x="${BOX.left - 6}" y="${at.py(v) + 4}" text-anchor="end" font-size="11" fill="${FAINT}">${(100 * v).toFixed(0)}</text>`));
+    picture.innerHTML = `<svg viewBox="0 0 720 290" role="img" aria-label="${unit} in percent against the share of labels" style="width:100%;height:auto;display:block">`
+      + grid.join("") + curves.filter((_, i) => state.on[i]).map((c) => path(c, at)).join("")
+      + `<line x1="${BOX.left}" x2="${BOX.right}" y1="${y}" y2="${y}" stroke="${INK}" stroke-dasharray="3 4"/>`
+      + `<text x="373" y="285" text-anchor="middle" font-size="11" fill="${FAINT}">share of the labelled training patches (logarithmic)</text></svg>`;
+    const lines = curves.filter((_, i) => state.on[i]).map((c) => {
+      const f = reached(c.points, state.target), last = c.points.length - 1;
+      if (f === null) return `<li>${c.name}: not reached with the labels there are</li>`;
+      const all = c.labels[last] / c.points[last][0];
+      return `<li>${c.name}: about <b>${(100 * f).toPrecision(2)} %</b> of the labels, ${Math.max(1, Math.round(f * all))} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
+    });
+    words.innerHTML = `To reach ${(100 * state.target).toFixed(0)} % ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${lines.join("")}</ul>`;
+  }
+
+  slider(target, `target, ${unit}`, { min: at.low, max: at.high, step: 0.01, value: state.target, format: (v) => `${Math.round(100 * v)} %` }, (v) => { state.target = v; draw(); });
+  draw();
+}
+export default { render };
