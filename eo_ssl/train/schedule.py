@@ -35,12 +35,16 @@ def set_learning_rate(
 
 
 def make_optimizer(config: PretrainConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW without decay on biases, norms and position tables; or Adam with decay on all, as published."""
+    """AdamW without decay on biases, norms and position tables; or Adam with decay on all, as published.
+
+    One fused kernel does the update; fp16 needs the plain form, whose gradients can be unscaled and clipped.
+    """
+    options = {"lr": config.lr, "fused": config.precision != "16"}
     if config.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.Adam(model.parameters(), weight_decay=config.weight_decay, **options)
     decayed, rest = [], []
     for name, parameter in model.named_parameters():
         plain = parameter.ndim < 2 or "relative_position_bias" in name
         (rest if plain else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.lr)
+    return torch.optim.AdamW([group for group in groups if group["params"]], **options)
