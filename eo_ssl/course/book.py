@@ -33,8 +33,8 @@ def build(root: Path, run_dir: Path, out: Path | None = None) -> Path:
     target = out or book / "_build" / "html"
     staged, made = target.parent / "staged", target.parent / "new"
     browser_files = vendor.provide(book / "vendor.json", book / "_static" / "vendor")
-    chapters = staging.stage(book, run_dir, staged, browser_files)
-    write_yaml(staged / "_toc.yml", toc(read_yaml(book / "_toc.yml"), chapters))
+    titles = staging.stage(book, run_dir, staged, browser_files)
+    write_yaml(staged / "_toc.yml", toc(read_yaml(book / "_toc.yml"), titles))
     write_yaml(staged / "_config.yml", config(read_yaml(book / "_config.yml"), run_dir))
     shutil.rmtree(made, ignore_errors=True)
     sphinx(staged, made)
@@ -60,18 +60,18 @@ def sphinx(staged: Path, out: Path) -> None:
         raise BookFailed(f"the book was not built; the whole log is in {log}\n  {shown}")
 
 
-def toc(whole: dict[str, Any], chapters: list[str]) -> dict[str, Any]:
-    """The table of contents without the chapters that this run does not hold."""
-    there = {f"notebooks/{stem}" for stem in chapters}
-
-    def kept(entry: dict[str, Any]) -> bool:
-        return not entry["file"].startswith("notebooks/") or entry["file"] in there
-
-    parts = [{**part, "chapters": [c for c in part["chapters"] if kept(c)]} for part in whole["parts"]]
+def toc(whole: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
+    """The table of contents with numbers, and without the chapters that this run does not hold."""
+    there = {f"notebooks/{stem}": f"{stem[:2]} · {title}" for stem, title in titles.items()}
+    parts = []
+    for part in whole["parts"]:
+        kept = [c for c in part["chapters"] if c["file"] in there or not c["file"].startswith("notebooks/")]
+        named = [{**c, "title": there[c["file"]]} if c["file"] in there else c for c in kept]
+        parts += [{**part, "chapters": named}] if named else []
     listed = {c["file"] for part in parts for c in part["chapters"]}
-    if missing := sorted(there - listed):
+    if missing := sorted(set(there) - listed):
         raise DataError(f"book/_toc.yml does not list {', '.join(missing)}")
-    return {**whole, "parts": [part for part in parts if part["chapters"]]}
+    return {**whole, "parts": parts}
 
 
 def config(settings: dict[str, Any], run_dir: Path) -> dict[str, Any]:

@@ -18,8 +18,8 @@ LINK = re.compile(r"\[([^\]]+)\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)")
 PICTURE = re.compile(r'<img alt="([^"]*)"[^>]*src="data:image/png;base64,([^"]+)"', re.DOTALL)
 
 
-def stage(book: Path, run_dir: Path, out: Path, vendor: Path) -> list[str]:
-    """Fill `out` with everything that the book is built from; returns the chapters in it.
+def stage(book: Path, run_dir: Path, out: Path, vendor: Path) -> dict[str, str]:
+    """Fill `out` with everything that the book is built from; returns the chapters in it and their titles.
 
     Layout: `book/` pages, `notebooks/` executed chapters, `assets/` style and browser files.
     """
@@ -39,7 +39,7 @@ def stage(book: Path, run_dir: Path, out: Path, vendor: Path) -> list[str]:
             out / "notebooks" / f"{stem}.ipynb", nbformat.writes(prepare(executed, chapter, set(done)))
         )
     fill_pages(out, run_dir, list(done))
-    return list(done)
+    return {stem: chapter["title"] for stem, chapter in done.items()}
 
 
 def prepare(

@@ -56,7 +56,7 @@ def staged(run_dir, tmp_path):
     write_text(source / "status.md", "# Status\n\n<!-- status -->")
     write_text(tmp_path / "vendor" / "require.js", "")
     out = tmp_path / "staged"
-    assert staging.stage(source, run_dir, out, tmp_path / "vendor") == [STEM]
+    assert staging.stage(source, run_dir, out, tmp_path / "vendor") == {STEM: "Seeing"}
     return out
 
 
@@ -100,10 +100,11 @@ def test_the_banner_stands_on_smoke_builds_only_and_the_profile_on_all(run_dir):
 def test_the_contents_list_only_chapters_that_are_there(run_dir):
     chapters = [{"file": f"notebooks/{stem}"} for stem in (STEM, "02_there")]
     whole = {"root": "book/intro", "parts": [{"chapters": chapters}, {"chapters": [{"file": "book/status"}]}]}
-    assert book.toc(whole, [STEM])["parts"][0]["chapters"] == [{"file": f"notebooks/{STEM}"}]
-    assert len(book.toc(whole, [])["parts"]) == 2 - 1
+    shown = book.toc(whole, {STEM: "Seeing"})["parts"]
+    assert shown[0]["chapters"] == [{"file": f"notebooks/{STEM}", "title": "01 · Seeing"}]
+    assert [part["chapters"] for part in book.toc(whole, {})["parts"]] == [[{"file": "book/status"}]]
     with pytest.raises(DataError, match="does not list notebooks/03_new"):
-        book.toc(whole, ["03_new"])
+        book.toc(whole, {"03_new": "New"})
 
 
 def test_an_empty_run_folder_is_named(tmp_path):
