@@ -25,11 +25,14 @@ def pretrained(run: Run, method: str, seed: int = 0) -> Path:
 
     A run of the same name with other settings (from an older version of the course) is replaced.
     """
+    from eo_ssl.train.data import describe, pretraining_rows
     from eo_ssl.train.presets import preset
     from eo_ssl.train.pretrain import pretrain, run_folder
 
     config = preset(method, run.profile.name, seed=seed)
-    stale = _settings(run_folder(config, run.root)) not in (None, config.to_dict())
+    data = pretraining_rows(run.source(), config)
+    wanted = {**config.to_dict(), "data": describe(data)}
+    stale = _settings(run_folder(config, run.root)) not in (None, wanted)
     return pretrain(config, run.source(), run.root, resume=not stale).folder
 
 
@@ -55,10 +58,15 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
 
 
 def _settings(folder: Path) -> dict[str, Any] | None:
-    """Settings of a finished run, None where there is none."""
+    """Settings and data of a finished or an interrupted run, None where there is neither."""
     from eo_ssl.train.checkpoint import read_meta
+    from eo_ssl.train.resume import load_state
 
-    return read_meta(folder)[0].get("config") if (folder / "config.json").exists() else None
+    if (folder / "config.json").exists():
+        meta = read_meta(folder)[0]
+        return {**meta.get("config", {}), "data": meta.get("data")}
+    saved = load_state(folder / "resume")
+    return {**saved[2]["config"], "data": saved[2]["data"]} if saved else None
 
 
 def history(folder: Path) -> pd.DataFrame:
@@ -108,9 +116,13 @@ def embed_pairs(
 
 
 def pair_batch(pairs: Sequence[Pair], size: int, statistics: "Statistics") -> dict[str, Tensor]:
-    """Pairs as one standardised batch of centre crops: s1 (N, 2, size, size), s2 (N, 13, size, size)."""
+    """Pairs as one standardised batch of centre crops: s1 (N, 2, size, size), s2 (N, 13, size, size).
+
+    A band that a pair lacks (B10 in Level-2A) is zero after standardisation: the training mean.
+    """
     from eo_ssl.data.transforms import Normalise
 
+    mean = np.asarray(statistics.s2_mean, np.float32)
     s1, s2 = [], []
     for pair in pairs:
         h, w = pair.s1.shape[-2:]
@@ -118,7 +130,7 @@ def pair_batch(pairs: Sequence[Pair], size: int, statistics: "Statistics") -> di
             raise DataError(f"{pair.name}: {h} × {w} px is smaller than the crop of {size} px")
         top, left = (h - size) // 2, (w - size) // 2
         window = (slice(None), slice(top, top + size), slice(left, left + size))
-        full = np.full((len(S2_BANDS), size, size), np.nan, np.float32)  # absent bands become the mean
+        full = np.tile(mean[:, None, None], (1, size, size))  # (13, size, size)
         full[[S2_BANDS.index(band) for band in pair.s2_bands]] = pair.s2[window]
         s1.append(torch.from_numpy(np.ascontiguousarray(pair.s1[window])))
         s2.append(torch.from_numpy(full))
