@@ -71,7 +71,6 @@ def pack_shard(spec: ShardSpec, threads: int = 1) -> dict[str, Any]:
     record = _existing(spec, record_path, fingerprint)
     if record is not None:
         return record
-    record_path.unlink(missing_ok=True)  # from here on the files do not belong to it
     record = {"name": spec.name, "fingerprint": fingerprint, "ids": [p[0] for p in spec.patches]}
     record |= _write(spec, threads)
     for part, checksum in record["files"].items():

@@ -124,6 +124,17 @@ def test_labels_are_those_of_the_crop(source):
         assert (sample["multilabel"] == (share >= 0.1)).all()
 
 
+@pytest.mark.parametrize(("pixels", "counts"), [(1, False), (25, False), (26, True)])
+def test_a_class_counts_from_ten_percent_of_the_crop_on(tmp_path, pixels, counts):
+    patches = fake.layout_a(each=1)
+    root = fake.make(tmp_path, patches)
+    codes = np.full((1, 16, 16), 10, np.uint8)
+    codes.reshape(-1)[:pixels] = 7  # of 256: 25 are 9.8 %, 26 are 10.2 %
+    fake.write(root / patches[0].pattern.format("dfc"), codes, patches[0].epsg, patches[0].x, patches[0].y)
+    sample = PatchDataset(open_source(root), [0], 16, labels=True)[0]
+    assert sample["label"] == 7 and bool(sample["multilabel"][5]) is counts
+
+
 def test_ignored_pixels_have_no_class(tmp_path):
     patches = fake.layout_a()
     root = fake.make(tmp_path, patches)
