@@ -28,4 +28,5 @@ def submit_grid(
         raise ConfigError('the cluster needs submitit: pip install "eo_ssl[cluster]"') from error
     runner = submitit.AutoExecutor(folder=str(Path(job.run_dir) / "cluster" / "%j"), cluster=executor)
     runner.update_parameters(timeout_min=minutes, name="eo-ssl-grid", **options)
-    return [runner.submit(worker, job) for _ in range(jobs)]
+    shared = jobs if executor == "local" else 1  # on one machine they share its cores and GPUs
+    return [runner.submit(worker, job, i % shared, shared) for i in range(jobs)]

@@ -117,7 +117,8 @@ PLANS: dict[str, Plan] = {
         unet_width=4,
     ),
     "laptop": Plan(
-        classify=Budget(100, 32, 10, val_tiles=2),
+        # Half of the tiles, in turn: neighbouring tiles tell little more, and the whole grid fits a coffee break.
+        classify=Budget(100, 32, 8, val_tiles=2, test_tiles=2),
         segment=Budget(120, 16, 6, val_tiles=1, test_tiles=2),
         rates=(1e-3, 3e-3),
         parts=_LAPTOP_PARTS,

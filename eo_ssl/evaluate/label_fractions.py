@@ -107,6 +107,7 @@ class CellRunner:
 
     def __init__(self, job: GridJob, source: Any = None) -> None:
         self.job, self.source, self._data = job, source, None
+        self.commit = commit()
 
     @property
     def data(self) -> Any:
@@ -126,7 +127,7 @@ class CellRunner:
         facts = {
             "method": cell.method, "label": get_method(cell.method).label, "task": cell.task,
             "fraction": cell.fraction, "seed": cell.seed, "tuning": cell.rate is not None,
-            "profile": self.job.profile, "data_version": data_stamp(self.job.data), "commit": commit(),
+            "profile": self.job.profile, "data_version": data_stamp(self.job.data), "commit": self.commit,
         }  # fmt: skip
         return {"seconds": round(time.perf_counter() - began, 2), **line, **facts}
 
@@ -240,5 +241,6 @@ def worker(job: GridJob, number: int = 0, workers: int = 1, progress: bool = Fal
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(number))
     import torch
 
-    torch.set_num_threads(max(1, default_workers("cpu") // workers))
+    threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or default_workers("cpu") // workers
+    torch.set_num_threads(max(1, threads))
     work(job.grid(), job.folder, CellRunner(job), progress, job.stop_at)

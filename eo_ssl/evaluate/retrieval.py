@@ -9,31 +9,34 @@ from torch import Tensor
 TIE = 1e-6  # cosine similarities closer than this are one and the same
 
 
-def ranks(
-    query: Tensor, gallery: Tensor, group: Tensor | None = None, chunk: int = 1024
-) -> tuple[Tensor, ...]:
+Ranks = tuple[Tensor, Tensor, Tensor]
+
+
+def _ranks(similarity: Tensor, first: int, group: Tensor | None) -> Ranks:
+    """Ranks of rows `first` … of the whole similarity matrix. Shape: (c, N) -> three (c,) int64."""
+    row = torch.arange(len(similarity), device=similarity.device)
+    own = similarity[row, row + first][:, None]  # (c, 1)
+    others = torch.ones_like(similarity, dtype=torch.bool)
+    if group is not None:
+        others = group[first : first + len(similarity), None] != group[None, :]
+    others[row, row + first] = False
+    better = ((similarity > own + TIE) & others).sum(1)
+    tied = (((similarity - own).abs() <= TIE) & others).sum(1)
+    return better, tied, others.sum(1) + 1
+
+
+def ranks(query: Tensor, gallery: Tensor, group: Tensor | None = None, chunk: int = 1024) -> Ranks:
     """How many gallery items beat the true partner, tie with it, and were compared with it.
 
-    The partner of query i is gallery item i. Items of the same overlap group (they show partly the
-    same ground) are left out of the comparison, except the partner.
+    The partner of query i is gallery item i. Items of the same overlap group (they show partly the same ground)
+    are left out of the comparison, except the partner.
 
-    Shape: query (N, D), gallery (N, D), group (N,) -> three (N,) int64: better, tied with the
-    partner (itself not counted), compared.
+    Shape: query (N, D), gallery (N, D), group (N,) -> three (N,) int64: better, tied with the partner (itself
+    not counted), compared.
     """
     query, gallery = F.normalize(query.double(), dim=1), F.normalize(gallery.double(), dim=1)
-    better, tied, compared = [], [], []
-    for start in range(0, len(query), chunk):
-        similarity = query[start : start + chunk] @ gallery.T  # (c, N)
-        row = torch.arange(len(similarity), device=similarity.device)
-        own = similarity[row, row + start][:, None]  # (c, 1)
-        others = torch.ones_like(similarity, dtype=torch.bool)
-        if group is not None:
-            others = group[start : start + chunk, None] != group[None, :]
-        others[row, row + start] = False
-        better.append(((similarity > own + TIE) & others).sum(1))
-        tied.append((((similarity - own).abs() <= TIE) & others).sum(1))
-        compared.append(others.sum(1) + 1)
-    return torch.cat(better), torch.cat(tied), torch.cat(compared)
+    parts = [_ranks(part @ gallery.T, i * chunk, group) for i, part in enumerate(query.split(chunk))]
+    return tuple(torch.cat(values) for values in zip(*parts))  # type: ignore[return-value]
 
 
 def retrieval(
@@ -52,12 +55,28 @@ def retrieval(
     [1.0, 0.25]
     """
     if z1.shape != z2.shape or not len(z1):
-        raise ValueError(
-            f"retrieval needs two equal, non-empty embeddings, got {tuple(z1.shape)}, {tuple(z2.shape)}"
-        )
+        shapes = f"{tuple(z1.shape)} and {tuple(z2.shape)}"
+        raise ValueError(f"retrieval needs two equal, non-empty embeddings, got {shapes}")
+    return _scores(ranks(z1, z2, group), ranks(z2, z1, group), ks)
+
+
+def similarity_retrieval(
+    similarity: Tensor, ks: Sequence[int] = (1, 5, 10), group: Tensor | None = None
+) -> dict[str, float]:
+    """`retrieval` from a similarity matrix, for methods that compare maps and have no vectors.
+
+    Shape: similarity (N, N), rows S1, columns S2.
+    """
+    if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or not len(similarity):
+        raise ValueError(f"retrieval needs a square similarity matrix, got {tuple(similarity.shape)}")
+    s = similarity.double()
+    return _scores(_ranks(s, 0, group), _ranks(s.T, 0, group), ks)
+
+
+def _scores(there: Ranks, back: Ranks, ks: Sequence[int]) -> dict[str, float]:
     result: dict[str, float] = {}
-    for name, query, gallery in (("s1_to_s2", z1, z2), ("s2_to_s1", z2, z1)):
-        better, tied, compared = (value.double() for value in ranks(query, gallery, group))
+    for name, found in (("s1_to_s2", there), ("s2_to_s1", back)):
+        better, tied, compared = (value.double() for value in found)
         for k in ks:
             result[f"{name}_recall@{k}"] = float(((k - better) / (tied + 1)).clamp(0, 1).mean())
             result[f"chance_recall@{k}"] = float((k / compared).clamp(max=1).mean())

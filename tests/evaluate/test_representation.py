@@ -48,6 +48,14 @@ def test_neighbours_that_share_pixels_do_not_compete():
     assert retrieval(z1, z2, ks=(1,), group=torch.tensor([0, 0, 1]))["s1_to_s2_recall@1"] == 1.0
 
 
+def test_a_similarity_matrix_gives_the_same_scores_as_its_embeddings():
+    from eo_ssl.evaluate.retrieval import similarity_retrieval
+
+    z1, z2 = (torch.nn.functional.normalize(features(20, 5, seed), dim=1) for seed in (0, 1))
+    group = torch.arange(20) // 2
+    assert similarity_retrieval(z1 @ z2.T, group=group) == pytest.approx(retrieval(z1, z2, group=group))
+
+
 def test_chunks_do_not_change_the_ranks():
     from eo_ssl.evaluate.retrieval import ranks
 
