@@ -55,7 +55,7 @@ test: .venv/ready-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 lint: .venv/ready-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && git ls-files -z | xargs -0 $(BIN)/codespell
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell
 
 bench: .venv/ready-test
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

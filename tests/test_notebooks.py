@@ -63,7 +63,7 @@ def test_the_chapter_begins_with_a_title_and_then_the_parameter_cell(path):
     cells = notebooks.read(path).cells
     assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
     tagged = [c for c in code_cells(path) if "parameters" in notebooks.tags(c)]
-    assert [c.source for c in tagged] == [notebooks.PARAMETERS]
+    assert [re.sub(" +#", " #", c.source) for c in tagged] == [re.sub(" +#", " #", notebooks.PARAMETERS)]
     assert code_cells(path)[0] is not None and "parameters" in notebooks.tags(code_cells(path)[0])
     assert "setup(profile, data, run_dir, seed)" in code_cells(path)[1].source
 
@@ -92,7 +92,7 @@ def test_every_picture_in_the_text_has_alt_text(path):
 @each(SOURCES)
 def test_links_to_other_chapters_lead_somewhere(path):
     text = "\n".join(c.source for c in notebooks.read(path).cells if c.cell_type == "markdown")
-    linked = set(re.findall(r"\]\((\d\d_\w+\.ipynb)", text))
+    linked = set(re.findall(r"\]\((\w\d_\w+\.ipynb)", text))
     assert {name for name in linked if not (FOLDER / name).is_file()} == set()
 
 
@@ -114,7 +114,7 @@ def test_the_table_of_contents_lists_every_chapter_in_order():
     assert all((ROOT / f"{name}.md").is_file() for name in files if not name.startswith("notebooks/"))
 
 
-@each([path for path in SOURCES if path.stem != "00_preflight"])
+@each([path for path in SOURCES if "01" <= path.stem < "a"])
 def test_every_chapter_has_two_exercises_with_hints_that_the_book_folds(path):
     cells = notebooks.read(path).cells
     places = [i for i, c in enumerate(cells) if "exercise" in notebooks.tags(c)]

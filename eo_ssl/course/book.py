@@ -62,7 +62,7 @@ def sphinx(staged: Path, out: Path) -> None:
 
 def toc(whole: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
     """The table of contents with numbers, and without the chapters that this run does not hold."""
-    there = {f"notebooks/{stem}": f"{stem[:2]} · {title}" for stem, title in titles.items()}
+    there = {f"notebooks/{stem}": f"{stem[:2].upper()} · {title}" for stem, title in titles.items()}
     parts = []
     for part in whole["parts"]:
         kept = [c for c in part["chapters"] if c["file"] in there or not c["file"].startswith("notebooks/")]

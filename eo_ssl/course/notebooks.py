@@ -19,11 +19,11 @@ profile = "laptop"      # smoke | laptop | gpu | paper
 data = "simulated"      # or the root of SEN12MS / DFC2020
 run_dir = ""            # default runs/<profile>
 seed = 0"""
-PATTERN = re.compile(r"\d\d_\w+\.ipynb")
+PATTERN = re.compile(r"(\d\d|a\d)_\w+\.ipynb")
 
 
 def sources(folder: Path) -> list[Path]:
-    """The chapters in reading order: files named like `04_simclr.ipynb`."""
+    """The chapters in reading order, named like `04_simclr.ipynb`, and then appendices (`a1_…`)."""
     return sorted(p for p in folder.glob("*.ipynb") if PATTERN.fullmatch(p.name))
 
 

@@ -14,7 +14,7 @@ from eo_ssl.course.student import without_markers
 from eo_ssl.errors import DataError
 from eo_ssl.files import write_text
 
-LINK = re.compile(r"\[([^\]]+)\]\((\d\d_\w+)\.ipynb(#[^)]*)?\)")
+LINK = re.compile(r"\[([^\]]+)\]\(((?:\d\d|a\d)_\w+)\.ipynb(#[^)]*)?\)")
 PICTURE = re.compile(r'<img alt="([^"]*)"[^>]*src="data:image/png;base64,([^"]+)"', re.DOTALL)
 
 

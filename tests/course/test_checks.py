@@ -47,6 +47,34 @@ def test_a_wrong_answer_gets_the_message_that_helps(answer, words):
         check_half(answer)
 
 
+@exercise("the doubling layer")
+def check_layer(layer):
+    expect(layer(2).twice(3) == 6, "Multiply.")
+
+
+class Unfinished:
+    def __init__(self, factor):
+        raise NotImplementedError("your turn")
+
+
+class Broken:
+    def __init__(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Unfinished, "the doubling layer: nothing is there yet"),
+        (Broken, "stopped with TypeError"),
+        (None, "nothing"),
+    ],
+)
+def test_a_class_that_is_a_stub_or_broken_gets_a_message_too(answer, words):
+    with pytest.raises(ExerciseFailed, match=words):
+        check_layer(answer)
+
+
 def test_tensors_and_arrays_are_compared_alike():
     expect_close(torch.tensor([1.0, 2.0], requires_grad=True), np.array([1, 2]), "the tensor")
 

@@ -43,11 +43,12 @@ def test_normalising_twice_changes_nothing(write):
 
 
 def test_only_numbered_notebooks_are_chapters(write, folder):
+    write("a1_appendix")
     write("10_last")
     write("02_first")
     (folder / "scratch.ipynb").write_text("{}")
     (folder / "02_first.new.ipynb").write_text("{}")
-    assert [p.stem for p in notebooks.sources(folder)] == ["02_first", "10_last"]
+    assert [p.stem for p in notebooks.sources(folder)] == ["02_first", "10_last", "a1_appendix"]
 
 
 @pytest.mark.parametrize("name", ["02", "first", "02_first", "02_first.ipynb"])

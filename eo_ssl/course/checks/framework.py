@@ -53,7 +53,7 @@ def exercise(title: str, praise: str = "") -> Callable[[Callable[..., None]], Ca
     def decorate(check: Callable[..., None]) -> Callable[..., Passed]:
         @functools.wraps(check)
         def run(*answers: Any) -> Passed:
-            with _time_limit(title):
+            with _time_limit(title), _taught(title):
                 check(*(_guard(a) if inspect.isroutine(a) else _not_stub(a, title) for a in answers))
             return Passed(title, praise)
 
@@ -133,17 +133,23 @@ def _guard(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            result = function(*args, **kwargs)
-        except NotImplementedError:
-            result = None
-        except (ExerciseFailed, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            raise ExerciseFailed(f"{name} stopped with {type(error).__name__}: {error}") from error
-        return _not_stub(result, name)
+        with _taught(name):
+            return _not_stub(function(*args, **kwargs), name)
 
     return call
+
+
+@contextmanager
+def _taught(name: str) -> Iterator[None]:
+    """Turn what stops the learner's code, such as a class that is still a stub, into a message."""
+    try:
+        yield
+    except ExerciseFailed:
+        raise
+    except NotImplementedError:
+        _not_stub(None, name)
+    except Exception as error:
+        raise ExerciseFailed(f"{name} stopped with {type(error).__name__}: {error}") from error
 
 
 @contextmanager
