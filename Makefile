@@ -58,7 +58,7 @@ lint: .venv/ready-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell
 
 bench: .venv/ready-test
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf runs book/_build book/_staging
