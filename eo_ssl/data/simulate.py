@@ -23,6 +23,7 @@ from eo_ssl.files import read_json, require_space, write_json
 
 VERSION = "1.1"
 _STATE = ".simulating"
+_BYTES = 15  # on disk per pixel of a patch, all bands of all files, with some room
 _POLL = 0.15  # seconds between two looks of a worker whether its parent is alive
 
 
@@ -48,7 +49,7 @@ def simulate(out: str | Path, profile: str = "laptop", seed: int = 0, workers: i
     _open(root, state, identity)
     todo = [spec for spec in specs if not _marker(state, spec).exists()]
     pixels = sum(spec.grid**2 * spec.patch**2 for spec in todo)
-    require_space(root, int(pixels * 26), "the simulated data set")
+    require_space(root, int(pixels * _BYTES), "the simulated data set")
     _remove_leftovers(root)
     _run(root, todo, workers or os.cpu_count() or 1, len(specs))
     _remove_leftovers(root)

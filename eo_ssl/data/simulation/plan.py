@@ -147,5 +147,5 @@ def _spec(
         seed, SPLITS[k], number + 1 if k == 0 else number, region, season, theme, chosen.patch, chosen.grid[k],
         chosen.patch // 2 if k == 0 else chosen.patch,
         round((500_000 + east) / 10) * 10.0, round((region.north * 1000 + north) / 10) * 10.0,
-        first, chosen.s1_dtype,
+        first, chosen.s1_dtype if k else "float32",
     )  # fmt: skip
