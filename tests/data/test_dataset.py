@@ -332,6 +332,15 @@ def test_the_known_broken_patch_never_gets_a_split(tmp_path):
     assert "ROIs1868_summer_146_p202" not in set(source.catalog["id"][source.rows("pretrain")])
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_labelled_set_never_falls_back_to_coarse_labels_unnoticed(tmp_path, packed):
+    root = fake.make(tmp_path, fake.layout_a())
+    first = catalog.find(root).iloc[0]
+    (root / first["dfc"]).unlink()
+    source = open_source(root, packed=packed)
+    assert source.left_out == {first["id"]: "no dfc file"} and source.catalog["split"][0] == ""
+
+
 def test_statistics_survive_json_and_refuse_nonsense(source):
     stats = source.stats("pretrain")
     assert Statistics.from_dict(stats.to_dict()) == stats
