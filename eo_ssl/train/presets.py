@@ -32,12 +32,8 @@ _SMOKE: dict[str, Any] = {
     "image_size": 32, "batch_size": 32, "epochs": 2, "warmup_epochs": 1.0, "lr": 1e-3, "precision": "32",
 }  # fmt: skip
 _LAPTOP: dict[str, Any] = {
-    "image_size": 64,
-    "batch_size": 128,
-    "epochs": 20,
-    "warmup_epochs": 2.0,
-    "lr": 2e-3,
-}
+    "image_size": 64, "batch_size": 128, "epochs": 20, "warmup_epochs": 2.0, "lr": 2e-3, "weight_decay": 0.05,
+}  # fmt: skip
 _GPU: dict[str, Any] = {
     "backbone": "resnet18", "image_size": 128, "batch_size": 512, "epochs": 30, "warmup_epochs": 3.0,
     "lr": 1e-3,
@@ -51,11 +47,11 @@ PRESETS: dict[tuple[str, str], PretrainConfig] = {
     ("simclr", "gpu"): SimCLRConfig(**_GPU),
     ("simclr", "paper"): SimCLRConfig(**_PAPER_RESNET),
     ("dual-simclr", "smoke"): DualSimCLRConfig(**_SMOKE | {"backbone": "resnet_nano"}),
-    ("dual-simclr", "laptop"): DualSimCLRConfig(**_LAPTOP | {"backbone": "resnet_mini"}),
+    ("dual-simclr", "laptop"): DualSimCLRConfig(**_LAPTOP | {"backbone": "resnet_mini", "epochs": 30}),
     ("dual-simclr", "gpu"): DualSimCLRConfig(**_GPU),
     ("dual-simclr", "paper"): DualSimCLRConfig(**_PAPER_RESNET),
     ("mma", "smoke"): MMAConfig(**_SMOKE | _MAPS | {"second_crop": 24}),
-    ("mma", "laptop"): MMAConfig(**_LAPTOP | _MAPS | {"second_crop": 48}),
+    ("mma", "laptop"): MMAConfig(**_LAPTOP | _MAPS | {"second_crop": 48, "lr": 1e-3, "epochs": 16}),
     ("mma", "gpu"): MMAConfig(**_GPU | _MAPS | {"backbone": "vgg_mma", "second_crop": 96}),
     # Windsor et al. 2021: E = 128, temperature 0.005, Adam 1e-5, batch 10.
     ("mma", "paper"): MMAConfig(
