@@ -29,7 +29,7 @@ help:
 	@echo "Setting up .venv with $(PYTHON) (eo_ssl[$*]; the first time this downloads a few gigabytes) ..."
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/pip install -q uv || echo "uv cannot be had; going on with pip, which takes some minutes"
-	@{ test -x $(BIN)/uv && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[$*]"; } \
+	@{ test -x $(BIN)/uv && $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e ".[$*]"; } \
 		|| $(BIN)/pip install -q -c constraints.txt -e ".[$*]"
 	@touch $@
 

@@ -1,7 +1,9 @@
 """`setup(...)` opens the profile, the run folder, the data and the device: line one of every chapter."""
 
 import html
+import multiprocessing
 import os
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,8 @@ SIMULATED = "simulated"
 # The book replaces this with the measured minutes once the chapter has ended.
 MINUTES = '<span class="eo-minutes">counted when the chapter ends</span>'
 NO_EVIDENCE = "smoke run, not evidence"
+# Worker processes import the script that started them, and would run it again.
+UNGUARDED = 'in a script, call eo_ssl from under `if __name__ == "__main__":`'
 
 
 @dataclass(frozen=True)
@@ -149,9 +153,15 @@ def simulated(profile: Profile, seed: int) -> Path:
     from eo_ssl.data import archives, simulate
 
     target = simulated_target(profile, seed)
-    if not (target / "dataset.json").is_file():  # written last
+    if (target / "dataset.json").is_file():  # written last
+        return target
+    if multiprocessing.parent_process() is not None:  # would wait for the lock that its parent holds
+        raise ConfigError(UNGUARDED)
+    try:
         with archives.locked(target.parent):
             simulate.simulate(target, profile.simulate, seed=seed)
+    except BrokenProcessPool as error:
+        raise ConfigError(f"the processes that simulate the data ended early; {UNGUARDED}") from error
     return target
 
 
