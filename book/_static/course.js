@@ -4,7 +4,9 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const box of document.querySelectorAll("div.highlight pre, .cell_output .output")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
-  // Solutions are folded: say so on the button.
+  // Folded code and solutions: say so in plain words.
+  for (const label of document.querySelectorAll("div.cell details.hide summary .collapsed")) label.textContent = "Show the code";
+  for (const label of document.querySelectorAll("div.cell details.hide summary .expanded")) label.textContent = "Hide the code";
   for (const cell of document.querySelectorAll("div.cell.tag_exercise")) {
     for (const label of cell.querySelectorAll("summary .collapsed")) label.textContent = "Show a solution";
     for (const label of cell.querySelectorAll("summary .expanded")) label.textContent = "Hide the solution";
