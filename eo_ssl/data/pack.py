@@ -149,6 +149,28 @@ def _finish(
     attrs: dict[str, Any],
 ) -> None:
     """Write the catalog and, last of all, `store.json`, which makes the folder a store."""
+    _write_catalog(out, usable, specs, shards)
+    for spec in specs:
+        if len(open_part(out, spec.name, "images", size)) != len(spec.patches):
+            raise DataError(f"{out}: shard {spec.name} has another number of patches than its catalog")
+    info = {
+        "format": FORMAT,
+        "version": VERSION,
+        "patch_size": size,
+        "patches": len(usable),
+        "s1": {"bands": list(S1_BANDS), "unit": "dB", "step": STEP},
+        "s2": {"bands": list(S2_BANDS), "unit": "digital number"},
+        "data": {key: attrs.get(key) for key in ("name", "version", "simulated", "state")},
+        "catalog": files.sha256(out / "catalog.parquet"),
+        "shards": {spec.name: shards[spec.name]["files"] for spec in specs},
+    }
+    files.write_json(out / "store.json", info)
+
+
+def _write_catalog(
+    out: Path, usable: pd.DataFrame, specs: list[ShardSpec], shards: dict[str, dict[str, Any]]
+) -> None:
+    """The catalog of the root, plus where each patch is and what is known of its pixels."""
     rows = pd.concat(
         pd.DataFrame(
             {key: shards[spec.name][key] for key in ("ids", "valid", "majority", "s2_offset")}
@@ -160,19 +182,3 @@ def _finish(
     table.attrs = {}
     with files.atomic_path(out / "catalog.parquet") as path:
         table.to_parquet(path)
-    for spec in specs:
-        if len(open_part(out, spec.name, "images", size)) != len(spec.patches):
-            raise DataError(f"{out}: shard {spec.name} has another number of patches than its catalog")
-    known = ("name", "version", "simulated", "state")
-    info = {
-        "format": FORMAT,
-        "version": VERSION,
-        "patch_size": size,
-        "patches": len(table),
-        "s1": {"bands": list(S1_BANDS), "unit": "dB", "step": STEP},
-        "s2": {"bands": list(S2_BANDS), "unit": "digital number"},
-        "data": {key: attrs.get(key) for key in known},
-        "catalog": files.sha256(out / "catalog.parquet"),
-        "shards": {spec.name: shards[spec.name]["files"] for spec in specs},
-    }
-    files.write_json(out / "store.json", info)
