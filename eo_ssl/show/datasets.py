@@ -1,13 +1,14 @@
 """Figures of chapter 02: what is in a data set, its two label maps, its splits and what a split makes of a score."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eo_ssl.evaluate.intervals import Interval
+from eo_ssl.evaluate.intervals import Interval, bootstrap_interval
 from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES
 from eo_ssl.show.composites import label_map, legend, true_colour
 from eo_ssl.show.figure import FAINT, INK, PALETTE, axes_grid, describe
@@ -85,7 +86,9 @@ def class_shares(labels: Mapping[str, np.ndarray], note: str = "patches by major
     ax.yaxis.set_major_formatter("{x:.0%}")
     ax.set(ylabel="share of the set")
     ax.tick_params(axis="x", length=0)
-    ax.legend(title=note, title_fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0)
+    ax.legend(
+        title=note, title_fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0
+    )
     return describe(fig, f"Bars of {note}. {'. '.join(said)}")
 
 
@@ -124,17 +127,22 @@ def split_maps(
                     "scene has one colour")  # fmt: skip
 
 
-def scores(values: Mapping[str, Mapping[str, Interval]], xlabel: str, chance: float | None = None) -> Figure:
+def scores(
+    values: Mapping[str, Mapping[str, Interval]],
+    xlabel: str,
+    chance: float | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
     """Scores with intervals: a block of lines for each outer name, a dot for each inner name."""
     inner = list(dict.fromkeys(name for block in values.values() for name in block))
-    colours = dict(zip(inner, (PALETTE[1], PALETTE[0], PALETTE[2], PALETTE[3])))
+    shown = dict(zip(inner, cycle((PALETTE[1], PALETTE[0], PALETTE[2], PALETTE[3])))) | dict(colours or {})
     fig, ax = plt.subplots(figsize=(6.4, 0.5 + 0.27 * sum(len(b) + 0.8 for b in values.values())))
     y, said = 0.0, []
     for block, items in values.items():
         ax.text(0.0, y - 0.75, block, transform=ax.get_yaxis_transform(), fontsize=8.5, fontweight="bold")
         for name, one in items.items():
             error = [[max(0, one.value - one.low)], [max(0, one.high - one.value)]]
-            ax.errorbar(one.value, y, xerr=error, fmt="o", color=colours[name], capsize=3, markersize=6)
+            ax.errorbar(one.value, y, xerr=error, fmt="o", color=shown[name], capsize=3, markersize=6)
             ax.text(
                 1.01,
                 y,
@@ -142,7 +150,7 @@ def scores(values: Mapping[str, Mapping[str, Interval]], xlabel: str, chance: fl
                 transform=ax.get_yaxis_transform(),
                 va="center",
                 fontsize=8.5,
-                color=colours[name],
+                color=shown[name],
             )
             said.append(f"{block}, {name}: {one.value:.2f} ({one.low:.2f} to {one.high:.2f})")
             y += 1
@@ -212,3 +220,8 @@ def split_sentence(gap: Interval, random: Interval, honest: Interval, unit: str,
     else:
         verdict = f"**This run cannot tell the two splits apart** ({points})."
     return f"{'' if evidence else CAUTION}Average accuracy {both}. {verdict}".replace("-", "−")
+
+
+def mean_interval(values: np.ndarray) -> Interval:
+    """Mean of independent values with its 95 % bootstrap interval."""
+    return bootstrap_interval(values)

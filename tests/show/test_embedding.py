@@ -1,0 +1,146 @@
+"""Figures of chapter 07 say what they show; its explorer shows the patch under the pointer and its neighbours."""
+
+import json
+import os
+import shutil
+
+import anywidget
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.evaluate.intervals import Interval
+from eo_ssl.show import embedding, widgets_embedding
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PAGE = """<!doctype html><body><div id="w"></div><script type="module">
+const state = {state}, source = {source};
+const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
+module.default.render({{model: {{get: (key) => state[key]}}, el: document.getElementById("w")}});
+document.body.dataset.ready = "1";
+</script></body>"""
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def widget_of(count=9):
+    """Points on a grid 3 × 3: left to right as numbered, the last one real; labels are the columns."""
+    at = np.array([[i % 3, 2 - i // 3] for i in range(count)]) / 2
+    near = np.array([[(i + 1) % count, (i + 3) % count] for i in range(count)])
+    items = [{"label": f"class {i % 3}", "where": f"place {i}", "real": i == count - 1} for i in range(count)]
+    groups = [{"name": "class", "labels": ["a", "b", "c"], "colours": ["#111111", "#222222", "#333333"],
+               "codes": np.arange(count) % 3}]  # fmt: skip
+    pictures = [np.full((8, 8, 3), i / count) for i in range(count)]
+    planes = {"before": at[::-1].copy(), "after": at}
+    return widgets_embedding.embedding_explorer(
+        planes, {"before": near, "after": near}, items, groups, pictures, pictures
+    )
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None and os.environ.get("EO_SSL_REQUIRE_BROWSER") != "1":
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """The explorer with its state frozen, as in the built book; fails if the page reported an error."""
+    widget, errors = widget_of(), []
+    own = set(widget.trait_names(sync=True)) - set(anywidget.AnyWidget().trait_names(sync=True))
+    state = {name: getattr(widget, name) for name in own}
+    page = browser.new_page(viewport={"width": 820, "height": 700}, reduced_motion="reduce")
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_content(PAGE.format(state=json.dumps(state), source=json.dumps(str(widget._esm))))
+    page.wait_for_selector("body[data-ready]", timeout=10_000)
+    yield page
+    page.close()
+    assert errors == []
+
+
+@pytest.mark.browser
+def test_the_explorer_opens_with_a_real_patch_and_moves_with_the_arrow_keys(page):
+    words = page.locator("[role=status]")
+    assert "place 8" in words.inner_text() and "real" in words.inner_text()
+    page.locator("canvas").press("ArrowLeft")
+    assert "place 7" in words.inner_text() and "simulated" in words.inner_text()
+    page.locator("canvas").press("ArrowUp")
+    assert "place 4" in words.inner_text() and "class 1" in words.inner_text()
+    assert "1 of 2" in words.inner_text()  # its neighbours are 5 (class 2) and 7 (class 1)
+
+
+@pytest.mark.browser
+def test_the_patch_under_the_pointer_is_shown(page):
+    box = page.locator("canvas").bounding_box()
+    page.mouse.move(box["x"] + 16, box["y"] + 16)
+    assert "place 0" in page.locator("[role=status]").inner_text()
+    page.get_by_role("radio", name="before").check()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    assert "place 8" in page.locator("[role=status]").inner_text()
+    shown = page.get_by_role("img", name="Sentinel-1 picture of patch 9")
+    assert shown.evaluate("e => e.style.backgroundPosition") == "100% 100%"
+
+
+def test_different_counts_and_too_many_patches_are_refused():
+    with pytest.raises(ConfigError, match="too many"):
+        widget_of(501)
+    one = np.zeros((3, 2))
+    with pytest.raises(ConfigError, match="same 3 patches"):
+        widgets_embedding.embedding_explorer(
+            {"a": one}, {"a": np.zeros((2, 1))}, [{}] * 3, [], [one] * 3, [one] * 3
+        )
+
+
+def test_patches_without_a_single_class_have_a_colour_of_their_own():
+    group = embedding.class_group(np.array([0, 255]))
+    assert group["labels"][group["codes"][1]] == embedding.NO_CLASS and len(group["colours"]) == 9
+
+
+def test_sentences_say_what_the_interval_says():
+    clear, unclear = Interval(0.1, 0.02, 0.2), Interval(0.1, -0.02, 0.2)
+    assert "**Dual-SimCLR is ahead of untrained**" in embedding.ahead(
+        "Dual-SimCLR", "untrained", clear, "kNN", True
+    )
+    assert "**untrained is ahead of MMA**" in embedding.ahead(
+        "MMA", "untrained", Interval(-0.1, -0.2, -0.02), "kNN", True
+    )
+    said = embedding.ahead("Dual-SimCLR", "MMA", unclear, "kNN", False)
+    assert "cannot be told apart" in said and said.startswith("*Smoke run") and "−2 to +20" in said
+
+
+def test_the_branches_are_compared_with_the_untrained_pair():
+    assert "raised it, MMA to 0.50" in embedding.branches(pd.Series({"untrained": 0.2, "MMA": 0.5}), True)
+    low = embedding.branches(pd.Series({"untrained": -0.03, "MMA": -0.04}), True)
+    assert "next to nothing in common (−0.03)" in low and "did not raise it" in low
+
+
+def test_figures_bring_alt_text_with_their_numbers():
+    plane, real = np.random.default_rng(0).random((6, 2)), np.arange(6) > 3
+    assert (
+        "2 of them are real"
+        in embedding.planes({"a": plane, "b": plane}, embedding.class_group(np.arange(6)), real).eo_alt
+    )
+    assert len(embedding.place_group(["x", "y", "x"])["labels"]) == 2
+    columns = [f"{way}_recall@{k}" for way in ("s1_to_s2", "s2_to_s1") for k in (1, 5)]
+    table = pd.DataFrame(
+        [[0.4, 0.8, 0.3, 0.7], [0.1, 0.5, 0.1, 0.5]], index=["MMA", "guessing"], columns=columns
+    )
+    assert "held out, MMA: 40% at 1, 80% at 5" in embedding.recall_curves({"held out": table}, (1, 5)).eo_alt
+    picture = np.zeros((4, 4, 3))
+    found = embedding.gallery(
+        [picture] * 2, [[picture] * 3] * 2, [[False, True, False], [False] * 3], [["q", "a", "b", "c"]] * 2
+    )
+    assert "among them 1 times" in found.eo_alt
+    scores = pd.DataFrame({"a": [0.5, 0.7], "b": [0.6, 0.4]})
+    assert "best on A has 70.0% there and 40.0% on B" in embedding.selection(scores).eo_alt
