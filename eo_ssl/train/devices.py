@@ -103,7 +103,7 @@ def together(fabric: Fabric, action: Callable[[], None]) -> None:
     if fabric.is_global_zero:
         try:
             action()
-        except EOError as error:
+        except (EOError, OSError) as error:
             problem = str(error)
     problem = fabric.broadcast(problem)
     if problem:

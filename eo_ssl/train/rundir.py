@@ -32,7 +32,8 @@ def run_folder(config: PretrainConfig, run_dir: str | Path) -> Path:
 def discard(folder: Path) -> None:
     """Remove the state and the completion mark of an earlier run."""
     (folder / "config.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "resume", ignore_errors=True)
+    for name in ("resume", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def finished_result(config: PretrainConfig, data: PretrainData, folder: Path) -> PretrainResult | None:
