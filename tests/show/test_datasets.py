@@ -14,7 +14,7 @@ import pytest
 from eo_ssl.course.lessons.datasets import shared_ground
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.show import datasets, widgets_datasets
+from eo_ssl.show import dataset_labels, datasets, widgets_datasets
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = """<!doctype html><body><div id="w"></div><script type="module">
@@ -164,11 +164,11 @@ def test_the_sentence_says_what_the_interval_says():
 def test_figures_bring_alt_text_with_their_numbers():
     counts = np.diag([8, 2, 0, 1, 1, 1, 1, 1])
     counts[1, 0] = 2
-    assert "Shrubland 50%" in datasets.label_confusion(counts).eo_alt
-    assert "Forest 2" in datasets.class_shares({"train": np.array([0, 0, 3, 255])}).eo_alt
+    assert "Shrubland 50%" in dataset_labels.label_confusion(counts).eo_alt
+    assert "Forest 2" in dataset_labels.class_shares({"train": np.array([0, 0, 3, 255])}).eo_alt
     block = {"a": {"random": Interval(0.8, 0.7, 0.9), "apart": Interval(0.5, 0.4, 0.6)}}
     assert "a, apart: 0.50 (0.40 to 0.60)" in datasets.scores(block, "average accuracy", 0.125).eo_alt
-    assert "2.8%" in datasets.label_lists([0.01, 1.0], {"copies": [0.028, 1.0]}).eo_alt
+    assert "2.8%" in dataset_labels.label_lists([0.01, 1.0], {"copies": [0.028, 1.0]}).eo_alt
     frame = Source().catalog
     assert (
         "4 scenes"
@@ -180,4 +180,4 @@ def test_figures_bring_alt_text_with_their_numbers():
     ).eo_alt
     assert "3.0 times" in alt and "1.0 times" in alt
     fine = np.zeros((4, 4), np.uint8)
-    assert "agree on 100%" in datasets.two_labels([(np.ones((13, 4, 4)), fine, fine)] * 2).eo_alt
+    assert "agree on 100%" in dataset_labels.two_labels([(np.ones((13, 4, 4)), fine, fine)] * 2).eo_alt
