@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
-from eo_ssl.evaluate.metrics import confusion_metrics
 
 
 @exercise("late fusion", praise="One linear layer on joined features: all that late fusion adds.")
@@ -41,6 +40,10 @@ def check_late_fusion(LateFusion: Callable) -> None:
 
 @exercise("average accuracy", praise="Absent classes are left out, and no class counts twice.")
 def check_average_accuracy(average_accuracy: Callable) -> None:
+    from eo_ssl.evaluate.metrics import (
+        confusion_metrics,
+    )  # slow to import, and all checks are imported together
+
     confusion = np.array([[8, 2, 0], [1, 1, 0], [0, 3, 1]])  # rows: truth
     expect_close(
         average_accuracy(confusion), (0.8 + 0.5 + 0.25) / 3, "average accuracy of three classes",

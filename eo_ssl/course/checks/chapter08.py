@@ -53,7 +53,8 @@ def check_freeze(freeze: Callable) -> None:
     moved = [k for k, v in model["backbone"].state_dict().items() if not torch.equal(v, before[k])]
     expect(
         not moved,
-        f"A forward pass changed {', '.join(moved[:2])}: batch normalisation still collects statistics. Put the backbone in eval mode.",
+        f"A forward pass changed {', '.join(moved[:2])}: batch normalisation still collects statistics. "
+        "Put the backbone in eval mode.",
     )
     expect(
         bool(torch.equal(first, second)),
