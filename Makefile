@@ -52,7 +52,7 @@ student: .venv/ready-book
 
 test: .venv/ready-test
 	@echo "Running all tests on $(JOBS) cores; the smoke course and the book take a few minutes of it."
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell

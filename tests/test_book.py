@@ -4,7 +4,6 @@ import html
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,9 +32,7 @@ SET = """(c, end) => {
     else c.value = end ? c.max : c.min;
     for (const name of ["input", "change"]) c.dispatchEvent(new Event(name, {bubbles: true}));
 }"""
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-pytestmark = [pytest.mark.course, pytest.mark.xdist_group("book")]
+pytestmark = pytest.mark.course
 
 
 def eo_ssl(*arguments: str) -> subprocess.CompletedProcess:
@@ -127,21 +124,6 @@ def test_nothing_is_loaded_from_another_host(book):
             r'<(?:script|img|link|iframe)[^>]*(?:src|href)="(https?:)?//[^"]*"', path.read_text()
         )
         assert loaded == [], path
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Headless Chromium; without one the tests skip, unless EO_SSL_REQUIRE_BROWSER=1."""
-    from playwright.sync_api import sync_playwright
-
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        reason = "no Chromium found: install chromium to test the built book"
-        pytest.fail(reason) if os.environ.get("EO_SSL_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

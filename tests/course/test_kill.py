@@ -68,7 +68,7 @@ def test_a_stopped_run_leaves_no_kernel_and_resumes(start, tmp_path, how):
     process = start()
     pid = int(wait_for(lambda: (run_dir / "marker").is_file() and (run_dir / "marker").read_text()))
     process.send_signal(how)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=240)
     if how is signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:

@@ -1,9 +1,7 @@
 """The explorers of chapters 04 to 06 in a browser with no kernel: they compute what the package computes."""
 
 import json
-import os
 import re
-import shutil
 
 import anywidget
 import numpy as np
@@ -14,7 +12,6 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.losses import map_similarity
 from eo_ssl.show import widgets_contrastive as widgets
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = """<!doctype html><body><div id="w"></div><script type="module">
 const state = {state}, source = {source};
 const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
@@ -28,17 +25,6 @@ def page_of(widget) -> str:
     own = set(widget.trait_names(sync=True)) - set(anywidget.AnyWidget().trait_names(sync=True))
     state = {name: getattr(widget, name) for name in own}
     return PAGE.format(state=json.dumps(state), source=json.dumps(str(widget._esm)))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None and os.environ.get("EO_SSL_REQUIRE_BROWSER") != "1":
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Figures of chapter 02 say what they show, and its explorer leaks exactly where patches overlap."""
 
 import json
-import os
 import re
-import shutil
 
 import anywidget
 import matplotlib.pyplot as plt
@@ -16,7 +14,6 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.show import dataset_labels, datasets, widgets_datasets
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = """<!doctype html><body><div id="w"></div><script type="module">
 const state = {state}, source = {source};
 const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
@@ -55,17 +52,6 @@ class Source:
     def read(self, row):
         rng = np.random.default_rng(row)
         return {"s2": rng.random((13, 16, 16)).astype(np.float32)}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None and os.environ.get("EO_SSL_REQUIRE_BROWSER") != "1":
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

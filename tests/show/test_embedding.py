@@ -1,8 +1,6 @@
 """Figures of chapter 07 say what they show; its explorer shows the patch under the pointer and its neighbours."""
 
 import json
-import os
-import shutil
 
 import anywidget
 import matplotlib.pyplot as plt
@@ -14,7 +12,6 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.show import embedding, widgets_embedding
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGE = """<!doctype html><body><div id="w"></div><script type="module">
 const state = {state}, source = {source};
 const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
@@ -41,17 +38,6 @@ def widget_of(count=9):
     return widgets_embedding.embedding_explorer(
         planes, {"before": near, "after": near}, items, groups, pictures, pictures
     )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None and os.environ.get("EO_SSL_REQUIRE_BROWSER") != "1":
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import base64
 import functools
 import http.server
 import json
-import os
 import shutil
 import threading
 import zlib
@@ -98,21 +97,15 @@ def address(tmp_path):
 
 
 @pytest.fixture
-def page(address):
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None and os.environ.get("EO_SSL_REQUIRE_BROWSER") != "1":
-        pytest.skip("no Chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(address)
-        page.wait_for_selector("body[data-ready=yes]", timeout=60_000)
-        yield page
-        assert page.problems == []
-        browser.close()
+def page(address, browser):
+    page = browser.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("body[data-ready=yes]", timeout=60_000)
+    yield page
+    page.close()
+    assert page.problems == []
 
 
 def pictures(page) -> list[str]:
