@@ -1,0 +1,69 @@
+"""Measurements of chapter 10: what a score of pixels depends on besides the model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from eo_ssl.evaluate.intervals import average_accuracy, mean_iou
+from eo_ssl.evaluate.metrics import confusion_matrix
+from eo_ssl.evaluate.predict import corners
+from eo_ssl.evaluate.segmentation_metrics import boundary_counts, boundary_f1
+from eo_ssl.sensors import IGNORE, NUM_CLASSES
+
+
+def coverage(size: int, crop: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """How often each pixel of a patch is tested (size, size): by tiles, or with `rng` by as many random crops."""
+    starts = corners(size, crop)
+    places = [(y, x) for y in starts for x in starts]
+    if rng is not None:
+        places = rng.integers(0, size - crop + 1, (len(places), 2)).tolist()
+    seen = np.zeros((size, size), dtype=int)
+    for top, left in places:
+        seen[top : top + crop, left : left + crop] += 1
+    return seen
+
+
+def map_confusion(found: Tensor, truth: Tensor) -> np.ndarray:
+    """Confusion of label maps with the truth (N, H, W), one matrix per patch: (N, 8, 8)."""
+    return np.stack([confusion_matrix(f, t.long(), NUM_CLASSES).numpy() for f, t in zip(found, truth)])
+
+
+def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int, seed: int = 0) -> np.ndarray:
+    """mIoU of the same maps (N, H, W) scored on one random crop per patch, drawn `draws` times: (draws,)."""
+    rng, size, scores = np.random.default_rng(seed), truth.shape[-1], []
+    for _ in range(draws):
+        places = rng.integers(0, size - crop + 1, (len(truth), 2)).tolist()
+        cut = [
+            torch.stack([m[y : y + crop, x : x + crop] for m, (y, x) in zip(maps, places)])
+            for maps in (found, truth)
+        ]
+        scores.append(mean_iou(map_confusion(*cut).sum(0)[None])[0])
+    return np.array(scores)
+
+
+def batch_means(counts: np.ndarray, batch_size: int) -> tuple[int, int, float]:
+    """The published way: pixel AA per batch, then the mean. Batches that are NaN, batches, mean of what is left
+    when absent classes are skipped. Shape: counts (N, K, K)."""
+    batches = [counts[i : i + batch_size].sum(0) for i in range(0, len(counts), batch_size)]
+    undefined = sum(bool((c.sum(1) == 0).any()) for c in batches)
+    return undefined, len(batches), float(np.mean([average_accuracy(c[None])[0] for c in batches if c.sum()]))
+
+
+def shifted(truth: Tensor, shifts: Sequence[int]) -> pd.DataFrame:
+    """Scores of a perfect map that is displaced sideways by some pixels. Shape: truth (N, H, W)."""
+    rows = []
+    for by in shifts:
+        found = torch.roll(truth, by, dims=2)
+        keep, target = found != IGNORE, truth.clone()
+        target[..., : max(by, 0)] = IGNORE  # what was rolled in from the other side has no verdict
+        target = torch.where(keep, target, torch.full_like(target, IGNORE))
+        counts = map_confusion(found, target).sum(0)
+        edges = boundary_counts(found.long(), target.long())
+        rows.append({
+            "pixels": by, "overall accuracy": np.trace(counts) / max(counts.sum(), 1),
+            "mIoU": mean_iou(counts[None])[0], "boundary F1": boundary_f1(edges)["boundary_f1"] or 0.0,
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index("pixels")
