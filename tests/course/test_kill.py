@@ -40,9 +40,16 @@ def start(write, folder, tmp_path):
             "--only",
             "01",
         ]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed_interrupt
+        )
 
     return go
+
+
+def heed_interrupt():
+    """A shell that starts tests in the background makes them deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition, seconds=60):
@@ -68,7 +75,7 @@ def test_a_stopped_run_leaves_no_kernel_and_resumes(start, tmp_path, how):
     process = start()
     pid = int(wait_for(lambda: (run_dir / "marker").is_file() and (run_dir / "marker").read_text()))
     process.send_signal(how)
-    said, _ = process.communicate(timeout=240)
+    said, _ = process.communicate(timeout=120)
     if how is signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
