@@ -38,6 +38,7 @@ def build(root: Path, run_dir: Path, out: Path | None = None) -> Path:
     write_yaml(staged / "_config.yml", config(read_yaml(book / "_config.yml"), run_dir))
     shutil.rmtree(made, ignore_errors=True)
     sphinx(staged, made)
+    place_icon_fonts(made / "_build" / "html")
     shutil.rmtree(target, ignore_errors=True)
     os.replace(made / "_build" / "html", target)
     shutil.rmtree(made, ignore_errors=True)
@@ -58,6 +59,23 @@ def sphinx(staged: Path, out: Path) -> None:
         ]
         shown = "\n  ".join(lines[:8] or ["no message"])
         raise BookFailed(f"the book was not built; the whole log is in {log}\n  {shown}")
+
+
+def place_icon_fonts(html: Path) -> None:
+    """Copy the widgets' icon fonts to where the first rules of embed-amd look for them: beside the page.
+
+    It takes their folder from `__jupyter_widgets_assets_path__` only after it has written those rules, and a
+    widget that loads slowly shows a spinner, which needs the font.
+    """
+    fonts = [
+        f
+        for f in (html / "_static" / "vendor" / "widgets").glob("*")
+        if f.suffix in {".woff", ".woff2", ".ttf"}
+    ]
+    for folder in {page.parent for page in html.glob("notebooks/*.html")}:
+        (folder / "@jupyter-widgets").mkdir(exist_ok=True)
+        for font in fonts:
+            shutil.copy2(font, folder / "@jupyter-widgets" / font.name)
 
 
 def toc(whole: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
