@@ -17,7 +17,7 @@ def trained(
     history: pd.DataFrame, chance: float, evidence: bool, what: str = "its partner", spread: bool = True
 ) -> str:
     """What a pretraining run reached on held-out pairs, against guessing; `spread` says whether z kept apart."""
-    best = history.loc[history["val_loss"].idxmin()]
+    best = history.loc[history["val_mrr"].idxmax()]  # the epoch that pretraining exports
     first = history["val_loss"].iloc[0]
     if best["val_loss"] < chance - 0.05:
         loss = (

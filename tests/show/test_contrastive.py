@@ -26,6 +26,7 @@ def history() -> pd.DataFrame:
     epochs = np.arange(1, 5)
     return pd.DataFrame({
         "epoch": epochs, "train_loss": 5 - epochs, "lr": 0.1, "val_loss": [4.0, 3.0, 2.0, 2.5], "val_top1": epochs / 10,
+        "val_mrr": [0.1, 0.2, 0.4, 0.3],
         "val_top5": epochs / 5, "val_chance_top5": 0.05, "val_spread": [0.2, 0.5, 0.9, 0.9],
         "val_alignment": [1.0, 0.8, 0.6, 0.5], "val_uniformity": [-0.5, -1, -2, -2.5],
     })  # fmt: skip
