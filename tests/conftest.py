@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,14 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the course and the book first; with several workers the rest runs beside them."""
     items.sort(key=lambda item: item.get_closest_marker("course") is None)
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures() -> Iterator[None]:
+    """Close what a test has drawn, so that tests that count open figures do not see each other's."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:  # importing it here would slow down every other test
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

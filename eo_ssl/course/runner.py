@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eo_ssl.course import notebooks, places, session, status
+from eo_ssl.course import notebooks, places, session, status, threads
 from eo_ssl.course.execute import ChapterFailed, cell_seconds, execute, refresh_text
 from eo_ssl.course.plan import Chapter, Plan, is_current
 from eo_ssl.course.progress import UNKNOWN, Progress
@@ -28,6 +28,7 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False, stream
     failures = []
     with only_runner(plan.run_dir), terminate_as_interrupt(), Progress(expected, stream) as progress:
         prepare_data(plan, stale, progress)
+        settle_threads(plan, stale, progress)
         for number, chapter in enumerate(plan.chapters, start=1):
             label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
             if chapter not in stale:
@@ -56,6 +57,15 @@ def prepare_data(plan: Plan, stale: list[Chapter], progress: Progress) -> None:
     if not (target / "dataset.json").is_file():
         progress.say(f"making the simulated data set ({plan.profile.simulate}) in {target}")
         session.simulated(plan.profile, plan.seed)
+
+
+def settle_threads(plan: Plan, stale: list[Chapter], progress: Progress) -> None:
+    """Set OMP_NUM_THREADS for the kernels, unless the user did; one where the models are tiny (smoke)."""
+    if not stale or "OMP_NUM_THREADS" in os.environ:
+        return
+    number = threads.fitting() if plan.profile.is_evidence else 1
+    os.environ["OMP_NUM_THREADS"] = str(number)
+    progress.say(f"PyTorch uses {number} of {threads.cores()} cores (OMP_NUM_THREADS overrides it)")
 
 
 def run_chapter(chapter: Chapter, plan: Plan, progress: Progress) -> float:

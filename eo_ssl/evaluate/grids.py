@@ -120,14 +120,14 @@ PLANS: dict[str, Plan] = {
         # Half of the tiles, in turn: neighbouring tiles tell little more, and the whole grid fits a coffee break.
         classify=Budget(100, 32, 8, val_tiles=2, test_tiles=2),
         segment=Budget(120, 16, 6, val_tiles=1, test_tiles=2),
-        rates=(1e-3, 3e-3),
+        rates=(1e-3, 3e-3, 1e-2),
         parts=_LAPTOP_PARTS,
         unet_width=8,
     ),
     "gpu": Plan(
         classify=Budget(400, 64, 10),
         segment=Budget(400, 32, 8),
-        rates=(3e-4, 1e-3),
+        rates=(3e-4, 1e-3, 3e-3),
         parts=_GPU_PARTS,
         unet_width=32,
     ),

@@ -241,6 +241,9 @@ def worker(job: GridJob, number: int = 0, workers: int = 1, progress: bool = Fal
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(number))
     import torch
 
-    threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or default_workers("cpu") // workers
+    asked = int(os.environ.get("OMP_NUM_THREADS", "0")) or default_workers("cpu")
+    threads = min(
+        asked, default_workers("cpu") // workers
+    )  # a share of the cores, however many were asked for
     torch.set_num_threads(max(1, threads))
     work(job.grid(), job.folder, CellRunner(job), progress, job.stop_at)
