@@ -23,7 +23,6 @@ READY, NOTE, STOP = "ready", "note", "stop"
 MARKS = {READY: "✓ ready", NOTE: "• note", STOP: "✗ to do"}
 SHOWN = ("torch", "timm", "lightning", "rasterio", "anywidget", "papermill")
 CODE = re.compile("`(.+?)`")
-MEMORY_GB = {"smoke": 2, "laptop": 4, "gpu": 16, "paper": 32}
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def memory(run: Run) -> Item:
     """Free memory against what the profile needs."""
     import psutil
 
-    free, needed = psutil.virtual_memory().available / 1e9, MEMORY_GB[run.profile.name]
+    free, needed = psutil.virtual_memory().available / 1e9, run.profile.memory_gb
     advice = "" if free >= needed else f"{needed} GB are better: close other programs"
     return Item("Memory", f"{free:.1f} GB free", READY if free >= needed else NOTE, advice)
 

@@ -1,19 +1,21 @@
-"""The four sizes of the course: one table of settings that every chapter reads."""
+"""The sizes of the course, and a rehearsal of the largest: one table of settings that every chapter reads."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eo_ssl.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile fixes: data, models, seeds and budget.
+    """What a profile fixes: data, models, seeds and needs.
 
-    `fractions` are the label fractions of the headline methods, `minor_fractions` those of the
-    methods that only complete a table. `pretrain_minutes` is a cap for each pretraining run on the
-    hardware the profile is meant for (None: no cap). `is_evidence` is False where the runs are too
-    short to support any statement about the methods.
+    `resnet`, `deep`, `swin` and `vgg` name the network of each family of methods; the Swin pair and the deep
+    ResNet it is compared with see crops of `swin_image_size` pixels, the others of `image_size`.
+    `fractions` are the label fractions of the headline methods, `minor_fractions` those of the methods that
+    only complete a table. `compile`: pretraining through torch.compile. `is_evidence` is False where the runs
+    are too short to support any statement about the methods. How long each training is, and which are made,
+    is in `eo_ssl.train.presets` and `eo_ssl.evaluate.grids`.
     """
 
     name: str
@@ -21,10 +23,9 @@ class Profile:
     image_size: int
     swin_image_size: int
     resnet: str
+    deep: str
     swin: str
     vgg: str
-    pretrain_minutes: float | None
-    finetune_epochs: int
     fractions: tuple[float, ...]
     minor_fractions: tuple[float, ...]
     pretrain_seeds: tuple[int, ...]
@@ -32,87 +33,93 @@ class Profile:
     is_evidence: bool
     requires_gpu: bool
     disk_mb: int
+    memory_gb: int
     budget: str
+    compile: bool = False
+
+    def crop(self, family: str) -> int:
+        """Side in pixels of what the networks of a family see."""
+        return self.swin_image_size if family in ("swin", "deep") else self.image_size
 
 
-PROFILES: dict[str, Profile] = {
-    "smoke": Profile(
-        name="smoke",
-        simulate="smoke",
-        image_size=32,
-        swin_image_size=32,
-        resnet="resnet_nano",
-        swin="swin_nano",
-        vgg="vgg_mma_mini",
-        pretrain_minutes=0.05,
-        finetune_epochs=1,
-        fractions=(0.1, 1.0),
-        minor_fractions=(1.0,),
-        pretrain_seeds=(0,),
-        finetune_seeds=(0,),
-        is_evidence=False,
-        requires_gpu=False,
-        disk_mb=300,
-        budget="6 minutes on two CPU cores",
-    ),
-    "laptop": Profile(
-        name="laptop",
-        simulate="laptop",
-        image_size=64,
-        swin_image_size=64,
-        resnet="resnet_mini",
-        swin="swin_mini",
-        vgg="vgg_mma_mini",
-        pretrain_minutes=2.5,
-        finetune_epochs=8,
-        fractions=(0.01, 0.1, 0.5, 1.0),
-        minor_fractions=(0.1, 1.0),
-        pretrain_seeds=(0,),
-        finetune_seeds=(0, 1, 2),
-        is_evidence=True,
-        requires_gpu=False,
-        disk_mb=2_500,
-        budget="30 minutes on two CPU cores",
-    ),
-    "gpu": Profile(
-        name="gpu",
-        simulate="gpu",
-        image_size=128,
-        swin_image_size=224,
-        resnet="resnet18",
-        swin="swin_tiny_patch4_window7_224",
-        vgg="vgg_mma",
-        pretrain_minutes=1.5,
-        finetune_epochs=20,
-        fractions=(0.01, 0.1, 0.5, 1.0),
-        minor_fractions=(0.1, 1.0),
-        pretrain_seeds=(0, 1, 2),
-        finetune_seeds=(0, 1, 2),
-        is_evidence=True,
-        requires_gpu=True,
-        disk_mb=40_000,
-        budget="30 minutes on one recent GPU",
-    ),
-    "paper": Profile(
-        name="paper",
-        simulate="paper",
-        image_size=128,
-        swin_image_size=224,
-        resnet="resnet18",
-        swin="swin_tiny_patch4_window7_224",
-        vgg="vgg_mma",
-        pretrain_minutes=None,
-        finetune_epochs=200,
-        fractions=(0.01, 0.1, 0.5, 1.0),
-        minor_fractions=(0.01, 0.1, 0.5, 1.0),
-        pretrain_seeds=(0, 1, 2, 3, 4),
-        finetune_seeds=(0, 1, 2, 3, 4),
-        is_evidence=True,
-        requires_gpu=True,
-        disk_mb=50_000,
-        budget="days on GPUs; `eo-ssl course run --profile paper --dry-run` estimates it",
-    ),
-}
+_LAPTOP = Profile(
+    name="laptop",
+    simulate="laptop",
+    image_size=64,
+    swin_image_size=64,
+    resnet="resnet_mini",
+    deep="resnet_mini",
+    swin="swin_mini",
+    vgg="vgg_mma_mini",
+    fractions=(0.01, 0.1, 0.5, 1.0),
+    minor_fractions=(0.1, 1.0),
+    pretrain_seeds=(0,),
+    finetune_seeds=(0, 1, 2),
+    is_evidence=True,
+    requires_gpu=False,
+    disk_mb=2_500,
+    memory_gb=4,
+    budget="30 minutes on two CPU cores",
+)
+_TINY = {
+    "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano",
+    "swin": "swin_nano", "is_evidence": False, "requires_gpu": False, "disk_mb": 300, "memory_gb": 2,
+}  # fmt: skip
+_SMOKE = replace(
+    _LAPTOP,
+    **_TINY,
+    name="smoke",
+    simulate="smoke",
+    fractions=(0.1, 1.0),
+    minor_fractions=(1.0,),
+    finetune_seeds=(0,),
+    budget="6 minutes on two CPU cores",
+)
+# Compiling costs about a minute per network: as long as a whole pretraining here, hours less than one of the
+# papers'.
+_GPU = replace(
+    _LAPTOP,
+    name="gpu",
+    simulate="gpu",
+    image_size=128,
+    swin_image_size=224,
+    resnet="resnet18",
+    deep="resnet50",
+    swin="swin_tiny_patch4_window7_224",
+    vgg="vgg_mma",
+    pretrain_seeds=(0, 1, 2),
+    requires_gpu=True,
+    disk_mb=40_000,
+    memory_gb=16,
+    budget="30 minutes on one recent GPU",
+)
+_PAPER = replace(
+    _GPU,
+    name="paper",
+    simulate="paper",
+    minor_fractions=(0.01, 0.1, 0.5, 1.0),
+    pretrain_seeds=(0, 1, 2, 3, 4),
+    finetune_seeds=(0, 1, 2, 3, 4),
+    disk_mb=50_000,
+    memory_gb=32,
+    compile=True,
+    budget="days on GPUs; `eo-ssl course run --profile paper --dry-run` estimates it",
+)
+# The way of "paper", shrunk in counts only (pixels, layers, updates, seeds; see also presets and grids), to
+# prove on any computer that a run of days will reach its end. No compiler is asked for.
+_REHEARSAL = replace(
+    _PAPER,
+    **_TINY | {"vgg": "vgg_mma_mini"},
+    name="paper-rehearsal",
+    fractions=(0.1, 1.0),
+    minor_fractions=(0.1, 1.0),
+    pretrain_seeds=(0, 1),
+    finetune_seeds=(0, 1),
+    compile=False,
+    budget="a quarter of an hour on two CPU cores",
+)
+
+PROFILES: dict[str, Profile] = {p.name: p for p in (_SMOKE, _LAPTOP, _GPU, _PAPER, _REHEARSAL)}
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Which models are trained at which profile: methods × label fractions × seeds, with one budget for all.
+"""The cells of a profile's plan: methods × label fractions × seeds, with one budget for all.
 
 The learning rate of every method is chosen the same way: each rate of the plan's list is tried once, with
 all labels and the first seed, and the best validation score decides for all fractions and seeds of that
@@ -6,140 +6,14 @@ method. Multi-label models take the rate of the single-label ones. The tried mod
 the model of the first seed at all labels: it is tested then, not trained again.
 """
 
-from dataclasses import dataclass
-
 from eo_ssl.course.profiles import get_profile
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.grid import Cell, Grid
 from eo_ssl.evaluate.methods import get_method
+from eo_ssl.evaluate.plans import PLANS, Budget, Plan, Sweep
 from eo_ssl.train.fields import nearest
 
-CURVE = (0.01, 0.1, 0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Some methods on one task at some label fractions."""
-
-    task: str
-    methods: tuple[str, ...]
-    fractions: tuple[float, ...] = (1.0,)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What every model of a task gets: updates, batch, looks at validation and tiles per patch (0: all)."""
-
-    updates: int
-    batch_size: int
-    evaluations: int
-    val_tiles: int = 0
-    test_tiles: int = 0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The grid of a profile. `ratio` is the backbone's learning rate over the head's in fine-tuning."""
-
-    classify: Budget
-    segment: Budget
-    rates: tuple[float, ...]
-    parts: dict[str, tuple[Sweep, ...]]
-    ratio: float = 0.3
-    cached_crops: int = 4
-    unet_width: int = 16
-
-    def budget(self, task: str) -> Budget:
-        """The budget of a task."""
-        return self.segment if task == "segment" else self.classify
-
-
-SCRATCH = ("late", "early", "s1", "s2")
-FROZEN = ("dual-frozen", "mma-frozen", "simclr-frozen")
-TUNED = ("dual-finetune", "mma-finetune", "simclr-finetune")
-_LAPTOP_PARTS = {
-    "fusion": (Sweep("single", SCRATCH), Sweep("multi", SCRATCH)),
-    "few-labels": (
-        Sweep("single", ("dual-finetune", "late"), CURVE),
-        Sweep("single", FROZEN, CURVE),  # cached features: nearly free
-        Sweep("single", ("mma-finetune", "early"), (0.1, 1.0)),
-        Sweep("single", ("simclr-finetune",)),
-        Sweep("multi", TUNED + FROZEN),
-    ),
-    "swin": (Sweep("single", ("swin-finetune", "swin-frozen", "swin-scratch"), (0.1, 1.0)),),
-    "segmentation": (
-        Sweep("segment", ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble")),
-        Sweep("segment", ("swinunet-scratch", "swinunet-finetune"), (0.1,)),
-    ),
-}
-_ALL_PARTS = {
-    "fusion": (Sweep("single", SCRATCH, CURVE), Sweep("multi", SCRATCH, CURVE)),
-    "few-labels": (
-        Sweep("single", FROZEN + TUNED + ("simclr-rgb-frozen", "simclr-rgb-finetune"), CURVE),
-        Sweep("multi", FROZEN + TUNED + ("simclr-rgb-frozen", "simclr-rgb-finetune"), CURVE),
-    ),
-    "swin": (Sweep("single", ("swin-finetune", "swin-frozen", "swin-scratch"), CURVE),),
-    "segmentation": (
-        Sweep(
-            "segment",
-            ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble"),
-            CURVE,
-        ),
-    ),
-}
-_GPU_PARTS = {
-    **_LAPTOP_PARTS,
-    "few-labels": (
-        Sweep("single", ("dual-finetune", "mma-finetune", "late", "early"), CURVE),
-        Sweep("single", FROZEN, CURVE),
-        Sweep("single", ("simclr-finetune",)),
-        Sweep("multi", TUNED + FROZEN),
-    ),
-}
-_SMOKE_PARTS = {
-    "fusion": (Sweep("single", ("s1", "s2", "early", "late")), Sweep("multi", ("early", "late"))),
-    "few-labels": (
-        Sweep("single", ("dual-finetune", "dual-frozen", "late"), (0.1, 1.0)),
-        Sweep("single", ("simclr-finetune", "simclr-frozen", "mma-finetune", "mma-frozen", "early")),
-        Sweep("multi", ("dual-finetune", "dual-frozen")),
-    ),
-    "swin": (Sweep("single", ("swin-finetune", "swin-frozen", "swin-scratch")),),
-    "segmentation": _LAPTOP_PARTS["segmentation"][:1],
-}
-
-PLANS: dict[str, Plan] = {
-    "smoke": Plan(
-        classify=Budget(6, 8, 2, val_tiles=1, test_tiles=1),
-        segment=Budget(4, 4, 2, val_tiles=1, test_tiles=1),
-        rates=(1e-3,),
-        parts=_SMOKE_PARTS,
-        cached_crops=1,
-        unet_width=4,
-    ),
-    "laptop": Plan(
-        # Half of the tiles, in turn: neighbouring tiles tell little more, and the whole grid fits a coffee break.
-        classify=Budget(100, 32, 8, val_tiles=2, test_tiles=2),
-        segment=Budget(120, 16, 6, val_tiles=1, test_tiles=2),
-        rates=(1e-3, 3e-3, 1e-2),
-        parts=_LAPTOP_PARTS,
-        unet_width=8,
-    ),
-    "gpu": Plan(
-        classify=Budget(400, 64, 10),
-        segment=Budget(400, 32, 8),
-        rates=(3e-4, 1e-3, 3e-3),
-        parts=_GPU_PARTS,
-        unet_width=32,
-    ),
-    "paper": Plan(
-        classify=Budget(6000, 32, 30),
-        segment=Budget(6000, 16, 30),
-        rates=(1e-4, 3e-4, 1e-3, 3e-3),
-        parts=_ALL_PARTS,
-        cached_crops=16,
-        unet_width=64,
-    ),
-}
+__all__ = ["PLANS", "Budget", "Plan", "Sweep", "get_plan", "make_grid", "rate_cells"]
 
 
 def get_plan(profile: str) -> Plan:

@@ -10,7 +10,7 @@ from eo_ssl.train.fields import nearest
 class Method:
     """One row of the tables.
 
-    `family` is "resnet", "swin" or "vgg" (the profile names the network), `pretraining` a method of
+    `family` is "resnet", "deep", "swin" or "vgg" (the profile names the network), `pretraining` a method of
     `eo_ssl.train.config.METHODS` or "" from scratch; `members` are the methods an ensemble averages.
     """
 
@@ -42,6 +42,9 @@ _ALL = [
     *_pair("mma", "MMA", "late", "vgg", "mma"),
     Method("swin-scratch", "Swin from scratch", "late", "swin"),
     *_pair("swin", "Swin pair", "late", "swin", "swin-pair"),
+    # The network that Swin is compared with: the same crops, Dual-SimCLR, a ResNet of about the same cost.
+    Method("resnet50-scratch", "ResNet-50 from scratch", "late", "deep"),
+    *_pair("resnet50", "ResNet-50 pair", "late", "deep", "dual-simclr"),
     Method("unet", "UNet", "unet", "swin"),
     Method("swinunet-scratch", "SwinUNet from scratch", "swin-unet", "swin"),
     *_pair("swinunet", "SwinUNet", "swin-unet", "swin", "swin-pair"),

@@ -20,7 +20,7 @@ from eo_ssl.train.config import (
 )
 from eo_ssl.train.fields import nearest
 
-PROFILES = ("smoke", "laptop", "gpu", "paper")
+PROFILES = ("smoke", "laptop", "gpu", "paper", "paper-rehearsal")
 
 # Published: Adam 3e-5, decay 1e-4, batch 200, 201 epochs, temperature 0.07; no clipping, no mask.
 _PAPER_RESNET: dict[str, Any] = {
@@ -68,6 +68,17 @@ PRESETS: dict[tuple[str, str], PretrainConfig] = {
         clip_norm=0.0, temperature=0.2, mask_overlaps=False,
     ),
 }  # fmt: skip
+# The paper's settings, shrunk in counts only, for a run that proves that everything fits together.
+_SMALL = {"image_size": 32, "batch_size": 10, "epochs": 2, "warmup_epochs": 1.0}
+PRESETS |= {
+    (method, "paper-rehearsal"): PRESETS[method, "paper"].with_(backbone=backbone, **_SMALL | more)
+    for method, backbone, more in (
+        ("simclr", "resnet_nano", {}),
+        ("dual-simclr", "resnet_nano", {}),
+        ("mma", "vgg_mma_mini", {"second_crop": 24}),
+        ("swin-pair", "swin_nano", {}),
+    )
+}
 PRESETS |= {("simclr-rgb", profile): PRESETS["simclr", profile].with_(bands="rgb") for profile in PROFILES}
 
 
