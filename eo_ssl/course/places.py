@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,25 @@ def commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         head, changed = "", ""
     return head + ("+" if changed else "") if head else f"v{__version__}"
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What results may depend on: Python, torch with CUDA and cuDNN, timm, the package and its commit."""
+    import torch
+    from timm import __version__ as timm
+
+    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
+    found = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": cudnn,
+        "timm": timm,
+        "eo_ssl": __version__,
+        "commit": commit(),
+    }
+    return {name: str(value) for name, value in found.items() if value}
 
 
 # Files that never run inside a notebook: changing them does not make an executed notebook stale.

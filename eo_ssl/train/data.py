@@ -13,6 +13,7 @@ from eo_ssl.data.transforms import Statistics
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.losses.gather import gather
 from eo_ssl.train.config import PretrainConfig
+from eo_ssl.train.feed import Pinned
 
 HELD_OUT = 1024  # pairs that the monitors look at
 OVERLAP = 2  # grid steps from which on two patches of a scene share no ground (stride = half a patch)
@@ -44,10 +45,13 @@ class PretrainData:
             self.source, rows, config.image_size, "centre", labels=labels, statistics=self.statistics
         )
 
-    def loader(self, config: PretrainConfig, rank: int, world: int, workers: int) -> Any:
+    def loader(
+        self, config: PretrainConfig, rank: int, world: int, workers: int, pinned: bool = False
+    ) -> Any:
         """Batches of batch_size / world pairs for this rank; an incomplete last batch is left out."""
+        dataset = self.training_set(config)
         return make_loader(
-            self.training_set(config), config.batch_size // world, shuffle=True, drop_last=True,
+            Pinned(dataset) if pinned else dataset, config.batch_size // world, shuffle=True, drop_last=True,
             seed=config.seed, workers=workers, rank=rank, world_size=world,
         )  # fmt: skip
 
@@ -94,11 +98,19 @@ class Overlaps:
 
     def __call__(self, index: Tensor, other: Tensor | None = None) -> Tensor:
         """(n,), (N,) rows of the catalogue → (n, N) bool; True on the diagonal of equal rows."""
-        a, b = index.cpu()[:, None], (index if other is None else other).cpu()[None, :]
-        near = (self.scene[a] == self.scene[b]) & ((self.row[a] - self.row[b]).abs() < OVERLAP)
-        near &= (self.col[a] - self.col[b]).abs() < OVERLAP
-        unknown = (self.row[a] < 0) | (self.row[b] < 0)
-        return torch.where(unknown, self.group[a] == self.group[b], near).to(index.device)
+        scene, row, col, group = self._tables(index.device)
+        a, b = index[:, None], (index if other is None else other)[None, :]
+        near = (scene[a] == scene[b]) & ((row[a] - row[b]).abs() < OVERLAP)
+        near &= (col[a] - col[b]).abs() < OVERLAP
+        unknown = (row[a] < 0) | (row[b] < 0)
+        return torch.where(unknown, group[a] == group[b], near)
+
+    def _tables(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Scene, row, column and group of all patches, where the batch is: a GPU need not be waited for."""
+        if self.scene.device != device:
+            for name in ("scene", "row", "col", "group"):
+                setattr(self, name, getattr(self, name).to(device))
+        return self.scene, self.row, self.col, self.group
 
     def false_negatives(self, index: Tensor) -> Tensor:
         """This rank's rows of the mask for the whole batch: (n,) → (n, world·n) bool."""

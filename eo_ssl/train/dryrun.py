@@ -41,7 +41,8 @@ def dry_run(
     optimizer = make_optimizer(share, method.model)
     model, optimizer = fabric.setup(prepare(share, method.model, fabric, compile), optimizer)
     overlaps = Overlaps(source.catalog)
-    trainer = Trainer(fabric, method, model, optimizer, data, overlaps, run_folder(config, run_dir))
+    folder = run_folder(config, run_dir)
+    trainer = Trainer(fabric, method, model, optimizer, data, overlaps, folder, share.micro_batch)
     seconds = _measure(trainer, _Few(data.loader(share, 0, 1, workers)))
     updates = len(data.train) // config.batch_size
     encoders = {name: _millions(encoder) for name, encoder in method.encoders().items() if encoder}

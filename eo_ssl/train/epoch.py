@@ -14,11 +14,13 @@ from eo_ssl.errors import DataError
 from eo_ssl.files import write_json
 from eo_ssl.losses import NonFiniteError, gather
 from eo_ssl.train.data import Overlaps, PretrainData, filled_up
+from eo_ssl.train.feed import Feed
 from eo_ssl.train.logs import Progress
+from eo_ssl.train.memory import agree, frugal_backward, rehearse, shrunk
 from eo_ssl.train.methods import Batch, Method
 from eo_ssl.train.monitors import embedding_metrics, knn_accuracy, retrieval_metrics
 from eo_ssl.train.schedule import set_learning_rate
-from eo_ssl.train.step import backward_pass, freeze_statistics, mixed_seed
+from eo_ssl.train.step import freeze_statistics, mixed_seed
 
 HELD_OUT_BATCH = 128
 
@@ -34,6 +36,8 @@ class Trainer:
     data: PretrainData
     overlaps: Overlaps
     folder: Path
+    micro_batch: int  # as configured, or less where the memory turned out to be too small
+    tried: bool = False
 
     def views(self, batch: Batch, generator: torch.Generator) -> Batch:
         """A batch from the loader as the method's two views, on the device."""
@@ -49,15 +53,15 @@ class Trainer:
 
 
 def train_epoch(trainer: Trainer, loader: Any, epoch: int, progress: Progress) -> dict[str, float]:
-    """One pass over the training pairs; returns the mean loss and the last learning rate."""
+    """One pass over the training pairs; returns the mean loss, the last learning rate and the throughput."""
     config, fabric, model = trainer.method.config, trainer.fabric, trainer.model
     generator = trainer.generator(config.seed, epoch, fabric.global_rank)
     loader.set_epoch(epoch)
     model.train()
     if config.batch_norm == "frozen":
         freeze_statistics(model)
-    losses = []
-    for i, batch in enumerate(loader):
+    losses, feed = [], Feed(loader, fabric.device)
+    for i, batch in enumerate(feed):
         if fabric.world_size > 1:
             batch = filled_up(batch, loader.batch_size)
         rate = set_learning_rate(trainer.optimizer, config, epoch * len(loader) + i, len(loader))
@@ -67,19 +71,38 @@ def train_epoch(trainer: Trainer, loader: Any, epoch: int, progress: Progress) -
             if config.mask_overlaps
             else None
         )
+        _try_memory(trainer, views, progress)
         try:
-            loss = backward_pass(fabric, model, trainer.method.loss, views, mask, config.micro_batch)
+            loss, trainer.micro_batch = frugal_backward(
+                fabric, model, trainer.method.loss, views, mask, trainer.micro_batch, progress.warn
+            )
         except NonFiniteError as error:
             raise _stopped(trainer, batch, epoch, i, rate) from error
         norm = _clip(trainer)
         trainer.optimizer.step()
         trainer.optimizer.zero_grad()
         losses.append(loss)
-        progress.update(float(loss), **norm)
-    return {"train_loss": float(torch.stack(losses).mean()), "lr": rate}
+        progress.update(loss, **norm)
+    row = {"train_loss": float(torch.stack(losses).mean()), "lr": rate, **feed.summary()}
+    reduced = trainer.micro_batch != config.micro_batch
+    return row | ({"micro_batch": trainer.micro_batch} if reduced else {})
 
 
-def _clip(trainer: Trainer) -> dict[str, float]:
+def _try_memory(trainer: Trainer, views: Batch, progress: Progress) -> None:
+    """Several ranks agree once on a micro-batch that fits all of them; a single one finds out as it goes."""
+    fabric, size = trainer.fabric, len(next(iter(views.values())))
+    if trainer.tried or fabric.world_size == 1:
+        return
+    trainer.tried = True
+    asked = trainer.micro_batch
+    trainer.micro_batch = agree(
+        fabric, lambda n: rehearse(fabric, trainer.method.model, views, n), asked, size
+    )
+    if trainer.micro_batch != asked:
+        progress.warn(shrunk(trainer.micro_batch, size))
+
+
+def _clip(trainer: Trainer) -> dict[str, Tensor]:
     """Scale the gradient down to the largest allowed norm and report the norm before it."""
     limit = trainer.method.config.clip_norm
     if not limit:
@@ -87,7 +110,7 @@ def _clip(trainer: Trainer) -> dict[str, float]:
     norm = trainer.fabric.clip_gradients(
         trainer.model, trainer.optimizer, max_norm=limit, error_if_nonfinite=False
     )
-    return {"gradient": float(norm)}
+    return {"gradient": norm}
 
 
 def _stopped(trainer: Trainer, batch: Batch, epoch: int, step: int, rate: float) -> DataError:

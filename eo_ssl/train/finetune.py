@@ -141,6 +141,8 @@ def _line(config: FinetuneConfig, found: Fit, labels: int, down: Downstream, fab
         "val": found.metrics, "val_score": found.score, "best_update": found.step,
         "updates": found.history[-1]["step"], "history": [[h["step"], h[config.select_by]] for h in
         found.history], "device": str(fabric.device.type), "config": config.to_dict(),
+        "samples_per_s": round(found.history[-1]["step"] * config.batch_size / max(found.seconds, 1e-9), 1),
+        **({"micro_batch": found.micro_batch} if found.micro_batch else {}),
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The one training loop of all downstream models: the same budget, schedule and selection for each."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from eo_ssl.errors import EOError
 from eo_ssl.train.finetune_config import FinetuneConfig
+from eo_ssl.train.memory import frugal_backward
 from eo_ssl.train.resume import load_state, save_state
 from eo_ssl.train.schedule import learning_rate
 from eo_ssl.train.step import seeded
@@ -32,6 +34,8 @@ class Fit:
     metrics: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     stopped: bool = False
+    micro_batch: int = 0  # samples at a time, where the memory did not hold a batch
+    seconds: float = 0.0  # in updates, without the looks at validation
 
 
 def fit(
@@ -55,21 +59,23 @@ def fit(
     optimiser = torch.optim.AdamW(groups, fused=config.precision != "16")
     wrapped, optimiser = fabric.setup(model, optimiser)
     found, best, start = _resume(state, model, optimiser)
-    saved = time.monotonic()
+    saved = began = time.monotonic()
     for step in range(start, config.updates):
         if found.stopped:
             break
-        loss = _update(fabric, wrapped, optimiser, loss_of, batches, config, step)
+        loss = _update(fabric, wrapped, optimiser, loss_of, batches, config, step, found)
         if (step + 1) % config.eval_every and step + 1 < config.updates:
             continue
         if not torch.isfinite(loss):
             raise EOError(f"the loss is {float(loss)} after {step + 1} updates; lower the learning rate")
+        found.seconds += time.monotonic() - began
         model.eval()
         improved = _look(found, validate(), config, step + 1, float(loss))
         if improved:
             best = _copy(model)
         if state is not None:
             saved = _save(state, saved, save_seconds, step + 1, model, optimiser, best, found)
+        began = time.monotonic()
     model.load_state_dict(best)
     model.eval()
     return found
@@ -83,19 +89,28 @@ def _update(
     batches: Batches,
     config: FinetuneConfig,
     step: int,
+    found: Fit,
 ) -> Tensor:
-    """One update; drop-path and dropout draw numbers that depend on seed and step only."""
+    """One update; drop-path and dropout draw numbers that depend on seed and step only.
+
+    Where the memory does not hold the batch, it is taken in parts from then on, with the same gradient.
+    """
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(step, config.updates, config.warmup, group["peak"], 0.0)
     model.train()
+    optimiser.zero_grad(set_to_none=True)
     with seeded(config.seed, step, 3):
         batch = batches(step)
-        loss = loss_of(model(batch), batch)
-    optimiser.zero_grad(set_to_none=True)
-    fabric.backward(loss)
+        loss, found.micro_batch = frugal_backward(
+            fabric, model, lambda logits, _: loss_of(logits, batch), batch, None, found.micro_batch, _say
+        )
     fabric.clip_gradients(model, optimiser, max_norm=1.0, error_if_nonfinite=False)
     optimiser.step()
     return loss.detach()
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _look(found: Fit, metrics: dict[str, Any], config: FinetuneConfig, step: int, loss: float) -> bool:

@@ -3,9 +3,11 @@
 import csv
 import io
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
 from eo_ssl.files import write_text
@@ -55,19 +57,24 @@ class Progress:
             total=total, initial=done, desc=label, unit="update", disable=not enabled, mininterval=1.0,
             bar_format="{desc} {percentage:.0f}%|{bar:20}|{n_fmt}/{total_fmt} {elapsed}<{remaining}{postfix}",
         )  # fmt: skip
-        self.pairs, self.since, self.count = pairs, time.perf_counter(), 0
+        self.pairs, self.since, self.count, self.shown = pairs, time.perf_counter(), 0, 0.0
 
-    def update(self, loss: float, **more: float) -> None:
-        """Count one update."""
+    def update(self, loss: Tensor, **more: Tensor) -> None:
+        """Count one update; numbers are fetched once a second, because a GPU has to stop for that."""
         self.count += 1
-        rate = self.pairs * self.count / (time.perf_counter() - self.since)
-        values = {"loss": loss, "pairs/s": rate, **more}
-        self.bar.set_postfix({key: f"{value:.3g}" for key, value in values.items()}, refresh=False)
+        now = time.perf_counter()
+        if not self.bar.disable and now - self.shown > 1.0:
+            self.shown = now
+            rate = self.pairs * self.count / (now - self.since)
+            values = {"loss": float(loss), "pairs/s": rate} | {key: float(x) for key, x in more.items()}
+            self.bar.set_postfix({key: f"{value:.3g}" for key, value in values.items()}, refresh=False)
         self.bar.update()
 
-    def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        if not self.bar.disable:
+    def warn(self, text: str) -> None:
+        """Say above the bar what changes the run, and as a warning where there is no bar."""
+        if self.bar.disable:
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+        else:
             self.bar.write(text)
 
     def close(self) -> None:

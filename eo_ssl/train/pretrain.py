@@ -1,9 +1,8 @@
-"""`pretrain`: from a configuration and a data source to a folder with encoders, table of metrics and model
-card.
+"""`pretrain`: from a configuration and a data source to a folder with encoders, metrics and model card.
 
 The folder is `run_dir/pretrain/<method>-<backbone>-seed<k>/`. A run that was stopped goes on from the
-last complete epoch; a finished one is not trained again. The epoch with the lowest held-out loss is
-exported.
+last complete epoch; a finished one is not trained again. The epoch whose held-out pairs find
+their partners best is exported.
 """
 
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 
 from lightning.fabric import Fabric
 
+from eo_ssl.course.places import commit, versions
 from eo_ssl.errors import CheckpointError
 from eo_ssl.train.checkpoint import base_meta, save_pretrained
 from eo_ssl.train.config import PretrainConfig
@@ -115,13 +115,15 @@ def _build(fabric: Fabric, job: _Job, saved: SavedState | None) -> Trainer:
         optimizer.load_state_dict(saved[2]["optimizer"])
         fabric.strategy.precision.load_state_dict(saved[2]["scaler"])
     overlaps = Overlaps(job.data.source.catalog)
-    return Trainer(fabric, method, model, optimizer, job.data, overlaps, job.folder)
+    micro = saved[2].get("micro_batch", config.micro_batch) if saved else config.micro_batch
+    return Trainer(fabric, method, model, optimizer, job.data, overlaps, job.folder, micro)
 
 
 def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) -> bool:
     """Train what is left, save after every epoch; returns whether the run is complete. Changes `state`."""
     config, fabric = job.config, trainer.fabric
-    loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers)
+    pinned = fabric.device.type == "cuda"
+    loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers, pinned)
     earlier = state["seconds"]
     updates = len(loader)
     progress = Progress(
@@ -168,6 +170,7 @@ def _save(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
         "scaler": trainer.fabric.strategy.precision.state_dict(),
         "config": job.config.to_dict(),
         "data": describe(job.data),
+        "micro_batch": trainer.micro_batch,
     }
     improved = state["best"] == state["epoch"] - 1
     save_state(job.folder / "resume", state["epoch"], weights, weights if improved else None, rest)
@@ -176,8 +179,6 @@ def _save(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
 
 def _export(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
     """Write the encoders of the best epoch, then drop the resume state: the run is complete."""
-    from eo_ssl.course.places import commit
-
     method, saved = trainer.method, load_state(job.folder / "resume")
     if saved is None:
         raise CheckpointError(f"{job.folder}/resume is gone; it was removed while the run lasted")
@@ -191,6 +192,8 @@ def _export(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
         "select": SELECT,
         "metrics": row,
         "seconds": state["seconds"],
+        "micro_batch": trainer.micro_batch,
+        "versions": versions(),
     }
     save_pretrained(method, job.folder, meta)
     shutil.rmtree(job.folder / "resume", ignore_errors=True)

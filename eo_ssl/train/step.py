@@ -23,25 +23,26 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Views = dict[str, Tensor]
-PairLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+# Of all outputs of the model (two embeddings, or one tensor of logits), and the mask of false negatives.
+WholeLoss = Callable[..., Tensor]
 
 
 def backward_pass(
     fabric: Fabric,
     model: nn.Module,
-    loss_function: PairLoss,
+    loss_function: WholeLoss,
     views: Views,
     false_negatives: Tensor | None = None,
     micro_batch: int = 0,
 ) -> Tensor:
     """Add the gradient of the loss of N pairs, z1, z2 = model(views), to the weights; return the loss.
 
-    Shape: views {name: (N, C, H, W)}, false_negatives as the loss takes them → ().
+    A model with one output works alike. Shape: views {name: (N, ...)}, false_negatives as the loss takes
+    them → ().
     """
     first = next(iter(views.values()))
     if not 0 < micro_batch < len(first):
-        z1, z2 = model(views)
-        loss = loss_function(z1, z2, false_negatives)
+        loss = loss_function(*_outputs(model, views), false_negatives)
         fabric.backward(loss)
         return loss.detach()
     parts = [
@@ -53,51 +54,58 @@ def backward_pass(
     for i, (part, gradient) in enumerate(zip(parts, gradients)):
         last = i == len(parts) - 1
         with fabric.no_backward_sync(model, enabled=not last), _replayed(states[i], first.device):
-            z1, z2 = model(part)
             # d(surrogate)/dw = dL/dz · dz/dw, and a scalar passes through the loss scaling of fp16.
-            fabric.backward((z1 * gradient[0]).sum() + (z2 * gradient[1]).sum())
+            fabric.backward(sum((z * g).sum() for z, g in zip(_outputs(model, part), gradient)))
     return loss
 
 
+def _outputs(model: nn.Module, views: Views) -> tuple[Tensor, ...]:
+    found = model(views)
+    return found if isinstance(found, tuple) else (found,)
+
+
 @torch.no_grad()
-def _embed_without_gradient(
-    model: nn.Module, parts: list[Views]
-) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
+def _embed_without_gradient(model: nn.Module, parts: list[Views]) -> tuple[tuple[Tensor, ...], list[Tensor]]:
     """Embeddings of all parts, and the state of the random generator before each."""
     embedded, states = [], []
     with _running_statistics_kept(model):
         for part in parts:
-            states.append(_generator_state(next(iter(part.values())).device))
-            embedded.append(model(part))
-    z1, z2 = (torch.cat(z) for z in zip(*embedded))
-    return (z1, z2), states
+            states.append(generator_state(next(iter(part.values())).device))
+            embedded.append(_outputs(model, part))
+    return tuple(torch.cat(z) for z in zip(*embedded)), states
 
 
 def _embedding_gradients(
-    loss_function: PairLoss,
-    embeddings: tuple[Tensor, Tensor],
+    loss_function: WholeLoss,
+    embeddings: tuple[Tensor, ...],
     false_negatives: Tensor | None,
     micro_batch: int,
-) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
     """Loss of the whole batch and dL/dz, cut into micro-batches."""
-    z1, z2 = (z.detach().requires_grad_() for z in embeddings)
-    loss = loss_function(z1, z2, false_negatives)
-    g1, g2 = torch.autograd.grad(loss, (z1, z2))
-    return loss.detach(), list(zip(g1.split(micro_batch), g2.split(micro_batch)))
+    leaves = tuple(z.detach().requires_grad_() for z in embeddings)
+    loss = loss_function(*leaves, false_negatives)
+    gradients = torch.autograd.grad(loss, leaves)
+    return loss.detach(), list(zip(*(g.split(micro_batch) for g in gradients)))
 
 
-def _generator_state(device: torch.device) -> Tensor:
+def generator_state(device: torch.device) -> Tensor:
+    """State of torch's random numbers on a device."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_generator_state(state: Tensor, device: torch.device) -> None:
+    """Draw random numbers on a device as from `state`."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 @contextmanager
 def _replayed(state: Tensor, device: torch.device) -> Iterator[None]:
     """Draw random numbers as from `state`, then go on as if nothing had been drawn."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state, device)
-        else:
-            torch.set_rng_state(state)
+        set_generator_state(state, device)
         yield
 
 

@@ -8,9 +8,11 @@ import torch
 from lightning.fabric import Fabric
 from toy_pairs import ToySource
 
+from eo_ssl.train import epoch
 from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig, SwinPairConfig
 from eo_ssl.train.data import Overlaps, pretraining_rows
 from eo_ssl.train.devices import make_fabric
+from eo_ssl.train.memory import agree
 from eo_ssl.train.methods import make_method
 from eo_ssl.train.pretrain import pretrain
 from eo_ssl.train.schedule import make_optimizer
@@ -63,6 +65,22 @@ def step(fabric: Fabric, config: PretrainConfig) -> dict[str, torch.Tensor]:
     return {"loss": loss, "norm": norm, **gradients, **weights}
 
 
+def with_a_full_rank(fabric: Fabric, folder: Path) -> dict[str, Any]:
+    """Training where rank 1 has memory for three pairs."""
+    real = epoch.rehearse
+
+    def rehearse(fabric: Fabric, model: torch.nn.Module, views: dict, micro_batch: int) -> None:
+        if fabric.global_rank == 1 and not 0 < micro_batch <= 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(fabric, model, views, micro_batch)
+
+    epoch.rehearse = rehearse
+    model, views = make_method(RUN).model, {"s1": torch.zeros(8, 2, 16, 16), "s2": torch.zeros(8, 13, 16, 16)}
+    agreed = agree(fabric, lambda n: rehearse(fabric, model, views, n), 0, 8)
+    result = pretrain(RUN, ToySource(), folder, devices=2, accelerator="cpu", progress=False)
+    return {"agreed": agreed, "full": result.metrics}
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     fabric = make_fabric(RUN, devices=2, accelerator="cpu")
@@ -70,6 +88,7 @@ def main(folder: Path) -> None:
     results: dict[str, Any] = {name: step(fabric, config) for name, config in STEPS.items()}
     result = pretrain(RUN, ToySource(), folder, devices=2, accelerator="cpu", progress=False, knn=True)
     results["metrics"] = result.metrics
+    results |= with_a_full_rank(fabric, folder.with_name(f"{folder.name}-full"))
     torch.save(results, folder / f"{fabric.global_rank}.pt")
 
 

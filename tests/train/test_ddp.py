@@ -1,5 +1,6 @@
 """Two processes make the training step of one process on the whole batch."""
 
+import json
 import os
 import socket
 import subprocess
@@ -71,10 +72,19 @@ def test_both_ranks_hold_the_same_weights_after_the_update(two: tuple) -> None:
 def test_a_run_on_two_processes_gives_the_model_and_metrics_of_one(two: tuple, tmp_path: Path) -> None:
     folder, ranks = two
     single = pretrain(ddp_worker.RUN, ToySource(), tmp_path, accelerator="cpu", progress=False, knn=True)
-    metrics = {k: v for k, v in single.metrics.items() if k != "seconds"}
+    metrics = {k: v for k, v in single.metrics.items() if k not in ("seconds", "pairs_per_s", "waiting")}
     for rank in ranks:
         found = {k: rank["metrics"][k] for k in metrics}
         assert found == pytest.approx(metrics, rel=1e-2, abs=1e-2)
     expected = load_file(single.folder / "model.safetensors")
     for name, value in load_file(next(folder.rglob("model.safetensors"))).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_ranks_agree_on_the_micro_batch_that_fits_the_fullest_of_them(two: tuple) -> None:
+    folder, ranks = two
+    assert [rank["agreed"] for rank in ranks] == [2, 2]  # 8 pairs a rank; one of them holds no more than 3
+    meta = json.loads(next(folder.with_name(f"{folder.name}-full").rglob("config.json")).read_text())["meta"]
+    assert meta["micro_batch"] == 2
+    for key in ("train_loss", "val_loss"):
+        assert ranks[0]["full"][key] == pytest.approx(ranks[0]["metrics"][key], rel=1e-2)
