@@ -13,6 +13,7 @@ from typing import Any
 
 from eo_ssl.course import notebooks, places, session, status, threads
 from eo_ssl.course.execute import ChapterFailed, cell_seconds, execute, refresh_text
+from eo_ssl.course.machine import machine
 from eo_ssl.course.plan import Chapter, Plan, is_current
 from eo_ssl.course.progress import UNKNOWN, Progress
 from eo_ssl.errors import ConfigError
@@ -134,6 +135,8 @@ def run_facts(plan: Plan) -> dict[str, Any]:
         "seeds": seeds,
         "evidence": plan.profile.is_evidence,
         "package": places.package_hash(),
+        "machine": machine(),
+        "versions": places.versions(),
     }
 
 
