@@ -5,12 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-CAUTION = "*Smoke run, no evidence; the sentence only shows that it can be made:* "
+from eo_ssl.show.evidence import caution
 
-
-def caution(evidence: bool) -> str:
-    """What stands in front of a result that the run is too short to carry."""
-    return "" if evidence else CAUTION
+__all__ = ["caution", "compared", "interval", "neighbours_agree", "share", "trained"]
 
 
 def trained(

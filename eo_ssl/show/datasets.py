@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from eo_ssl.evaluate.intervals import Interval, bootstrap_interval
 from eo_ssl.show.dataset_labels import TEST, TRAIN
+from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import FAINT, PALETTE, describe
-
-CAUTION = "*Smoke run, no evidence; the sentence only shows that it can be made:* "
 
 
 def mosaic(
@@ -134,7 +133,7 @@ def split_sentence(gap: Interval, random: Interval, honest: Interval, unit: str,
         verdict = f"**Here the random split does not flatter** ({points})."
     else:
         verdict = f"**This run cannot tell the two splits apart** ({points})."
-    return f"{'' if evidence else CAUTION}Average accuracy {both}. {verdict}".replace("-", "−")
+    return f"{caution(evidence)}Average accuracy {both}. {verdict}".replace("-", "−")
 
 
 def mean_interval(values: np.ndarray) -> Interval:

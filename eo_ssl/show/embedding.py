@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
+from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import FAINT, INK, PALETTE, axes_grid, describe
 
 METHODS = {
@@ -18,7 +19,6 @@ METHODS = {
     "Dual-SimCLR": PALETTE[2],
     "MMA": PALETTE[4],
 }
-CAUTION = "*Smoke run, no evidence; the sentence only shows that it can be made:* "
 NO_CLASS = "no single class"
 
 
@@ -138,12 +138,7 @@ def ahead(first: str, second: str, gap: Interval, what: str, evidence: bool) -> 
         text = f"**{better} is ahead of {other}** by {what} ({first} minus {second}: {points})."
     else:
         text = f"**{first} and {second} cannot be told apart** by {what} ({points})."
-    return (
-        (("" if evidence else CAUTION) + text)
-        .replace("-SimCLR", "\0")
-        .replace("-", "−")
-        .replace("\0", "-SimCLR")
-    )
+    return (caution(evidence) + text).replace("-SimCLR", "\0").replace("-", "−").replace("\0", "-SimCLR")
 
 
 def branches(cka: pd.Series, evidence: bool) -> str:
@@ -162,4 +157,4 @@ def branches(cka: pd.Series, evidence: bool) -> str:
     change = f"Training raised it, {' and '.join(more)}." if more else "Training did not raise it here."
     end = ("More is not better without end: a branch that keeps *only* what both sensors see has thrown away what its own "
            "sensor alone knows.")  # fmt: skip
-    return f"{'' if evidence else CAUTION}{start} {change} {end}".replace("(-", "(−").replace("to -", "to −")
+    return f"{caution(evidence)}{start} {change} {end}".replace("(-", "(−").replace("to -", "to −")

@@ -11,9 +11,9 @@ import traitlets
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import MAIN, compare, finished
-from eo_ssl.show.contrastive_text import caution
+from eo_ssl.show.browser import script
+from eo_ssl.show.evidence import caution
 from eo_ssl.show.results import curve, style_of
-from eo_ssl.show.widgets_contrastive import _module
 
 SUPERVISED = ("s1", "s2", "early", "late")
 
@@ -86,7 +86,7 @@ def _fractions(results: pd.DataFrame, task: str, method: str) -> list[float]:
 class LabelExplorer(anywidget.AnyWidget):
     """Label-efficiency curves: choose methods, move a target line, read off how many labels each needs."""
 
-    _esm = _module("labels")
+    _esm = script("labels")
     curves = traitlets.List(traitlets.Dict()).tag(sync=True)
     unit = traitlets.Unicode("average accuracy").tag(sync=True)
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import MAIN, compare, interval
 from eo_ssl.sensors import CLASS_NAMES, CLASSES
-from eo_ssl.show.contrastive_text import caution
+from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, describe
 
 

@@ -16,7 +16,7 @@ from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import compare, interval, pick
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES
 from eo_ssl.show.composites import label_map, radar, true_colour
-from eo_ssl.show.contrastive_text import caution
+from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, axes_grid, describe
 
 MODELS = ("unet", "swinunet-scratch", "swinunet-frozen", "swinunet-finetune", "ensemble")

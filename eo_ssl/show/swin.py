@@ -15,7 +15,7 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import compare
 from eo_ssl.models.encoders import Encoder
-from eo_ssl.show.contrastive_text import caution
+from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import FAINT, describe
 
 MERGE = "merge"

@@ -1,52 +1,21 @@
 """Explorers of chapters 04 to 06: all logic runs in the browser, so they move in a book with no kernel."""
 
 import base64
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
-import matplotlib as mpl
 import numpy as np
 import traitlets
 
 from eo_ssl.errors import ConfigError
-
-_ESM = Path(__file__).parent / "esm"
-
-
-def _module(name: str) -> str:
-    return (_ESM / "contrastive_common.js").read_text() + (_ESM / f"{name}.js").read_text()
-
-
-def colour_table(name: str) -> str:
-    """The 256 colours of a Matplotlib map as base64 RGB bytes, so that picture and explorer look alike."""
-    table = mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
-    return base64.b64encode(np.ascontiguousarray(table).tobytes()).decode()
-
-
-def cosines(values: np.ndarray) -> str:
-    """Numbers in [−1, 1] as base64 signed bytes, steps of 1/127."""
-    return base64.b64encode(np.round(np.clip(values, -1, 1) * 127).astype(np.int8).tobytes()).decode()
-
-
-def data_url(picture: np.ndarray, side: int | None = None) -> str:
-    """A picture (H, W, 3) in [0, 1] as a JPEG data URL, shrunk to `side` pixels where it is larger."""
-    from PIL import Image
-
-    image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
-    if side and max(image.size) > side:
-        image = image.resize((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+from eo_ssl.show.browser import colour_table, cosines, data_url, script, thumbnail
 
 
 class TemperatureExplorer(anywidget.AnyWidget):
     """Softmax shares of one partner and N negatives under sliders for τ, N and the partner's cosine."""
 
-    _esm = _module("temperature")
+    _esm = script("temperature")
     negatives = traitlets.List(traitlets.Float()).tag(sync=True)
     positive = traitlets.Float(0.7).tag(sync=True)
     temperature = traitlets.Float(0.1).tag(sync=True)
@@ -71,7 +40,7 @@ def temperature_explorer(
 class SimilarityExplorer(anywidget.AnyWidget):
     """A matrix of cosines, radar by optical; the cell under the pointer shows its two patches."""
 
-    _esm = _module("similarity")
+    _esm = script("similarity")
     size = traitlets.Int().tag(sync=True)
     thumb = traitlets.Int(52).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -92,7 +61,7 @@ def similarity_explorer(
     for name, matrix in matrices.items():
         if np.shape(matrix) != (size, size):
             raise ConfigError(f"the matrix {name!r} must be {size} × {size}, got {np.shape(matrix)}")
-    sheet = np.concatenate([np.concatenate([_thumb(p) for p in row], axis=1) for row in (radar, optical)])
+    sheet = np.concatenate([np.concatenate([thumbnail(p) for p in row], axis=1) for row in (radar, optical)])
     return SimilarityExplorer(
         size=size, names=list(matrices), matrices=[cosines(np.asarray(m)) for m in matrices.values()],
         overlap=base64.b64encode(np.asarray(overlap, dtype=np.uint8).tobytes()).decode(),
@@ -100,17 +69,10 @@ def similarity_explorer(
     )  # fmt: skip
 
 
-def _thumb(picture: np.ndarray, side: int = 52) -> np.ndarray:
-    from PIL import Image
-
-    image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
-    return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) / 255
-
-
 class OffsetExplorer(anywidget.AnyWidget):
     """A smaller map dragged over a larger one; the surface of mean cosines fills in as it goes."""
 
-    _esm = _module("offsets")
+    _esm = script("offsets")
     large = traitlets.Int().tag(sync=True)
     small = traitlets.Int().tag(sync=True)
     cases = traitlets.List(traitlets.Dict()).tag(sync=True)

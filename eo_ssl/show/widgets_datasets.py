@@ -11,8 +11,8 @@ import traitlets
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES
+from eo_ssl.show.browser import data_url, script
 from eo_ssl.show.composites import true_colour
-from eo_ssl.show.widgets_contrastive import _module, data_url
 
 _SIDE = 200  # pixels of a scene's picture
 _MOST = 600  # patches: more would make the browser wait
@@ -21,7 +21,7 @@ _MOST = 600  # patches: more would make the browser wait
 class LeakageExplorer(anywidget.AnyWidget):
     """Scenes with their patches split in three ways; made by `leakage_explorer`."""
 
-    _esm = _module("leakage")
+    _esm = script("leakage")
     patches = traitlets.List().tag(sync=True)
     scenes = traitlets.List(traitlets.Dict()).tag(sync=True)
     classes = traitlets.List(traitlets.Unicode()).tag(sync=True)

@@ -9,7 +9,7 @@ import numpy as np
 import traitlets
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.show.widgets_contrastive import _module, _thumb, data_url
+from eo_ssl.show.browser import data_url, script, thumbnail
 
 _THUMB = 52
 _MOST = 500
@@ -18,7 +18,7 @@ _MOST = 500
 class EmbeddingExplorer(anywidget.AnyWidget):
     """Layouts of the same patches under several encoders; made by `embedding_explorer`."""
 
-    _esm = _module("embedding")
+    _esm = script("embedding")
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     planes = traitlets.List(traitlets.Unicode()).tag(sync=True)
     near = traitlets.List().tag(sync=True)
@@ -72,7 +72,7 @@ def _plain(group: dict[str, Any]) -> dict[str, Any]:
 
 def _sheet(pictures: Sequence[np.ndarray], columns: int) -> str:
     """All pictures on one sheet, `columns` a row, row by row."""
-    thumbs = [_thumb(p, _THUMB) for p in pictures]
+    thumbs = [thumbnail(p, _THUMB) for p in pictures]
     thumbs += [np.ones_like(thumbs[0])] * (-len(thumbs) % columns)
     return data_url(np.concatenate([np.concatenate(thumbs[i : i + columns], axis=1)
                                     for i in range(0, len(thumbs), columns)]))  # fmt: skip

@@ -8,13 +8,13 @@ import traitlets
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.sensors import CLASSES
-from eo_ssl.show.widgets_contrastive import _module
+from eo_ssl.show.browser import script
 
 
 class MetricExplorer(anywidget.AnyWidget):
     """One slider per class for its recall, class shares to choose from; AA and OA follow at once."""
 
-    _esm = _module("metrics")
+    _esm = script("metrics")
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     colours = traitlets.List(traitlets.Unicode()).tag(sync=True)
     recall = traitlets.List(traitlets.Float()).tag(sync=True)

@@ -15,8 +15,9 @@ from eo_ssl.data.pair import Pair
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.predict import Batch, predict_maps
 from eo_ssl.sensors import CLASSES, IGNORE
+from eo_ssl.show.browser import data_url, script
 from eo_ssl.show.composites import true_colour
-from eo_ssl.show.widgets_contrastive import _module, data_url
+from eo_ssl.train.embed import pair_batch
 from eo_ssl.train.finetune_models import Downstream
 
 STEPS = 31  # confidence in five bits, class in three: one byte per pixel
@@ -67,8 +68,6 @@ def probabilities(down: Downstream, patches: Any, tile: int) -> Tensor:
 
 def pair_probabilities(down: Downstream, pairs: Sequence[Pair], tile: int) -> Tensor:
     """Probabilities of pairs of one size, standardised with the statistics of the model: (N, 8, P, P)."""
-    from eo_ssl.course.recipes import pair_batch
-
     size = min(pair.s1.shape[-1] for pair in pairs)
     batch = pair_batch(pairs, size, down.statistics)
     return probabilities(down, Standardised(batch["s1"], batch["s2"]), tile)
@@ -84,7 +83,7 @@ def packed(probability: np.ndarray) -> str:
 class PredictionExplorer(anywidget.AnyWidget):
     """Predicted maps over the image: choose patch and model, fade, and read class and confidence."""
 
-    _esm = _module("prediction")
+    _esm = script("prediction")
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     colours = traitlets.List(traitlets.Unicode()).tag(sync=True)
     models = traitlets.List(traitlets.Unicode()).tag(sync=True)

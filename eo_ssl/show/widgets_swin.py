@@ -5,14 +5,14 @@ import numpy as np
 import traitlets
 
 from eo_ssl.errors import ConfigError
+from eo_ssl.show.browser import data_url, script
 from eo_ssl.show.swin import groups
-from eo_ssl.show.widgets_contrastive import _module, data_url
 
 
 class WindowExplorer(anywidget.AnyWidget):
     """A picture of side × side tokens; made by `window_explorer`."""
 
-    _esm = _module("windows")
+    _esm = script("windows")
     side = traitlets.Int().tag(sync=True)
     window = traitlets.Int().tag(sync=True)
     shift = traitlets.Int().tag(sync=True)
