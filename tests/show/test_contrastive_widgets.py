@@ -1,9 +1,7 @@
 """The explorers of chapters 04 to 06 in a browser with no kernel: they compute what the package computes."""
 
-import json
 import re
 
-import anywidget
 import numpy as np
 import pytest
 import torch
@@ -11,40 +9,6 @@ import torch
 from eo_ssl.errors import ConfigError
 from eo_ssl.losses import map_similarity
 from eo_ssl.show import widgets_contrastive as widgets
-
-PAGE = """<!doctype html><body><div id="w"></div><script type="module">
-const state = {state}, source = {source};
-const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
-module.default.render({{model: {{get: (key) => state[key]}}, el: document.getElementById("w")}});
-document.body.dataset.ready = "1";
-</script></body>"""
-
-
-def page_of(widget) -> str:
-    """A page with this widget alone, its state frozen as in the built book."""
-    own = set(widget.trait_names(sync=True)) - set(anywidget.AnyWidget().trait_names(sync=True))
-    state = {name: getattr(widget, name) for name in own}
-    return PAGE.format(state=json.dumps(state), source=json.dumps(str(widget._esm)))
-
-
-@pytest.fixture
-def opened(browser):
-    """Open a widget; fails at the end if the page reported an error."""
-    pages, errors = [], []
-
-    def open_page(widget):
-        page = browser.new_page(viewport={"width": 820, "height": 640})
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.set_content(page_of(widget))
-        page.wait_for_selector("body[data-ready]", timeout=10_000)
-        pages.append(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert errors == []
 
 
 def words(page) -> str:
@@ -129,8 +93,8 @@ def test_cases_with_different_map_sizes_are_refused():
         widgets.offset_explorer([{**case, "small": maps[:, :3, :3]}, {**case, "small": maps[:, :2, :2]}])
 
 
-def test_state_of_a_large_explorer_stays_small():
+def test_state_of_a_large_explorer_stays_small(page_size):
     rng = np.random.default_rng(0)
     matrix, pictures = rng.random((48, 48)), rng.random((48, 64, 64, 3)) * 0.2 + 0.4
     widget = widgets.similarity_explorer({"a": matrix, "b": matrix}, matrix > 2, pictures, pictures)
-    assert len(page_of(widget)) < 600_000
+    assert page_size(widget) < 600_000

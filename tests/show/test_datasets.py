@@ -1,10 +1,7 @@
 """Figures of chapter 02 say what they show, and its explorer leaks exactly where patches overlap."""
 
-import json
 import re
 
-import anywidget
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,19 +10,6 @@ from eo_ssl.course.lessons.datasets import shared_ground
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.show import dataset_labels, datasets, widgets_datasets
-
-PAGE = """<!doctype html><body><div id="w"></div><script type="module">
-const state = {state}, source = {source};
-const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
-module.default.render({{model: {{get: (key) => state[key]}}, el: document.getElementById("w")}});
-document.body.dataset.ready = "1";
-</script></body>"""
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 class Source:
@@ -52,27 +36,6 @@ class Source:
     def read(self, row):
         rng = np.random.default_rng(row)
         return {"s2": rng.random((13, 16, 16)).astype(np.float32)}
-
-
-@pytest.fixture
-def opened(browser):
-    """Open a widget with its state frozen, as in the built book; fails if the page reported an error."""
-    pages, errors = [], []
-
-    def open_page(widget):
-        own = set(widget.trait_names(sync=True)) - set(anywidget.AnyWidget().trait_names(sync=True))
-        state = {name: getattr(widget, name) for name in own}
-        page = browser.new_page(viewport={"width": 820, "height": 900})
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.set_content(PAGE.format(state=json.dumps(state), source=json.dumps(str(widget._esm))))
-        page.wait_for_selector("body[data-ready]", timeout=10_000)
-        pages.append(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert errors == []
 
 
 def numbers(page, role="status"):

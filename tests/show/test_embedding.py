@@ -1,9 +1,5 @@
 """Figures of chapter 07 say what they show; its explorer shows the patch under the pointer and its neighbours."""
 
-import json
-
-import anywidget
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,19 +7,6 @@ import pytest
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.show import embedding, widgets_embedding
-
-PAGE = """<!doctype html><body><div id="w"></div><script type="module">
-const state = {state}, source = {source};
-const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
-module.default.render({{model: {{get: (key) => state[key]}}, el: document.getElementById("w")}});
-document.body.dataset.ready = "1";
-</script></body>"""
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def widget_of(count=9):
@@ -41,18 +24,8 @@ def widget_of(count=9):
 
 
 @pytest.fixture
-def page(browser):
-    """The explorer with its state frozen, as in the built book; fails if the page reported an error."""
-    widget, errors = widget_of(), []
-    own = set(widget.trait_names(sync=True)) - set(anywidget.AnyWidget().trait_names(sync=True))
-    state = {name: getattr(widget, name) for name in own}
-    page = browser.new_page(viewport={"width": 820, "height": 700}, reduced_motion="reduce")
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_content(PAGE.format(state=json.dumps(state), source=json.dumps(str(widget._esm))))
-    page.wait_for_selector("body[data-ready]", timeout=10_000)
-    yield page
-    page.close()
-    assert errors == []
+def page(opened):
+    return opened(widget_of())
 
 
 @pytest.mark.browser

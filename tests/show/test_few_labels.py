@@ -1,28 +1,11 @@
 """Chapter 08: the headline is worded by the interval, gains pair what both have, the explorer needs a curve."""
 
-import numpy as np
 import pytest
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.results import append_result, read_results
+from eo_ssl.evaluate.results import read_results
 from eo_ssl.show import few_labels
 from eo_ssl.show.results import curve
-
-
-def write_model(folder, method, fraction, right, patches=40, seeds=3):
-    """A model of `right` in ten correct on each of two classes, with its counts per patch."""
-    (folder / "counts").mkdir(exist_ok=True)
-    for seed in range(seeds):
-        key = f"single {method} f={fraction:g} s={seed}"
-        counts = np.zeros((patches, 8, 8), np.int64)
-        for i in range(patches):
-            truth, good = i % 2, (i // 2 + seed) % 10 < right
-            counts[i, truth, truth if good else 1 - truth] = 1
-        np.savez(folder / "counts" / f"{key.replace(' ', '_')}.npz",
-                 counts=counts, rows=np.arange(patches), group=np.arange(patches))  # fmt: skip
-        line = {"key": key, "method": method, "task": "single", "fraction": fraction, "seed": seed}
-        line |= {"test_reads": 1, "n_labels": round(100 * fraction), "seconds": 1.0}
-        append_result(folder / "results.jsonl", {**line, "test": {"aa": right / 10}})
 
 
 def headline(folder, evidence=True):
@@ -33,39 +16,39 @@ def headline(folder, evidence=True):
     ("tenth", "all_labels", "verdict"),
     [(9, 5, "**The claim holds"), (5, 9, "**The claim does not hold"), (7, 7, "does not settle")],
 )
-def test_the_claim_is_worded_by_its_interval(tmp_path, tenth, all_labels, verdict):
-    write_model(tmp_path, "dual-finetune", 0.1, tenth)
-    write_model(tmp_path, "late", 1.0, all_labels)
+def test_the_claim_is_worded_by_its_interval(tmp_path, write_model, tenth, all_labels, verdict):
+    write_model("dual-finetune", tenth, 0.1)
+    write_model("late", all_labels, 1.0)
     assert verdict in headline(tmp_path)
     assert "no evidence" in headline(tmp_path, evidence=False)
 
 
-def test_the_rival_is_the_best_supervised_model_with_all_labels(tmp_path):
+def test_the_rival_is_the_best_supervised_model_with_all_labels(tmp_path, write_model):
     for method, fraction, right in (
         ("late", 1.0, 6),
         ("early", 1.0, 8),
         ("late", 0.1, 9),
         ("dual-finetune", 1.0, 10),
     ):
-        write_model(tmp_path, method, fraction, right)
+        write_model(method, right, fraction)
     points = curve(read_results(tmp_path / "results.jsonl"), tmp_path, "single")
     assert few_labels.best_supervised(points)["method"] == "early"
     with pytest.raises(DataError, match="chapter 03"):
         few_labels.best_supervised(points[points["method"] == "dual-finetune"])
 
 
-def test_gains_pair_only_the_fractions_that_both_have(tmp_path):
+def test_gains_pair_only_the_fractions_that_both_have(tmp_path, write_model):
     for method, fraction, right in (("late", 1.0, 6), ("dual-finetune", 0.1, 9), ("dual-finetune", 1.0, 9)):
-        write_model(tmp_path, method, fraction, right)
+        write_model(method, right, fraction)
     table = few_labels.gains(read_results(tmp_path / "results.jsonl"), tmp_path, [("dual-finetune", "late")])
     assert table["labels"].tolist() == ["100%"] and table["points"].tolist() == [30.0]
     assert table["excludes zero"].tolist() == ["yes"]
 
 
-def test_the_explorer_takes_methods_with_a_curve_and_refuses_none(tmp_path):
-    write_model(tmp_path, "late", 1.0, 6)
+def test_the_explorer_takes_methods_with_a_curve_and_refuses_none(tmp_path, write_model):
+    write_model("late", 6, 1.0)
     with pytest.raises(DataError, match="two label fractions"):
         few_labels.label_explorer(read_results(tmp_path / "results.jsonl"), tmp_path)
-    write_model(tmp_path, "late", 0.1, 5)
+    write_model("late", 5, 0.1)
     widget = few_labels.label_explorer(read_results(tmp_path / "results.jsonl"), tmp_path)
     assert [c["name"] for c in widget.curves] == ["Late fusion"] and widget.curves[0]["labels"] == [10, 100]

@@ -1,9 +1,7 @@
 """Chapter 10: what is tested by tiles and by random crops, scores of displaced maps, figures and the explorer."""
 
 import base64
-import json
 
-import anywidget
 import numpy as np
 import pytest
 import torch
@@ -17,13 +15,6 @@ from eo_ssl.evaluate.intervals import mean_iou
 from eo_ssl.sensors import S2_BANDS
 from eo_ssl.show import segmentation
 from eo_ssl.show import widgets_segmentation as widgets
-
-PAGE = """<!doctype html><body><div id="w"></div><script type="module">
-const state = {state}, source = {source};
-const module = await import(URL.createObjectURL(new Blob([source], {{type: "text/javascript"}})));
-module.default.render({{model: {{get: (key) => state[key]}}, el: document.getElementById("w")}});
-document.body.dataset.ready = "1";
-</script></body>"""
 
 
 @pytest.fixture
@@ -148,15 +139,9 @@ def test_patches_wider_than_the_page_allows_are_shown_by_their_middle():
 
 
 @pytest.mark.browser
-def test_the_explorer_reads_class_and_confidence_under_the_cross(browser):
+def test_the_explorer_reads_class_and_confidence_under_the_cross(opened):
     p, widget = explorer()
-    own = set(widget.trait_names(sync=True)) - set(anywidget.AnyWidget().trait_names(sync=True))
-    state = json.dumps({name: getattr(widget, name) for name in own})
-    errors = []
-    page = browser.new_page(viewport={"width": 820, "height": 700})
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_content(PAGE.format(state=state, source=json.dumps(str(widget._esm))))
-    page.wait_for_selector("body[data-ready]", timeout=10_000)
+    page = opened(widget)
     said = page.locator("[role=status]")
     page.get_by_role("radio", name="A", exact=True).check()
     page.locator("canvas").press("ArrowRight")
@@ -170,5 +155,3 @@ def test_the_explorer_reads_class_and_confidence_under_the_cross(browser):
     assert page.get_by_role("radio", name="truth").count() == 0
     assert "truth" not in said.inner_text()
     page.get_by_label("opacity of the map").fill("0")
-    page.close()
-    assert errors == []

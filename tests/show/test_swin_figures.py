@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.results import append_result, read_results
+from eo_ssl.evaluate.results import read_results
 from eo_ssl.models.encoders import make_encoder
 from eo_ssl.show import swin
 from eo_ssl.show.widgets_swin import window_explorer
@@ -81,32 +81,10 @@ def test_the_browser_and_python_agree_on_what_is_seen(tmp_path):
                     assert next(found) == [rows[0], rows[-1] + 1]
 
 
-def write_model(folder, method, right):
-    """A model of `right` in ten correct on each of two classes, three seeds, with its counts per patch."""
-    (folder / "counts").mkdir(exist_ok=True)
-    for seed in range(3):
-        key, counts = f"single {method} f=1 s={seed}", np.zeros((40, 8, 8), np.int64)
-        for i in range(40):
-            counts[i, i % 2, i % 2 if (i // 2 + seed) % 10 < right else 1 - i % 2] = 1
-        file = folder / "counts" / f"{key.replace(' ', '_')}.npz"
-        np.savez(file, counts=counts, rows=np.arange(40), group=np.arange(40))
-        line = {
-            "key": key,
-            "method": method,
-            "task": "single",
-            "fraction": 1.0,
-            "seed": seed,
-            "test_reads": 1,
-        }
-        append_result(
-            folder / "results.jsonl", {**line, "n_labels": 9, "seconds": 1.0, "test": {"aa": right / 10}}
-        )
-
-
 @pytest.mark.parametrize(("right", "words"), [(9, "ahead of"), (2, "behind"), (6, "cannot be told from")])
-def test_the_verdict_follows_the_interval(tmp_path, right, words):
-    write_model(tmp_path, "swin-frozen", right)
-    write_model(tmp_path, "dual-frozen", 6)
+def test_the_verdict_follows_the_interval(write_model, tmp_path, right, words):
+    write_model("swin-frozen", right)
+    write_model("dual-frozen", 6)
     results = read_results(tmp_path / "results.jsonl")
     said = swin.compared(results, tmp_path, "swin-frozen", "dual-frozen", evidence=True)
     assert f"**{words}**" in said and "no evidence" not in said
