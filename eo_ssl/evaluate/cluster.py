@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.label_fractions import GridJob, worker
+from eo_ssl.evaluate.job import GridJob
+from eo_ssl.evaluate.label_fractions import worker
 
 EXECUTORS = ("slurm", "local", "debug")
 

@@ -54,7 +54,7 @@ def _with_checkpoint(init: str, pairs: dict[str, str]) -> dict[str, str]:
 def _result(config: Any, data: str, folder: Any, accelerator: str, keep: bool) -> dict[str, Any]:
     """The line of this configuration: the one that is there, or a new one."""
     from eo_ssl.evaluate.claims import claim
-    from eo_ssl.evaluate.label_fractions import data_stamp
+    from eo_ssl.evaluate.job import data_stamp
     from eo_ssl.evaluate.results import append_result, read_lines
     from eo_ssl.train.finetune_models import init_stamp
 

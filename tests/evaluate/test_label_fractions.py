@@ -10,7 +10,8 @@ from eo_ssl.errors import CheckpointError, ConfigError
 from eo_ssl.evaluate import grids
 from eo_ssl.evaluate.grid import Cell, results_path
 from eo_ssl.evaluate.grids import PLANS, make_grid
-from eo_ssl.evaluate.label_fractions import CellRunner, GridJob, data_stamp, run_grid
+from eo_ssl.evaluate.job import CellRunner, GridJob, data_stamp
+from eo_ssl.evaluate.label_fractions import run_grid
 from eo_ssl.evaluate.methods import METHODS, get_method
 from eo_ssl.evaluate.results import read_lines
 
@@ -129,7 +130,7 @@ def test_a_changed_data_set_is_done_again(simulated, tmp_path, one_part, monkeyp
     )
     run_grid(job, workers=1, progress=False)
     lines = len(read_lines(results_path(tmp_path)))
-    monkeypatch.setattr("eo_ssl.evaluate.label_fractions.data_stamp", lambda data: "other")
+    monkeypatch.setattr("eo_ssl.evaluate.job.data_stamp", lambda data: "other")
     run_grid(job, workers=1, progress=False)
     assert len(read_lines(results_path(tmp_path))) == 2 * lines
 
