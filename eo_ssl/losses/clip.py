@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eo_ssl.losses.chunked import chunk_rows, sum_over_chunks
+from eo_ssl.losses.chunked import BlockLoss, chunk_rows, sum_over_chunks
 from eo_ssl.losses.gather import gather, mean_over_ranks, rank, world_size
 from eo_ssl.losses.inputs import check_pairs, checked, full_precision, unit
 from eo_ssl.losses.masks import false_negative_rows
@@ -27,7 +27,19 @@ def cross_modal_loss(
     `similarity(a, b)` is (C, N) for a (C, ...), b (N, ...), and scales with a. Shape: x1, x2 (N, ...) → ().
     """
     n = len(x1)
-    patch = torch.arange(n, device=x1.device)
+    one_way, both_ways = _block_losses(n, x1.device, similarity, false_negatives)
+    if world_size() == 1 and n <= chunk:  # all in one block: both directions read the same matrix
+        return sum_over_chunks(both_ways, x1 / temperature, x2, n) / (2 * n)
+    there = sum_over_chunks(one_way, x1 / temperature, gather(x2), chunk)
+    back = sum_over_chunks(one_way, x2 / temperature, gather(x1), chunk)
+    return mean_over_ranks((there + back) / (2 * n))
+
+
+def _block_losses(
+    n: int, device: torch.device, similarity: Similarity, false_negatives: Tensor | None
+) -> tuple[BlockLoss, BlockLoss]:
+    """The loss of a block of this process's n anchors among all keys, and of all anchors and keys at once."""
+    patch = torch.arange(n, device=device)
     drop = None if false_negatives is None else false_negative_rows(false_negatives, n)
 
     def logits_of(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
@@ -41,11 +53,7 @@ def cross_modal_loss(
         logits = logits_of(rows, anchors, keys)  # (N, N)
         return sum(F.cross_entropy(matrix, patch, reduction="sum") for matrix in (logits, logits.T))
 
-    if world_size() == 1 and n <= chunk:  # all in one block: both directions read the same matrix
-        return sum_over_chunks(both_ways, x1 / temperature, x2, n) / (2 * n)
-    there = sum_over_chunks(one_way, x1 / temperature, gather(x2), chunk)
-    back = sum_over_chunks(one_way, x2 / temperature, gather(x1), chunk)
-    return mean_over_ranks((there + back) / (2 * n))
+    return one_way, both_ways
 
 
 def clip_loss(

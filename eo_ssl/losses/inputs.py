@@ -33,7 +33,9 @@ def check_pairs(x1: Tensor, x2: Tensor, temperature: float | Tensor, dims: int =
 def checked(loss: Tensor) -> Tensor:
     """The loss itself; raises `NonFiniteError` where it is NaN or infinite, on all ranks alike."""
     if not bool(torch.isfinite(loss)):
-        raise NonFiniteError(f"the loss is {float(loss)}: the embeddings hold NaN or infinite values")
+        raise NonFiniteError(
+            f"the loss is {float(loss.detach())}: the embeddings hold NaN or infinite values"
+        )
     return loss
 
 

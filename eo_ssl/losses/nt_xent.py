@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eo_ssl.losses.chunked import chunk_rows, sum_over_chunks
+from eo_ssl.losses.chunked import BlockLoss, chunk_rows, sum_over_chunks
 from eo_ssl.losses.gather import gather, mean_over_ranks, rank
 from eo_ssl.losses.inputs import check_pairs, checked, full_precision, unit
 from eo_ssl.losses.masks import false_negative_rows
@@ -17,20 +17,15 @@ def nt_xent(
     false_negatives: Tensor | None = None,
     chunk: int | None = None,
 ) -> Tensor:
-    r"""Normalised temperature-scaled cross-entropy over 2N anchors.
-
-    All 2N embeddings z = [z1; z2] are anchors. Anchor i has one positive p(i), the other view of its patch,
-    and 2N − 2 negatives, those of its own modality included:
+    r"""Normalised temperature-scaled cross-entropy: each of 2N views looks for its partner among the others.
 
         loss = −1/2N Σᵢ log( exp(s(i, p(i)) / τ) / Σ_{k ≠ i} exp(s(i, k) / τ) )
 
-    with s(i, k) the cosine of zᵢ and z_k.
-
-    Shape: z1, z2 (N, D) → (). Pairs in `false_negatives`, (N, N) bool or (N,) groups (`losses.masks`), are
-    not used as negatives. `chunk` anchors are compared at a time: same value and gradient, less memory.
-    The temperature may be a parameter that learns.
-    Raises `ConfigError` for inputs that do not pair up, `NonFiniteError` for NaN.
-    Source: Chen et al. (2020), "A simple framework for contrastive learning", eq. 1.
+    i and k count the rows of z = [z1; z2], views of one's own sensor included; p(i) is the other view of the
+    same patch, and s(i, k) the cosine of zᵢ and z_k. Shape: z1, z2 (N, D) → (). Pairs in `false_negatives`,
+    (N, N) bool or (N,) groups (`losses.masks`), are no negatives. `chunk` anchors are compared at a time: same
+    value and gradient, less memory. The temperature τ may be a parameter that learns. Raises `ConfigError` for
+    inputs that do not pair up, `NonFiniteError` for NaN. Source: Chen et al. (2020), SimCLR, eq. 1.
 
     >>> z = torch.ones(4, 8)  # every view looks alike: a guess among 2N - 1 = 7
     >>> round(nt_xent(z, z).exp().item(), 4)
@@ -38,25 +33,29 @@ def nt_xent(
     """
     check_pairs(z1, z2, temperature)
     with full_precision(z1):
-        n = len(z1)
         z = unit(torch.cat([z1, z2]))  # (2n, D), the anchors of this process
         keys = gather(z)  # (2N, D), process after process
-        itself = torch.arange(2 * n, device=z.device) + rank() * 2 * n  # where anchor i stands among the keys
-        partner = itself.roll(n)  # p(i)
-        drop = None if false_negatives is None else false_negative_rows(false_negatives, n)
+        block_loss = _block_loss(len(z1), z.device, false_negatives)
+        total = sum_over_chunks(block_loss, z / temperature, keys, chunk_rows(chunk, len(keys), z.device))
+        return checked(mean_over_ranks(total / len(z)))
 
-        def block_loss(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
-            logits = anchors @ keys.T  # (C, 2N)
-            unwanted = logits.detach()  # the same memory; a logit of −∞ has no gradient to follow
-            unwanted.scatter_(1, itself[rows, None], -torch.inf)  # k ≠ i
-            if drop is not None:
-                patches = itself[rows] % n
-                mask = drop(patches).unflatten(1, (-1, n)).repeat(1, 1, 2)  # (C, processes, 2n)
-                unwanted.masked_fill_(mask.flatten(1), -torch.inf)
-            return F.cross_entropy(logits, partner[rows], reduction="sum")
 
-        loss = sum_over_chunks(block_loss, z / temperature, keys, chunk_rows(chunk, len(keys), z.device))
-        return checked(mean_over_ranks(loss / (2 * n)))
+def _block_loss(n: int, device: torch.device, false_negatives: Tensor | None) -> BlockLoss:
+    """The loss of a block of this process's 2n anchors: Σ −log of the softmax share of the partner."""
+    itself = rank() * 2 * n + torch.arange(2 * n, device=device)  # where anchor i stands among the keys
+    partner = itself.roll(n)  # p(i): z1 and z2 of a patch stand n apart
+    drop = None if false_negatives is None else false_negative_rows(false_negatives, n)
+
+    def block_loss(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
+        logits = anchors @ keys.T  # (C, 2N), s(i, k) / τ
+        left_out = logits.detach()  # the same memory; a logit of −∞ has no share and no gradient
+        left_out.scatter_(1, itself[rows, None], -torch.inf)  # k ≠ i
+        if drop is not None:
+            patches = drop(itself[rows] % n).unflatten(1, (-1, n))  # (C, processes, n)
+            left_out.masked_fill_(patches.repeat(1, 1, 2).flatten(1), -torch.inf)  # both views of each
+        return F.cross_entropy(logits, partner[rows], reduction="sum")
+
+    return block_loss
 
 
 class NTXent(nn.Module):
