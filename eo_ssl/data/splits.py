@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from eo_ssl.data.disjoint import check_disjoint, excuse
 from eo_ssl.data.layouts import scene_of
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.sensors import IGNORE
@@ -23,28 +24,23 @@ def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = No
     10 % of the patches. DFC2020 layout A keeps train and test as published, and whole regions, about 20 %
     of the training patches, become "val". Layout B names no test set: its cities are drawn for train, val
     and test. Scenes that share pixels on the ground stay together. `attrs["notes"]` says what was done and
-    what was left out.
+    what was left out; `attrs["shared_regions"]` names regions on both sides where the data leave no choice.
     """
     catalog = catalog.copy()
     rng = np.random.default_rng([seed, 20])
     notes: list[str] = []
+    catalog.attrs["shared_regions"] = dict(catalog.attrs.get("shared_regions", {}))
+    published = catalog["split"].isin(["train", "test"])
     _split_pretraining(catalog, rng, holdout, notes)
     _split_layout_b(catalog, rng, notes)
     _keep_apart(catalog, "train", "test", notes)
+    why = "the published split trains and tests in the same region"
+    excuse(catalog, "train", "test", why, notes, where=published)
     _carve_validation(catalog, rng, notes)
     for left, right in (("pretrain", "pretrain_val"), ("train", "val"), ("train", "test"), ("val", "test")):
         check_disjoint(catalog, left, right)
     catalog.attrs["notes"] = notes
     return catalog
-
-
-def check_disjoint(catalog: pd.DataFrame, left: str, right: str) -> None:
-    """Raise `DataError` if a patch of split `left` shares an id or an overlap group with one of `right`."""
-    a, b = (catalog[catalog["split"] == name] for name in (left, right))
-    for column in ("id", "group"):
-        common = set(a[column]) & set(b[column])
-        if common:
-            raise DataError(f"splits {left} and {right} share {column} {min(common)}; they must be disjoint")
 
 
 def _units(rows: pd.DataFrame, by: str) -> pd.Series:
@@ -126,16 +122,24 @@ def _carve_validation(catalog: pd.DataFrame, rng: np.random.Generator, notes: li
     if rows.empty or (catalog["split"] == "val").any():
         return
     units = _units(rows, "region")
+    tested = rows["region"].isin(catalog["region"][catalog["split"] == "test"])
+    free = units[~units.isin(units[tested])]  # validation in a tested region would choose for that region
     if units.nunique() > 1:
-        held = units.isin(_draw(units.value_counts().sort_index(), VAL, rng))
+        sizes = (free if len(free) else units).value_counts().sort_index()
+        share, leave = VAL * len(rows) / sizes.sum(), int(len(sizes) == units.nunique())
+        held = units.isin(_draw(sizes, share, rng, leave))
         notes.append(f"validation regions: {', '.join(sorted(rows['region'][held].unique()))}")
     else:
         # One region only: whole overlap groups from its eastern end.
         order = rows.assign(x=rows["x"].fillna(0)).groupby("group")["x"].min().sort_values(kind="stable")
         size = rows["group"].value_counts()[order.index].cumsum()
         held = rows["group"].isin(size.index[size > (1 - VAL) * len(rows)]) & (len(order) > 1)
-        notes.append("one training region only: validation is its eastern end, not another region")
     catalog.loc[rows.index[held], "split"] = "val"
+    if units.nunique() == 1:
+        why = "one training region only: validation is its eastern end, not another region"
+        excuse(catalog, "train", "val", why, notes)
+    if free.empty:
+        excuse(catalog, "val", "test", "every training region is tested, validation's too", notes)
 
 
 def _keep_apart(catalog: pd.DataFrame, keep: str, other: str, notes: list[str]) -> None:

@@ -100,6 +100,82 @@ def test_leaks_are_detected():
         splits.check_disjoint(found, "train", "test")
 
 
+def test_a_region_on_both_sides_is_a_leak_though_no_pixel_is_shared():
+    found = frame(["a", "b", "c"], "dfc2020", "train", region=["one", "one", "two"])
+    for left, right in (("train", "val"), ("val", "test"), ("train", "test")):
+        found["split"] = [left] * 5 + [right] * 10
+        with pytest.raises(DataError, match=f"splits {left} and {right} share region one; give all its"):
+            splits.check_disjoint(found, left, right)
+    found["split"] = ["train"] * 10 + ["val"] * 5
+    splits.check_disjoint(found, "train", "val")
+
+
+def test_a_scene_on_both_sides_of_pretraining_is_a_leak():
+    found = frame(["a"], group=None).assign(group=[f"g{k}" for k in range(5)])
+    found["split"] = ["pretrain"] * 3 + ["pretrain_val"] * 2
+    with pytest.raises(DataError, match="share scene a"):
+        splits.check_disjoint(found, "pretrain", "pretrain_val")
+
+
+def published(train, test):
+    """Layout A as published, by the regions of its scenes."""
+    names = [
+        f"{part}{k}" for part, regions in (("train", train), ("test", test)) for k in range(len(regions))
+    ]
+    found = frame(names, "dfc2020", "", region=[*train, *test])
+    return found.assign(split=["train"] * 5 * len(train) + ["test"] * 5 * len(test))
+
+
+def test_validation_takes_a_region_that_is_not_tested_where_there_is_one():
+    for seed in range(5):
+        found = splits.assign(published(["a", "b", "c"], ["a", "b", "z"]), seed)
+        assert set(found["region"][found["split"] == "val"]) == {"c"}
+        assert found.attrs["shared_regions"] == {"train/test": ["a", "b"]}
+        assert "trains and tests in the same region: a, b" in " ".join(found.attrs["notes"])
+
+
+def test_where_every_training_region_is_tested_the_notes_say_so():
+    found = splits.assign(published(["a", "b"], ["a", "b"]))
+    (held,) = set(found["region"][found["split"] == "val"])
+    assert found.attrs["shared_regions"]["val/test"] == [held]
+    assert "every training region is tested" in " ".join(found.attrs["notes"])
+    assert held not in set(found["region"][found["split"] == "train"])
+
+
+def test_one_training_region_is_excused_and_no_other():
+    groups = [f"g{k}" for k in range(10)]
+    found = splits.assign(frame(groups, "dfc2020", "train", region=["one"] * 10, group=groups))
+    assert found.attrs["shared_regions"] == {"train/val": ["one"]}
+    found["region"] = "another"
+    with pytest.raises(DataError, match="share region another"):
+        splits.check_disjoint(found, "train", "val")
+
+
+def test_a_catalog_that_is_split_already_passes_again():
+    groups = [f"g{k}" for k in range(10)]
+    once = splits.assign(frame(groups, "dfc2020", "train", region=["one"] * 10, group=groups))
+    assert parts(splits.assign(once)) == parts(once)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    regions=st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=16),
+    tested=st.sets(st.sampled_from("abcdefgh")),
+    layout_b=st.booleans(),
+    seed=st.integers(0, 3),
+)
+def test_no_region_is_on_two_sides_unless_the_data_leave_no_choice(regions, tested, layout_b, seed):
+    test = [] if layout_b else sorted(tested)
+    found = published(regions, test)
+    found = splits.assign(found.assign(split="") if layout_b else found, seed)
+    sides = {name: set(found["region"][found["split"] == name]) for name in ("train", "val", "test")}
+    assert not sides["train"] & sides["test"] - set(regions) & set(test)
+    if len(set(regions)) > 2 or (not layout_b and len(set(regions)) > 1):
+        assert sides["val"] and not sides["train"] & sides["val"]
+    if set(regions) - set(test):
+        assert not sides["val"] & sides["test"]
+
+
 def test_the_same_seed_gives_the_same_split_and_another_one_another():
     names = [f"s{k}" for k in range(40)]
     assert parts(splits.assign(frame(names), 3)) == parts(splits.assign(frame(names), 3))
