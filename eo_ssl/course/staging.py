@@ -33,20 +33,21 @@ def stage(book: Path, run_dir: Path, out: Path, vendor: Path) -> dict[str, str]:
         write_text(out / "book" / page.name, page.read_text(encoding="utf-8"))
     for folder in (p for p in book.iterdir() if p.is_dir() and not p.name.startswith("_")):
         shutil.copytree(folder, out / "book" / folder.name)
+    titles = {}
     for stem, chapter in done.items():
         executed = notebooks.read(run_dir / f"{stem}.ipynb")
-        write_text(
-            out / "notebooks" / f"{stem}.ipynb", nbformat.writes(prepare(executed, chapter, set(done)))
-        )
-    fill_pages(out, run_dir, list(done))
-    return {stem: chapter["title"] for stem, chapter in done.items()}
+        titles[stem] = chapter.get("title") or notebooks.title(executed)
+        shown = prepare(executed, chapter, set(done))
+        write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
+    fill_pages(out, run_dir, titles)
+    return titles
 
 
 def prepare(
     notebook: nbformat.NotebookNode, chapter: dict[str, Any], stems: set[str]
 ) -> nbformat.NotebookNode:
     """An executed chapter as the book shows it: solutions folded, injected cell hidden, minutes filled in."""
-    minutes = f"{chapter['minutes']:.1f}"
+    minutes = f"{chapter.get('minutes', 0.0):.1f}"
     for cell in notebook.cells:
         tags = set(notebooks.tags(cell))
         if cell.cell_type == "markdown":
@@ -65,12 +66,12 @@ def prepare(
     return notebook
 
 
-def fill_pages(out: Path, run_dir: Path, stems: list[str]) -> None:
+def fill_pages(out: Path, run_dir: Path, titles: dict[str, str]) -> None:
     """Write the cover picture into the intro and the table of times into the status page."""
     intro, page = out / "book" / "intro.md", out / "book" / "status.md"
     text = intro.read_text(encoding="utf-8")
-    write_text(intro, text.replace("<!-- cover -->", cover(out, run_dir, stems)))
-    about = f"{about_run(run_dir)}\n\n{status.table(run_dir, stems)}"
+    write_text(intro, text.replace("<!-- cover -->", cover(out, run_dir, list(titles))))
+    about = f"{about_run(run_dir)}\n\n{status.table(run_dir, titles)}"
     write_text(page, page.read_text(encoding="utf-8").replace("<!-- status -->", about))
 
 

@@ -1,6 +1,6 @@
 """`status.json`: what each chapter of a run took, on what, from which sources; and the table made of it."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def recorded_times(profile: str) -> dict[str, Any]:
 def record_times(profile: str, run_dir: Path) -> Path:
     """Keep the times of this run with the course, as what others may expect."""
     state = read(run_dir)
-    minutes = {stem: chapter["minutes"] for stem, chapter in done(run_dir).items()}
+    minutes = {stem: c["minutes"] for stem, c in done(run_dir).items() if "minutes" in c}
     if not minutes:
         raise DataError(f"{run_dir}: no finished chapter there; run `make course` first")
     times = read_json(TIMES) if TIMES.is_file() else {}
@@ -69,16 +69,16 @@ def record_times(profile: str, run_dir: Path) -> Path:
     return TIMES
 
 
-def table(run_dir: Path, stems: Iterable[str]) -> str:
-    """The status page's table in Markdown: chapter, minutes, device, commit, when."""
+def table(run_dir: Path, titles: Mapping[str, str]) -> str:
+    """The status page's table in Markdown, for chapters and their titles: minutes, device, commit, when."""
     chapters = read(run_dir)["chapters"]
     rows = ["| chapter | minutes | device | commit | executed (UTC) |", "|---|--:|---|---|---|"]
     total = 0.0
-    for stem in stems:
+    for stem, heading in titles.items():
         c = chapters.get(stem, {})
         total += c.get("minutes", 0.0)
         when = str(c.get("executed", "")).replace("T", " ")[:16]
-        title = f"[{c.get('title', stem)}](../notebooks/{stem})"
+        title = f"[{heading}](../notebooks/{stem})"
         minutes, device, commit = c.get("minutes", 0.0), c.get("device", ""), c.get("commit", "")
         rows.append(f"| {title} | {minutes:.1f} | {device} | {commit} | {when} |")
     return "\n".join([*rows, f"| **all** | **{total:.1f}** | | | |"])

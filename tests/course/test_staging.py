@@ -64,6 +64,16 @@ def test_only_finished_chapters_are_staged(staged):
     assert [p.name for p in (staged / "notebooks").iterdir()] == [f"{STEM}.ipynb"]
 
 
+def test_a_chapter_whose_entry_lacks_title_and_minutes_is_known_by_its_heading(run_dir, staged, tmp_path):
+    state = status.read(run_dir)
+    for name in ("title", "minutes"):
+        del state["chapters"][STEM][name]
+    write_text(status.path(run_dir), json.dumps(state))
+    again = tmp_path / "again"
+    assert staging.stage(tmp_path / "book", run_dir, again, tmp_path / "vendor") == {STEM: "Seeing"}
+    assert "| [Seeing](../notebooks/01_seeing) | 0.0 |" in (again / "book" / "status.md").read_text()
+
+
 def test_solutions_are_folded_without_markers_and_the_injected_cell_is_hidden(staged):
     cells = nbformat.read(staged / "notebooks" / f"{STEM}.ipynb", as_version=4).cells
     assert cells[2].metadata["tags"] == ["injected-parameters", "remove-cell"]
