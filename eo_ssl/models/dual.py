@@ -47,12 +47,26 @@ class DualEncoder(Freezable):
     @classmethod
     def shared(cls, name: str, image_size: int) -> Self:
         """A pair with its own stem per sensor (first layer and its norm) and one trunk for both."""
-        pair = cls(*(make_encoder(name, len(bands), image_size) for bands in (S1_BANDS, S2_BANDS)))
-        for parent, child in _trunk(pair.s1):
-            setattr(
-                pair.s2.net.get_submodule(parent), child, getattr(pair.s1.net.get_submodule(parent), child)
-            )
-        return pair
+        return cls(
+            *(make_encoder(name, len(bands), image_size) for bands in (S1_BANDS, S2_BANDS))
+        ).share_trunk()
+
+    def share_trunk(self) -> Self:
+        """Let S2 go through the trunk of S1 from now on; its own is dropped. `ConfigError` where there is none."""
+        if len(self.encoders()) < 2:
+            raise ConfigError("a trunk can only be shared by two encoders")
+        for parent, child in _trunk(self.s1):
+            trunk = getattr(self.s1.net.get_submodule(parent), child)
+            setattr(self.s2.net.get_submodule(parent), child, trunk)
+        return self
+
+    @property
+    def shares_trunk(self) -> bool:
+        """Whether both sensors go through the same weights after their stems."""
+        mine, theirs = (
+            {id(p) for p in e.parameters()} if e is not None else set() for e in (self.s1, self.s2)
+        )
+        return bool(mine & theirs)
 
     def features(self, batch: Batch) -> dict[str, Tensor]:
         """Pooled features: s1 (B, 2, H, W), s2 (B, 13, H, W) → {"s1": (B, d1), "s2": (B, d2)}."""

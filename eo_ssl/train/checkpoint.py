@@ -13,7 +13,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor
 
 from eo_ssl.data.transforms import Statistics
@@ -36,12 +36,15 @@ Meta = dict[str, Any]
 class PretrainedEncoders(DualEncoder, PyTorchModelHubMixin, library_name="eo_ssl", license="mit"):
     """The encoders of both sensors (None where a method trained one only) and how they came about.
 
-    `encoders` maps "s1" and "s2" to the arguments of `make_encoder` or None; `meta` is what config.json says.
+    `encoders` maps "s1" and "s2" to the arguments of `make_encoder` or None; `meta` is what config.json says;
+    with `shared_trunk` both are one network after their stems.
     """
 
-    def __init__(self, encoders: dict[str, Any], meta: Meta) -> None:
+    def __init__(self, encoders: dict[str, Any], meta: Meta, shared_trunk: bool = False) -> None:
         super().__init__(*(make_encoder(**spec) if (spec := encoders[k]) else None for k in ("s1", "s2")))
         self.meta = meta
+        if shared_trunk:
+            self.share_trunk()
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The card that `save_pretrained` writes as README.md."""
@@ -56,7 +59,8 @@ def save_pretrained(method: Method, folder: str | Path, meta: Meta) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     encoders = method.encoders()
-    export = PretrainedEncoders({name: _spec(encoder) for name, encoder in encoders.items()}, meta)
+    specs = {name: _spec(encoder) for name, encoder in encoders.items()}
+    export = PretrainedEncoders(specs, meta, method.model.encoder.shares_trunk)
     for name, encoder in encoders.items():
         if encoder is not None:
             getattr(export, name).load_state_dict(encoder.state_dict())
@@ -87,11 +91,11 @@ def load_pretrained(folder: str | Path, **expected: Any) -> PretrainedEncoders:
     names what is missing, broken or different.
     """
     folder = Path(folder)
-    meta, encoders = read_meta(folder)
+    meta, built = read_meta(folder)
     refuse_differences(folder, meta, expected)
     try:
-        model = PretrainedEncoders(encoders, meta)
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model = PretrainedEncoders(meta=meta, **built)
+        load_model(model, folder / "model.safetensors")  # which knows about shared weights
     except (OSError, RuntimeError, SafetensorError, EOError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
@@ -117,6 +121,8 @@ def load_method(folder: str | Path, **expected: Any) -> tuple[Method, Statistics
     model = load_pretrained(folder, **expected)
     statistics = Statistics.from_dict(model.meta["statistics"])
     method = make_method(config_from_dict(model.meta["config"]), statistics)
+    if model.shares_trunk:
+        method.model.encoder.share_trunk()
     for name, encoder in method.encoders().items():
         if encoder is not None:
             encoder.load_state_dict(getattr(model, name).state_dict())
@@ -131,21 +137,21 @@ def load_method(folder: str | Path, **expected: Any) -> tuple[Method, Statistics
 
 
 def read_meta(folder: Path) -> tuple[Meta, dict[str, Any]]:
-    """Meta data and encoder specifications of a checkpoint folder, without its weights."""
+    """Meta data of a checkpoint folder, and the other arguments of its `PretrainedEncoders`; no weights are read."""
     try:
         config = read_json(folder / "config.json")
     except DataError as error:
         raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
     try:
-        meta, encoders = config["meta"], config["encoders"]
-        found = meta["format"]
+        meta, found = config["meta"], config["meta"]["format"]
+        built = {"encoders": config["encoders"], "shared_trunk": config.get("shared_trunk", False)}
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}/config.json was not written by eo_ssl: no {error}") from error
     if found != FORMAT:
         raise CheckpointError(
             f"{folder}: format {found}, this version of eo_ssl reads {FORMAT}; update eo_ssl"
         )
-    return meta, encoders
+    return meta, built
 
 
 def refuse_differences(folder: Path, found: Meta, expected: Meta) -> None:

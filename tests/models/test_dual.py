@@ -78,6 +78,12 @@ def test_a_shared_trunk_has_two_stems_and_one_body(name):
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_a_trunk_needs_two_encoders_to_be_shared():
+    assert DualEncoder.shared("resnet_nano", 32).shares_trunk and not pair().shares_trunk
+    with pytest.raises(ConfigError, match="by two encoders"):
+        DualEncoder(None, make_encoder("resnet_nano", 13, 32)).share_trunk()
+
+
 def test_no_shared_trunk_for_networks_without_a_known_stem():
     with pytest.raises(ConfigError, match="no shared trunk"):
         DualEncoder.shared("convnext_atto", 32)

@@ -73,6 +73,40 @@ def test_the_hubs_own_from_pretrained_reads_the_folder(tmp_path: Path) -> None:
     assert model.meta["backbone"] == "resnet_nano"
 
 
+@pytest.mark.parametrize("name", ["dual-simclr", "mma", "swin-pair"])
+def test_a_shared_trunk_comes_back_shared_and_stays_equal_through_a_step(name: str, tmp_path: Path) -> None:
+    config = preset(name, "smoke")
+    with seeded(1):
+        built = make_method(config, STATISTICS)
+    built.model.encoder.share_trunk()
+    save_pretrained(built, tmp_path, base_meta(config, STATISTICS))
+    built.model.eval()
+    for model in (
+        PretrainedEncoders.from_pretrained(tmp_path),
+        load_dual(tmp_path)[0],
+        load_method(tmp_path)[0].model.encoder,
+    ):
+        assert model.shares_trunk
+        torch.testing.assert_close(model(BATCH), built.model.encoder(BATCH))
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        model(BATCH).square().sum().backward()
+        torch.optim.SGD(model.parameters(), lr=1e-3).step()
+        mine, theirs = (dict(encoder.named_parameters()) for encoder in (model.s1, model.s2))
+        trunk = [k for k in mine if mine[k] is theirs.get(k)]
+        assert trunk and any((mine[k] != before[f"s1.{k}"]).any() for k in trunk)
+        after = model.state_dict()
+        assert all(after[f"s1.{k}"].equal(after[f"s2.{k}"]) for k in trunk)
+
+
+def test_separate_trunks_come_back_separate(tmp_path: Path) -> None:
+    saved(tmp_path)
+    assert not PretrainedEncoders.from_pretrained(tmp_path).shares_trunk
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config.pop("shared_trunk") is False
+    (tmp_path / "config.json").write_text(json.dumps(config))  # as written before there were shared trunks
+    assert not load_dual(tmp_path)[0].shares_trunk
+
+
 def test_the_card_tells_method_bands_data_and_limits(tmp_path: Path) -> None:
     saved(tmp_path, data="toy 1", commit="abc", epoch=7, metrics={"val_top5": 0.5, "val_chance_top5": 0.1})
     card = (tmp_path / "README.md").read_text()
