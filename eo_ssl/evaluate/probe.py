@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from eo_ssl.errors import DataError
+from eo_ssl.evaluate.finite import require_finite
 from eo_ssl.sensors import IGNORE
 
 Features = np.ndarray  # (N, D)
@@ -77,12 +78,12 @@ def knn(
 def _choose(
     name: str, candidates: dict[float, Any], train: tuple[Features, Labels], val: tuple[Features, Labels]
 ) -> Probe:
-    x, y = _labelled(*train)
+    x, y = _labelled(f"{name} probe, training features", *train)
     if len(np.unique(y)) < 2:
         raise DataError(
             f"{name} probe: the training labels hold {len(np.unique(y))} class; give it at least two"
         )
-    val_x, val_y = _labelled(*val)
+    val_x, val_y = _labelled(f"{name} probe, validation features", *val)
     if not len(val_y):
         raise DataError(f"{name} probe: no labelled validation rows, so nothing to choose its setting on")
     tried = {
@@ -92,9 +93,8 @@ def _choose(
     return Probe(name, best, tried[best], tried, candidates[best])
 
 
-def _labelled(features: Features, labels: Labels) -> tuple[Features, Labels]:
+def _labelled(what: str, features: Features, labels: Labels) -> tuple[Features, Labels]:
     features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels)
     keep = labels != IGNORE
-    if not np.isfinite(features[keep]).all():
-        raise DataError("the features hold NaN or infinity; check the encoder and its input statistics")
+    require_finite(what, features, used=keep)
     return features[keep], labels[keep]

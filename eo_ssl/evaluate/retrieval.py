@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eo_ssl.evaluate.finite import require_finite
+
 TIE = 1e-6  # cosine similarities closer than this are one and the same
 
 
@@ -34,6 +36,8 @@ def ranks(query: Tensor, gallery: Tensor, group: Tensor | None = None, chunk: in
     Shape: query (N, D), gallery (N, D), group (N,) -> three (N,) int64: better, tied with the partner (itself
     not counted), compared.
     """
+    require_finite("retrieval, queries", query)
+    require_finite("retrieval, gallery", gallery)
     query, gallery = F.normalize(query.double(), dim=1), F.normalize(gallery.double(), dim=1)
     parts = [_ranks(part @ gallery.T, i * chunk, group) for i, part in enumerate(query.split(chunk))]
     return tuple(torch.cat(values) for values in zip(*parts))  # type: ignore[return-value]
@@ -47,7 +51,7 @@ def retrieval(
     Recall@k = share of queries whose partner is among the k most similar; MRR = mean of 1/rank. Ties count
     as if broken at random (in expectation), so a collapsed encoder scores exactly chance, not 100 %.
 
-    Shape: z1 (N, D), z2 (N, D), row i of both shows the same place.
+    Shape: z1 (N, D), z2 (N, D), row i of both shows the same place. Raises `DataError` that names rows with NaN.
 
     >>> z = torch.eye(4)
     >>> collapsed = torch.ones(4, 4)
@@ -57,6 +61,8 @@ def retrieval(
     if z1.shape != z2.shape or not len(z1):
         shapes = f"{tuple(z1.shape)} and {tuple(z2.shape)}"
         raise ValueError(f"retrieval needs two equal, non-empty embeddings, got {shapes}")
+    require_finite("retrieval, embeddings of S1", z1)
+    require_finite("retrieval, embeddings of S2", z2)
     return _scores(ranks(z1, z2, group), ranks(z2, z1, group), ks)
 
 
@@ -65,10 +71,11 @@ def similarity_retrieval(
 ) -> dict[str, float]:
     """`retrieval` from a similarity matrix, for methods that compare maps and have no vectors.
 
-    Shape: similarity (N, N), rows S1, columns S2.
+    Shape: similarity (N, N), rows S1, columns S2. Raises `DataError` that names rows with NaN.
     """
     if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or not len(similarity):
         raise ValueError(f"retrieval needs a square similarity matrix, got {tuple(similarity.shape)}")
+    require_finite("retrieval, similarities", similarity)
     s = similarity.double()
     return _scores(_ranks(s, 0, group), _ranks(s.T, 0, group), ks)
 

@@ -68,6 +68,31 @@ def test_embeddings_of_different_length_are_refused():
         retrieval(features(3, 2), features(4, 2))
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_embeddings_that_are_no_numbers_are_refused_by_row(bad):
+    from eo_ssl.evaluate.retrieval import ranks, similarity_retrieval
+
+    z1, z2 = torch.randn(6, 4), torch.randn(6, 4)
+    z2[[1, 4], [0, 2]] = bad
+    for ask in (retrieval, ranks):
+        with pytest.raises(DataError, match=r"2 of 6 rows hold NaN or infinity \(rows 1, 4\)"):
+            ask(z1, z2)
+    with pytest.raises(DataError, match="embeddings of S2"):
+        retrieval(z1, z2)
+    with pytest.raises(DataError, match="similarities: 6 of 6 rows"):
+        similarity_retrieval(z1 @ z2.T)
+
+
+@pytest.mark.parametrize("probe", [linear_probe, knn])
+def test_probes_name_the_rows_that_are_no_numbers(probe):
+    x, y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 2
+    broken = x.copy()
+    broken[5, 0] = np.inf
+    for train, val, name in (((broken, y), (x, y), "training"), ((x, y), (broken, y), "validation")):
+        with pytest.raises(DataError, match=rf"{name} features: 1 of 8 rows .* \(row 5\)"):
+            probe(train, val)
+
+
 @pytest.mark.parametrize("debiased", [False, True])
 def test_cka_ignores_rotation_scale_and_shift(debiased):
     x = features(40, 6)
