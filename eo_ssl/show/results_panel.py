@@ -61,35 +61,29 @@ def qualitative(
     maps = {name: predicted_maps(folder, results, name, fraction) for name in methods}
     common = sorted(set.intersection(*(set(found) for found in maps.values())))
     chosen = list(rows) or choose_rows(source, common, count)
-    titles = [
-        "Sentinel-2",
-        "Sentinel-1",
-        "truth",
-        *(get_method(name).label for name in methods),
-        "errors of the last",
-    ]
+    labels = [get_method(name).label for name in methods]
+    titles = ["Sentinel-2", "Sentinel-1", "truth", *labels, "errors of the last"]
     fig, axes = axes_grid(len(chosen), len(titles), cell=1.25)
+    for ax, title in zip(axes[0], titles):
+        lines = title.replace(" from ", "\nfrom ").replace(", ", ",\n").replace(" + ", "\n+ ")
+        ax.set_title(lines, fontsize=7)
     words = []
     for i, row in enumerate(chosen):
-        patch, truth = source.read(row), source.mask(row, 0, 0, source.patch_size)
-        found = [maps[name][row] for name in methods]
-        verdict = np.where(truth == IGNORE, 2, (found[-1] != truth).astype(int))
-        pictures = [
-            true_colour(patch["s2"]),
-            radar(patch["s1"]),
-            *map(label_map, (truth, *found)),
-            _VERDICT[verdict],
-        ]
-        for ax, picture, title in zip(axes[i], pictures, titles):
+        truth = source.mask(row, 0, 0, source.patch_size)
+        found = {name: maps[name][row] for name in methods}
+        for ax, picture in zip(axes[i], _pictures(source.read(row), truth, list(found.values()))):
             ax.imshow(picture)
-            if i == 0:
-                ax.set_title(
-                    title.replace(" from ", "\nfrom ").replace(", ", ",\n").replace(" + ", "\n+ "), fontsize=7
-                )
-        words.append(_row_words(i + 1, truth, dict(zip(methods, found))))
+        words.append(_row_words(i + 1, truth, found))
     handles = [Patch(facecolor=c.colour, edgecolor="#999999", linewidth=0.4, label=c.name) for c in CLASSES]
     fig.legend(handles=handles, loc="outside lower left", ncols=8, fontsize=7)
     return describe(fig, f"Grid of images, one test patch per row: {', '.join(titles)}. {' '.join(words)}")
+
+
+def _pictures(patch: dict[str, np.ndarray], truth: np.ndarray, found: list[np.ndarray]) -> list[np.ndarray]:
+    """The pictures of one row: both sensors, truth, predictions, errors of the last; (H, W, 3) each."""
+    verdict = np.where(truth == IGNORE, 2, (found[-1] != truth).astype(int))
+    maps = map(label_map, (truth, *found))
+    return [true_colour(patch["s2"]), radar(patch["s1"]), *maps, _VERDICT[verdict]]
 
 
 def _row_words(number: int, truth: np.ndarray, found: dict[str, np.ndarray]) -> str:

@@ -45,32 +45,38 @@ def pretrain_command(
 
     Example: eo-ssl pretrain dual-simclr --data ROOT --backbone resnet18 --epochs 20 --devices 2
     """
-    from eo_ssl.train.presets import preset as choose
-
     named = {
         "backbone": backbone, "image_size": image_size, "batch_size": batch_size, "micro_batch": micro_batch,
         "epochs": epochs, "lr": lr, "precision": precision, "seed": seed,
     }  # fmt: skip
-    changes = {name: value for name, value in named.items() if value is not None} | _pairs(set or [])
-    config = choose(method, preset, **changes)
-
-    from eo_ssl.data.dataset import open_source
-
-    source = open_source(data)
-    where = {
-        "devices": devices,
-        "nodes": nodes,
-        "accelerator": accelerator,
-        "compile": compile,
-        "workers": workers,
-    }
+    config = _config(method, preset, named, set or [])
+    machine = {"devices": devices, "nodes": nodes, "accelerator": accelerator, "compile": compile}
+    how = {**machine, "workers": workers}
     if dry_run:
-        from eo_ssl.train.dryrun import dry_run as measure
+        return _measure(config, data, run_dir, how)
+    return _train(config, data, run_dir, {**how, "resume": resume, "max_minutes": max_minutes, "knn": knn})
 
-        return _print(measure(config, source, run_dir, **where))
+
+def _config(method: str, preset: str, named: dict[str, str | None], assignments: list[str]) -> Any:
+    """The preset with the settings that were given."""
+    from eo_ssl.train.presets import preset as choose
+
+    given = {name: value for name, value in named.items() if value is not None}
+    return choose(method, preset, **given | _pairs(assignments))
+
+
+def _measure(config: Any, data: str, run_dir: str, how: dict[str, Any]) -> None:
+    from eo_ssl.data.dataset import open_source
+    from eo_ssl.train.dryrun import dry_run
+
+    _print(dry_run(config, open_source(data), run_dir, **how))
+
+
+def _train(config: Any, data: str, run_dir: str, how: dict[str, Any]) -> None:
+    from eo_ssl.data.dataset import open_source
     from eo_ssl.train.pretrain import pretrain
 
-    result = pretrain(config, source, run_dir, resume=resume, max_minutes=max_minutes, knn=knn, **where)
+    result = pretrain(config, open_source(data), run_dir, **how)
     facts = {name: f"{value:.4g}" for name, value in result.metrics.items()}
     state = "done" if result.done else "stopped at the time limit; the same command goes on"
     _print({**facts, "state": state, "folder": str(result.folder)})

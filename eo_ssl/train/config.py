@@ -1,8 +1,4 @@
-"""Settings of the pretraining methods: one small frozen dataclass each; a field that does not exist is an
-error.
-
-The values of the papers, and those for smaller machines, are in `eo_ssl.train.presets`.
-"""
+"""Settings of the pretraining methods, one small frozen dataclass each; their values are in `train.presets`."""
 
 import hashlib
 import json
