@@ -12,6 +12,7 @@ import nbformat
 
 from eo_ssl.course import notebooks, places, session, status
 from eo_ssl.course.profiles import Profile, did_you_mean, get_profile
+from eo_ssl.data.complete import require_complete
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.files import require_space
 
@@ -28,6 +29,9 @@ SHAPING = (
     "rasterio",
 )
 SHAPING += ("matplotlib", "umap-learn", "anywidget", "torchmetrics")
+
+
+LEARNING = "03"  # the first chapter that trains, and needs all parts of the data
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,22 @@ def make_plan(
     seed: int = 0,
     only: list[str] | None = None,
     extra: dict[str, Any] | None = None,
+    dry: bool = False,
 ) -> Plan:
-    """Check every setting and lay out the run; whatever does not fit raises before anything is executed."""
+    """Check every setting and lay out the run; whatever does not fit raises before anything is executed.
+
+    A `dry` plan may be made on another computer: GPU, disk and real data are not asked for.
+    """
     checked = get_profile(profile)
     chosen = notebooks.select(folder, only or [])
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be a whole number of 0 or more, not {seed!r}")
+    if not dry:
+        session.require_data(checked, data)
     if data != session.SIMULATED:
         data = str(session.check_data(data))
+        if any(path.stem >= LEARNING for path in chosen):
+            require_complete(Path(data))
     root = places.run_folder(checked.name, run_dir)
     values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}
     loaded = {path: notebooks.read(path) for path in notebooks.sources(folder)}
@@ -87,9 +99,10 @@ def make_plan(
         if missing:
             raise DataError(f"{path}: its parameter cell lacks {', '.join(missing)}")
     values |= check_extra(extra or {}, allowed)
-    session.require_gpu(checked)
     places.require_writable(root)
-    require_space(root, checked.disk_mb * 10**6, f"a {checked.name} run")
+    if not dry:
+        session.require_gpu(checked)
+        require_space(root, checked.disk_mb * 10**6, f"a {checked.name} run")
     chapters = _chapters(loaded, chosen, values, _inputs(checked, data, seed))
     return Plan(checked, data, root, seed, tuple(chapters))
 

@@ -13,9 +13,9 @@ class Profile:
     `resnet`, `deep`, `swin` and `vgg` name the network of each family of methods; the Swin pair and the deep
     ResNet it is compared with see crops of `swin_image_size` pixels, the others of `image_size`.
     `fractions` are the label fractions of the headline methods, `minor_fractions` those of the methods that
-    only complete a table. `compile`: pretraining through torch.compile. `is_evidence` is False where the runs
-    are too short to support any statement about the methods. How long each training is, and which are made,
-    is in `eo_ssl.train.presets` and `eo_ssl.evaluate.grids`.
+    only complete a table. `compile`: pretraining through torch.compile. `real_data`: simulated patches will
+    not do. `is_evidence` is False where the runs are too short to support any statement about the methods.
+    How long each training is, and which are made, is in `eo_ssl.train.presets` and `eo_ssl.evaluate.plans`.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Profile:
     memory_gb: int
     budget: str
     compile: bool = False
+    real_data: bool = False
 
     def crop(self, family: str) -> int:
         """Side in pixels of what the networks of a family see."""
@@ -103,6 +104,7 @@ _PAPER = replace(
     disk_mb=50_000,
     memory_gb=32,
     compile=True,
+    real_data=True,
     budget="days on GPUs; `eo-ssl course run --profile paper --dry-run` estimates it",
 )
 # The way of "paper", shrunk in counts only (pixels, layers, updates, seeds; see also presets and grids), to
@@ -116,6 +118,7 @@ _REHEARSAL = replace(
     pretrain_seeds=(0, 1),
     finetune_seeds=(0, 1),
     compile=False,
+    real_data=False,
     budget="a quarter of an hour on two CPU cores",
 )
 

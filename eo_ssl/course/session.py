@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eo_ssl.course import places
-from eo_ssl.course.profiles import Profile, did_you_mean, get_profile
-from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.course.demands import SIMULATED, check_data, require_data, require_gpu
+from eo_ssl.course.profiles import Profile, get_profile
+from eo_ssl.errors import ConfigError
 from eo_ssl.files import read_json
 
 if TYPE_CHECKING:
     import torch
 
-SIMULATED = "simulated"
 # The book replaces this with the measured minutes once the chapter has ended.
 MINUTES = '<span class="eo-minutes">counted when the chapter ends</span>'
 NO_EVIDENCE = "smoke run, not evidence"
@@ -113,36 +113,13 @@ def setup(profile: str = "laptop", data: str = SIMULATED, run_dir: str | Path = 
     checked = get_profile(profile)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be a whole number of 0 or more, not {seed!r}")
-    if data != SIMULATED:
-        check_data(data)
+    require_data(checked, data)
     require_gpu(checked)
     root = places.require_writable(places.run_folder(checked.name, run_dir))
     run = Run(profile=checked, data=data, root=root, seed=seed)
     run.figure_dir.mkdir(exist_ok=True)
     os.environ["EO_SSL_FIGURES"] = str(run.figure_dir)  # eo_ssl.show saves a copy of each figure there
     return run
-
-
-def check_data(data: str) -> Path:
-    """The data root as a folder; raises `DataError` that says how to get the simulated set."""
-    root = Path(data).expanduser()
-    if not root.is_dir():
-        hint = did_you_mean(data, [SIMULATED]) or f'; use "{SIMULATED}" or the root of SEN12MS or DFC2020'
-        raise DataError(f"data root {data!r} is not a folder{hint}")
-    return root.resolve()
-
-
-def require_gpu(profile: Profile) -> None:
-    """Raise `ConfigError` if the profile needs a GPU that is not there (EO_SSL_ALLOW_CPU=1 overrides)."""
-    if not profile.requires_gpu or os.environ.get("EO_SSL_ALLOW_CPU") == "1":
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise ConfigError(
-            f"profile {profile.name!r} needs a CUDA GPU and none was found; use profile laptop, "
-            "or set EO_SSL_ALLOW_CPU=1 to go on without one"
-        )
 
 
 def simulated(profile: Profile, seed: int) -> Path:

@@ -82,6 +82,26 @@ PRESETS |= {
 PRESETS |= {("simclr-rgb", profile): PRESETS["simclr", profile].with_(bands="rgb") for profile in PROFILES}
 
 
+# A deep ResNet needs memory for fewer pairs, and as many updates as the others get.
+_DEEP: dict[str, dict[str, Any]] = {"gpu": {"batch_size": 256, "epochs": 6, "warmup_epochs": 1.0}}
+
+
+def for_family(method: str, profile: str, family: str = "", **changes: Any) -> PretrainConfig:
+    """The preset with the network and the crop of a family of the profile ("resnet", "deep", "swin", "vgg").
+
+    >>> for_family("dual-simclr", "paper", "deep").backbone
+    'resnet50'
+    """
+    if not family:
+        return preset(method, profile, **changes)
+    from eo_ssl.course.profiles import get_profile
+
+    sizes = get_profile(profile)
+    network = {"backbone": getattr(sizes, family), "image_size": sizes.crop(family)}
+    own = _DEEP.get(profile, {}) if family == "deep" else {}
+    return preset(method, profile, **network, **own | changes)
+
+
 def preset(method: str, profile: str, **changes: Any) -> PretrainConfig:
     """The preset of a method for a profile, with changed fields; raises `ConfigError` with the nearest name.
 
