@@ -10,26 +10,32 @@ from typing import Any
 
 import yaml
 
+from eo_ssl.course import publish as publishing
 from eo_ssl.course import session, staging, status, vendor
 from eo_ssl.errors import DataError, EOError
 from eo_ssl.files import write_text
 
 BANNER = (
     f'<span class="eo-banner">This is a {session.NO_EVIDENCE}: it was made to test the course. '
-    "No number here means anything.</span>"
+    "No number here is a result.</span>"
 )
+SMOKE_MARKS = ('class="eo-no-evidence"', 'class="eo-banner"')
 
 
 class BookFailed(EOError):
     """Sphinx found something wrong with a page."""
 
 
-def build(root: Path, run_dir: Path, out: Path | None = None) -> Path:
+def build(root: Path, run_dir: Path, out: Path | None = None, publish: bool = False) -> Path:
     """Build the book of a run into `out` (default: `book/_build/html`) and return its first page.
 
-    Raises `BookFailed` with Sphinx's first warnings; the previous book stays in place then.
+    Raises `BookFailed` with Sphinx's first warnings, and for a page that does not say by which run it was made;
+    the previous book stays in place then. With `publish` only a whole run that is evidence will do, otherwise
+    `ConfigError`, before anything is built.
     """
     book = root / "book"
+    if publish:
+        publishing.require_publishable(run_dir, chapters=root / "notebooks")
     target = out or book / "_build" / "html"
     staged, made = target.parent / "staged", target.parent / "new"
     browser_files = vendor.provide(book / "vendor.json", book / "_static" / "vendor")
@@ -39,6 +45,7 @@ def build(root: Path, run_dir: Path, out: Path | None = None) -> Path:
     shutil.rmtree(made, ignore_errors=True)
     sphinx(staged, made)
     place_icon_fonts(made / "_build" / "html")
+    check_pages(made / "_build" / "html", run_dir, publish)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(made / "_build" / "html", target)
     shutil.rmtree(made, ignore_errors=True)
@@ -76,6 +83,21 @@ def place_icon_fonts(html: Path) -> None:
         (folder / "@jupyter-widgets").mkdir(exist_ok=True)
         for font in fonts:
             shutil.copy2(font, folder / "@jupyter-widgets" / font.name)
+
+
+def check_pages(html: Path, run_dir: Path, publish: bool = False) -> None:
+    """Raise `BookFailed` unless every page names the run behind it and, to `publish`, none is of a smoke run.
+
+    The second is asked of the pages themselves: a chapter executed at smoke says so, whatever its folder says.
+    """
+    for page in sorted(html.rglob("*.html")):
+        text, name = page.read_text(encoding="utf-8"), page.relative_to(html)
+        if "<article" in text and staging.footer(run_dir) not in text:
+            raise BookFailed(f"page {name} does not say by which run it was made")
+        if publish and any(mark in text for mark in SMOKE_MARKS):
+            raise BookFailed(
+                f"page {name} shows a smoke run, which is never published; run it at laptop or gpu"
+            )
 
 
 def toc(whole: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from eo_ssl.course.release_cli import register as register_release
+
 app = typer.Typer(help="Run the course, build the book and the student edition.", no_args_is_help=True)
+register_release(app)
 
 ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper")]
 RunDir = Annotated[str, typer.Option(help="run folder; default runs/<profile>")]
@@ -57,12 +60,16 @@ def book(
     profile: ProfileName = "laptop",
     run_dir: RunDir = "",
     out: Annotated[Path | None, typer.Option(help="folder to write; default book/_build/html")] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="refuse what may not be published, such as a smoke run")
+    ] = False,
 ) -> None:
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course import places
     from eo_ssl.course.book import build
 
-    page = build(places.project_root(), places.run_folder(profile, run_dir), out.resolve() if out else None)
+    folder = places.run_folder(profile, run_dir)
+    page = build(places.project_root(), folder, out.resolve() if out else None, publish)
     typer.echo(f"the book is ready: {page}")
 
 

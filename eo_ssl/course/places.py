@@ -85,7 +85,7 @@ def versions() -> dict[str, str]:
 
 # Files that never run inside a notebook: changing them does not make an executed notebook stale.
 NOT_IN_NOTEBOOKS = {"runner", "execute", "plan", "progress", "cli", "book", "staging", "vendor", "times"}
-NOT_IN_NOTEBOOKS |= {"student", "notebooks", "publish", "drift", "report", "machine"}
+NOT_IN_NOTEBOOKS |= {"student", "notebooks", "publish", "drift", "report", "machine", "release_cli"}
 
 
 def package_hash() -> str:

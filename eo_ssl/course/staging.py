@@ -106,10 +106,13 @@ def about_run(run_dir: Path) -> str:
 def footer(run_dir: Path) -> str:
     """The line about the run at the foot of every page, as HTML."""
     state = status.read(run_dir)
+    executed = [str(c.get("executed", "")) for c in status.done(run_dir).values()]
     facts = [
         f"profile {state.get('profile')}",
         state.get("device"),
         state.get("data"),
         f"commit {state.get('commit')}",
+        max(executed, default="")[:10],
     ]
-    return f'<p class="eo-about-run">Executed by: {html.escape(" · ".join(str(f) for f in facts))}</p>'
+    line = html.escape(" · ".join(str(fact) for fact in facts if fact))
+    return f'<p class="eo-about-run">Executed with {line}</p>'

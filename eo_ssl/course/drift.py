@@ -1,0 +1,171 @@
+"""Drift: which results of a run differ from those last released by more than chance explains.
+
+For one row (task, method, fraction, metric) let m be the released mean with its interval [l, u], m' the mean of
+the new run, and S, S' their numbers of seeds. The row has *moved* when
+
+    |m' − m| > max(reach, noise)
+    reach = u − m where the new mean is higher, m − l where it is lower
+    noise = t · s · sqrt(1/S + 1/S')
+
+**reach** says: the new mean lies outside the released 95 % interval, over seeds and test patches.
+
+**noise** widens it for the new run's own uncertainty. Both runs are tested on the same patches, so what is new
+about the new run is its training: order of sums on another device, seeds. An interval over three seeds is short
+(its resamples never leave the three values), and of many rows some leave theirs by chance. So s, the standard
+deviation over seeds, is pooled over all methods of the same task, fraction and metric in both runs, which gives it
+many degrees of freedom ν, and t is the quantile of Student's distribution with ν at 1 − 0.05 / (2 · rows):
+if only seeds differ, one run in twenty or fewer reports anything (Bonferroni). With one seed there is no noise
+to measure, and the released interval stands alone.
+
+Where a row is the same in both runs it never moves, whatever its interval.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from eo_ssl.errors import ConfigError
+
+FALSE_ALARMS = 0.05  # share of unchanged runs that may report a row that moved
+Key = tuple[str, str, float, str]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A row in the release and in the new run, and how far apart the two may be."""
+
+    before: Row
+    after: Row
+    reach: float
+    noise: float
+
+    @property
+    def change(self) -> float:
+        """New mean minus released mean."""
+        return self.after["mean"] - self.before["mean"]
+
+    @property
+    def allowed(self) -> float:
+        """The difference up to which the row counts as unchanged."""
+        return max(self.reach, self.noise, 0.0)
+
+    @property
+    def moved(self) -> bool:
+        """True if chance does not explain the difference."""
+        return abs(self.change) > self.allowed
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What changed between a release and a run: rows compared, rows only in the run, rows only in the release."""
+
+    release: dict[str, Any]
+    run: dict[str, Any]
+    compared: tuple[Move, ...]
+    new: tuple[Row, ...]
+    gone: tuple[Row, ...]
+
+    @property
+    def moved(self) -> tuple[Move, ...]:
+        """Rows that differ by more than chance explains, the largest change first."""
+        return tuple(sorted((m for m in self.compared if m.moved), key=lambda m: -abs(m.change)))
+
+
+def key(row: Row) -> Key:
+    """What makes two rows the same result."""
+    return row["task"], row["method"], row["fraction"], row["metric"]
+
+
+def compare(release: dict[str, Any], run: dict[str, Any]) -> Drift:
+    """Compare the summary of a run with the release of the same profile and data (both from `summarise`).
+
+    Raises `ConfigError` where the two were made from other data or at another profile: then every number may
+    differ, and none of it is drift.
+    """
+    for name, word in (("profile", "profile"), ("data_version", "data")):
+        if release[name] != run[name]:
+            raise ConfigError(
+                f"the release was made with {word} {release[name]!r} and this run with {run[name]!r}: their "
+                "results cannot be compared; `eo-ssl course release` makes this run the release"
+            )
+    before, after = ({key(row): row for row in side["rows"]} for side in (release, run))
+    both = [k for k in before if k in after]
+    spread = _spread([*release["rows"], *run["rows"]])
+    moves = tuple(_move(before[k], after[k], spread, len(both)) for k in both)
+    new = tuple(row for k, row in after.items() if k not in before)
+    gone = tuple(row for k, row in before.items() if k not in after)
+    return Drift(release, run, moves, new, gone)
+
+
+def _spread(rows: Iterable[Row]) -> dict[Key, tuple[float, int]]:
+    """Sum of squares around the mean of the seeds, and degrees of freedom, per task, fraction and metric."""
+    pooled: dict[Any, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+    for row in rows:
+        values = row["values"]
+        centre = sum(values) / len(values) if values else 0.0
+        squares, freedom = pooled[_family(row)]
+        added = sum((value - centre) ** 2 for value in values)
+        pooled[_family(row)] = squares + added, freedom + max(0, len(values) - 1)
+    return pooled
+
+
+def _family(row: Row) -> Any:
+    return row["task"], row["fraction"], row["metric"]
+
+
+def _move(before: Row, after: Row, spread: dict[Any, tuple[float, int]], rows: int) -> Move:
+    up = after["mean"] >= before["mean"]
+    reach = before["high"] - before["mean"] if up else before["mean"] - before["low"]
+    return Move(before, after, reach, _noise(before, after, *spread[_family(before)], rows))
+
+
+def _noise(before: Row, after: Row, squares: float, freedom: int, rows: int) -> float:
+    """t · s · sqrt(1/S + 1/S'); 0 where no method of the family has two seeds."""
+    if not freedom:
+        return 0.0
+    from scipy.stats import t
+
+    quantile = float(t.ppf(1 - FALSE_ALARMS / (2 * rows), freedom))
+    return quantile * sqrt(squares / freedom) * sqrt(1 / before["seeds"] + 1 / after["seeds"])
+
+
+def markdown(drift: Drift) -> str:
+    """The comparison in words and as a table of what moved, for a terminal or a job summary."""
+    release, moved = drift.release, drift.moved
+    made = f"{release['date'][:10]}, {release['device']}, commit {release['commit']}"
+    lines = [
+        f"{len(drift.compared)} results compared with the release of profile {release['profile']} ({made}): "
+        + (f"**{len(moved)} moved**." if moved else "none moved."),
+    ]
+    if moved:
+        lines += [
+            "",
+            "| result | labels | released [95 %] | now | change | allowed |",
+            "|---|--:|---|--:|--:|--:|",
+        ]
+        lines += [_line(move) for move in moved]
+    for rows, what in ((drift.new, "New, not in the release"), (drift.gone, "In the release, gone now")):
+        if rows:
+            lines += ["", f"{what}: {'; '.join(name(row) for row in rows)}."]
+    return "\n".join(lines)
+
+
+def _line(move: Move) -> str:
+    b, a = move.before, move.after
+    released = f"{b['mean']:.4f} [{b['low']:.4f}, {b['high']:.4f}]"
+    return (
+        f"| {name(b)} | {b['n_labels']} | {released} | {a['mean']:.4f} | {move.change:+.4f} "
+        f"| ±{move.allowed:.4f} |"
+    )
+
+
+def name(row: Row) -> str:
+    """A row in words.
+
+    >>> name({"task": "single", "method": "late", "label": "Late fusion", "fraction": 0.1, "metric": "aa"})
+    'single, Late fusion, 10 % of labels, aa'
+    """
+    return f"{row['task']}, {row['label']}, {100 * row['fraction']:g} % of labels, {row['metric']}"
