@@ -56,9 +56,17 @@ def headline(
 
 
 def gains(
-    results: pd.DataFrame, folder: Path, pairs: Sequence[tuple[str, str]], task: str = "single"
+    results: pd.DataFrame,
+    folder: Path,
+    pairs: Sequence[tuple[str, str]],
+    task: str = "single",
+    *,
+    evidence: bool,
 ) -> pd.DataFrame:
-    """Paired differences of methods at each fraction that both have, in points, with intervals."""
+    """Paired differences of methods at each fraction that both have, in points, with intervals.
+
+    Without `evidence` (a smoke run) every row says so where it would say whether the interval leaves out zero.
+    """
     rows = []
     for first, second in pairs:
         both = set(_fractions(results, task, first)) & set(_fractions(results, task, second))
@@ -68,7 +76,7 @@ def gains(
             rows.append({
                 "compared": f"{get_method(first).label} − {get_method(second).label}",
                 "labels": f"{fraction:.0%}", "points": round(value, 1), "interval": f"{low:+.1f} to {high:+.1f}",
-                "excludes zero": "yes" if low > 0 or high < 0 else "no",
+                "excludes zero": ("yes" if low > 0 or high < 0 else "no") if evidence else "smoke run, no evidence",
             })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from eo_ssl.evaluate.measured import TASKS, in_order
 from eo_ssl.evaluate.methods import METHODS, get_method
 from eo_ssl.evaluate.summary import MAIN
+from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import GRID, PALETTE, describe
 from eo_ssl.show.results import METRIC_NAMES
 
@@ -95,3 +96,20 @@ def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str, fraction: fl
     names = [m for m in one.index if m in other.index]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     return sum((one[a] - one[b]) * (other[a] - other[b]) > 0 for a, b in pairs), len(pairs)
+
+
+def agreement_words(tables: Mapping[str, pd.DataFrame], evidence: bool) -> str:
+    """How far the first table and each other order the methods of each task alike; `evidence` is that of the first."""
+    (name, own), *others = tables.items()
+    lines = []
+    for other, rows in others:
+        parts = []
+        for task in TASKS:
+            same, pairs = agreement(own, rows, task)
+            parts += [f"{same} of {pairs} pairs of methods ({TASKS[task]})"] if pairs else []
+        said = ", ".join(parts) or "no pair of methods in common"
+        lines.append(
+            f"In the same order at {NAMES.get(name, name)} and at {NAMES.get(other, other)}: {said}."
+        )
+    half = " Without any relation it would be about half of the pairs; many of these differences are within their intervals."
+    return caution(evidence) + " ".join(lines) + half

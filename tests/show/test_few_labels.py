@@ -40,9 +40,12 @@ def test_the_rival_is_the_best_supervised_model_with_all_labels(tmp_path, write_
 def test_gains_pair_only_the_fractions_that_both_have(tmp_path, write_model):
     for method, fraction, right in (("late", 1.0, 6), ("dual-finetune", 0.1, 9), ("dual-finetune", 1.0, 9)):
         write_model(method, right, fraction)
-    table = few_labels.gains(read_results(tmp_path / "results.jsonl"), tmp_path, [("dual-finetune", "late")])
+    results, pairs = read_results(tmp_path / "results.jsonl"), [("dual-finetune", "late")]
+    table = few_labels.gains(results, tmp_path, pairs, evidence=True)
     assert table["labels"].tolist() == ["100%"] and table["points"].tolist() == [30.0]
     assert table["excludes zero"].tolist() == ["yes"]
+    smoke = few_labels.gains(results, tmp_path, pairs, evidence=False)
+    assert smoke["excludes zero"].tolist() == ["smoke run, no evidence"]
 
 
 def test_the_explorer_takes_methods_with_a_curve_and_refuses_none(tmp_path, write_model):
