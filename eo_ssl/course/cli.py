@@ -9,9 +9,8 @@ import typer
 from eo_ssl.course.release_cli import register as register_release
 
 app = typer.Typer(help="Run the course, build the book and the student edition.", no_args_is_help=True)
-register_release(app)
 
-ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper")]
+ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu, paper or paper-rehearsal")]
 RunDir = Annotated[str, typer.Option(help="run folder; default runs/<profile>")]
 Folder = Annotated[Path | None, typer.Option(help="folder of the notebooks; default notebooks/")]
 
@@ -33,7 +32,10 @@ def run(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="run chapters that are up to date too")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what would run and how long it may take")
+        bool,
+        typer.Option(
+            "--dry-run", help="measure, and say what would run and take how much time, memory, disk"
+        ),
     ] = False,
     notebooks: Folder = None,
 ) -> None:
@@ -43,7 +45,7 @@ def run(
     from eo_ssl.course.runner import run_course
 
     folder = notebooks or places.project_root() / "notebooks"
-    plan = make_plan(folder, profile, data, run_dir, seed, only, _pairs(parameter or []))
+    plan = make_plan(folder, profile, data, run_dir, seed, only, _pairs(parameter or []), dry=dry_run)
     if dry_run:
         _say_plan(plan)
         return
@@ -94,6 +96,9 @@ def record_times(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
     typer.echo(str(status.record_times(profile, places.run_folder(profile, run_dir))))
 
 
+register_release(app)
+
+
 def _pairs(items: list[str]) -> dict[str, str]:
     from eo_ssl.errors import ConfigError
 
@@ -105,6 +110,7 @@ def _pairs(items: list[str]) -> dict[str, str]:
 
 def _say_plan(plan: "Plan") -> None:  # noqa: F821 - imported only when needed
     from eo_ssl.course import status
+    from eo_ssl.course.dryrun import estimate
     from eo_ssl.course.plan import is_current
 
     expected = status.expected_minutes(plan.profile.name, plan.run_dir)
@@ -112,5 +118,5 @@ def _say_plan(plan: "Plan") -> None:  # noqa: F821 - imported only when needed
         minutes = expected.get(chapter.stem)
         known = f"{minutes:.1f} min expected" if minutes is not None else "not timed yet"
         typer.echo(f"{chapter.stem}: {'up to date' if is_current(chapter, plan.run_dir) else known}")
-    disk = f"up to {plan.profile.disk_mb / 1000:.1f} GB in {plan.run_dir}"
-    typer.echo(f"profile {plan.profile.name}: {plan.profile.budget}; disk {disk}")
+    typer.echo(f"profile {plan.profile.name}: {plan.profile.budget}; run folder {plan.run_dir}\n")
+    typer.echo(estimate(plan.profile, plan.data, plan.run_dir, lambda text: typer.echo(text, err=True)))

@@ -86,6 +86,7 @@ def versions() -> dict[str, str]:
 # Files that never run inside a notebook: changing them does not make an executed notebook stale.
 NOT_IN_NOTEBOOKS = {"runner", "execute", "plan", "progress", "cli", "book", "staging", "vendor", "times"}
 NOT_IN_NOTEBOOKS |= {"student", "notebooks", "publish", "drift", "report", "machine", "release_cli"}
+NOT_IN_NOTEBOOKS |= {"dryrun", "workload"}
 
 
 def package_hash() -> str:

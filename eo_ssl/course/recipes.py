@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 __all__ = ["Embeddings", "compared", "embed", "embed_pairs", "history", "pair_batch", "pretrained"]
 
 
-def pretrained(run: Run, method: str, seed: int = 0) -> Path:
+def pretrained(run: Run, method: str, seed: int = 0, family: str = "") -> Path:
     """The folder of a pretrained method at the run's profile; trained with a progress bar if not there yet.
 
+    `family` ("resnet", "deep", "swin", "vgg") takes another network of the profile than the method's own.
     A run of the same name with other settings (from an older version of the course) is replaced.
     """
     from eo_ssl.train.data import describe, pretraining_rows
-    from eo_ssl.train.presets import preset
+    from eo_ssl.train.devices import loader_threads
+    from eo_ssl.train.presets import for_family
     from eo_ssl.train.pretrain import pretrain, run_folder
 
-    config = preset(method, run.profile.name, seed=seed)
+    config = for_family(method, run.profile.name, family, seed=seed)
     data = pretraining_rows(run.source(), config)
     wanted = {**config.to_dict(), "data": describe(data)}
     stale = _settings(run_folder(config, run.root)) not in (None, wanted)
-    return pretrain(config, run.source(), run.root, resume=not stale).folder
+    options = {"compile": run.profile.compile, "workers": loader_threads()}
+    return pretrain(config, run.source(), run.root, resume=not stale, **options).folder
 
 
 def compared(run: Run, *parts: str) -> pd.DataFrame:
@@ -44,10 +47,10 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     from eo_ssl.evaluate.methods import get_method
 
     grid = make_grid(run.profile.name, parts)
-    starts = dict.fromkeys(get_method(cell.method).pretraining for cell in grid.cells)
-    for method in filter(None, starts):
+    methods = map(get_method, dict.fromkeys(cell.method for cell in grid.cells))
+    for method, family in dict.fromkeys((m.pretraining, m.family) for m in methods if m.pretraining):
         for seed in run.profile.pretrain_seeds:
-            pretrained(run, method, seed)
+            pretrained(run, method, seed, family)
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.
     results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)

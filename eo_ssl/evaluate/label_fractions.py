@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from eo_ssl.errors import EOError
+from eo_ssl.evaluate import gpus
 from eo_ssl.evaluate.grid import Cell, Grid, done, results_path, work
 from eo_ssl.evaluate.job import CellRunner, GridJob
 from eo_ssl.evaluate.results import read_results
@@ -26,7 +27,7 @@ def run_grid(
 
     Args:
         source: an open data source, used when everything runs in this process (`workers=1`).
-        workers: processes; by default one per GPU, or on a CPU one per core. Each has its own GPU or core.
+        workers: processes; by default one to three per GPU, or on a CPU one per core.
 
     Raises `EOError` naming the cells that failed; the others are done nevertheless.
     """
@@ -41,20 +42,24 @@ def run_grid(
 
 
 def default_workers(accelerator: str) -> int:
-    """One process per GPU, or per core."""
+    """One to three processes per GPU, or one per core."""
     import torch
 
     from eo_ssl.train.devices import device_type
 
     if device_type(accelerator) == "cuda":
-        return torch.cuda.device_count()
+        return gpus.processes(len(gpus.names()), gpus.free_bytes(), default_workers("cpu"))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _spawn(job: GridJob, grid: Grid, workers: int, progress: bool) -> None:
     """Workers in processes of their own, and a progress bar that counts lines."""
+    from eo_ssl.train.devices import device_type
+
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=worker, args=(job, i, workers), daemon=True) for i in range(workers)]
+    own = gpus.names() if device_type(job.accelerator) == "cuda" else [""]
+    jobs = [(job, i, workers, False, own[i % len(own)]) for i in range(workers)]
+    processes = [context.Process(target=worker, args=one, daemon=True) for one in jobs]
     for process in processes:
         process.start()
     with tqdm(total=len(grid.cells), desc=grid.name, unit="model", disable=not progress) as bar:
@@ -68,9 +73,14 @@ def _spawn(job: GridJob, grid: Grid, workers: int, progress: bool) -> None:
         raise EOError(f"{len(missing)} of {len(grid.cells)} cells failed, first {missing[0]}; see {log}")
 
 
-def worker(job: GridJob, number: int = 0, workers: int = 1, progress: bool = False) -> None:
-    """One process of a grid: takes its GPU or its share of the cores and works until nothing is left."""
-    if job.accelerator != "cpu" and "SLURM_JOB_ID" not in os.environ and workers > 1:
+def worker(job: GridJob, number: int = 0, workers: int = 1, progress: bool = False, gpu: str = "") -> None:
+    """One process of a grid: takes its GPU or its share of the cores and works until nothing is left.
+
+    `gpu` names the GPU; without it, one of several workers on a machine takes the GPU of its number.
+    """
+    if gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA looks at it, which it does once
+    elif job.accelerator != "cpu" and workers > 1:
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(number))
     import torch
 

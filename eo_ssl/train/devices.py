@@ -35,6 +35,14 @@ def has_bf16(device: str) -> bool:
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
+def loader_threads(accelerator: str = "auto") -> int:
+    """Threads that read ahead: most of the cores beside a GPU; none on a CPU, which has other work."""
+    if device_type(accelerator) == "cpu":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(12, cores // torch.cuda.device_count() - 1))
+
+
 def resolve_precision(config: PretrainConfig, device: str) -> str:
     """ "32", "bf16" or "16", with "auto" decided; raises `ConfigError` for fp16 on a CPU."""
     if config.precision == "16" and device == "cpu":

@@ -63,7 +63,7 @@ def fit(
     for step in range(start, config.updates):
         if found.stopped:
             break
-        loss = _update(fabric, wrapped, optimiser, loss_of, batches, config, step, found)
+        loss = update(fabric, wrapped, optimiser, loss_of, batches, config, step, found)
         if (step + 1) % config.eval_every and step + 1 < config.updates:
             continue
         if not torch.isfinite(loss):
@@ -81,7 +81,7 @@ def fit(
     return found
 
 
-def _update(
+def update(
     fabric: Fabric,
     model: Any,
     optimiser: Any,
