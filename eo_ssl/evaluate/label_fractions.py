@@ -43,7 +43,6 @@ def run_grid(
 
 def default_workers(accelerator: str) -> int:
     """One to three processes per GPU, or one per core."""
-    import torch
 
     from eo_ssl.train.devices import device_type
 
