@@ -56,18 +56,22 @@ def opened(browser: Any) -> Iterator[Callable[[anywidget.AnyWidget], Any]]:
 def write_model(tmp_path: Path) -> Callable[..., None]:
     """`write_model("late", 7)`: three seeds of a model that has 7 in ten of two classes right, in `tmp_path`."""
 
-    def write(method: str, right: int, fraction: float = 1.0, patches: int = 40) -> None:
+    def write(
+        method: str, right: int, fraction: float = 1.0, patches: int = 40, task: str = "single"
+    ) -> None:
         (tmp_path / "counts").mkdir(exist_ok=True)
         for seed in range(3):
-            key = f"single {method} f={fraction:g} s={seed}"
+            key = f"{task} {method} f={fraction:g} s={seed}"
             counts = np.zeros((patches, 8, 8), np.int64)
             for i in range(patches):
                 truth, good = i % 2, (i // 2 + seed) % 10 < right
                 counts[i, truth, truth if good else 1 - truth] = 1
             file = tmp_path / "counts" / f"{key.replace(' ', '_')}.npz"
             np.savez(file, counts=counts, rows=np.arange(patches), group=np.arange(patches))
-            line = {"key": key, "method": method, "task": "single", "fraction": fraction, "seed": seed}
+            line = {"key": key, "method": method, "task": task, "fraction": fraction, "seed": seed}
             line |= {"test_reads": 1, "n_labels": round(100 * fraction), "seconds": 1.0}
-            append_result(tmp_path / "results.jsonl", {**line, "test": {"aa": right / 10}})
+            append_result(
+                tmp_path / "results.jsonl", {**line, "test": {"aa": right / 10, "miou": right / 20}}
+            )
 
     return write

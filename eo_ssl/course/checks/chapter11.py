@@ -20,7 +20,7 @@ def check_paired_difference(paired_difference: Callable) -> None:
     value, low, high = (float(v) for v in got)
     expect_close(
         value, first.mean() - second.mean(), "The difference",
-        mistakes={"the sign: first minus second": second.mean() - first.mean()},
+        mistakes={"it is the wrong way round, take first minus second": second.mean() - first.mean()},
     )  # fmt: skip
     expect(low < high, "Return the lower bound before the upper one.")
     expect(

@@ -1,0 +1,83 @@
+"""The published numbers are consistent with themselves: averages with classes, curves with tables, names with methods."""
+
+import numpy as np
+import pytest
+
+from eo_ssl.course import published
+from eo_ssl.course.claims import CLAIMS
+from eo_ssl.errors import ConfigError
+from eo_ssl.evaluate.methods import METHODS
+from eo_ssl.sensors import CLASS_NAMES
+
+NUMBERS = published.numbers()
+TABLES = NUMBERS[NUMBERS["kind"] == "table"]
+
+
+@pytest.mark.parametrize(("task", "average"), [("single", "aa"), ("multi", "f1_macro")])
+def test_the_average_column_is_the_mean_of_the_classes_within_rounding(task, average):
+    found = TABLES[(TABLES["task"] == task) & (TABLES["column"] == average)]
+    assert len(found) == 7
+    for row in found.itertuples():
+        # Eight classes and the average are each rounded to a whole percent.
+        assert abs(published.class_mean(task, row.method) - row.value) <= 0.01, row.method
+
+
+def test_every_table_row_has_all_classes_and_sits_between_the_extremes_of_its_classes():
+    for (task, method), rows in TABLES.groupby(["task", "method"]):
+        classes = rows[rows["column"].isin(CLASS_NAMES)]
+        assert sorted(classes["column"]) == sorted(CLASS_NAMES), (task, method)
+        rest = rows[~rows["column"].isin(CLASS_NAMES)]["value"]
+        assert rest.between(classes["value"].min(), classes["value"].max()).all()
+
+
+def test_the_curves_end_where_the_table_of_the_same_paper_says():
+    ends = NUMBERS.query("paper == 'fusion' and kind == 'figure' and fraction == 1").set_index("method")
+    table = TABLES.query("task == 'single' and column == 'aa'").set_index("method")
+    for method, row in ends.iterrows():
+        assert abs(row["value"] - table.loc[method, "value"]) <= row["within"] + 0.005, method
+
+
+def test_numbers_are_shares_of_known_methods_read_in_a_known_way():
+    assert NUMBERS["value"].between(0, 1).all() and NUMBERS["within"].between(0.001, 0.02).all()
+    assert set(NUMBERS["method"]) <= set(METHODS) and set(NUMBERS["kind"]) <= set(published.KINDS)
+    assert not NUMBERS.duplicated(["paper", "task", "kind", "method", "fraction", "column"]).any()
+    assert NUMBERS[NUMBERS["kind"] == "table"]["spread"].notna().all()
+
+
+def test_the_second_paper_has_no_table_no_miou_no_unet_and_no_ensemble():
+    second = NUMBERS[NUMBERS["paper"] == "transformers"]
+    assert set(second["kind"]) == {"figure"} and set(second["column"]) == {"aa"}
+    assert not set(second["method"]) & {"unet", "ensemble"}
+
+
+def test_a_table_goes_before_a_figure_and_a_figure_before_hearsay():
+    found = published.score("fusion", "single", "dual-finetune", 1.0)
+    assert found["kind"] == "table" and found["value"] == pytest.approx(0.70)
+    assert published.score("fusion", "single", "dual-finetune", 0.1)["kind"] == "figure"
+    assert published.score("fusion", "single", "dual-frozen", 1.0)["kind"] == "second-hand"
+
+
+def test_what_was_not_published_is_none_or_an_error_that_says_so():
+    assert published.score("fusion", "segment", "unet", 1.0) is None
+    assert published.score("transformers", "segment", "ensemble", 1.0) is None
+    for ask in (lambda: published.scores("fusion", "segment"), lambda: published.table("segment")):
+        with pytest.raises(ConfigError, match="not published"):
+            ask()
+    with pytest.raises(ConfigError, match="fusion, transformers"):
+        published.paper("third")
+
+
+def test_the_table_has_the_form_of_ours():
+    table = published.table("single")
+    assert list(table.columns) == [*CLASS_NAMES, "AA", "OA"] and table.index.name == "Method"
+    assert table.loc["Late fusion", "Water"] == "100 ± 1"
+
+
+def test_every_claim_agrees_with_the_published_numbers_it_stands_for():
+    for claim in CLAIMS:
+        known = [published.score(claim.paper, claim.task, *entry) for pair in claim.parts for entry in pair]
+        if claim.metric == "miou":
+            continue
+        assert all(row is not None for row in known), claim.text
+        firsts, seconds = (np.array([row["value"] for row in known[i::2]]) for i in (0, 1))
+        assert (firsts > seconds).all(), claim.text

@@ -1,0 +1,24 @@
+"""Small tables: headings for readers of screens, bold without markup left over, nothing from a cell becomes HTML."""
+
+from eo_ssl.show.tables import Table
+
+TABLE = Table(("Method", "AA", "words"), (("section",), ("a <b>", "**-6**", "x")), "A & B.", wide=(2,))
+
+
+def test_rows_columns_and_sections_have_headings_and_the_region_a_name():
+    page = TABLE._repr_html_()
+    assert page.count('scope="col"') == 3 and page.count('scope="row"') == 1
+    assert (
+        'scope="colgroup" colspan="3"' in page
+        and 'aria-label="A &amp; B."' in page
+        and 'tabindex="0"' in page
+    )
+
+
+def test_cells_are_escaped_and_bold_and_minus_are_set():
+    page = TABLE._repr_html_()
+    assert "a &lt;b&gt;" in page and "<b>−6</b>" in page and "**" not in page
+
+
+def test_the_plain_form_has_the_same_cells():
+    assert str(TABLE).splitlines()[-1] == "a <b> | -6 | x" and len(TABLE) == 2
