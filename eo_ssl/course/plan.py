@@ -88,7 +88,7 @@ def make_plan(
         session.require_data(checked, data)
     if data != session.SIMULATED:
         data = str(session.check_data(data))
-        if any(path.stem >= LEARNING for path in chosen):
+        if checked.real_data or any(path.stem >= LEARNING for path in chosen):
             require_complete(Path(data))
     root = places.run_folder(checked.name, run_dir)
     values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}

@@ -91,7 +91,7 @@ _GPU = replace(
     pretrain_seeds=(0, 1, 2),
     requires_gpu=True,
     disk_mb=40_000,
-    memory_gb=16,
+    memory_gb=32,
     budget="30 minutes on one recent GPU",
 )
 _PAPER = replace(
@@ -102,7 +102,7 @@ _PAPER = replace(
     pretrain_seeds=(0, 1, 2, 3, 4),
     finetune_seeds=(0, 1, 2, 3, 4),
     disk_mb=50_000,
-    memory_gb=32,
+    memory_gb=64,
     compile=True,
     real_data=True,
     budget="days on GPUs; `eo-ssl course run --profile paper --dry-run` estimates it",

@@ -70,7 +70,10 @@ def record_times(profile: str, run_dir: Path) -> Path:
 
 
 def table(run_dir: Path, titles: Mapping[str, str]) -> str:
-    """The status page's table in Markdown, for chapters and their titles: minutes, device, commit, when."""
+    """The status page's table in Markdown, for chapters and their titles: minutes, device, commit, when.
+
+    Chapters that failed stand below the sum, with the cell and the kind of error; they have no page.
+    """
     chapters = read(run_dir)["chapters"]
     rows = ["| chapter | minutes | device | commit | executed (UTC) |", "|---|--:|---|---|---|"]
     total = 0.0
@@ -81,4 +84,11 @@ def table(run_dir: Path, titles: Mapping[str, str]) -> str:
         title = f"[{heading}](../notebooks/{stem})"
         minutes, device, commit = c.get("minutes", 0.0), c.get("device", ""), c.get("commit", "")
         rows.append(f"| {title} | {minutes:.1f} | {device} | {commit} | {when} |")
-    return "\n".join([*rows, f"| **all** | **{total:.1f}** | | | |"])
+    rows.append(f"| **all** | **{total:.1f}** | | | |")
+    for stem, chapter in sorted(chapters.items()):
+        if chapter.get("state") == "failed" and stem not in titles:
+            where = ": ".join(
+                str(chapter.get("error", "")).split(": ")[:2]
+            )  # not the message: it may be long
+            rows.append(f"| {chapter.get('title', stem)} | **failed** | {where} | | |")
+    return "\n".join(rows)

@@ -60,14 +60,77 @@ def test_a_full_disk_is_noticed_before_the_run(folder, tmp_path, monkeypatch):
         make_plan(folder, "smoke", run_dir=tmp_path / "run")
 
 
+FILES = {
+    "sen12ms": (
+        "ROIs1158_spring/s1_8/ROIs1158_spring_s1_8_p1.tif",
+        "ROIs1158_spring/s2_8/ROIs1158_spring_s2_8_p1.tif",
+    ),
+    "train": tuple(
+        f"ROIs0000_validation/{s}_validation/ROIs0000_validation_{s}_0_p1.tif" for s in ("s1", "s2", "dfc")
+    ),
+    "test": tuple(f"ROIs0000_test/{s}_0/ROIs0000_test_{s}_0_p1.tif" for s in ("s1", "s2", "dfc")),
+}
+
+
+@pytest.fixture
+def data_root(tmp_path):
+    """`data_root(leave_out)` makes a root of empty files in both layouts, but for names that hold these words."""
+
+    def make(*leave_out):
+        root = tmp_path / "data"
+        for name in (name for names in FILES.values() for name in names):
+            if not any(word in name for word in leave_out):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).touch()
+        return root
+
+    return make
+
+
 @pytest.mark.parametrize("profile", [p for p in PROFILES.values() if p.requires_gpu], ids=lambda p: p.name)
-def test_a_profile_that_needs_a_gpu_says_so_where_there_is_none(folder, tmp_path, monkeypatch, profile):
+def test_a_profile_that_needs_a_gpu_says_so_where_there_is_none(
+    folder, tmp_path, monkeypatch, profile, data_root
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**12})())
+    settings = {"run_dir": tmp_path / "run", "data": str(data_root())}
     with pytest.raises(ConfigError, match="needs a CUDA GPU"):
-        make_plan(folder, profile.name, run_dir=tmp_path / "run")
+        make_plan(folder, profile.name, **settings)
+    assert make_plan(folder, profile.name, **settings, dry=True).profile is profile
     monkeypatch.setenv("EO_SSL_ALLOW_CPU", "1")
-    assert make_plan(folder, profile.name, run_dir=tmp_path / "run").profile is profile
+    assert make_plan(folder, profile.name, **settings).profile is profile
+
+
+def test_paper_is_not_run_on_simulated_data_and_its_rehearsal_is(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("EO_SSL_ALLOW_CPU", "1")
+    with pytest.raises(ConfigError, match="SEN12MS and DFC2020; paper-rehearsal goes the same way"):
+        make_plan(folder, "paper", run_dir=tmp_path / "run")
+    assert make_plan(folder, "paper", run_dir=tmp_path / "run", dry=True).profile.name == "paper"
+    assert not make_plan(folder, "paper-rehearsal", run_dir=tmp_path / "run").profile.is_evidence
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "words"),
+    [
+        (
+            ["spring"],
+            "no SEN12MS radar images .s1., no SEN12MS optical images .s2.; pretraining needs SEN12MS",
+        ),
+        (["ROIs0000"], "no DFC2020 radar images .s1., no DFC2020 optical images .s2., no DFC2020 labels"),
+        (["_test_"], "no DFC2020 test patches .ROIs0000_test."),
+        (["dfc"], "no DFC2020 labels .dfc."),
+        (["spring_s2"], "no SEN12MS optical images"),
+    ],
+)
+def test_half_a_data_root_is_named_with_what_is_missing(
+    folder, tmp_path, monkeypatch, write, data_root, leave_out, words
+):
+    write("03_learning", "1")  # from here on all parts are needed
+    root = str(data_root(*leave_out))
+    with pytest.raises(DataError, match=words) as caught:
+        make_plan(folder, "smoke", data=root, run_dir=tmp_path / "run")
+    assert "\n" not in str(caught.value) and "eo-ssl data check" in str(caught.value)
+    assert make_plan(folder, "smoke", data=root, run_dir=tmp_path / "run", only=["01"])
 
 
 def test_a_notebook_without_the_parameters_is_named(folder, tmp_path, write):

@@ -75,8 +75,8 @@ def test_simulated_data_is_made_once_for_each_profile_and_seed(monkeypatch):
     assert len(made) == 2 and len(set(made)) == 2
 
 
-def test_profiles_agree_with_their_names_and_only_smoke_is_no_evidence():
-    assert [name for name, p in PROFILES.items() if not p.is_evidence] == ["smoke"]
+def test_profiles_agree_with_their_names_and_tests_and_rehearsals_are_no_evidence():
+    assert [name for name, p in PROFILES.items() if not p.is_evidence] == ["smoke", "paper-rehearsal"]
     for name, profile in PROFILES.items():
         assert profile.name == name
         assert 1.0 in profile.fractions and set(profile.minor_fractions) <= set(profile.fractions)

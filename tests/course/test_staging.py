@@ -44,7 +44,8 @@ def run_dir(tmp_path):
         STEM,
         {"state": "done", "minutes": 1.26, "title": "Seeing", "executed": "2026-01-02T03:04:05"},
     )
-    status.update(folder, {}, "02_there", {"state": "failed", "title": "There"})
+    error = "02_there, cell 7: ValueError: a long | story"
+    status.update(folder, {}, "02_there", {"state": "failed", "title": "There", "error": error})
     return folder
 
 
@@ -95,6 +96,11 @@ def test_the_status_page_lists_minutes_and_says_that_smoke_is_no_evidence(staged
     text = (staged / "book" / "status.md").read_text()
     assert "| [Seeing](../notebooks/01_seeing) | 1.3 | " in text and "2026-01-02 03:04" in text
     assert session.NO_EVIDENCE.lower() in text.lower()
+
+
+def test_a_chapter_that_failed_is_marked_and_costs_the_others_nothing(staged):
+    text = (staged / "book" / "status.md").read_text()
+    assert "| There | **failed** | 02_there, cell 7: ValueError | | |" in text and "story" not in text
 
 
 def test_the_banner_stands_on_smoke_builds_only_and_the_profile_on_all(run_dir):

@@ -4,7 +4,7 @@ import pytest
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.train.config import METHODS, DualSimCLRConfig, MMAConfig, SimCLRConfig, config_from_dict
-from eo_ssl.train.presets import PRESETS, PROFILES, preset
+from eo_ssl.train.presets import PRESETS, PROFILES, for_family, preset
 
 
 def test_unknown_field_is_rejected_with_the_nearest_name() -> None:
@@ -74,3 +74,27 @@ def test_the_digest_changes_with_any_setting_and_only_then() -> None:
     assert DualSimCLRConfig().digest() == DualSimCLRConfig().digest()
     assert DualSimCLRConfig().digest() != DualSimCLRConfig(seed=1).digest()
     assert SimCLRConfig().digest() != SimCLRConfig(bands="rgb").digest()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_preset_has_the_network_and_the_crop_of_its_family(profile: str) -> None:
+    """So that a grid finds the checkpoint that pretraining has written."""
+    from eo_ssl.course.profiles import get_profile
+
+    families = {
+        "dual-simclr": "resnet",
+        "simclr": "resnet",
+        "simclr-rgb": "resnet",
+        "mma": "vgg",
+        "swin-pair": "swin",
+    }
+    for method, family in families.items():
+        assert for_family(method, profile, family) == preset(method, profile)
+        assert preset(method, profile).image_size == get_profile(profile).crop(family)
+
+
+def test_the_rehearsal_of_paper_differs_from_it_in_counts_only() -> None:
+    counts = {"backbone", "image_size", "batch_size", "epochs", "warmup_epochs", "second_crop"}
+    for method in METHODS:
+        paper, rehearsal = (preset(method, name).to_dict() for name in ("paper", "paper-rehearsal"))
+        assert {key for key in paper if paper[key] != rehearsal[key]} <= counts

@@ -31,22 +31,22 @@ FABRIC = Fabric(accelerator="cpu", devices=1)
 
 @contextmanager
 def room_for(model: nn.Module, samples: int, backward: bool = False) -> Iterator[list[int]]:
-    """A computer whose memory ends at so many samples, late in the forward pass or in the backward pass."""
+    """A computer whose memory ends at so many samples, at the end of the forward or of the backward pass."""
     failed: list[int] = []
-    last = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    first = next(module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d))
 
     def burst(size: int) -> None:
         failed.append(size)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    def check(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        size = len(output)
+    def check(_module: nn.Module, _inputs: object, output: torch.Tensor | tuple) -> None:
+        size = len(output[0] if isinstance(output, tuple) else output)
         if size > samples and not backward:
             burst(size)
-        if size > samples and output.requires_grad:
+        if size > samples and backward and output.requires_grad:
             output.register_hook(lambda gradient: burst(size))
 
-    handle = last.register_forward_hook(check)
+    handle = (first if backward else model).register_forward_hook(check)
     try:
         yield failed
     finally:
@@ -95,39 +95,31 @@ def test_two_samples_that_do_not_fit_are_an_error_with_a_way_out() -> None:
         update(built(METHODS["swin-pair"]), samples=1)
 
 
-@pytest.fixture
-def full_in_the_second_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """From its sixth update on, training has memory for four pairs."""
     real, calls = epochs.frugal_backward, []
 
-    def limited(fabric, model, loss, views, *rest):
+    def limited(fabric, model, *rest):
         calls.append(1)
         with room_for(model, 4 if len(calls) > 5 else 99):
-            return real(fabric, model, loss, views, *rest)
+            return real(fabric, model, *rest)
 
     monkeypatch.setattr(epochs, "frugal_backward", limited)
 
 
-@pytest.mark.filterwarnings("ignore:epoch .*features collapse:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:epoch .*features collapse:RuntimeWarning", "ignore:.*micro-batches of 8")
 def test_a_run_says_it_notes_it_and_keeps_the_smaller_size_when_resumed(
-    tmp_path: Path, full_in_the_second_epoch: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = preset("dual-simclr", "smoke", image_size=16, batch_size=16, epochs=3, precision="32")
     options = {"accelerator": "cpu", "progress": False}
+    fill_up(monkeypatch)
     with pytest.warns(RuntimeWarning, match="micro-batches of 4; the batch of 16"):
         whole = pretrain(config, ToySource(), tmp_path / "whole", **options)
     assert read_meta(whole.folder)[0]["micro_batch"] == 4
     assert "micro_batch" in (whole.folder / "metrics.csv").read_text().splitlines()[0]
     monkeypatch.undo()
-    calls: list[int] = []
-    real = epochs.frugal_backward
-
-    def limited(fabric, model, loss, views, *rest):
-        calls.append(1)
-        with room_for(model, 4 if len(calls) > 5 else 99):
-            return real(fabric, model, loss, views, *rest)
-
-    monkeypatch.setattr(epochs, "frugal_backward", limited)
+    fill_up(monkeypatch)
     with pytest.warns(RuntimeWarning, match="micro-batches of 4"):
         for _ in range(2):
             part = pretrain(config, ToySource(), tmp_path / "parts", max_minutes=0, **options)
