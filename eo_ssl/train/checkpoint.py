@@ -11,9 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model, save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eo_ssl.data.transforms import Statistics
@@ -43,8 +44,13 @@ class PretrainedEncoders(DualEncoder, PyTorchModelHubMixin, library_name="eo_ssl
     def __init__(self, encoders: dict[str, Any], meta: Meta, shared_trunk: bool = False) -> None:
         super().__init__(*(make_encoder(**spec) if (spec := encoders[k]) else None for k in ("s1", "s2")))
         self.meta = meta
-        if shared_trunk:
-            self.share_trunk()
+        if shared_trunk:  # contiguous: safetensors finds shared weights by where they lie
+            self.share_trunk().to(memory_format=torch.contiguous_format)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write every weight under every name: a file of two plain encoders, whether they share or not."""
+        weights = {name: value.contiguous().clone() for name, value in self.state_dict().items()}
+        save_file(weights, save_directory / "model.safetensors", metadata={"format": "pt"})
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The card that `save_pretrained` writes as README.md."""
@@ -95,7 +101,7 @@ def load_pretrained(folder: str | Path, **expected: Any) -> PretrainedEncoders:
     refuse_differences(folder, meta, expected)
     try:
         model = PretrainedEncoders(meta=meta, **built)
-        load_model(model, folder / "model.safetensors")  # which knows about shared weights
+        model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, RuntimeError, SafetensorError, EOError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(

@@ -169,7 +169,7 @@ def test_a_folder_of_someone_else_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_exported_model_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: object) -> None:
+    def full(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
     method = saved(tmp_path)
