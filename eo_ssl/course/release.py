@@ -86,7 +86,7 @@ def _row(run_dir: Path, results: Any, line: Any, metric: str) -> dict[str, Any]:
         "method": line.method,
         "label": get_method(line.method).label,
         "fraction": float(line.fraction),
-        "n_labels": int(line.labels),
+        "n_labels": _labels(results, line),
         "seeds": len(group),
         "metric": metric,
         "mean": round(found.value, DIGITS),
@@ -94,6 +94,16 @@ def _row(run_dir: Path, results: Any, line: Any, metric: str) -> dict[str, Any]:
         "high": round(found.high, DIGITS),
         "values": [round(float(value), DIGITS) for value in group[f"test.{metric}"]],
     }
+
+
+def _labels(results: Any, line: Any) -> int:
+    """Labels of a row; an ensemble does not count its own: it has those of its task and fraction."""
+    same = results[(results["task"] == line.task) & (results["fraction"] == line.fraction)]
+    own = same[same["method"] == line.method]["n_labels"].dropna()
+    counted = own if len(own) else same["n_labels"].dropna()
+    if not len(counted):
+        raise DataError(f"no line of {line.task} at {line.fraction:g} of the labels says how many that were")
+    return round(float(counted.mean()))
 
 
 def check_release(run_dir: Path, allow_dirty: bool = False, chapters: Path | None = None) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""A run folder as a finished run leaves it, with made-up results: for tests of releases and drift."""
+
+import json
+import zlib
+from pathlib import Path
+
+import nbformat
+import numpy as np
+
+from eo_ssl.course import notebooks, places
+from eo_ssl.course.profiles import get_profile
+from eo_ssl.evaluate.grid import Cell
+from eo_ssl.evaluate.grids import make_grid
+from eo_ssl.evaluate.intervals import METRICS
+from eo_ssl.evaluate.summary import MAIN, SECOND
+from eo_ssl.files import write_json, write_text
+
+PATCHES = 60
+COMMIT = "0123abcde"
+
+
+def finish(folder: Path, profile: str = "laptop", commit: str = COMMIT) -> Path:
+    """Write the run folder: every chapter of the project done, every model of the profile's grid tested."""
+    when, stems = "2026-01-02T03:04:05+00:00", [p.stem for p in notebooks.sources(sources())]
+    chapter = {"state": "done", "commit": commit, "minutes": 1.5, "executed": when, "device": "GPU X"}
+    settings = get_profile(profile)
+    state = {
+        "profile": profile, "evidence": settings.is_evidence, "device": "GPU X", "commit": commit,
+        "data": f"simulated {profile} 1.1 seed 0",
+        "seeds": {"first": 0, "pretrain": settings.pretrain_seeds, "finetune": settings.finetune_seeds},
+        "machine": {"cpu": "CPU Y", "cores": 4, "memory_gb": 16.0, "gpus": ["GPU X"]},
+        "versions": {"torch": "2.15.0", "timm": "1.0.31"},
+        "chapters": {stem: {**chapter, "title": f"Title of {stem}"} for stem in stems},
+    }  # fmt: skip
+    write_json(folder / "status.json", state)
+    for stem in stems:
+        text = [nbformat.v4.new_markdown_cell(f"# Title of {stem}")]
+        write_text(folder / f"{stem}.ipynb", nbformat.writes(nbformat.v4.new_notebook(cells=text)))
+    (folder / "counts").mkdir()
+    cells = [cell for cell in make_grid(profile).cells if cell.rate is None]
+    lines = [json.dumps(tested_line(folder, cell, profile, commit)) for cell in cells]
+    write_text(folder / "results.jsonl", "\n".join(lines) + "\n")
+    return folder
+
+
+def sources() -> Path:
+    """The project's notebooks."""
+    return places.project_root() / "notebooks"
+
+
+def tested_line(folder: Path, cell: Cell, profile: str, commit: str) -> dict:
+    """Test one made-up model: more labels are better, seeds differ a little, patches a lot."""
+    rng = np.random.default_rng(zlib.crc32(cell.key.encode()))
+    truth = np.arange(PATCHES) % 8
+    right = rng.random(PATCHES) < 0.5 + 0.3 * cell.fraction
+    if cell.task == "multi":
+        counts = np.zeros((PATCHES, 8, 3), dtype=np.int32)
+        counts[np.arange(PATCHES), truth, np.where(right, 0, 2)] = 1
+    else:
+        counts = np.zeros((PATCHES, 8, 8), dtype=np.int32)
+        counts[np.arange(PATCHES), truth, np.where(right, truth, (truth + 1) % 8)] = 1
+    name = cell.key.replace(" ", "_").replace("/", "-")
+    rows = np.arange(PATCHES)
+    np.savez(folder / "counts" / f"{name}.npz", counts=counts, rows=rows, group=rows // 2)
+    found = {m: float(METRICS[m](counts.sum(0)[None])[0]) for m in (MAIN[cell.task],)}
+    second = SECOND[cell.task]
+    found[second] = float(METRICS[second](counts.sum(0)[None])[0]) if second in METRICS else 0.5
+    line = {
+        "key": cell.key, "task": cell.task, "method": cell.method, "fraction": cell.fraction, "seed": cell.seed,
+        "n_labels": round(400 * cell.fraction), "test_reads": 1, "test": found, "seconds": 1.0,
+        "profile": profile, "commit": commit, "data_version": "0011223344", "tuning": False,
+    }  # fmt: skip
+    if cell.method == "ensemble":  # trains nothing, so it counts no labels
+        del line["n_labels"]
+    return line
