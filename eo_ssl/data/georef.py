@@ -81,7 +81,7 @@ def _corner_by_gdal(path: Path) -> tuple[int, float, float, float, int]:
         return 0, np.nan, np.nan, np.nan, 0
 
 
-def _components(xy: np.ndarray, reach: float) -> np.ndarray:
+def connected(xy: np.ndarray, reach: float) -> np.ndarray:
     """Component of each point (N, 2) where points closer than `reach` in both axes are joined."""
     pairs = cKDTree(xy).query_pairs(reach, p=np.inf, output_type="ndarray")
     ones = np.ones(len(pairs), dtype=np.int8)
@@ -100,7 +100,7 @@ def regions(table: pd.DataFrame) -> pd.Series:
     for epsg, part in table[known].groupby("epsg"):
         cell = CELL if part["resolution"].median() > 0.1 else 0.05
         cells, inverse = np.unique(part[["x", "y"]].to_numpy() // cell, axis=0, return_inverse=True)
-        label = _components(cells, REGION_CELLS)[inverse.ravel()]
+        label = connected(cells, REGION_CELLS)[inverse.ravel()]
         west = part["x"].groupby(label).min().rank().astype(int)
         names[part.index] = [f"EPSG:{epsg}-{west[k]}" for k in label]
     return names
@@ -116,7 +116,7 @@ def overlap_groups(table: pd.DataFrame, scene: pd.Series) -> pd.Series:
     extent = table["resolution"] * table["size"]
     known = table["x"].notna() & (table["epsg"] > 0) & (extent > 0)
     for (epsg, reach), part in table[known].groupby([table["epsg"], extent]):
-        label = _components(part[["x", "y"]].to_numpy(), reach * (1 - 1e-6))
+        label = connected(part[["x", "y"]].to_numpy(), reach * (1 - 1e-6))
         first = scene[part.index].groupby(label).first()
         group[part.index] = [f"{first[k]}@{epsg}#{k}" for k in label]
     return group

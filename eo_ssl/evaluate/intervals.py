@@ -54,7 +54,7 @@ def hierarchical_interval(
 
     All seeds are tested on the same patches, so the two are crossed: each resample draws seeds with
     replacement and groups with replacement, and uses those groups for every seed (Owen 2007, the pigeonhole
-    bootstrap). Patches that overlap share a group: they are not independent evidence.
+    bootstrap). Neighbouring patches share a group (`data.blocks`): they are not independent evidence.
 
     Shape: counts (S, N, ...) per seed and patch, groups (N,).
     """

@@ -40,7 +40,7 @@ class Patches:
     s2: Tensor
     mask: Tensor
     rows: list[int]  # positions in the catalogue
-    group: np.ndarray  # overlap group per patch
+    group: np.ndarray  # spatial block of each patch: what the bootstrap draws together
 
     @property
     def size(self) -> int:
@@ -118,6 +118,7 @@ def gathered(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) ->
 
 def load_patches(source: Any, rows: Sequence[int]) -> Patches:
     """Read whole labelled patches into memory; raises `DataError` when there are none."""
+    from eo_ssl.data.blocks import spatial_blocks
     from eo_ssl.data.dataset import PatchDataset
 
     rows = list(rows)
@@ -135,7 +136,7 @@ def load_patches(source: Any, rows: Sequence[int]) -> Patches:
         s1[part], s2[part], mask[part] = batch["s1"].half(), batch["s2"].half(), batch["mask"].to(torch.uint8)
         found += batch["index"].tolist()
     n = len(found)
-    return Patches(s1[:n], s2[:n], mask[:n], found, source.catalog["group"].to_numpy()[found])
+    return Patches(s1[:n], s2[:n], mask[:n], found, spatial_blocks(source.catalog.iloc[found], size))
 
 
 def draw_patches(labels: Tensor, batch_size: int, balanced: bool, seed: int, step: int) -> Tensor:

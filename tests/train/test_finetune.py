@@ -220,7 +220,7 @@ def test_the_guard_notices_a_model_that_was_never_tested():
 def test_splits_that_share_a_patch_are_refused():
     source = ToyLabels()
     source.catalog.loc[0, "group"] = source.catalog["group"].iloc[-1]
-    with pytest.raises(DataError, match="disjoint"):
+    with pytest.raises(DataError, match="share group"):
         LabelledData(source)
 
 
