@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -105,12 +106,21 @@ def _resampled(
     names, member = np.unique(groups, return_inverse=True)
     summed = np.zeros((counts.shape[0], len(names), *counts.shape[2:]))
     np.add.at(summed, (slice(None), member), counts)  # (S, G, ...)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)  # (R, G)
-    drawn = rng.integers(0, len(counts), (resamples, len(counts)))  # (R, S)
+    weights, drawn = _draws(len(names), len(counts), resamples, seed)  # (R, G), (R, S)
     per_seed = np.stack([metric(np.tensordot(weights, one, 1)) for one in summed], 1)  # (R, S)
     values = np.take_along_axis(per_seed, drawn, 1).mean(1)
     return float(np.mean(metric(summed.sum(1)))), values
+
+
+@lru_cache(maxsize=4)
+def _draws(groups: int, seeds: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each group counts in a resample (R, G), and which seeds are averaged (R, S).
+
+    Kept, because all models of a run are tested on the same patches, and drawing takes longer than the rest.
+    """
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(groups, np.full(groups, 1 / groups), resamples)
+    return weights.astype(float), rng.integers(0, seeds, (resamples, seeds))
 
 
 def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
