@@ -1,27 +1,31 @@
 """Drift: which results of a run differ from those last released by more than chance explains.
 
 For one row (task, method, fraction, metric) let m be the released mean with its interval [l, u], m' the mean of
-the new run, and S, S' their numbers of seeds. The row has *moved* when
+the new run, and S the number of seeds. The row has *moved* when
 
     |m' − m| > max(reach, noise)
     reach = u − m where the new mean is higher, m − l where it is lower
-    noise = t · s · sqrt(1/S + 1/S')
+    noise = t · s · sqrt(1/S)
 
 **reach** says: the new mean lies outside the released 95 % interval, over seeds and test patches.
 
-**noise** widens it for the new run's own uncertainty. Both runs are tested on the same patches, so what is new
-about the new run is its training: order of sums on another device, seeds. An interval over three seeds is short
-(its resamples never leave the three values), and of many rows some leave theirs by chance. So s, the standard
-deviation over seeds, is pooled over all methods of the same task, fraction and metric in both runs, which gives it
-many degrees of freedom ν, and t is the quantile of Student's distribution with ν at 1 − 0.05 / (2 · rows):
-if only seeds differ, one run in twenty or fewer reports anything (Bonferroni). With one seed there is no noise
-to measure, and the released interval stands alone.
+**noise** widens it for the new run's own uncertainty. Both runs are tested on the same patches and train from the
+same seeds, so what is new about the new run is what happens to a training on its way: sums in another order on
+another device. The seeds tell how much that is: d = (new − released) of each seed is a constant where code or
+settings moved the result, and scatters where only chance did. So s is the standard deviation of d within rows,
+pooled over all methods of the same task, fraction and metric, which gives it many degrees of freedom ν. An
+interval over three seeds is short (its resamples never leave the three values), and of many rows some leave theirs
+by chance; so t is the quantile of Student's distribution with ν at 1 − 0.05 / (2 · rows): where nothing changed,
+about one run in twenty, or fewer, reports anything (Bonferroni). Two runs that repeat each other exactly have no
+noise, and the released interval stands alone; so it does with one seed, which has no scatter to measure.
+
+Runs with other seeds are not paired: s is then the standard deviation over seeds in both runs, and 1/S + 1/S'
+stands under the root.
 
 Where a row is the same in both runs it never moves, whatever its interval.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -92,44 +96,50 @@ def compare(release: dict[str, Any], run: dict[str, Any]) -> Drift:
                 "results cannot be compared; `eo-ssl course release` makes this run the release"
             )
     before, after = ({key(row): row for row in side["rows"]} for side in (release, run))
-    both = [k for k in before if k in after]
-    spread = _spread([*release["rows"], *run["rows"]])
-    moves = tuple(_move(before[k], after[k], spread, len(both)) for k in both)
+    pairs = [(before[k], after[k]) for k in before if k in after]
+    noise = _noise(pairs, paired=release["seeds"] == run["seeds"])
     new = tuple(row for k, row in after.items() if k not in before)
     gone = tuple(row for k, row in before.items() if k not in after)
+    moves = tuple(Move(b, a, _reach(b, a), amount) for (b, a), amount in zip(pairs, noise))
     return Drift(release, run, moves, new, gone)
 
 
-def _spread(rows: Iterable[Row]) -> dict[Key, tuple[float, int]]:
-    """Sum of squares around the mean of the seeds, and degrees of freedom, per task, fraction and metric."""
-    pooled: dict[Any, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    for row in rows:
-        values = row["values"]
-        centre = sum(values) / len(values) if values else 0.0
-        squares, freedom = pooled[_family(row)]
-        added = sum((value - centre) ** 2 for value in values)
-        pooled[_family(row)] = squares + added, freedom + max(0, len(values) - 1)
-    return pooled
-
-
-def _family(row: Row) -> Any:
-    return row["task"], row["fraction"], row["metric"]
-
-
-def _move(before: Row, after: Row, spread: dict[Any, tuple[float, int]], rows: int) -> Move:
+def _reach(before: Row, after: Row) -> float:
+    """From the released mean to the end of its interval that lies towards the new mean."""
     up = after["mean"] >= before["mean"]
-    reach = before["high"] - before["mean"] if up else before["mean"] - before["low"]
-    return Move(before, after, reach, _noise(before, after, *spread[_family(before)], rows))
+    return before["high"] - before["mean"] if up else before["mean"] - before["low"]
 
 
-def _noise(before: Row, after: Row, squares: float, freedom: int, rows: int) -> float:
-    """t · s · sqrt(1/S + 1/S'); 0 where no method of the family has two seeds."""
-    if not freedom:
-        return 0.0
+def _noise(pairs: list[tuple[Row, Row]], paired: bool) -> list[float]:
+    """t · s · sqrt(1/S) for each pair of rows; 0 where no method of the family has two seeds."""
     from scipy.stats import t
 
-    quantile = float(t.ppf(1 - FALSE_ALARMS / (2 * rows), freedom))
-    return quantile * sqrt(squares / freedom) * sqrt(1 / before["seeds"] + 1 / after["seeds"])
+    squares, freedom = defaultdict(float), defaultdict(int)
+    for before, after in pairs:
+        for values in _scattered(before, after, paired):
+            centre = sum(values) / len(values)
+            squares[_family(before)] += sum((value - centre) ** 2 for value in values)
+            freedom[_family(before)] += len(values) - 1
+    noise = []
+    for before, after in pairs:
+        family = _family(before)
+        degrees = freedom[family]
+        quantile = float(t.ppf(1 - FALSE_ALARMS / (2 * len(pairs)), degrees)) if degrees else 0.0
+        share = sum(1 / len(values) for values in _scattered(before, after, paired))
+        noise.append(quantile * sqrt(squares[family] / max(degrees, 1)) * sqrt(share))
+    return noise
+
+
+def _scattered(before: Row, after: Row, paired: bool) -> list[list[float]]:
+    """The values whose scatter is noise: differences seed by seed, or those of both runs each for itself."""
+    old, new = before["values"], after["values"]
+    if paired and len(old) == len(new):
+        return [[b - a for a, b in zip(old, new)]]
+    return [old, new]
+
+
+def _family(row: Row) -> tuple[str, float, str]:
+    return row["task"], row["fraction"], row["metric"]
 
 
 def markdown(drift: Drift) -> str:

@@ -37,7 +37,13 @@ def made(rows, **facts):
         "commits": ["abc"],
         "date": "2026-01-02T03",
     }
-    about |= {"machine": machine, "data_version": "simulated 1", "seeds": {}, "versions": {}, "minutes": {}}
+    about |= {
+        "machine": machine,
+        "data_version": "simulated 1",
+        "seeds": {"first": 0},
+        "versions": {},
+        "minutes": {},
+    }
     return {**about, **facts, "rows": rows}
 
 
@@ -111,18 +117,28 @@ def test_the_two_sides_of_an_interval_count_each_for_itself():
     assert not down.moved and up.moved
 
 
-def test_a_few_seeds_outside_a_short_interval_are_no_drift_when_seeds_differ_as_much():
+def test_seeds_that_scatter_explain_a_mean_outside_a_short_interval_and_a_common_shift_does_not():
+    before = row([0.60, 0.62, 0.64])
+    scattered, shifted_all = row([0.67, 0.63, 0.65]), row([0.63, 0.65, 0.67])
+    assert scattered["mean"] == pytest.approx(shifted_all["mean"]) and scattered["mean"] > before["high"]
+    assert not drift.compare(made([before]), made([scattered])).moved
+    assert drift.compare(made([before]), made([shifted_all])).moved
+
+
+def test_runs_of_other_seeds_are_compared_by_their_scatter_over_seeds():
     before, after = row([0.60, 0.62, 0.64]), row([0.63, 0.65, 0.67])
-    assert after["mean"] > before["high"], "outside the interval over three seeds"
-    assert drift.compare(made([before]), made([after])).moved == ()
+    assert not drift.compare(made([before]), made([after], seeds={"first": 3})).moved
+    after = row([0.83, 0.85, 0.87, 0.89, 0.81])
+    assert drift.compare(made([before]), made([after])).moved, "another number of seeds cannot be paired"
 
 
-def test_chance_alone_is_reported_in_no_more_than_one_run_of_twenty():
+@pytest.mark.parametrize("first", [0, 3], ids=["paired", "not paired"])
+def test_chance_alone_is_reported_in_no_more_than_one_run_of_twenty(first):
     rng, alarms, runs = np.random.default_rng(0), 0, 150
     for _ in range(runs):
         tables = [[row(rng.normal(0.6, 0.02, 3), f"m{i}") for i in range(20)] for _ in range(2)]
-        alarms += bool(drift.compare(made(tables[0]), made(tables[1])).moved)
-    assert alarms / runs <= 0.1  # 0.05 expected at most; a third of the runs without the pooled noise
+        alarms += bool(drift.compare(made(tables[0]), made(tables[1], seeds={"first": first})).moved)
+    assert alarms / runs <= 0.1  # 0.05 expected at most; without the noise nearly all
 
 
 def test_a_change_of_four_standard_deviations_is_seen_among_twenty_unchanged_methods():
