@@ -45,6 +45,7 @@ def test_every_method_trains_and_leaves_model_table_and_card(method: str, tmp_pa
     files = {path.name for path in result.folder.iterdir()}
     assert {"model.safetensors", "heads.safetensors", "config.json", "README.md", "metrics.csv"} <= files
     assert "resume" not in files
+    assert list((result.folder / "tensorboard").glob("events.*"))
     rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {
