@@ -18,6 +18,7 @@ from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import compare, finished
 
 HOLDS, IN_PART, FAILS, OPEN, NOT_RUN = "holds", "holds as far as run", "does not hold", "undecided", "not run"
+STATUSES = (HOLDS, IN_PART, FAILS, OPEN, NOT_RUN)
 # What stands in where a profile does not train the published variant.
 STAND_INS = {"simclr-rgb-finetune": "simclr-finetune"}
 
@@ -88,7 +89,7 @@ def examine(results: pd.DataFrame, folder: str | Path, claims: Sequence[Claim] =
 def gap(claim: Claim, first: Entry, second: Entry) -> float | None:
     """The published difference of two entries, None where one of them was not published."""
     a, b = (published.score(claim.paper, claim.task, *entry) for entry in (first, second))
-    return None if a is None or b is None or claim.metric == "miou" else float(a["value"] - b["value"])
+    return None if a is None or b is None or not claim.published else float(a["value"] - b["value"])
 
 
 def _stand_in(run: set[tuple[str, str, float]], task: str, entry: Entry) -> Entry:
@@ -130,7 +131,7 @@ def words(outcome: Outcome, evidence: bool) -> str:
         if len(outcome.run) == len(outcome.parts)
         else f"; {len(outcome.run)} of {len(outcome.parts)} comparisons run"
     )
-    closest = "" if len(outcome.run) < 2 else "Closest comparison: " if evidence else "One comparison: "
+    closest = "" if len(outcome.run) < 2 else "Deciding comparison: " if evidence else "One comparison: "
     return (
         f"{closest}{_entry(part.first)} {verb} {_entry(part.second)}, {value:+.1f} points ({low:+.1f} to {high:+.1f})"
         f"{some}{note}."

@@ -35,7 +35,7 @@ def provenance(releases: Mapping[str, Release | None]) -> str:
     for name, release in releases.items():
         if release is None:
             lines.append(
-                f"- **{NAMES.get(name, name)}**: not yet measured on {'GPU' if name == 'gpu' else 'a ' + name}."
+                f"- **{NAMES.get(name, name)}**: not yet measured{' on GPU' if name == 'gpu' else ''}."
             )
             continue
         facts = ", ".join(str(release[k]) for k in ("device", "date") if release.get(k))

@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 
 from eo_ssl.course import published
 from eo_ssl.course.claims import SUPERVISED
-from eo_ssl.course.reproduction import NOT_RUN, STAND_INS, Outcome, published_words, verdict, words
+from eo_ssl.course.reproduction import (
+    NOT_RUN,
+    STAND_INS,
+    STATUSES,
+    Outcome,
+    published_words,
+    verdict,
+    words,
+)
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import MAIN, compare, finished
 from eo_ssl.show.evidence import caution
@@ -48,18 +56,19 @@ def claims_table(outcomes: Sequence[Outcome], evidence: bool) -> Table:
 
 
 def tally(outcomes: Sequence[Outcome], evidence: bool) -> str:
-    """How many claims hold, do not, are undecided or were not run, and what chance alone would do."""
-    counts = pd.Series([o.status for o in outcomes]).value_counts()
-    tested = len(outcomes) - int(counts.get(NOT_RUN, 0))
+    """How many published claims hold, do not, are undecided or were not run, and what chance alone would do."""
+    outcomes = [one for one in outcomes if one.claim.published]
+    found = [one.status for one in outcomes]
+    tested = len(found) - found.count(NOT_RUN)
     if not evidence:
         return caution(evidence) + (
-            f"{tested} of {len(outcomes)} claims could be looked at with the models of this profile. What the intervals of "
+            f"{tested} of {len(found)} claims could be looked at with the models of this profile. What the intervals of "
             "models trained for a few updates say about them is chance."
         )
-    said = ", ".join(f"{n} **{status}**" for status, n in counts.items())
+    said = [f"{status} **{found.count(status)}**" for status in STATUSES if status in found]
     return (
-        f"Of {len(outcomes)} claims: {said}. Each interval errs once in twenty by its making, so among {tested} tested "
-        f"claims about {0.05 * tested:.1f} may look settled that are not."
+        f"Of {len(found)} published claims: {', '.join(said)}. Each interval errs once in twenty by its making, so "
+        f"among {tested} tested claims about {0.05 * tested:.1f} may look settled that are not."
     )
 
 
@@ -148,7 +157,9 @@ def curves_beside(results: pd.DataFrame, folder: Path) -> Figure:
             _lines(left, theirs, names, f"published: {title}"),
             _lines(right, ours, names, f"this run: {title}"),
         ]
-        right.legend(*left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5))
+        right.legend(
+            *left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2
+        )
     for ax in axes[-1]:
         ax.set(xscale="log", xlabel="labels, %")
         ax.set_xticks([1, 10, 50, 100], ["1", "10", "50", "100"])
@@ -159,15 +170,16 @@ def curves_beside(results: pd.DataFrame, folder: Path) -> Figure:
 def _lines(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str) -> str:
     parts: list[str] = []
     used: set[tuple[str, str]] = set()
-    for name in names:
+    for i, name in enumerate(names):
         one, style = table[table["method"] == name], style_of(name)
         if (style["color"], style["linestyle"]) in used:  # two models from scratch share their colour
             style |= {"linestyle": ":", "marker": "v"}
         used.add((style["color"], style["linestyle"]))
         x, y = 100 * one["fraction"].to_numpy(float), 100 * one["value"].to_numpy(float)
-        ax.plot(x, y, label=get_method(name).label, ms=5, **style)
+        place = x * 1.02 ** (i - len(names) / 2)  # side by side, not on each other
+        ax.plot(place, y, label=get_method(name).label, ms=5, **style)
         if "low" in one and len(one):
-            ax.vlines(x, 100 * one["low"], 100 * one["high"], color=style_of(name)["color"], linewidth=1)
+            ax.vlines(place, 100 * one["low"], 100 * one["high"], color=style_of(name)["color"], linewidth=1)
         values = ", ".join(f"{v:.0f} at {f:g} %" for f, v in zip(x, y)) or "not run"
         parts.append(f"{get_method(name).label} {values}")
     if not len(table):

@@ -76,7 +76,8 @@ def test_the_table_has_the_form_of_ours():
 def test_every_claim_agrees_with_the_published_numbers_it_stands_for():
     for claim in CLAIMS:
         known = [published.score(claim.paper, claim.task, *entry) for pair in claim.parts for entry in pair]
-        if claim.metric == "miou":
+        if not claim.published:
+            assert None in known
             continue
         assert all(row is not None for row in known), claim.text
         firsts, seconds = (np.array([row["value"] for row in known[i::2]]) for i in (0, 1))
