@@ -1,0 +1,375 @@
+"""The workflows: who may start them, where they run, what they keep, and every shell step of them, run here.
+
+What cannot be here has a stand-in: the GPU and PyTorch's view of it, the list of finished runs (`gh`), the
+installation (the environment of these tests is linked in), and the size (profile smoke, two chapters).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from finished_run import finish
+
+from eo_ssl.course import notebooks, places
+from eo_ssl.files import read_json, write_json, write_text
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".github" / "workflows"
+WORKFLOWS = sorted(FOLDER.glob("*.yml"))
+CHAPTERS = ("00_preflight", "03_data_fusion")  # one without results, one with
+LEFT_OUT = {
+    ".git",
+    ".venv",
+    "runs",
+    "_build",
+    "student",
+    "vendor",
+    "node_modules",
+    "__pycache__",
+    ".hypothesis",
+}
+LEFT_OUT |= {".pytest_cache", ".ruff_cache"}
+
+
+def load(name: str) -> dict[str, Any]:
+    """A workflow; `on` is True for YAML, which takes the word for a truth value."""
+    return yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8"))
+
+
+GPU, PAGES = load("gpu"), load("pages")
+
+
+def job(workflow: dict[str, Any]) -> dict[str, Any]:
+    """The first job, which does the work."""
+    return next(iter(workflow["jobs"].values()))
+
+
+def step(workflow: dict[str, Any], part: str) -> dict[str, Any]:
+    """The step whose name, id or action holds `part`."""
+    (found,) = [
+        s for s in job(workflow)["steps"] if part in (s.get("name") or s.get("uses", "") + s.get("id", ""))
+    ]
+    return found
+
+
+# ---- rules -------------------------------------------------------------------------------------------------
+
+
+def test_the_gpu_runner_is_named_in_exactly_one_place():
+    text = (FOLDER / "gpu.yml").read_text()
+    assert len(re.findall(r"^\s*runs-on:", text, re.MULTILINE)) == 1 and text.count("vars.GPU_RUNNER") == 1
+    default = re.search(r"fromJSON\(vars\.GPU_RUNNER \|\| '(.*)'\)", job(GPU)["runs-on"])[1]
+    assert "gpu" in yaml.safe_load(default)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_nothing_from_outside_is_pasted_into_a_shell_script(path):
+    for name, one in load(path.stem)["jobs"].items():
+        for number, each in enumerate(one["steps"]):
+            assert "${{" not in each.get("run", ""), f"{name}, step {number}: pass it through env"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_rights_are_as_few_as_can_be_and_every_job_ends(path):
+    workflow = load(path.stem)
+    assert workflow["permissions"] == {"contents": "read"}
+    for name, one in workflow["jobs"].items():
+        writes = {what for what, right in one.get("permissions", {}).items() if right == "write"}
+        assert writes == ({"pages", "id-token"} if name == "deploy" else set())
+        assert one["timeout-minutes"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_every_step_that_another_speaks_of_comes_before_it(path):
+    for one in load(path.stem)["jobs"].values():
+        known: set[str] = set()
+        for each in one["steps"]:
+            assert set(re.findall(r"steps\.(\w+)\.", yaml.safe_dump(each))) <= known
+            known |= {each["id"]} if "id" in each else set()
+
+
+def test_the_full_run_starts_by_label_weekly_and_by_hand():
+    starts = GPU[True]
+    assert starts["pull_request"] == {"types": ["labeled"]}
+    (when,) = starts["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", when["cron"])
+    assert starts["workflow_dispatch"]["inputs"]["profile"]["options"] == ["gpu", "paper"]
+
+
+def allowed(workflow: dict[str, Any], **event: Any) -> bool:
+    """The job's condition for an event, with a reader for the few operators that it uses."""
+    text = " ".join(job(workflow)["if"].split()).replace("&&", " and ").replace("||", " or ")
+
+    def value(match: re.Match) -> str:
+        found: Any = event
+        for name in match[1].split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        return repr(found)
+
+    return bool(eval(re.sub(r"github\.([\w.]+)", value, text).replace("null", "None")))
+
+
+def labelled(label: str = "gpu", origin: str = "us/course") -> dict[str, Any]:
+    about = {"label": {"name": label}, "pull_request": {"head": {"repo": {"full_name": origin}}}}
+    return {"event_name": "pull_request", "repository": "us/course", "event": about}
+
+
+def test_the_full_run_never_runs_what_a_fork_sends():
+    assert allowed(GPU, **labelled())
+    assert not allowed(GPU, **labelled(origin="them/course"))
+    assert not allowed(GPU, **labelled(label="bug"))
+    assert allowed(GPU, event_name="schedule") and allowed(GPU, event_name="workflow_dispatch")
+
+
+def after_ci(**differs: Any) -> dict[str, Any]:
+    run = {"conclusion": "success", "event": "push", "head_repository": {"full_name": "us/course"}, **differs}
+    about = {"event_name": "workflow_run", "repository": "us/course", "ref": "refs/heads/main"}
+    return {**about, "event": {"workflow_run": run}}
+
+
+def test_the_book_is_published_from_main_only_after_ci_has_passed():
+    assert PAGES[True]["workflow_run"] == {"workflows": ["CI"], "types": ["completed"], "branches": ["main"]}
+    assert load("ci")["name"] == "CI"
+    assert allowed(PAGES, **after_ci())
+    assert not allowed(PAGES, **after_ci(conclusion="failure"))
+    assert not allowed(PAGES, **after_ci(event="pull_request"))
+    assert not allowed(PAGES, **after_ci(head_repository={"full_name": "them/course"}))
+    assert allowed(PAGES, event_name="workflow_dispatch", ref="refs/heads/main")
+    assert not allowed(PAGES, event_name="workflow_dispatch", ref="refs/heads/other")
+    assert PAGES["jobs"]["deploy"]["needs"] == "build"
+
+
+@pytest.mark.parametrize("workflow", [GPU, PAGES], ids=["gpu", "pages"])
+def test_a_run_goes_on_only_with_what_the_same_sources_have_made(workflow):
+    restore = step(workflow, "Go on with the run folder")["with"]
+    assert restore["key"].startswith(restore["restore-keys"].strip()), "only the last part may differ"
+    assert restore["key"].endswith("${{ github.run_id }}-${{ github.run_attempt }}"), "each run keeps its own"
+    patterns = re.findall(r"'([^']+)'", re.search(r"hashFiles\(([^)]+)\)", restore["restore-keys"])[1])
+    found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+    suffixes = {".py", ".js", ".css", ".json"}  # those of places.package_hash
+    package = {
+        p for p in (ROOT / "eo_ssl").rglob("*") if p.suffix in suffixes and "__pycache__" not in p.parts
+    }
+    assert found == package | {ROOT / "constraints.txt", *(ROOT / "notebooks").glob("*.ipynb")}
+    keep = step(workflow, "Keep the run folder")
+    assert keep["with"] == {"path": restore["path"], "key": "${{ steps.restore.outputs.cache-primary-key }}"}
+    assert keep["if"].startswith("always()"), "an interrupted run is kept, too"
+
+
+def test_the_data_are_in_the_key_and_the_weekly_run_begins_anew():
+    key = step(GPU, "Go on with the run folder")["with"]["restore-keys"]
+    assert "steps.plan.outputs.data" in key and "env.SINCE" in key
+    assert (
+        "github.event_name == 'schedule'" in job(GPU)["env"]["SINCE"]
+        and "github.run_id" in job(GPU)["env"]["SINCE"]
+    )
+
+
+def test_what_a_run_made_is_uploaded_whatever_happened():
+    upload = step(GPU, "Keep the executed notebooks")
+    assert upload["if"].startswith("always()")
+    for wanted in ("*.ipynb", "results.jsonl", "status.json", "counts", "book/_build/html"):
+        assert wanted in upload["with"]["path"]
+
+
+# ---- every shell step, run here ----------------------------------------------------------------------------
+
+
+class Scratch:
+    """A copy of the project with two chapters, committed, in which the steps of a workflow are run as scripts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.bin, self.temp = folder / "course", folder / "bin", folder / "temp"
+        shutil.copytree(ROOT, self.folder, ignore=lambda _, names: LEFT_OUT & set(names))
+        for source in notebooks.sources(self.folder / "notebooks"):
+            if source.stem not in CHAPTERS:
+                source.unlink()
+        self.bin.mkdir()
+        self.temp.mkdir()
+        self.git("init", "-q")
+        self.git("add", "--all")
+        self.git("commit", "-q", "-m", "all")
+        self.link_environment()
+
+    def git(self, *arguments: str) -> None:
+        about = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *about, *arguments], cwd=self.folder, check=True, capture_output=True)
+
+    def link_environment(self) -> None:
+        """`.venv` with what is installed here, newer than the lock, so that `make` has nothing to install."""
+        (self.folder / ".venv").mkdir()
+        for entry in Path(sys.prefix).iterdir():
+            if not entry.name.startswith("ready-"):
+                (self.folder / ".venv" / entry.name).symlink_to(entry)
+        (self.folder / ".venv" / "ready-book").touch()
+
+    def stub(self, name: str, script: str) -> None:
+        """A stand-in for a program."""
+        path = self.bin / name
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+
+    def run(
+        self, workflow: dict[str, Any], part: str, seconds: int = 300, **values: str
+    ) -> subprocess.CompletedProcess:
+        """Run a step as the runner would; `values` replace the expressions of its environment."""
+        one = step(workflow, part)
+        environment = {**job(workflow).get("env", {}), **one.get("env", {}), **values}
+        unknown = [name for name, value in environment.items() if "${{" in str(value)]
+        assert not unknown, f"this test must say what {unknown} are"
+        named = {"GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary.md"}
+        environment |= {name: str(self.temp / file) for name, file in named.items()}
+        environment |= {"RUNNER_TEMP": str(self.temp), "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        environment = {"PYTHONPATH": str(self.folder), **environment}
+        script = self.temp / "script.sh"
+        script.write_text(one["run"])
+        shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
+        return subprocess.run(
+            shell,
+            cwd=self.folder,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+
+    def outputs(self) -> dict[str, str]:
+        """What the steps so far have told the next ones."""
+        lines = (self.temp / "output").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+
+SETTINGS = {"PROFILE": "smoke", "DATA": "simulated", "SINCE": "any"}
+CHOOSE = {"CPU_PROFILE": "smoke", "GH_TOKEN": "none", "GH_REPO": "us/course"}
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    return Scratch(tmp_path_factory.mktemp("workflows"))
+
+
+@pytest.fixture(scope="module")
+def ran(scratch: Scratch) -> dict[str, subprocess.CompletedProcess]:
+    """The steps of the full run, one after the other, at smoke."""
+    scratch.stub("nvidia-smi", "echo 'Test GPU, 81559 MiB, 580.1'")
+    stand_in = scratch.temp / "torch"
+    write_text(
+        stand_in / "torch.py", "class cuda:\n    get_device_name = staticmethod(lambda i: 'Test GPU')\n"
+    )
+    done = {}
+    for one in job(GPU)["steps"]:
+        if "run" in one:
+            # The check of PyTorch meets the stand-in; `eo-ssl data-version`, in the same step, needs no torch.
+            path = f"{stand_in}:{scratch.folder}" if one.get("id") == "plan" else str(scratch.folder)
+            done[one["name"]] = scratch.run(GPU, one["name"], PYTHONPATH=path, **SETTINGS)
+    return done
+
+
+def test_every_shell_step_of_the_full_run_works(ran, scratch):
+    assert {name: d.stdout[-2000:] + d.stderr[-2000:] for name, d in ran.items() if d.returncode} == {}
+    assert ran["A GPU must be there"].stdout.startswith("Test GPU")
+    assert scratch.outputs()["data"].startswith("simulated-smoke-")
+    run = scratch.folder / "runs" / "smoke"
+    assert all((run / f"{stem}.ipynb").is_file() for stem in CHAPTERS) and (run / "results.jsonl").is_file()
+    assert (scratch.folder / "book" / "_build" / "html" / "book" / "status.html").is_file()
+    assert "No release of profile smoke yet" in ran["Compare the results with the last release"].stdout
+
+
+def test_the_page_of_the_run_has_times_and_says_that_smoke_is_no_result(ran, scratch):
+    text = (scratch.temp / "summary.md").read_text()
+    assert "## Run at profile smoke" in text and "no number here is a result" in text
+    assert all(f"| {stem} | done |" in text for stem in CHAPTERS)
+
+
+def test_machine_and_versions_are_written_down(ran, scratch):
+    state = read_json(scratch.folder / "runs" / "smoke" / "status.json")
+    assert state["machine"]["cores"] >= 1 and "torch" in state["versions"]
+    assert re.fullmatch("[0-9a-f]{9}", state["commit"])
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["echo 'NVIDIA-SMI has failed: no driver'; exit 9", "exit 0", "exec no-such-program"],
+    ids=["no driver", "no GPU", "no nvidia-smi"],
+)
+def test_without_a_gpu_the_run_ends_in_seconds_and_says_what_to_set(scratch, script):
+    scratch.stub("nvidia-smi", script)
+    done = scratch.run(GPU, "A GPU must be there", seconds=30, **SETTINGS)
+    assert done.returncode == 1
+    assert done.stdout.startswith("::error title=No GPU::") and "GPU_RUNNER" in done.stdout
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_named_before_anything_runs(scratch):
+    hidden = {"CUDA_VISIBLE_DEVICES": ""}
+    done = scratch.run(GPU, "PyTorch must see", seconds=120, **SETTINGS, **hidden)
+    assert done.returncode == 1 and "::error title=No GPU for PyTorch::" in done.stdout
+
+
+def test_missing_data_are_named_before_anything_runs(scratch):
+    write_text(scratch.temp / "torch" / "torch.py", "class cuda:\n    get_device_name = staticmethod(str)\n")
+    path = {"PYTHONPATH": f"{scratch.temp / 'torch'}:{scratch.folder}"}
+    settings = {**SETTINGS, "DATA": "/no/such/folder; touch pasted"}
+    done = scratch.run(GPU, "PyTorch must see", seconds=120, **settings, **path)
+    assert done.returncode == 1 and "/no/such/folder; touch pasted" in done.stderr
+    assert not (scratch.folder / "pasted").exists()
+
+
+def choose(scratch: Scratch, gh: str) -> str:
+    """The profile that is published when `gh` answers so."""
+    scratch.stub("gh", gh)
+    (scratch.temp / "output").unlink(missing_ok=True)
+    done = scratch.run(PAGES, "Take the last full run", **CHOOSE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return scratch.outputs()["profile"]
+
+
+def listing(artifact: Path) -> str:
+    """A `gh` that knows run 7 and hands out this folder as its artifact."""
+    return f'if [ "$2" = list ]; then echo 7; else mkdir -p "$7" && cp -r {artifact}/. "$7"; fi'
+
+
+@pytest.mark.parametrize("gh", ["exit 0", "exit 1", "[ $2 = list ] && echo 7 && exit 0; exit 1"])
+def test_without_a_full_run_the_book_is_executed_on_the_cpu(scratch, gh):
+    assert choose(scratch, gh) == "smoke"
+
+
+def test_a_finished_full_run_is_taken_and_a_smoke_run_in_its_place_is_not(
+    ran, scratch, tmp_path, monkeypatch
+):
+    shutil.copytree(scratch.folder / "runs" / "smoke", tmp_path / "smoke" / "runs" / "gpu")
+    assert choose(scratch, listing(tmp_path / "smoke")) == "smoke"
+    monkeypatch.setattr(places, "project_root", lambda *_: scratch.folder)  # whose chapters are finished
+    finish(tmp_path / "gpu" / "runs" / "gpu", "gpu")
+    assert choose(scratch, listing(tmp_path / "gpu")) == "gpu"
+    assert read_json(scratch.folder / "runs" / "gpu" / "status.json")["profile"] == "gpu"
+
+
+def test_every_shell_step_of_publishing_works_and_a_smoke_run_is_refused(ran, scratch):
+    assert scratch.run(PAGES, "Install").returncode == 0
+    done = scratch.run(PAGES, "Run the course", **CHOOSE)
+    assert done.returncode == 0 and done.stderr.count("up to date") == len(CHAPTERS), done.stderr
+    before = (scratch.folder / "book" / "_build" / "html" / "index.html").stat().st_mtime_ns
+    done = scratch.run(PAGES, "Build the book", PROFILE="smoke", **CHOOSE)
+    assert done.returncode == 1 and "is no evidence and never a result" in done.stderr
+    assert (scratch.folder / "book" / "_build" / "html" / "index.html").stat().st_mtime_ns == before
+
+
+def test_a_run_that_only_calls_itself_evidence_is_refused_and_a_real_one_is_published(ran, scratch):
+    run = Path(shutil.copytree(scratch.folder / "runs" / "smoke", scratch.folder / "runs" / "laptop"))
+    write_json(run / "status.json", {**read_json(run / "status.json"), "profile": "laptop", "evidence": True})
+    done = scratch.run(PAGES, "Build the book", PROFILE="laptop", **CHOOSE)
+    assert done.returncode == 1 and "shows a smoke run, which is never published" in done.stderr
+    for path in run.glob("*.ipynb"):
+        path.write_text(path.read_text().replace("eo-no-evidence", "eo-something"))
+    done = scratch.run(PAGES, "Build the book", PROFILE="laptop", **CHOOSE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = [p for p in (scratch.folder / "book/_build/html").rglob("*.html") if "<article" in p.read_text()]
+    assert len(pages) > len(CHAPTERS)
+    assert all("Executed with profile laptop" in p.read_text() for p in pages)
+    assert all("eo-banner" not in p.read_text() for p in pages)
