@@ -17,7 +17,7 @@ from eo_ssl.files import write_text
 
 BANNER = (
     f'<span class="eo-banner">This is a {session.NO_EVIDENCE}: it was made to test the course. '
-    "No number here is a result.</span>"
+    "Numbers about models, or from its tiny simulated data, are no results.</span>"
 )
 SMOKE_MARKS = ('class="eo-no-evidence"', 'class="eo-banner"')
 

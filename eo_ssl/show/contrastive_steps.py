@@ -23,7 +23,7 @@ def worked_example(
     partner = (np.arange(n2) + n2 // 2) % n2
     fig, axes = plt.subplots(2, 2, figsize=(7.8, 8.1))
     _table(axes[0, 0], similarity, "1 · cosine of every view with every other", "RdBu_r", (-1, 1), "{:.1f}")
-    _table(axes[0, 1], logits, "2 · divided by τ, own view masked", "RdBu_r", _even(logits), "{:.0f}")
+    _table(axes[0, 1], logits, "2 · divided by τ, own view masked", "RdBu_r", _even(logits), "{:z.0f}")
     _table(axes[1, 0], share, "3 · softmax of each row: shares", "Greens", (0, 1), "{:.2f}")
     for ax in axes.flat[:3]:
         for i, j in enumerate(partner):

@@ -23,6 +23,7 @@ def trained(
         )
     else:
         loss = f"The held-out loss is {best['val_loss']:.2f}, **no better than guessing** ({chance:.2f})"
+        loss += _overfitting(history, best)
     found = (
         f"{what} came first for **{best['val_top1']:.0%}** of the held-out patches and was among the first "
         f"five for {best['val_top5']:.0%}, where guessing gives {best['val_chance_top5']:.0%}"
@@ -34,6 +35,18 @@ def trained(
     )
     tail = f"; {kept} (spread {best['val_spread']:.2f})." if spread else "."
     return caution(evidence) + f"{loss}; {found}{tail}"
+
+
+def _overfitting(history: pd.DataFrame, best: pd.Series) -> str:
+    """Why retrieval may beat guessing while the loss does not: the network is sure of itself, and often wrong."""
+    fell = history["train_loss"].iloc[-1] < history["train_loss"].iloc[0] - 0.5
+    if not fell or best["val_top5"] <= 1.5 * best["val_chance_top5"]:
+        return ""
+    return (
+        f", while that of the training batches fell to {history['train_loss'].iloc[-1]:.2f}: the network **overfits** "
+        "its training scenes. On new ones it is often wrong and sure of itself, which costs more than guessing. It "
+        "has learned something all the same"
+    )
 
 
 def interval(successes: np.ndarray, seed: int = 0, draws: int = 2000) -> tuple[float, float, float]:
@@ -49,18 +62,16 @@ def interval(successes: np.ndarray, seed: int = 0, draws: int = 2000) -> tuple[f
 
 
 def share(successes: np.ndarray) -> str:
-    """A share with its bootstrap interval in words, such as "62 % (50–74 %)"."""
+    """A share with its bootstrap interval in words, such as "62% (50–74%)"."""
     mean, low, high = interval(successes)
-    return f"{mean:.0%} ({100 * low:.0f}–{100 * high:.0f} %)".replace("%", " %").replace("  ", " ")
+    return f"{mean:.0%} ({100 * low:.0f}–{100 * high:.0f}%)"
 
 
 def compared(names: tuple[str, str], first: np.ndarray, second: np.ndarray, what: str, evidence: bool) -> str:
     """With which of two methods `what` ("the partner is first") is more often true, if the run can tell."""
     difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     mean, low, high = interval(difference)
-    points = f"{100 * mean:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}".replace(
-        "-", "−"
-    )
+    points = f"{100 * mean:+.0f} points, 95% interval {100 * low:+.0f} to {100 * high:+.0f}".replace("-", "−")
     if low > 0 or high < 0:
         better, other = names if low > 0 else names[::-1]
         verdict = f"**With {better} {what} more often than with {other}** ({points})"
@@ -80,5 +91,5 @@ def neighbours_agree(shares: Mapping[str, np.ndarray], evidence: bool) -> str:
         verdict = f"**{first} and {second} cannot be told apart**"
     return caution(evidence) + (
         f"Share of neighbours with the majority class of the query: {first} {share(a)}, {second} {share(b)}. {verdict} "
-        f"(95 % interval of the difference {100 * low:+.0f} to {100 * high:+.0f} points, {len(a)} queries)."
+        f"(95% interval of the difference {100 * low:+.0f} to {100 * high:+.0f} points, {len(a)} queries)."
     ).replace("-", "−")

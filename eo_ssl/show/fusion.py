@@ -80,16 +80,20 @@ def class_shares(shares: Mapping[str, np.ndarray]) -> Figure:
     return describe(fig, f"Share of patches by majority class. {'; '.join(said)}")
 
 
-def lost_sensor(scores: pd.DataFrame) -> Figure:
-    """Average accuracy with both sensors and without one: rows models, columns what the model was given."""
+def lost_sensor(scores: pd.DataFrame, classes: int = len(CLASS_NAMES)) -> Figure:
+    """Average accuracy with both sensors and without one: rows models, columns what the model was given.
+
+    `classes` is how many occur among the patches: an answer that is always the same one gets one of them right.
+    """
     fig, ax = plt.subplots(figsize=(5.6, 2.9))
     x, width = np.arange(len(scores)), 0.8 / scores.shape[1]
     for i, (name, column) in enumerate(scores.items()):
         bars = ax.bar(x + (i - (scores.shape[1] - 1) / 2) * width, 100 * column, 0.92 * width, label=name,
                       color=(COLOURS["fused"], COLOURS["S1"], COLOURS["S2"])[i])  # fmt: skip
         ax.bar_label(bars, fmt="%.0f", fontsize=8, color=FAINT)
-    chance = 100 / len(CLASS_NAMES)
-    ax.axhline(chance, color=COLOURS["chance"], linestyle=":", linewidth=1.2, label="one class for all")
+    ax.axhline(
+        100 / classes, color=COLOURS["chance"], linestyle=":", linewidth=1.2, label="always the same class"
+    )
     ax.set(xticks=x, xticklabels=list(scores.index), ylabel="average accuracy, %", ylim=(0, None))
     ax.margins(y=0.2)
     ax.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.2), fontsize=8)
@@ -106,7 +110,7 @@ def batch_averages(values: Sequence[float], pooled: float) -> Figure:
     finite = 100 * np.asarray([v for v in values if np.isfinite(v)])
     if len(finite):
         ax.hist(finite, bins=20, color=PALETTE[0], alpha=0.8)
-    ax.axvline(100 * pooled, color=PALETTE[1], label=f"all patches pooled: {100 * pooled:.0f} %")
+    ax.axvline(100 * pooled, color=PALETTE[1], label=f"all patches pooled: {100 * pooled:.0f}%")
     ax.set(xlabel="average accuracy of one batch, % (classes that occur in it)", ylabel="batches")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     spread = f"from {finite.min():.0f} to {finite.max():.0f} %" if len(finite) else "undefined everywhere"
@@ -127,7 +131,10 @@ def best_words(results: pd.DataFrame, folder: Path, task: str, evidence: bool, f
     )
     fused = max((name for name in scores if name in ("early", "late")), key=lambda n: scores[n].value)
     if single is None:
-        return caution(evidence) + f"{get_method(fused).label} leads with {_percent(scores[fused])}."
+        return (
+            caution(evidence)
+            + f"{get_method(fused).label} leads with {metric_name(task)} {_percent(scores[fused])}."
+        )
     gain = compare(folder, results, task, (fused, fraction), (single, fraction)).difference
     low, high = 100 * gain.low, 100 * gain.high
     sign = "ahead" if gain.value > 0 else "behind"
@@ -137,15 +144,15 @@ def best_words(results: pd.DataFrame, folder: Path, task: str, evidence: bool, f
         else "The interval of the difference includes zero: this run does not settle whether fusion helps."
     )
     return caution(evidence) + (
-        f"The better fusion is **{get_method(fused).label.lower()}**, {_percent(scores[fused])}, and the better "
-        f"single sensor **{get_method(single).label.replace('Only ', '')}**, {_percent(scores[single])}: fusion is "
+        f"The better fusion is **{get_method(fused).label.lower()}**, {metric_name(task)} {_percent(scores[fused])}, and the "
+        f"better single sensor **{get_method(single).label.replace('Only ', '')}**, {_percent(scores[single])}: fusion is "
         f"{sign} by {abs(100 * gain.value):.1f} points ({low:+.1f} to {high:+.1f}, paired over test patches and "
         f"seeds). {sure}"
     )
 
 
 def _percent(found: object) -> str:
-    return f"{100 * found.value:.0f} % ({100 * found.low:.0f}–{100 * found.high:.0f} %)"  # type: ignore[attr-defined]
+    return f"{100 * found.value:.0f}% ({100 * found.low:.0f}–{100 * found.high:.0f}%)"  # type: ignore[attr-defined]
 
 
 def metric_name(task: str) -> str:

@@ -116,8 +116,8 @@ def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
         band = _BY_NAME[name]
         ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
         # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
-        ax.text(band.centre, 1.015 + 0.048 * (i % 3), name, transform=ax.get_xaxis_transform(), ha="center",
-                fontsize=7, color=FAINT)  # fmt: skip
+        ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
+                    textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip
 
 
 def _end_labels(ax: Axes, ends: list[tuple[float, str, str]], gap: float) -> None:

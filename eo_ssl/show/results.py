@@ -45,18 +45,18 @@ def style_of(method: str) -> dict[str, str]:
 def table(results: pd.DataFrame, task: str, fraction: float = 1.0, digits: int = 0) -> pd.DataFrame:
     """The table of the papers: one row per method, mean ± standard deviation over seeds in percent.
 
-    Columns are the classes (recall, F1 or IoU, after the task) and the two summary metrics. A class that does not
+    Columns are the two summary metrics and the classes (recall, F1 or IoU, after the task). A class that does not
     occur in the test set, or a single seed without spread, is shown as such.
     """
     rows = {}
     for name in _methods(results, task, fraction):
         lines = pick(results, task, name, fraction)
         per_class = np.array(lines[f"test.{PER_CLASS[task]}"].tolist(), dtype=float)  # (seeds, 8)
-        row = {c: _spread(per_class[:, i], digits) for i, c in enumerate(CLASS_NAMES)}
-        row |= {m: _spread(lines[f"test.{m}"].to_numpy(float), digits) for m in (MAIN[task], SECOND[task])}
+        row = {m: _spread(lines[f"test.{m}"].to_numpy(float), digits) for m in (MAIN[task], SECOND[task])}
+        row |= {c: _spread(per_class[:, i], digits) for i, c in enumerate(CLASS_NAMES)}
         rows[get_method(name).label] = row
     names = {"aa": "AA", "oa": "OA", "f1_macro": "Avg F1", "f1_micro": "O-F1", "miou": "mIoU"}
-    return pd.DataFrame.from_dict(rows, orient="index").rename(columns=names).rename_axis("Method")
+    return pd.DataFrame.from_dict(rows, orient="index").rename(columns=names).rename_axis(columns="Method")
 
 
 def _spread(values: np.ndarray, digits: int) -> str:

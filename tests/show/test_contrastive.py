@@ -117,6 +117,14 @@ def test_a_run_at_chance_is_called_no_better_than_guessing(history):
     assert "no better" not in learned and "**2.00**" in learned and "epoch 3 of 4" in learned
 
 
+def test_a_run_that_overfits_is_told_apart_from_one_that_learned_nothing(history):
+    worse = history.assign(val_loss=9.0)
+    assert "overfits" in contrastive_text.trained(worse.assign(val_top5=0.9, val_chance_top5=0.1), 1.9, True)
+    assert "overfits" not in contrastive_text.trained(
+        worse.assign(val_top5=0.1, val_chance_top5=0.1), 1.9, True
+    )
+
+
 def test_a_collapsed_run_is_called_collapsed(history):
     assert "collapsed" in contrastive_text.trained(history.assign(val_spread=0.01), 4.5, True)
 

@@ -20,6 +20,7 @@ def test_a_clear_gain_is_called_one_and_a_loss_is_not(tmp_path, write_model):
     assert "ahead by 40.0 points" in words(tmp_path) and "leaves out zero" in words(tmp_path)
     write_model("s1", 10)
     assert "behind by" in words(tmp_path) and "**S1**" in words(tmp_path)
+    assert words(tmp_path).count("average accuracy") == 1  # a number without its metric says nothing
 
 
 def test_equal_models_are_not_told_apart(tmp_path, write_model):
@@ -41,6 +42,8 @@ def test_alt_texts_hold_the_numbers():
         {"both sensors": [0.6], "without S2": [0.4], "without S1": [0.2]}, index=["Late fusion"]
     )
     assert "without S2 40 %" in fusion.lost_sensor(scores).eo_alt
+    chance = fusion.lost_sensor(scores, classes=5).axes[0].lines[0]
+    assert list(chance.get_ydata()) == [20.0, 20.0]
     assert "10 to 30 %" in fusion.batch_averages([0.1, np.nan, 0.3], 0.2).eo_alt
     assert "undefined" in fusion.batch_averages([np.nan], 0.2).eo_alt
 

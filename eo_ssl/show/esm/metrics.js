@@ -16,9 +16,9 @@ function picture(names, colours, recall, share, { aa, oa }) {
       + `<text x="${x(i) + 34}" y="152" text-anchor="middle" font-size="11" fill="${INK}">${name}</text>`
       + `<text x="${x(i) + 34}" y="166" text-anchor="middle" font-size="10.5" fill="${FAINT}">${(100 * share[i]).toFixed(1)} %</text>`;
   });
-  const line = (value, colour, text, dy) => `<line x1="36" x2="712" y1="${136 - 120 * value}" y2="${136 - 120 * value}" stroke="${colour}" stroke-width="1.6" stroke-dasharray="5 4"/>`
-    + `<text x="712" y="${136 - 120 * value + dy}" text-anchor="end" font-size="11.5" font-weight="600" fill="${colour}">${text} ${(100 * value).toFixed(1)} %</text>`;
-  const apart = aa >= oa ? [-4, 13] : [13, -4];
+  const line = (value, colour, text, dy) => `<line x1="36" x2="708" y1="${136 - 120 * value}" y2="${136 - 120 * value}" stroke="${colour}" stroke-width="1.6" stroke-dasharray="5 4"/>`
+    + `<text x="714" y="${136 - 120 * value + dy}" font-size="11.5" font-weight="600" fill="${colour}">${text} ${(100 * value).toFixed(1)} %</text>`;
+  const apart = aa >= oa ? [-2, 11] : [11, -2];
   const ticks = [0, 0.5, 1].map((t) => `<text x="32" y="${140 - 120 * t}" text-anchor="end" font-size="10.5" fill="${FAINT}">${100 * t}</text>`);
   return one.join("") + ticks.join("") + line(aa, S1, "AA", apart[0]) + line(oa, S2, "OA", apart[1]);
 }
@@ -30,11 +30,11 @@ function render({ model, el }) {
   const top = node("div", { style: "margin-bottom:8px" }, root);
   const canvas = node("div", {}, root);
   const words = node("p", { role: "status", "aria-live": "polite", style: "margin:4px 0 8px" }, root);
-  const controls = node("div", { style: "display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:6px 18px" }, root);
+  const controls = node("div", { style: "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,200px),1fr));gap:6px 18px" }, root);
 
   function draw() {
     const share = shares[state.split], found = scores(state.recall, share);
-    canvas.innerHTML = `<svg viewBox="0 0 720 172" role="img" aria-label="Recall of each class as bar height, share of patches as bar width" style="width:100%;height:auto;display:block">`
+    canvas.innerHTML = `<svg viewBox="0 0 786 172" role="img" aria-label="Recall of each class as bar height, share of patches as bar width" style="width:100%;height:auto;display:block">`
       + picture(names, colours, state.recall, share, found) + "</svg>";
     const rare = share.reduce((best, s, i) => (s > 0 && (best < 0 || s < share[best]) ? i : best), -1);
     words.innerHTML = `average accuracy <b>${(100 * found.aa).toFixed(1)} %</b> · overall accuracy <b>${(100 * found.oa).toFixed(1)} %</b> · `
