@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from eo_ssl.course.demands import SIMULATED
 from eo_ssl.course.profiles import Profile
@@ -12,7 +14,6 @@ from eo_ssl.errors import DataError
 # Where no GPU can be measured: what such networks may be expected to sustain in bf16, one twentieth of the
 # peak of an H100. An assumption, and called so wherever it is used.
 ASSUMED_FLOPS = 50e12
-CPU_BATCH = 4
 READS = 12
 LABELLED_BYTES = 31  # a pixel of a labelled patch in memory: 15 bands in half precision and its label
 STORED_BYTES = 32  # the same in a packed store: 15 bands in 16 bit and two label maps
@@ -47,7 +48,7 @@ def estimate(profile: Profile, data: str, run_dir: Path, say: Callable[[str], No
     measured_here = not profile.requires_gpu or _gpu()
     rows = []
     for work in workload(profile, there, run_dir):
-        say(f"measuring {work.name}")
+        say(f"{'measuring' if measured_here else 'counting'} {work.name}")
         rows.append(_row(work, profile, there, measured_here))
     lines = [*table(rows), "", *_notes(profile, data, there, rows, measured_here)]
     return "\n".join(lines)
@@ -66,29 +67,38 @@ def _gpu() -> bool:
 
 
 def _row(work: Work, profile: Profile, there: Sizes, measured_here: bool) -> Row:
-    """Measure one part. A forward pass alone takes a third of an update."""
-    from eo_ssl.train.config import PretrainConfig
-    from eo_ssl.train.devices import loader_threads
-    from eo_ssl.train.measure import measure_finetuning, measure_pretraining
-    from eo_ssl.train.noise import NoiseSource
-
-    config = work.config if measured_here else work.config.with_(batch_size=CPU_BATCH, precision="32")
-    if isinstance(config, PretrainConfig):
-        source = NoiseSource(3 * config.batch_size + 4, there.patch)
-        compile = profile.compile and measured_here
-        found = measure_pretraining(config, source, compile=compile, workers=loader_threads())
-    else:
-        found = measure_finetuning(config, there.patch)
+    """One part, measured or only counted. A forward pass alone takes a third of an update."""
+    found = _measured(work.config, profile.compile, there.patch) if measured_here else _counted(work.config)
     samples = work.trained + work.looked / 3
     seconds = samples / found.rate if measured_here else samples * found.flops / ASSUMED_FLOPS
-    states = (
-        5 if isinstance(config, PretrainConfig) and work.runs else 0
-    )  # weights, best, moments, while it runs
+    # Weights, the best ones and the optimiser's moments while a pretraining lasts.
+    states = 5 if work.part == "pretraining" and work.runs else 0
     disk = 4 * found.parameters * (work.kept + states)
     return Row(
         work.part, work.name, work.runs, work.planned, samples, samples * found.flops, found.rate, seconds,
         found.memory, disk,
     )  # fmt: skip
+
+
+@cache
+def _measured(config: Any, compile: bool, patch: int) -> Any:
+    """A few updates on this device."""
+    from eo_ssl.train.config import PretrainConfig
+    from eo_ssl.train.devices import loader_threads
+    from eo_ssl.train.measure import measure_finetuning, measure_pretraining
+    from eo_ssl.train.noise import NoiseSource
+
+    if not isinstance(config, PretrainConfig):
+        return measure_finetuning(config, patch)
+    source = NoiseSource(3 * config.batch_size + 4, patch)
+    return measure_pretraining(config, source, compile=compile, workers=loader_threads())
+
+
+@cache
+def _counted(config: Any) -> Any:
+    from eo_ssl.train.measure import count
+
+    return count(config)
 
 
 def table(rows: list[Row]) -> list[str]:
@@ -109,9 +119,18 @@ def _cells(name: str, runs: str, rows: list[Row], rate: float = 0.0) -> tuple[st
     total = [sum(getattr(row, key) for row in rows) for key in ("samples", "flops", "seconds", "disk")]
     memory = max((row.memory for row in rows), default=0)
     return (
-        name, runs, f"{total[0]:,.3g}", f"{total[1] / 1e15:,.3g}", f"{rate:,.3g}" if rate else "",
-        f"{total[2] / 3600:,.2f}", f"{memory / 1e9:.1f}" if memory else "–", f"{total[3] / 1e9:.2f}",
+        name, runs, _short(total[0]), _short(total[1] / 1e15), _short(rate) if rate else "",
+        _short(total[2] / 3600), f"{memory / 1e9:.1f}" if memory else "–", f"{total[3] / 1e9:.2f}",
     )  # fmt: skip
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent where that is readable.
+
+    >>> _short(0.01234), _short(12345.6), _short(1.5e9)
+    ('0.0123', '12,346', '1.5e+09')
+    """
+    return f"{value:,.0f}" if 1000 <= value < 1e7 else f"{value:.3g}"
 
 
 def _notes(profile: Profile, data: str, there: Sizes, rows: list[Row], measured_here: bool) -> list[str]:
@@ -125,9 +144,9 @@ def _notes(profile: Profile, data: str, there: Sizes, rows: list[Row], measured_
         how = f"{hours:.2f} hours on one device, measured on {device_name()}; more devices share the downstream models"
     else:
         how = (
-            f"No GPU here: samples/s were measured on {device_name()} and are no estimate for a GPU. The {hours:.1f} "
-            f"hours are the operations counted (PFLOP) at an assumed {ASSUMED_FLOPS / 1e12:.0f} TFLOP/s; repeat this "
-            "on the computer that will train, or scale them"
+            f"no GPU here ({device_name()}), so nothing was timed: the {hours:,.1f} hours are the operations counted "
+            f"(PFLOP) at an assumed {ASSUMED_FLOPS / 1e12:.0f} TFLOP/s on one GPU. Repeat this on the computer that "
+            "will train, or scale them"
         )
     copies = 0.0
     if data == SIMULATED and not profile.real_data:

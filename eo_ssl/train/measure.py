@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from eo_ssl.train.config import PretrainConfig
+from eo_ssl.train.config import PretrainConfig, SimCLRConfig
 from eo_ssl.train.data import Overlaps, PretrainData, pretraining_rows
 from eo_ssl.train.devices import make_fabric, prepare
 from eo_ssl.train.epoch import Trainer, train_epoch
@@ -34,7 +34,10 @@ UPDATES = 4  # the first one warms up, the median of the others counts
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of an update of `batch` samples; FLOPs of a sample (forward and backward), bytes, parameters."""
+    """Seconds of an update of `batch` samples; FLOPs of a sample (forward and backward), bytes, parameters.
+
+    Seconds are 0 where the operations were only counted.
+    """
 
     seconds: float
     batch: int
@@ -45,8 +48,8 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Samples per second."""
-        return self.batch / self.seconds
+        """Samples per second; 0 where nothing was timed."""
+        return self.batch / self.seconds if self.seconds else 0.0
 
 
 def measure_pretraining(
@@ -63,8 +66,8 @@ def measure_pretraining(
     two = {k: trainer.fabric.to_device(v) for k, v in two_samples(config.image_size).items()}
     views = trainer.method.views(two, trainer.generator(0))
     flops = flops_of(trainer.method.model, views)
-    count = sum(p.numel() for p in trainer.method.model.parameters())
-    return Measured(_typical(few.marks), config.batch_size, flops, memory, count, trainer.micro_batch)
+    parameters = sum(p.numel() for p in trainer.method.model.parameters())
+    return Measured(_typical(few.marks), config.batch_size, flops, memory, parameters, trainer.micro_batch)
 
 
 def pretrainer(config: PretrainConfig, data: PretrainData, accelerator: str, compile: bool) -> Trainer:
@@ -102,10 +105,30 @@ def measure_finetuning(config: FinetuneConfig, patch_size: int, accelerator: str
             update(fabric, wrapped, optimiser, loss, batch, config, step, found)
     memory = _peak(fabric)
     two = {k: v.to(fabric.device) for k, v in two_samples(config.image_size).items()}
-    count = sum(p.numel() for p in model.parameters())
+    parameters = sum(p.numel() for p in model.parameters())
     return Measured(
-        _typical(marks), config.batch_size, flops_of(model, two), memory, count, found.micro_batch
+        _typical(marks), config.batch_size, flops_of(model, two), memory, parameters, found.micro_batch
     )
+
+
+def count(config: PretrainConfig | FinetuneConfig) -> Measured:
+    """Operations and parameters of a training, from shapes alone: nothing is computed, whatever the size."""
+    two = {name: x.to("meta") for name, x in two_samples(config.image_size).items()}
+    with torch.device("meta"):
+        if isinstance(config, FinetuneConfig):
+            model = architecture(config)
+        else:
+            model, two = make_method(config).model, _views(config, two)
+    parameters = sum(p.numel() for p in model.parameters())
+    return Measured(0.0, config.batch_size, flops_of(model, two), 0, parameters)
+
+
+def _views(config: PretrainConfig, two: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The shapes of a method's two views."""
+    if isinstance(config, SimCLRConfig):
+        return {"s2": two["s2"], "other": two["s2"]}
+    side = getattr(config, "second_crop", 0) or config.image_size
+    return {"s1": two["s1"], "s2": two["s2"][..., :side, :side]}
 
 
 def flops_of(model: nn.Module, views: dict[str, Tensor]) -> float:
