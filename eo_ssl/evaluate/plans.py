@@ -113,8 +113,9 @@ PLANS: dict[str, Plan] = {
         unet_width=8,
     ),
     "gpu": Plan(
-        classify=Budget(400, 64, 10),
-        segment=Budget(400, 32, 8),
+        # With the presets about 70 PFLOP, so that the course fits half an hour at 50 TFLOP/s (`--dry-run` counts).
+        classify=Budget(160, 48, 5, val_tiles=2, test_tiles=2),
+        segment=Budget(160, 16, 4, val_tiles=1, test_tiles=2),
         rates=(3e-4, 1e-3, 3e-3),
         parts=_GPU_PARTS,
         unet_width=32,

@@ -35,7 +35,7 @@ _LAPTOP: dict[str, Any] = {
     "image_size": 64, "batch_size": 128, "epochs": 20, "warmup_epochs": 2.0, "lr": 2e-3, "weight_decay": 0.05,
 }  # fmt: skip
 _GPU: dict[str, Any] = {
-    "backbone": "resnet18", "image_size": 128, "batch_size": 512, "epochs": 30, "warmup_epochs": 3.0,
+    "backbone": "resnet18", "image_size": 128, "batch_size": 256, "epochs": 20, "warmup_epochs": 2.0,
     "lr": 1e-3,
 }  # fmt: skip
 
@@ -44,7 +44,7 @@ _MAPS: dict[str, Any] = {"backbone": "vgg_mma_mini", "temperature": 0.05}
 PRESETS: dict[tuple[str, str], PretrainConfig] = {
     ("simclr", "smoke"): SimCLRConfig(**_SMOKE | {"backbone": "resnet_nano"}),
     ("simclr", "laptop"): SimCLRConfig(**_LAPTOP | {"backbone": "resnet_mini"}),
-    ("simclr", "gpu"): SimCLRConfig(**_GPU),
+    ("simclr", "gpu"): SimCLRConfig(**_GPU | {"epochs": 15, "warmup_epochs": 2.0}),
     ("simclr", "paper"): SimCLRConfig(**_PAPER_RESNET),
     ("dual-simclr", "smoke"): DualSimCLRConfig(**_SMOKE | {"backbone": "resnet_nano"}),
     ("dual-simclr", "laptop"): DualSimCLRConfig(**_LAPTOP | {"backbone": "resnet_mini", "epochs": 30}),
@@ -52,7 +52,7 @@ PRESETS: dict[tuple[str, str], PretrainConfig] = {
     ("dual-simclr", "paper"): DualSimCLRConfig(**_PAPER_RESNET),
     ("mma", "smoke"): MMAConfig(**_SMOKE | _MAPS | {"second_crop": 24}),
     ("mma", "laptop"): MMAConfig(**_LAPTOP | _MAPS | {"second_crop": 48, "lr": 1e-3, "epochs": 16}),
-    ("mma", "gpu"): MMAConfig(**_GPU | _MAPS | {"backbone": "vgg_mma", "second_crop": 96}),
+    ("mma", "gpu"): MMAConfig(**_GPU | _MAPS | {"backbone": "vgg_mma", "second_crop": 96, "epochs": 8, "warmup_epochs": 1.0}),
     # Windsor et al. 2021: E = 128, temperature 0.005, Adam 1e-5, batch 10.
     ("mma", "paper"): MMAConfig(
         **_PAPER_RESNET
@@ -61,7 +61,7 @@ PRESETS: dict[tuple[str, str], PretrainConfig] = {
     ("swin-pair", "smoke"): SwinPairConfig(**_SMOKE | {"backbone": "swin_nano"}),
     ("swin-pair", "laptop"): SwinPairConfig(**_LAPTOP | {"backbone": "swin_mini", "lr": 1e-3}),
     ("swin-pair", "gpu"): SwinPairConfig(
-        image_size=224, batch_size=256, epochs=15, warmup_epochs=2.0, lr=5e-4, temperature=0.1
+        image_size=224, batch_size=128, epochs=6, warmup_epochs=1.0, lr=5e-4, temperature=0.1
     ),
     ("swin-pair", "paper"): SwinPairConfig(
         image_size=224, batch_size=50, epochs=300, warmup_epochs=20.0, lr=5e-4, min_lr=5e-6, weight_decay=0.0,
@@ -83,7 +83,7 @@ PRESETS |= {("simclr-rgb", profile): PRESETS["simclr", profile].with_(bands="rgb
 
 
 # A deep ResNet needs memory for fewer pairs, and as many updates as the others get.
-_DEEP: dict[str, dict[str, Any]] = {"gpu": {"batch_size": 256, "epochs": 6, "warmup_epochs": 1.0}}
+_DEEP: dict[str, dict[str, Any]] = {"gpu": {"batch_size": 128, "epochs": 5, "warmup_epochs": 1.0}}
 
 
 def for_family(method: str, profile: str, family: str = "", **changes: Any) -> PretrainConfig:
