@@ -22,6 +22,7 @@ KINDS = {
     "figure": "digitised from a figure",
     "second-hand": "quoted by others",
 }
+MARKS = {"table": "{}", "figure": "≈ {}", "second-hand": "{}†"}
 PAPERS = ("fusion", "transformers")
 _FILE = Path(__file__).with_name("published.json")
 

@@ -4,6 +4,7 @@ A claim is a list of comparisons "A is ahead of B", each settled by a paired 95 
 the claim holds when every interval lies above zero, does not hold when one lies below, and is undecided otherwise.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,25 +101,24 @@ def _stand_in(run: set[tuple[str, str, float]], task: str, entry: Entry) -> Entr
 
 
 def published_words(claim: Claim) -> str:
-    """The closest of the published comparisons: "65.3 against 62 %", with how the numbers were read."""
+    """The closest of the published comparisons: "≈ 65.3 against 62 ± 4 %", each number with the mark of its kind."""
     pairs = [(gap(claim, *pair), pair) for pair in claim.parts]
     known = [(found, pair) for found, pair in pairs if found is not None]
     if not known:
         return published.NOT_PUBLISHED
     _, pair = min(known, key=lambda one: one[0])
     a, b = (published.score(claim.paper, claim.task, *entry) for entry in pair)
-    kinds = dict.fromkeys(published.KINDS[row["kind"]] for row in (a, b))
     several = len({f for one in claim.parts for _, f in one}) > 1 and pair[0][1] == pair[1][1]
     where = f" with {100 * pair[0][1]:g} % of the labels" if several else ""
-    return f"{_number(a)} against {_number(b)} %{where} ({'; '.join(kinds)})"
+    return f"{_number(a)} against {_number(b)} %{where}"
 
 
 def _number(row: pd.Series) -> str:
     spread = f" ± {100 * row['spread']:.0f}" if np.isfinite(row["spread"]) else ""
-    return f"{100 * row['value']:g}{spread}"
+    return published.MARKS[row["kind"]].format(f"{100 * row['value']:g}{spread}")
 
 
-def words(outcome: Outcome, evidence: bool) -> str:
+def words(outcome: Outcome) -> str:
     """One sentence: what this run says about the claim, by the comparison that decides."""
     part, claim = outcome.closest, outcome.claim
     note = f" ({claim.note})" if claim.note else ""
@@ -131,11 +131,14 @@ def words(outcome: Outcome, evidence: bool) -> str:
         if len(outcome.run) == len(outcome.parts)
         else f"; {len(outcome.run)} of {len(outcome.parts)} comparisons run"
     )
-    closest = "" if len(outcome.run) < 2 else "Deciding comparison: " if evidence else "One comparison: "
     return (
-        f"{closest}{_entry(part.first)} {verb} {_entry(part.second)}, {value:+.1f} points ({low:+.1f} to {high:+.1f})"
+        f"{_entry(part.first)} {verb} {_entry(part.second)}: {_points(value)} points ({_points(low)} to {_points(high)})"
         f"{some}{note}."
     )
+
+
+def _points(value: float) -> str:
+    return re.sub(r"^[+-]0\.0$", "0.0", f"{value:+.1f}")
 
 
 def _entry(entry: Entry) -> str:

@@ -79,7 +79,7 @@ def two_answers(
     s1: np.ndarray, s2: np.ndarray, probability: np.ndarray, found: np.ndarray, truth: np.ndarray
 ) -> Figure:
     """One patch, two heads: S1 (2, H, W) dB and S2 (13, H, W), probabilities of the patch (8,), map and truth (H, W)."""
-    fig, axes = plt.subplots(1, 5, figsize=(9.4, 2.1), width_ratios=(1, 1, 1.15, 1, 1))
+    fig, axes = plt.subplots(1, 5, figsize=(7.8, 1.75), width_ratios=(1, 1, 0.9, 1, 1))
     pictures = {0: (true_colour(s2), "Sentinel-2"), 1: (radar(s1), "Sentinel-1"), 3: (label_map(found), "head 2: the map"),
                 4: (label_map(truth), "truth")}  # fmt: skip
     for column, (picture, title) in pictures.items():
@@ -88,7 +88,7 @@ def two_answers(
         axes[column].set_axis_off()
     bars = axes[2]
     bars.barh(range(8), 100 * probability, color=[c.colour for c in CLASSES], edgecolor=FAINT, linewidth=0.4)
-    bars.set_yticks(range(8), CLASS_NAMES, fontsize=7)
+    bars.set_yticks(range(8), CLASS_NAMES, fontsize=6.5)
     bars.set(ylim=(7.6, -0.6), xlim=(0, 100))
     bars.set_title("head 1: the patch, %", fontsize=9)
     best = int(probability.argmax())

@@ -1,4 +1,4 @@
-"""Tables and figures of chapter 11: everything measured, and the published numbers beside it."""
+"""Figures of chapter 11: published and measured side by side, differences and curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,21 +11,11 @@ from matplotlib.figure import Figure
 
 from eo_ssl.course import published
 from eo_ssl.course.claims import SUPERVISED
-from eo_ssl.course.reproduction import (
-    NOT_RUN,
-    STAND_INS,
-    STATUSES,
-    Outcome,
-    published_words,
-    verdict,
-    words,
-)
+from eo_ssl.course.reproduction import STAND_INS
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import MAIN, compare, finished
-from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import FAINT, GRID, INK, PALETTE, describe
 from eo_ssl.show.results import curve, style_of
-from eo_ssl.show.tables import Table
 
 # Paper, task, the supervised models of that column, and the heading; scores of two columns are never compared.
 COLUMNS = (
@@ -34,42 +24,6 @@ COLUMNS = (
     ("transformers", "single", ("late", "swin-scratch"), "one label, Swin paper"),
     ("transformers", "segment", ("swinunet-scratch",), "a label per pixel, Swin paper"),
 )
-
-
-def claims_table(outcomes: Sequence[Outcome], evidence: bool) -> Table:
-    """What was claimed, what was published, what this run says; one section per paper."""
-    rows: list[tuple[str, ...]] = []
-    for name in published.PAPERS:
-        rows.append((f"{published.paper(name)['title']}: {published.paper(name)['setting']}",))
-        for one in (o for o in outcomes if o.claim.paper == name):
-            rows.append(
-                (
-                    one.claim.text,
-                    published_words(one.claim),
-                    f"**{verdict(one, evidence)}**",
-                    words(one, evidence),
-                )
-            )
-    note = "" if evidence else "**Smoke run, no evidence: the sentences only show that they can be made.** "
-    caption = f"{note}Differences in points of the claim's score, with paired 95 % intervals over seeds and test patches."
-    return Table(("claim", "published", "here", "in this run"), tuple(rows), caption, wide=(1, 3))
-
-
-def tally(outcomes: Sequence[Outcome], evidence: bool) -> str:
-    """How many published claims hold, do not, are undecided or were not run, and what chance alone would do."""
-    outcomes = [one for one in outcomes if one.claim.published]
-    found = [one.status for one in outcomes]
-    tested = len(found) - found.count(NOT_RUN)
-    if not evidence:
-        return caution(evidence) + (
-            f"{tested} of {len(found)} claims could be looked at with the models of this profile. What the intervals of "
-            "models trained for a few updates say about them is chance."
-        )
-    said = [f"{status} **{found.count(status)}**" for status in STATUSES if status in found]
-    return (
-        f"Of {len(found)} published claims: {', '.join(said)}. Each interval errs once in twenty by its making, so "
-        f"among {tested} tested claims about {0.05 * tested:.1f} may look settled that are not."
-    )
 
 
 def differences(results: pd.DataFrame, folder: Path) -> Figure:
@@ -144,7 +98,7 @@ def _run_as(results: pd.DataFrame, task: str, method: str) -> str:
 def curves_beside(results: pd.DataFrame, folder: Path) -> Figure:
     """Score against the share of labels: published on the left, this run on the right, each with an axis of its own."""
     shown = (COLUMNS[0], COLUMNS[2], COLUMNS[3])
-    fig, axes = plt.subplots(len(shown), 2, figsize=(8.2, 7.4), sharex=True)
+    fig, axes = plt.subplots(len(shown), 2, figsize=(6.4, 6.8), sharex=True)
     said = []
     for (left, right), (paper, task, _, title) in zip(axes, shown):
         scores = published.scores(paper, task)

@@ -21,6 +21,7 @@ class Table:
     rows: tuple[Sequence[str], ...]
     caption: str = ""
     wide: tuple[int, ...] = ()  # columns of prose, set to the left
+    dense: bool = False  # small type and little space, for many columns
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -38,9 +39,8 @@ class Table:
             if self.caption
             else ""
         )
-        table = (
-            f'<table class="dataframe">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        )
+        small = ' style="font-size:0.8rem"' if self.dense else ""
+        table = f'<table class="dataframe"{small}>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         # A wide table scrolls by itself, by keyboard too; the page does not.
         label = html.escape(self.caption or ", ".join(self.head), quote=True)
         return f'<div role="region" tabindex="0" aria-label="{label}" style="overflow-x:auto">{table}</div>'
@@ -48,12 +48,16 @@ class Table:
     def _row(self, row: Sequence[str]) -> str:
         if len(row) == 1:
             return f'<th scope="colgroup" colspan="{len(self.head)}" style="text-align:left">{_inline(row[0])}</th>'
-        first = f'<th scope="row" style="text-align:left;font-weight:400">{_inline(row[0])}</th>'
+        first = f'<th scope="row" style="text-align:left;font-weight:400{self._space}">{_inline(row[0])}</th>'
         return first + "".join(f"<td{self._side(i)}>{_inline(c)}</td>" for i, c in enumerate(row[1:], 1))
 
     def _side(self, column: int) -> str:
         left = column == 0 or column in self.wide
-        return ' style="text-align:left"' if left else ' style="white-space:nowrap"'
+        return f' style="{"text-align:left" if left else "white-space:nowrap"}{self._space}"'
+
+    @property
+    def _space(self) -> str:
+        return ";padding:0.2rem 0.35rem" if self.dense else ""
 
 
 def _inline(text: str) -> str:

@@ -1,11 +1,9 @@
-"""Chapter 11: published beside measured, with the rival of each column its own, and no evidence at smoke."""
+"""Chapter 11: published beside measured, and the rival of each column is its own."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from eo_ssl.course.claims import CLAIMS
-from eo_ssl.course.reproduction import examine
 from eo_ssl.evaluate.results import read_results
 from eo_ssl.show import reproduction
 
@@ -61,24 +59,3 @@ def test_curves_have_an_axis_of_their_own_and_say_what_was_not_run(run):
 def test_figures_of_a_run_with_nothing_in_it_can_be_made(tmp_path):
     assert "here not run" in reproduction.differences(pd.DataFrame(), tmp_path).eo_alt
     assert "not run" in reproduction.curves_beside(pd.DataFrame(), tmp_path).eo_alt
-
-
-def test_the_claims_table_has_every_claim_under_its_paper_and_a_smoke_run_settles_none(run):
-    outcomes = examine(*run)
-    table = reproduction.claims_table(outcomes, True)
-    assert len(table) == len(CLAIMS) + 2 and table.rows[1][2] == "**holds as far as run**"
-    smoke = reproduction.claims_table(outcomes, False)
-    assert "no evidence" in smoke.caption
-    assert {row[2] for row in smoke.rows if len(row) > 1} == {"**no evidence**", "**not run**"}
-
-
-def test_the_tally_counts_and_says_what_chance_would_do(run):
-    outcomes = examine(*run)
-    said = reproduction.tally(outcomes, True)
-    published = sum(claim.published for claim in CLAIMS)
-    assert (
-        f"Of {published} published claims" in said
-        and "holds as far as run **3**" in said
-        and "not run **13**" in said
-    )
-    assert "no evidence" in reproduction.tally(outcomes, False)

@@ -28,7 +28,7 @@ def widget():
 
 def shown(page) -> list[str]:
     return page.locator("tbody tr").evaluate_all(
-        "rows => rows.map(r => r.cells[0].textContent + ' ' + r.cells[2].textContent)"
+        "rows => rows.map(r => `${r.cells[0].textContent} ${r.querySelector('[data-labels]').textContent}`)"
     )
 
 

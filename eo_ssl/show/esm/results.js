@@ -7,7 +7,7 @@ const COLUMNS = [
   ["mean", "score, %", (r) => r.mean],
   ["width", "interval, points", (r) => r.high - r.low],
 ];
-const CELL = "padding:3px 8px;border-bottom:1px solid #e3e7ec;white-space:nowrap;";
+const CELL = "padding:3px 6px;border-bottom:1px solid #e3e7ec;white-space:nowrap;";
 const share = (f) => `${+(100 * f).toPrecision(3)} %`;
 const plain = (s) => s.toLowerCase().replace(/[^a-z0-9+]+/g, " ");
 
@@ -24,7 +24,7 @@ function select(parent, name, options, changed) {
 function strip(row, span) {
   const x = (v) => 4 + 132 * (v - span[0]) / (span[1] - span[0] || 1);
   const seeds = row.values.map((v) => `<circle cx="${x(v).toFixed(1)}" cy="9" r="2.2" fill="none" stroke="${FAINT}"/>`).join("");
-  return `<svg viewBox="0 0 140 18" width="140" height="18" aria-hidden="true"><line x1="4" x2="136" y1="9" y2="9" stroke="${LINE}"/>`
+  return `<svg viewBox="0 0 140 18" width="120" height="18" aria-hidden="true"><line x1="4" x2="136" y1="9" y2="9" stroke="${LINE}"/>`
     + `<line x1="${x(row.low).toFixed(1)}" x2="${x(row.high).toFixed(1)}" y1="9" y2="9" stroke="${S2}" stroke-width="3"/>${seeds}`
     + `<line x1="${x(row.mean).toFixed(1)}" x2="${x(row.mean).toFixed(1)}" y1="3" y2="15" stroke="${INK}" stroke-width="2"/></svg>`;
 }
@@ -40,7 +40,7 @@ function render({ model, el }) {
   if (note) node("p", { style: "margin:0 0 8px;font-weight:600;color:#8a4b00" }, root, note);
   const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:6px 16px;margin-bottom:8px" }, root);
   const fractions = [...new Set(rows.map((r) => r.fraction))].sort((a, b) => a - b);
-  select(controls, "task", [...tasks, ["all", "all tasks"]], (v) => { state.task = v; draw(); });
+  select(controls, "task", [...tasks, ["all", "all tasks"]], (v) => { state.task = v; if (v !== "all" && state.sort === "task") state.sort = "mean"; draw(); });
   select(controls, "labels", [["all", "any share"], ...fractions.map((f) => [String(f), share(f)])], (v) => { state.fraction = v; draw(); });
   select(controls, "start", [["all", "any"], ...[...new Set(rows.map((r) => r.start))].map((s) => [s, s])], (v) => { state.start = v; draw(); });
   const search = node("label", { style: "display:flex;gap:6px;align-items:center" }, controls);
@@ -63,7 +63,7 @@ function render({ model, el }) {
     });
     return [cell, button, key, name];
   });
-  node("th", { scope: "col", style: `${CELL}text-align:left;position:sticky;top:0;background:#fff;font-weight:600` }, head, "interval and seeds");
+  node("th", { scope: "col", style: `${CELL}text-align:left;position:sticky;top:0;background:#fff;font-weight:600` }, head, "interval, seeds");
 
   function chosen() {
     const value = COLUMNS.find(([key]) => key === state.sort)[2];
@@ -78,14 +78,15 @@ function render({ model, el }) {
     buttons.forEach(([cell, button, key, name]) => {
       const own = key === state.sort;
       cell.setAttribute("aria-sort", own ? (state.down ? "descending" : "ascending") : "none");
+      if (key === "task") cell.style.display = state.task === "all" ? "" : "none";
       button.textContent = own ? `${name} ${state.down ? "▼" : "▲"}` : name;
     });
     body.replaceChildren();
     for (const r of found) {
       const line = node("tr", {}, body), cell = (text, style = "") => node("td", { style: CELL + style }, line, text);
       node("th", { scope: "row", style: `${CELL}text-align:left;font-weight:400` }, line, r.label);
-      cell(tasks.find((t) => t[0] === r.task)[1]);
-      cell(r.labels === null ? share(r.fraction) : `${share(r.fraction)} (${r.labels})`);
+      if (state.task === "all") cell(tasks.find((t) => t[0] === r.task)[1]);
+      cell(r.labels === null ? share(r.fraction) : `${share(r.fraction)} (${r.labels})`).dataset.labels = "";
       cell(String(r.seeds));
       cell(`${(100 * r.mean).toFixed(1)} ${r.metric}`, "font-weight:600;");
       cell(`${(100 * r.low).toFixed(1)} to ${(100 * r.high).toFixed(1)}`);
