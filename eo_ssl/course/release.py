@@ -50,7 +50,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "profile": str(state.get("profile", "")),
         # A run from before runs wrote these down: then they are those found here.
         "machine": state.get("machine") or machine(),
-        "versions": state.get("versions") or places.versions(),
+        "versions": {k: v for k, v in (state.get("versions") or places.versions()).items() if k != "commit"},
         "device": str(state.get("device", "")),
         "commit": str(state.get("commit", "")),
         "commits": sorted(commits),
