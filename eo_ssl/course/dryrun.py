@@ -17,7 +17,7 @@ ASSUMED_FLOPS = 50e12
 READS = 12
 LABELLED_BYTES = 31  # a pixel of a labelled patch in memory: 15 bands in half precision and its label
 STORED_BYTES = 32  # the same in a packed store: 15 bands in 16 bit and two label maps
-SIMULATED_BYTES = 48  # the GeoTIFF files of a simulated patch, compressed
+SIMULATED_BYTES = 12  # the GeoTIFF files of a simulated patch, compressed
 OTHERS_MB = 300  # executed notebooks, figures, results
 COLUMNS = ("part", "runs", "samples", "PFLOP", "samples/s", "hours", "GPU GB", "disk GB")
 
