@@ -90,9 +90,10 @@ class Course:
 
 
 def timeless(value: Any) -> Any:
-    """The same without durations and energy, which no two runs share."""
+    """The same without durations, rates and energy, which no two runs share."""
     if isinstance(value, dict):
-        return {k: timeless(v) for k, v in value.items() if "seconds" not in k and "energy" not in k}
+        clock = ("seconds", "per_s", "energy")
+        return {k: timeless(v) for k, v in value.items() if not any(word in k for word in clock)}
     return [timeless(item) for item in value] if isinstance(value, list) else value
 
 
