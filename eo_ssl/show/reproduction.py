@@ -139,7 +139,9 @@ def _lines(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str) -> s
     if not len(table):
         ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", color=FAINT)
         ax.set_yticks([])
-    ax.set_title(title, fontsize=9)
-    ax.set_ylabel("AA, %")
+    where, _, column = title.partition(": ")
+    ax.set_title(where, fontsize=9)
+    if where == "published":
+        ax.set_ylabel(f"{column.replace(', ', chr(10))}\nAA, %")
     ax.grid(axis="y", color=GRID)
     return f"{title}: {'; '.join(parts)}."
