@@ -38,7 +38,7 @@ def provenance(releases: Mapping[str, Release | None]) -> str:
                 f"- **{NAMES.get(name, name)}**: not yet measured{' on GPU' if name == 'gpu' else ''}."
             )
             continue
-        facts = ", ".join(str(release[k]) for k in ("device", "date") if release.get(k))
+        facts = ", ".join(str(f) for f in (release.get("device"), str(release.get("date", ""))[:10]) if f)
         commit = f", commit {str(release['commit'])[:9]}" if release.get("commit") else ""
         seeds = sorted({int(row.get("seeds", 0)) for row in release.get("rows", ())} - {0})
         said = f", {'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds" if seeds else ""
