@@ -125,7 +125,7 @@ def normalised_spectra(
 
 def split_sentence(gap: Interval, random: Interval, honest: Interval, unit: str, evidence: bool) -> str:
     """By how much the random split flatters, if this run can tell; values are average accuracies."""
-    points = f"{100 * gap.value:.0f} points, 95 % interval {100 * gap.low:.0f} to {100 * gap.high:.0f}"
+    points = f"{100 * gap.value:.0f} points, 95% interval {100 * gap.low:.0f} to {100 * gap.high:.0f}"
     both = f"{random.value:.0%} when patches are split at random, {honest.value:.0%} when whole {unit} are kept apart"
     if gap.low > 0:
         verdict = f"**The random split flatters by {points}.**"
