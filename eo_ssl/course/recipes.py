@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from eo_ssl.data.statistics import Statistics
     from eo_ssl.train.methods import Method
 
+MOST = 4096
+
 __all__ = ["Embeddings", "compared", "embed", "embed_pairs", "history", "pair_batch", "pretrained"]
 
 
@@ -75,14 +77,26 @@ def history(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "metrics.csv")
 
 
+def thinned(rows: np.ndarray) -> np.ndarray:
+    """All rows, or `MOST` of them evenly.
+
+    >>> len(thinned(np.arange(100))), len(thinned(np.arange(20_000)))
+    (100, 4096)
+    """
+    return rows if len(rows) <= MOST else rows[np.linspace(0, len(rows) - 1, MOST).astype(int)]
+
+
 def embed(run: Run, folder: Path | None, split: str = "pretrain_val", rows: Sequence[int] | None = None,
           method: str = "dual-simclr", batch_size: int = 256) -> Embeddings:  # fmt: skip
-    """Embed the centre crops of a split, or of given rows, with a checkpoint; `folder=None`: untrained."""
+    """Embed the centre crops of a split, or of given rows, with a checkpoint; `folder=None`: untrained.
+
+    Of a split no more than `MOST` patches are taken, evenly, since what follows compares all with all.
+    """
     from eo_ssl.data.dataset import PatchDataset
 
     model, statistics = _method(run, folder, method)
     source = run.source()
-    rows = source.rows(split) if rows is None else np.asarray(rows)
+    rows = thinned(source.rows(split)) if rows is None else np.asarray(rows)
     data = PatchDataset(source, rows, model.config.image_size, "centre", statistics=statistics)
     starts = range(0, len(data), batch_size)
     batches = (data.__getitems__(range(i, min(i + batch_size, len(data)))) for i in starts)

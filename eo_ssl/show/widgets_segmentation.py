@@ -67,10 +67,15 @@ def probabilities(down: Downstream, patches: Any, tile: int) -> Tensor:
 
 
 def pair_probabilities(down: Downstream, pairs: Sequence[Pair], tile: int) -> Tensor:
-    """Probabilities of pairs of one size, standardised with the statistics of the model: (N, 8, P, P)."""
+    """Probabilities of pairs of one size, standardised with the statistics of the model: (N, 8, P, P).
+
+    Pairs smaller than a tile are continued by their mirror image, which is cut off again.
+    """
     size = min(pair.s1.shape[-1] for pair in pairs)
-    batch = pair_batch(pairs, size, down.statistics)
-    return probabilities(down, Standardised(batch["s1"], batch["s2"]), tile)
+    batch = pair_batch(pairs, max(size, tile), down.statistics)
+    found = probabilities(down, Standardised(batch["s1"], batch["s2"]), tile)
+    edge = (found.shape[-1] - size) // 2
+    return found[..., edge : edge + size, edge : edge + size]
 
 
 def packed(probability: np.ndarray) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,8 @@ def pair_batch(pairs: Sequence[Pair], size: int, statistics: Statistics) -> Batc
 
     A pixel without a value, or a band that a pair lacks (B10 in Level-2A), takes the training mean, 0 after
     standardisation: it then says nothing, which is not what training showed; a small cost that every Level-2A
-    user of L1C encoders pays. Raises `DataError` for no pairs and for pairs smaller than the crop.
+    user of L1C encoders pays. A pair smaller than the crop is continued by its mirror image on all sides. Raises
+    `DataError` for no pairs and for pairs smaller than half the crop.
     """
     if not pairs:
         raise DataError("no pairs to embed; the real ones are fetched with `eo-ssl data fetch`")
@@ -58,13 +60,19 @@ def pair_batch(pairs: Sequence[Pair], size: int, statistics: Statistics) -> Batc
 def _centre(pair: Pair, size: int) -> tuple[Tensor, Tensor]:
     """Centre crop of both sensors, S2 bands in L1C order by name, NaN where there is none."""
     height, width = pair.s1.shape[1:]
-    if min(height, width) < size:
-        raise DataError(f"{pair.name}: {height} × {width} px is smaller than the crop of {size} px")
+    if 2 * min(height, width) < size:
+        raise DataError(f"{pair.name}: {height} × {width} px is smaller than half the crop of {size} px")
+    margin = [
+        (0, 0),
+        *(((size - n) // 2, (size - n + 1) // 2) if n < size else (0, 0) for n in (height, width)),
+    ]
+    radar, optical = (np.pad(image, margin, mode="reflect") for image in (pair.s1, pair.s2))
+    height, width = radar.shape[1:]
     top, left = (height - size) // 2, (width - size) // 2
     window = (slice(None), slice(top, top + size), slice(left, left + size))
     s2 = torch.full((len(S2_BANDS), size, size), torch.nan)
-    s2[[S2_BANDS.index(band) for band in pair.s2_bands]] = torch.from_numpy(pair.s2[window].copy())
-    return torch.from_numpy(pair.s1[window].copy()), s2
+    s2[[S2_BANDS.index(band) for band in pair.s2_bands]] = torch.from_numpy(optical[window].copy())
+    return torch.from_numpy(radar[window].copy()), s2
 
 
 @torch.inference_mode()

@@ -41,9 +41,17 @@ def test_other_bands_are_standardised_centre_crops():
     np.testing.assert_allclose(batch["s1"][0, 0].numpy(), (one.band("VV")[2:18, 2:18] + 12) / 4, atol=1e-4)
 
 
-def test_a_pair_smaller_than_the_crop_is_named():
-    with pytest.raises(DataError, match="a pair: 20 × 20 px is smaller than the crop of 32"):
-        pair_batch([pair()], 32, STATISTICS)
+def test_a_pair_smaller_than_the_crop_is_continued_by_its_mirror_image():
+    """Real patches have 120 pixels, the crops of large profiles 128 and 224."""
+    small, whole = (pair_batch([pair()], size, STATISTICS) for size in (20, 33))
+    assert torch.equal(whole["s1"][..., 6:26, 6:26], small["s1"])
+    assert torch.equal(whole["s2"][..., 6:26, 5], whole["s2"][..., 6:26, 7])
+    assert whole["s2"].shape[-2:] == (33, 33)
+
+
+def test_a_pair_smaller_than_half_the_crop_is_named():
+    with pytest.raises(DataError, match="a pair: 20 × 20 px is smaller than half the crop of 48"):
+        pair_batch([pair()], 48, STATISTICS)
 
 
 def test_a_pixel_without_a_value_is_the_training_mean_and_changes_no_other():
