@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST = 4096
 
-__all__ = ["Embeddings", "compared", "embed", "embed_pairs", "history", "pair_batch", "pretrained"]
+__all__ = ["Embeddings", "compared", "embed", "embed_pairs", "held_out", "history", "pair_batch", "pretrained"]
 
 
 def pretrained(run: Run, method: str, seed: int = 0, family: str = "") -> Path:
@@ -75,6 +75,14 @@ def _settings(folder: Path) -> dict[str, Any] | None:
 def history(folder: Path) -> pd.DataFrame:
     """One row per epoch: losses, learning rate, retrieval, alignment, uniformity, spread, seconds."""
     return pd.read_csv(folder / "metrics.csv")
+
+
+def held_out(run: Run, method: str) -> np.ndarray:
+    """The held-out rows that the training of a method watches: all, or about a thousand of a large set."""
+    from eo_ssl.train.data import pretraining_rows
+    from eo_ssl.train.presets import preset
+
+    return np.array(pretraining_rows(run.source(), preset(method, run.profile.name)).held_out)
 
 
 def thinned(rows: np.ndarray) -> np.ndarray:
