@@ -31,11 +31,13 @@ def check_ndvi(ndvi: Callable) -> None:
 @exercise("decibels", praise="Ten times the power is +10 dB, twice the power +3 dB.")
 def check_decibels(decibels: Callable) -> None:
     power = np.array([1.0, 0.1, 0.01, 2.0])
+    added = 10 * np.log10(power + 1e-5)
     mistakes = {
         "use the logarithm to base 10, np.log10, not the natural one": 10 * np.log(power),
         "20 is for amplitudes; this is power, so 10": 20 * np.log10(power),
         "a decibel is a tenth of a bel: multiply by 10": np.log10(power),
         "the sign is turned around": -10 * np.log10(power),
+        "adding 1e-5 shifts every value a little; np.maximum(power, 1e-5) raises only those below": added,
     }
     expect_close(decibels(power), [0, -10, -20, 3.0103], "decibels of 1, 0.1, 0.01 and 2", mistakes=mistakes)
     with np.errstate(divide="ignore"):

@@ -25,6 +25,11 @@ def _without_mask(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(z @ z.T / temperature, torch.arange(len(z)).roll(len(z1)))
 
 
+def _one_way(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / temperature
+    return F.cross_entropy(logits, torch.arange(len(z1)))
+
+
 def _unnormalised(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     z = torch.cat([z1, z2])
     logits = (z @ z.T / temperature).fill_diagonal_(-torch.inf)
@@ -54,6 +59,8 @@ def check_nt_xent(my_nt_xent: Callable) -> None:
         "this is the sum over the views; take the mean": 10 * wanted,
         "this is the sum over the views of each sensor; take the mean over all 2N": 2 * wanted,
         "negatives from the same set are missing: each view has 2N − 2 negatives": clip_loss(z1, z2, 0.2),
+        "only the first set asks, and only the second may answer: all 2N views ask, and all others may answer":
+            _one_way(z1, z2, 0.2),
         "partners are N rows apart (0 and N), not next to each other": _wrong_partner(z1, z2, 0.2),
         "the sign is turned around": -wanted,
     }  # fmt: skip
