@@ -160,6 +160,8 @@ def test_expected_seconds_come_from_the_run_before(write, run, folder, tmp_path)
         (["-p", "novalue"], "takes name=value"),
         (["--data", "/nowhere"], "is not a folder"),
         (["--run-dir", "/dev/null/x"], "cannot write there"),
+        (["--profile", "gpu"], "needs a CUDA GPU"),
+        (["--profile", "paper"], "needs real data"),
     ],
 )
 def test_the_command_line_answers_bad_input_with_one_line_and_status_1(
@@ -168,6 +170,7 @@ def test_the_command_line_answers_bad_input_with_one_line_and_status_1(
     write("00_first", "1 / 0")
     start = ["eo-ssl", "course", "run", "--profile", "smoke", "--run-dir", str(tmp_path / "run")]
     monkeypatch.setattr("sys.argv", [*start, "--notebooks", str(folder), *arguments])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit) as caught:
         cli.main()
     error = capsys.readouterr().err
@@ -175,14 +178,19 @@ def test_the_command_line_answers_bad_input_with_one_line_and_status_1(
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
 
 
-def test_the_command_line_reports_a_failing_cell_with_status_1(write, folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("more", [[], ["--keep-going"]], ids=["stop", "keep going"])
+def test_the_command_line_reports_a_failing_cell_with_status_1(
+    write, folder, tmp_path, monkeypatch, capsys, more
+):
     write("00_first", "1 / 0")
-    arguments = ["--notebooks", str(folder), "--run-dir", str(tmp_path / "run"), "--profile", "smoke"]
+    write("01_second", "2")
+    arguments = [*more, "--notebooks", str(folder), "--run-dir", str(tmp_path / "run"), "--profile", "smoke"]
     monkeypatch.setattr("sys.argv", ["eo-ssl", "course", "run", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
     assert "00_first, cell 3: ZeroDivisionError: division by zero; executed copy: " in capsys.readouterr().err
+    assert list(status.done(tmp_path / "run")) == (["01_second"] if more else [])
 
 
 def test_a_dry_run_executes_nothing(write, folder, tmp_path, monkeypatch, capsys):
