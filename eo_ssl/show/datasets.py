@@ -99,7 +99,7 @@ def scores(
     ax.set(xlim=(0, 1), ylim=(y - 0.9, -1.4), xlabel=xlabel, yticks=[])
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
-    return describe(fig, f"{xlabel} with 95 % intervals. {'; '.join(said)}")
+    return describe(fig, f"{xlabel} with 95% intervals. {'; '.join(said)}")
 
 
 def normalised_spectra(
@@ -137,5 +137,5 @@ def split_sentence(gap: Interval, random: Interval, honest: Interval, unit: str,
 
 
 def mean_interval(values: np.ndarray) -> Interval:
-    """Mean of independent values with its 95 % bootstrap interval."""
+    """Mean of independent values with its 95% bootstrap interval."""
     return bootstrap_interval(values)

@@ -79,7 +79,7 @@ function render({ model, el }) {
   const root = frame(el, "Explorer: ways of splitting patches, and what leaks");
   const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:8px 24px;align-items:flex-end;margin-bottom:8px" }, root);
   choice(controls, "the test set is made of", WAYS, state.way, (i) => { state.way = i; again(); });
-  slider(controls, "share of the test set", { min: 0.1, max: 0.5, step: 0.05, value: state.share, format: (v) => `${Math.round(100 * v)} %` },
+  slider(controls, "share of the test set", { min: 0.1, max: 0.5, step: 0.05, value: state.share, format: (v) => `${Math.round(100 * v)}%` },
     (v) => { state.share = v; state.log = WAYS.map(() => []); fill(); again(); });
   const button = node("button", { type: "button", style: `padding:5px 12px;border:1px solid ${TRAIN};border-radius:6px;background:#fff;color:${TRAIN};cursor:pointer;font:inherit` }, controls, "draw again");
   button.addEventListener("click", () => { state.seed++; again(); });
@@ -154,7 +154,7 @@ function render({ model, el }) {
   }
 
   function tell(i, p, touching) {
-    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]], percent = (v) => `${Math.round(100 * v)} %`;
+    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]], percent = (v) => `${Math.round(100 * v)}%`;
     const where = `A <b>${test[i] ? "test" : "training"}</b> patch of ${scenes[p[0]].name} (${name(i)}). `;
     if (test[i]) {
       const twin = near[i], home = patches[twin][0] === p[0] ? "of the same scene" : `in ${scenes[patches[twin][0]].name}`;
@@ -169,7 +169,7 @@ function render({ model, el }) {
     ink.font = "12px Inter, system-ui, sans-serif";
     ink.fillStyle = FAINT;
     for (let tick = 0; tick <= 10; tick += 2) {
-      ink.fillText(`${tick * 10} %`, x(tick / 10) - 10, 108);
+      ink.fillText(`${tick * 10}%`, x(tick / 10) - 10, 108);
       ink.fillStyle = LINE;
       ink.fillRect(x(tick / 10), 4, 1, 88);
       ink.fillStyle = FAINT;
@@ -189,7 +189,7 @@ function render({ model, el }) {
       ink.globalAlpha = 1;
     });
     strip.setAttribute("aria-label", "Share of test patches whose class is right, by way of splitting: " + WAYS.map((name, way) =>
-      `${name} ${Math.round(100 * state.log[way].reduce((a, b) => a + b, 0) / Math.max(1, state.log[way].length))} % on average`).join(", "));
+      `${name} ${Math.round(100 * state.log[way].reduce((a, b) => a + b, 0) / Math.max(1, state.log[way].length))}% on average`).join(", "));
   }
 
   function closest(px, py) {

@@ -14,10 +14,10 @@ function picture(names, colours, recall, share, { aa, oa }) {
     const width = 8 + 58 * share[i] / top, height = 120 * recall[i];
     return `<rect x="${x(i) + 34 - width / 2}" y="${136 - height}" width="${width}" height="${height}" fill="${colours[i]}" stroke="${LINE}"/>`
       + `<text x="${x(i) + 34}" y="152" text-anchor="middle" font-size="11" fill="${INK}">${name}</text>`
-      + `<text x="${x(i) + 34}" y="166" text-anchor="middle" font-size="10.5" fill="${FAINT}">${(100 * share[i]).toFixed(1)} %</text>`;
+      + `<text x="${x(i) + 34}" y="166" text-anchor="middle" font-size="10.5" fill="${FAINT}">${(100 * share[i]).toFixed(1)}%</text>`;
   });
   const line = (value, colour, text, dy) => `<line x1="36" x2="708" y1="${136 - 120 * value}" y2="${136 - 120 * value}" stroke="${colour}" stroke-width="1.6" stroke-dasharray="5 4"/>`
-    + `<text x="714" y="${136 - 120 * value + dy}" font-size="11.5" font-weight="600" fill="${colour}">${text} ${(100 * value).toFixed(1)} %</text>`;
+    + `<text x="714" y="${136 - 120 * value + dy}" font-size="11.5" font-weight="600" fill="${colour}">${text} ${(100 * value).toFixed(1)}%</text>`;
   const apart = aa >= oa ? [-2, 11] : [11, -2];
   const ticks = [0, 0.5, 1].map((t) => `<text x="32" y="${140 - 120 * t}" text-anchor="end" font-size="10.5" fill="${FAINT}">${100 * t}</text>`);
   return one.join("") + ticks.join("") + line(aa, S1, "AA", apart[0]) + line(oa, S2, "OA", apart[1]);
@@ -37,13 +37,13 @@ function render({ model, el }) {
     canvas.innerHTML = `<svg viewBox="0 0 786 172" role="img" aria-label="Recall of each class as bar height, share of patches as bar width" style="width:100%;height:auto;display:block">`
       + picture(names, colours, state.recall, share, found) + "</svg>";
     const rare = share.reduce((best, s, i) => (s > 0 && (best < 0 || s < share[best]) ? i : best), -1);
-    words.innerHTML = `average accuracy <b>${(100 * found.aa).toFixed(1)} %</b> · overall accuracy <b>${(100 * found.oa).toFixed(1)} %</b> · `
+    words.innerHTML = `average accuracy <b>${(100 * found.aa).toFixed(1)}%</b> · overall accuracy <b>${(100 * found.oa).toFixed(1)}%</b> · `
       + (rare < 0 ? "" : `one more point of recall on ${names[rare]} moves AA by ${(1 / found.count).toFixed(3)} and OA by ${share[rare].toFixed(3)} points`);
   }
 
   choice(top, "class shares of", splits, 0, (i) => { state.split = i; draw(); });
   names.forEach((name, i) => slider(controls, `recall of ${name}`, {
-    min: 0, max: 1, step: 0.01, value: state.recall[i], format: (v) => `${Math.round(100 * v)} %`,
+    min: 0, max: 1, step: 0.01, value: state.recall[i], format: (v) => `${Math.round(100 * v)}%`,
   }, (v) => { state.recall[i] = v; draw(); }));
   draw();
 }

@@ -50,7 +50,7 @@ function render({ model, el }) {
       + bars([state.positive, ...negatives], { low: -1, high: 1, y: 26, height: 96, colour: OTHER, title: "cosine with the anchor: first the partner (green), then the negatives (red)" })
       + bars(p, { low: 0, high, y: 168, height: 108, colour: OTHER, title: "softmax share of each: a negative is pushed away by its share; the partner is pulled by what it lacks" })
       + "</svg>";
-    words.innerHTML = `loss <b>${loss.toFixed(3)}</b> (chance ${chance.toFixed(3)}) · partner’s share <b>${(100 * p[0]).toFixed(1)} %</b> · `
+    words.innerHTML = `loss <b>${loss.toFixed(3)}</b> (chance ${chance.toFixed(3)}) · partner’s share <b>${(100 * p[0]).toFixed(1)}%</b> · `
       + `the push acts as if on <b>${many.toFixed(1)}</b> of ${negatives.length} negatives · gradient on the partner’s cosine <b>${signed(-(1 - p[0]) / temperature)}</b>`;
   }
 
