@@ -45,6 +45,7 @@ class Plan:
 SCRATCH = ("late", "early", "s1", "s2")
 FROZEN = ("dual-frozen", "mma-frozen", "simclr-frozen")
 TUNED = ("dual-finetune", "mma-finetune", "simclr-finetune")
+RGB = ("simclr-rgb-frozen", "simclr-rgb-finetune")
 SWIN = ("swin-finetune", "swin-frozen", "swin-scratch")
 DEEP = ("resnet50-finetune", "resnet50-frozen", "resnet50-scratch")
 SEGMENT = ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble")
@@ -68,8 +69,8 @@ _LAPTOP_PARTS = {
 _ALL_PARTS = {
     "fusion": (Sweep("single", SCRATCH, CURVE), Sweep("multi", SCRATCH, CURVE)),
     "few-labels": (
-        Sweep("single", FROZEN + TUNED + ("simclr-rgb-frozen", "simclr-rgb-finetune"), CURVE),
-        Sweep("multi", FROZEN + TUNED + ("simclr-rgb-frozen", "simclr-rgb-finetune"), CURVE),
+        Sweep("single", FROZEN + TUNED + RGB + ("late", "early"), CURVE),
+        Sweep("multi", FROZEN + TUNED + RGB + ("late", "early"), CURVE),
     ),
     "swin": (Sweep("single", SWIN + DEEP, CURVE),),
     "segmentation": (Sweep("segment", SEGMENT, CURVE),),

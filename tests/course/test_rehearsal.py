@@ -55,3 +55,12 @@ def test_a_rehearsal_reaches_its_end_from_pretraining_to_results(tmp_path):
         meta = read_meta(folder)[0]
         assert {"python", "torch", "timm", "eo_ssl", "commit"} <= set(meta["versions"])
         assert meta["data"].startswith("simulated")
+
+
+@pytest.mark.parametrize("profile", ["gpu", "paper", "paper-rehearsal"])
+def test_each_part_of_a_plan_holds_what_its_chapter_compares_at_smoke(profile):
+    for part in PLANS["smoke"].parts:
+        small, large = (
+            {(c.task, c.method) for c in make_grid(name, (part,)).cells} for name in ("smoke", profile)
+        )
+        assert small <= large, part
