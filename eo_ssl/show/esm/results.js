@@ -37,6 +37,7 @@ function render({ model, el }) {
     return [task, [Math.min(...all), Math.max(...all)]];
   }));
   const root = frame(el, "Explorer: everything measured");
+  root.style.colorScheme = "light"; // dark boxes on a white ground would be hard to read
   if (note) node("p", { style: "margin:0 0 8px;font-weight:600;color:#8a4b00" }, root, note);
   const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:6px 16px;margin-bottom:8px" }, root);
   const fractions = [...new Set(rows.map((r) => r.fraction))].sort((a, b) => a - b);
