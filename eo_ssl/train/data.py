@@ -46,12 +46,17 @@ class PretrainData:
         )
 
     def loader(
-        self, config: PretrainConfig, rank: int, world: int, workers: int, pinned: bool = False
+        self, config: PretrainConfig, rank: int, world: int, workers: int, device: torch.device | None = None
     ) -> Any:
-        """Batches of batch_size / world pairs for this rank; an incomplete last batch is left out."""
-        dataset = self.training_set(config)
+        """Batches of batch_size / world pairs for this rank; an incomplete last batch is left out.
+
+        For a GPU as `device` they lie in page-locked memory.
+        """
+        dataset: Any = self.training_set(config)
+        if device and device.type == "cuda":
+            dataset = Pinned(dataset, device)
         return make_loader(
-            Pinned(dataset) if pinned else dataset, config.batch_size // world, shuffle=True, drop_last=True,
+            dataset, config.batch_size // world, shuffle=True, drop_last=True,
             seed=config.seed, workers=workers, rank=rank, world_size=world,
         )  # fmt: skip
 

@@ -18,8 +18,8 @@ Batch = dict[str, Tensor]
 class Pinned:
     """A data set whose batches lie in page-locked memory; the copy is made by the loader's threads."""
 
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Any, device: torch.device) -> None:
+        self.dataset, self.device = dataset, device
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -29,7 +29,8 @@ class Pinned:
         self.dataset.set_epoch(epoch)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return {name: value.pin_memory() for name, value in self.dataset.__getitems__(indices).items()}
+        with torch.cuda.device(self.device):  # of this rank: a new thread would take the first GPU
+            return {name: value.pin_memory() for name, value in self.dataset.__getitems__(indices).items()}
 
 
 class Feed:

@@ -58,7 +58,7 @@ def measure_pretraining(
     """Measure a few updates of a method, loading included."""
     data = pretraining_rows(source, config)
     trainer = pretrainer(config, data, accelerator, compile)
-    few = _Few(data.loader(config, 0, 1, workers, trainer.fabric.device.type == "cuda"))
+    few = _Few(data.loader(config, 0, 1, workers, trainer.fabric.device))
     progress = Progress("measuring", UPDATES, 0, config.batch_size, enabled=False)
     with seeded(0):
         train_epoch(trainer, few, 0, progress)

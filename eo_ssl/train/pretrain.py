@@ -122,8 +122,7 @@ def _build(fabric: Fabric, job: _Job, saved: SavedState | None) -> Trainer:
 def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) -> bool:
     """Train what is left, save after every epoch; returns whether the run is complete. Changes `state`."""
     config, fabric = job.config, trainer.fabric
-    pinned = fabric.device.type == "cuda"
-    loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers, pinned)
+    loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers, fabric.device)
     earlier = state["seconds"]
     updates = len(loader)
     progress = Progress(
