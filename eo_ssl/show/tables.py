@@ -61,6 +61,7 @@ class Table:
 
 
 def _inline(text: str) -> str:
-    """Escaped text with **bold** and true minus signs before numbers."""
+    """Escaped text with **bold**, true minus signs, and no line break inside "≈ 62 ± 4 %"."""
     safe = re.sub(r"(?<![\w-])-(?=\d)", "−", html.escape(str(text)))
+    safe = re.sub(r"(?<=[≈±†\d]) (?=[±%\d])", "\u00a0", safe)  # numbers and their signs stay on one line
     return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", safe)

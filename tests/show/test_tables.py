@@ -22,3 +22,8 @@ def test_cells_are_escaped_and_bold_and_minus_are_set():
 
 def test_the_plain_form_has_the_same_cells():
     assert str(TABLE).splitlines()[-1] == "a <b> | -6 | x" and len(TABLE) == 2
+
+
+def test_a_number_and_its_signs_stay_on_one_line():
+    page = Table(("a",), (("≈ 65.3 against 62 ± 4 % of all", "b"),))._repr_html_()
+    assert "≈\u00a065.3 against 62\u00a0±\u00a04\u00a0% of all" in page
