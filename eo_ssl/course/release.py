@@ -106,20 +106,20 @@ def _labels(results: Any, line: Any) -> int:
     return round(float(counted.mean()))
 
 
-def check_release(run_dir: Path, allow_dirty: bool = False, chapters: Path | None = None) -> dict[str, Any]:
-    """The summary of a run that may be released; raises `ConfigError` with the reason where it may not.
+def require_releasable(run_dir: Path, allow_dirty: bool = False, chapters: Path | None = None) -> None:
+    """Raise `ConfigError` with the reason where a run may not be released.
 
-    Beyond `publish.require_publishable`, every model of the profile's grid must have been tested.
+    Beyond `publish.require_publishable`, every model of the profile's grid must have been tested, and from code
+    that is in a commit.
     """
     publish.require_publishable(run_dir, allow_dirty, chapters)
-    found = summarise(run_dir)
-    if not allow_dirty:
-        publish.require_clean(run_dir, set(found["commits"]))
-    results = publish.tested_results(run_dir, status.read(run_dir))
+    state = status.read(run_dir)
+    results = publish.tested_results(run_dir, state)
+    if not allow_dirty and len(results):
+        publish.require_clean(run_dir, set(results["commit"].astype(str)))
     tested = set(results["key"]) if len(results) else set()
-    untested = [key for key in publish.planned(found["profile"]) if key not in tested]
+    untested = [key for key in publish.planned(state["profile"]) if key not in tested]
     publish.require_whole(run_dir, "tested models", untested)
-    return found
 
 
 def write_release(
@@ -130,7 +130,8 @@ def write_release(
     Raises `ConfigError` for a run that is no evidence, not finished or, without `allow_dirty`, made from code
     that is in no commit; what was released before stays then.
     """
-    found = validate(check_release(run_dir, allow_dirty, chapters), str(run_dir))
+    require_releasable(run_dir, allow_dirty, chapters)
+    found = validate(summarise(run_dir), str(run_dir))
     path = (folder or results_folder()) / f"{found['profile']}.json"
     write_json(path, found)
     return path

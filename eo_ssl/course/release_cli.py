@@ -27,13 +27,13 @@ def release(
 ) -> None:
     """Keep the results of a finished run with the course, in book/results/<profile>.json."""
     from eo_ssl.course import places
-    from eo_ssl.course.release import check_release, write_release
+    from eo_ssl.course.release import require_releasable, write_release
 
     folder = places.run_folder(profile, run_dir)
     _require_profile(profile, folder)
     if check:
-        found = check_release(folder, allow_dirty)
-        typer.echo(f"{folder}: {len(found['rows'])} results that can be released")
+        require_releasable(folder, allow_dirty)
+        typer.echo(f"{folder}: can be released")
     else:
         typer.echo(str(write_release(folder, allow_dirty=allow_dirty)))
 
