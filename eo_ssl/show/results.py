@@ -63,7 +63,7 @@ def _spread(values: np.ndarray, digits: int) -> str:
     if np.isnan(values).all():
         return "–"
     mean = f"{100 * np.nanmean(values):.{digits}f}"
-    return f"{mean} ± {100 * np.nanstd(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
+    return f"{mean}\u00a0±\u00a0{100 * np.nanstd(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
 
 
 def _methods(results: pd.DataFrame, task: str, fraction: float | None = None) -> list[str]:

@@ -61,7 +61,10 @@ def test_the_table_has_mean_and_spread_in_percent_and_a_dash_for_absent_classes(
     table = show.table(results, "single", digits=1)
     assert list(table.index) == ["Late fusion", "Dual-SimCLR, frozen", "Dual-SimCLR, fine-tuned"]
     lines = results[(results["method"] == "late") & (results["fraction"] == 1.0)]["test.aa"].dropna()
-    assert table.loc["Late fusion", "AA"] == f"{100 * lines.mean():.1f} ± {100 * lines.std(ddof=1):.1f}"
+    assert (
+        table.loc["Late fusion", "AA"]
+        == f"{100 * lines.mean():.1f}\u00a0±\u00a0{100 * lines.std(ddof=1):.1f}"
+    )
     assert table.loc["Late fusion", "Water"] == "–"
 
 
