@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 MOST = 4096
 
-__all__ = ["Embeddings", "compared", "embed", "embed_pairs", "held_out", "history", "pair_batch", "pretrained"]
+__all__ = [
+    "Embeddings",
+    "compared",
+    "embed",
+    "embed_pairs",
+    "held_out",
+    "history",
+    "pair_batch",
+    "pretrained",
+]
 
 
 def pretrained(run: Run, method: str, seed: int = 0, family: str = "") -> Path:
