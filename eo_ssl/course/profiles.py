@@ -90,7 +90,7 @@ _GPU = replace(
     vgg="vgg_mma",
     pretrain_seeds=(0, 1, 2),
     requires_gpu=True,
-    disk_mb=60_000,
+    disk_mb=25_000,
     memory_gb=32,
     budget="30 minutes on one recent GPU",
 )
