@@ -116,7 +116,7 @@ def _downstream(profile: Profile, there: Sizes, cells: tuple[Cell, ...], known: 
         for member in map(get_method, method.members or (cell.method,)):
             total = sums[_group(member, cell.task)]
             total[0] += not method.members
-            total[4] += cell.keep
+            total[4] += cell.keep and cell.rate in (None, plan.rates[0])  # of the rates one stays
             if cell.key in known:
                 continue
             total[1] += not method.members
