@@ -1,5 +1,6 @@
 """Tables and sentences of chapter 11: what was claimed, what was published, and what this run says."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,7 +72,7 @@ def beside(results: pd.DataFrame, task: str) -> Table:
     for head, part in (("", theirs), ("this run", ours)):
         rows += [(head,)] if head else []
         for name, line in part[columns].iterrows():
-            cells = (str(cell).replace(" ± ", "±") for cell in line)
+            cells = (re.sub(r"\s±\s", "±", str(cell)) for cell in line)  # narrow: eleven columns
             rows.append((str(name).removesuffix(", fine-tuned"), *cells))
     head = ("Method", *(_SHORT.get(c, c) for c in columns))
     what = {"single": "recall of each class", "multi": "F1 of each class"}[task]
