@@ -1,19 +1,24 @@
 """Sentences, a table and the explorer of chapter 08: how far labels go with and without pretraining."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anywidget
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import traitlets
+from matplotlib.figure import Figure
 
 from eo_ssl.errors import DataError
+from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import MAIN, compare, finished
+from eo_ssl.evaluate.summary import MAIN, compare, finished, interval
 from eo_ssl.show.browser import script
 from eo_ssl.show.evidence import caution
+from eo_ssl.show.figure import PALETTE, describe
 from eo_ssl.show.results import curve, style_of
+from eo_ssl.show.tables import Table
 
 SUPERVISED = ("s1", "s2", "early", "late")
 
@@ -41,8 +46,7 @@ def headline(
     points = curve(results, folder, task, [m for m in SUPERVISED if _has(results, task, m)])
     rival = best_supervised(points)
     gain = compare(folder, results, task, (method, fraction), (rival["method"], 1.0)).difference
-    low, value, high = (100 * x for x in (gain.low, gain.value, gain.high))
-    verdict = "is ahead of" if low > 0 else "is behind" if high < 0 else "cannot be told from"
+    verdict = _verdict(gain)
     holds = {
         "is ahead of": "**The claim holds in this run.**",
         "is behind": "**The claim does not hold in this run.**",
@@ -50,8 +54,37 @@ def headline(
     }[verdict]
     return caution(evidence) + (
         f"{get_method(method).label} with {fraction:.0%} of the labels {verdict} {get_method(rival['method']).label.lower()} "
-        f"with all of them: the difference is {value:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, paired over "
-        f"seeds and test patches). {holds}"
+        f"with all of them: the difference is {signed(gain.value)} points ({_interval(gain)}). {holds}"
+    )
+
+
+def rival_words(results: pd.DataFrame, folder: Path, evidence: bool, task: str = "single") -> str:
+    """Who the rival of the headline is, and which way the choice of it leans."""
+    rival = best_supervised(curve(results, folder, task, [m for m in SUPERVISED if _has(results, task, m)]))
+    return caution(evidence) + (
+        f"The rival is the best of the supervised models with all labels, {get_method(rival['method']).label.lower()} at "
+        f"{rival['value']:.0%}. Choosing the best of several on the test set flatters *it*, so the comparison leans "
+        "against the claim."
+    )
+
+
+def versus(
+    results: pd.DataFrame,
+    folder: Path,
+    first: str,
+    second: str,
+    task: str = "single",
+    fraction: float = 1.0,
+    *,
+    evidence: bool,
+) -> str:
+    """Two methods at one label fraction in a sentence: both scores, and a verdict by the paired interval."""
+    gain = compare(folder, results, task, (first, fraction), (second, fraction)).difference
+    a, b = (interval(folder, results, task, name, fraction).value for name in (first, second))
+    return caution(evidence) + (
+        f"**{get_method(first).label}**, with {fraction:.0%} of the labels, {_verdict(gain)} "
+        f"**{get_method(second).label}**: {a:.1%} against {b:.1%}, a difference of {signed(gain.value)} points "
+        f"({_interval(gain)})."
     )
 
 
@@ -62,23 +95,59 @@ def gains(
     task: str = "single",
     *,
     evidence: bool,
-) -> pd.DataFrame:
+) -> Table:
     """Paired differences of methods at each fraction that both have, in points, with intervals.
 
     Without `evidence` (a smoke run) every row says so where it would say whether the interval leaves out zero.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for first, second in pairs:
         both = set(_fractions(results, task, first)) & set(_fractions(results, task, second))
+        if both:
+            rows.append((f"{get_method(first).label} − {get_method(second).label}",))
         for fraction in sorted(both):
             found = compare(folder, results, task, (first, fraction), (second, fraction)).difference
-            low, value, high = (100 * x for x in (found.low, found.value, found.high))
-            rows.append({
-                "compared": f"{get_method(first).label} − {get_method(second).label}",
-                "labels": f"{fraction:.0%}", "points": round(value, 1), "interval": f"{low:+.1f} to {high:+.1f}",
-                "excludes zero": ("yes" if low > 0 or high < 0 else "no") if evidence else "smoke run, no evidence",
-            })  # fmt: skip
-    return pd.DataFrame(rows)
+            clear = "no" if _verdict(found) == "cannot be told from" else "yes"
+            span = f"{signed(found.low)} to {signed(found.high)}"
+            sure = clear if evidence else "smoke run, no evidence"
+            rows.append((f"{fraction:.0%} of the labels", signed(found.value), span, sure))
+    head = ("Compared", "difference, points", "95% interval", "leaves out zero")
+    return Table(head, tuple(rows), "Paired differences: over the same seeds and places.")
+
+
+def signed(share: float) -> str:
+    """A difference of shares in points, with its sign: no "−0.0".
+
+    >>> signed(0.0421), signed(-0.0002)
+    ('+4.2', '0.0')
+    """
+    points = round(100 * share, 1)
+    return f"{points:+.1f}".replace("-", "−") if points else "0.0"
+
+
+def _verdict(gain: Interval) -> str:
+    return "is ahead of" if gain.low > 0 else "is behind" if gain.high < 0 else "cannot be told from"
+
+
+def _interval(gain: Interval) -> str:
+    return f"95% interval {signed(gain.low)} to {signed(gain.high)}, paired over seeds and places"
+
+
+def redrawn(draws: Mapping[str, np.ndarray]) -> Figure:
+    """Histograms of a score of redrawn test sets, one for each way of drawing, with the width of its interval."""
+    widths = {name: 100 * float(np.ptp(np.quantile(one, [0.025, 0.975]))) for name, one in draws.items()}
+    fig, ax = plt.subplots(figsize=(5.4, 2.6))
+    edges = np.histogram_bin_edges(100 * np.concatenate(list(draws.values())), 60)
+    for (name, one), colour in zip(draws.items(), (PALETTE[0], PALETTE[1])):
+        ax.hist(
+            100 * one, bins=edges, alpha=0.6, color=colour, label=f"{name}: {widths[name]:.1f} points wide"
+        )
+    ax.set(xlabel="overall accuracy of a redrawn test set, %", ylabel="draws")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    said = ", ".join(f"{name} {width:.1f} points" for name, width in widths.items())
+    return describe(
+        fig, f"Histograms of a bootstrap of overall accuracy; width of the 95% intervals: {said}."
+    )
 
 
 def _has(results: pd.DataFrame, task: str, method: str) -> bool:

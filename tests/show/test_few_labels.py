@@ -1,5 +1,6 @@
 """Chapter 08: the headline is worded by the interval, gains pair what both have, the explorer needs a curve."""
 
+import numpy as np
 import pytest
 
 from eo_ssl.errors import DataError
@@ -42,10 +43,25 @@ def test_gains_pair_only_the_fractions_that_both_have(tmp_path, write_model):
         write_model(method, right, fraction)
     results, pairs = read_results(tmp_path / "results.jsonl"), [("dual-finetune", "late")]
     table = few_labels.gains(results, tmp_path, pairs, evidence=True)
-    assert table["labels"].tolist() == ["100%"] and table["points"].tolist() == [30.0]
-    assert table["excludes zero"].tolist() == ["yes"]
+    assert [row[0] for row in table.rows] == ["Dual-SimCLR, fine-tuned − Late fusion", "100% of the labels"]
+    assert table.rows[1][1] == "+30.0" and table.rows[1][3] == "yes"
     smoke = few_labels.gains(results, tmp_path, pairs, evidence=False)
-    assert smoke["excludes zero"].tolist() == ["smoke run, no evidence"]
+    assert smoke.rows[1][3] == "smoke run, no evidence"
+
+
+def test_two_methods_in_a_sentence_bring_both_scores_and_the_verdict_of_the_interval(tmp_path, write_model):
+    write_model("late", 6, 1.0)
+    write_model("mma-finetune", 9, 1.0)
+    results = read_results(tmp_path / "results.jsonl")
+    said = few_labels.versus(results, tmp_path, "mma-finetune", "late", evidence=True)
+    assert "is ahead of **Late fusion**: 90.0% against 60.0%, a difference of +30.0 points" in said
+    assert "is behind" in few_labels.versus(results, tmp_path, "late", "mma-finetune", evidence=True)
+
+
+def test_redrawn_test_sets_say_how_wide_their_intervals_are():
+    draws = {"alone": np.linspace(0.5, 0.6, 1001), "together": np.linspace(0.4, 0.6, 1001)}
+    alt = few_labels.redrawn(draws).eo_alt
+    assert "alone 9.5 points" in alt and "together 19.0 points" in alt
 
 
 def test_the_explorer_takes_methods_with_a_curve_and_refuses_none(tmp_path, write_model):

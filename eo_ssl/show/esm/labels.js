@@ -6,8 +6,9 @@ function axes(curves) {
   const y = curves.flatMap((c) => c.points.flatMap((p) => [p[2], p[3]]));
   const low = Math.max(0, Math.floor(10 * Math.min(...y)) / 10), high = Math.min(1, Math.ceil(10 * Math.max(...y)) / 10);
   const [first, last] = [Math.min(...x), Math.max(...x)];
+  const step = high - low > 0.25 ? 0.1 : 0.05;
   return {
-    low, high, fractions: [...new Set(curves.flatMap((c) => c.points.map((p) => p[0])))].sort((a, b) => a - b),
+    low, high, ticks: Array.from({ length: Math.round((high - low) / step) + 1 }, (_, i) => low + i * step), fractions: [...new Set(curves.flatMap((c) => c.points.map((p) => p[0])))].sort((a, b) => a - b),
     px: (f) => BOX.left + 20 + (BOX.right - BOX.left - 40) * (Math.log10(f) - first) / (last - first || 1),
     py: (v) => BOX.bottom - (BOX.bottom - BOX.top) * (v - low) / (high - low || 1),
   };
@@ -32,7 +33,7 @@ function path(curve, at) {
 
 function render({ model, el }) {
   const curves = model.get("curves"), unit = model.get("unit"), at = axes(curves);
-  const state = { on: curves.map(() => true), target: (at.low + at.high) / 2 };
+  const state = { on: curves.map(() => true), target: Math.min(at.high, Math.max(at.low, 0.5)) };
   const root = frame(el, "Explorer: labels needed");
   const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:4px 16px;margin-bottom:6px" }, root);
   curves.forEach((curve, i) => {
@@ -48,8 +49,8 @@ function render({ model, el }) {
 
   function draw() {
     const y = at.py(state.target);
-    const grid = at.fractions.map((f) => `<text x="${at.px(f)}" y="268" text-anchor="middle" font-size="11" fill="${FAINT}">${+(100 * f).toPrecision(3)} %</text>`)
-      .concat([0, 0.25, 0.5, 0.75, 1].map((t) => at.low + t * (at.high - at.low)).map((v) =>
+    const grid = at.fractions.map((f) => `<text x="${at.px(f)}" y="268" text-anchor="middle" font-size="11" fill="${FAINT}">${+(100 * f).toPrecision(3)}%</text>`)
+      .concat(at.ticks.map((v) =>
         `<line x1="${BOX.left}" x2="${BOX.right}" y1="${at.py(v)}" y2="${at.py(v)}" stroke="${LINE}"/><text x="${BOX.left - 6}" y="${at.py(v) + 4}" text-anchor="end" font-size="11" fill="${FAINT}">${(100 * v).toFixed(0)}</text>`));
     picture.innerHTML = `<svg viewBox="0 0 720 290" role="img" aria-label="${unit} in percent against the share of labels" style="width:100%;height:auto;display:block">`
       + grid.join("") + curves.filter((_, i) => state.on[i]).map((c) => path(c, at)).join("")
@@ -59,12 +60,12 @@ function render({ model, el }) {
       const f = reached(c.points, state.target), last = c.points.length - 1;
       if (f === null) return `<li>${c.name}: not reached with the labels there are</li>`;
       const all = c.labels[last] / c.points[last][0];
-      return `<li>${c.name}: about <b>${(100 * f).toPrecision(2)} %</b> of the labels, ${Math.max(1, Math.round(f * all))} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
+      return `<li>${c.name}: about <b>${+(100 * f).toPrecision(2)}%</b> of the labels, ${Math.max(1, Math.round(f * all))} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
     });
-    words.innerHTML = `To reach ${(100 * state.target).toFixed(0)} % ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${lines.join("")}</ul>`;
+    words.innerHTML = `To reach ${(100 * state.target).toFixed(0)}% ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${lines.join("")}</ul>`;
   }
 
-  slider(target, `target, ${unit}`, { min: at.low, max: at.high, step: 0.01, value: state.target, format: (v) => `${Math.round(100 * v)} %` }, (v) => { state.target = v; draw(); });
+  slider(target, `target, ${unit}`, { min: at.low, max: at.high, step: 0.01, value: state.target, format: (v) => `${Math.round(100 * v)}%` }, (v) => { state.target = v; draw(); });
   draw();
 }
 export default { render };
