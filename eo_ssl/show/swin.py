@@ -1,21 +1,16 @@
-"""Figures, geometry and sentences of chapter 09: windows, shifts, merging, and what they let a token see."""
+"""Figures and geometry of chapter 09: windows, shifts, merging, and what they let a token see."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import compare
 from eo_ssl.models.encoders import Encoder
-from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import FAINT, describe
 
 MERGE = "merge"
@@ -184,17 +179,3 @@ def bias_tables(tables: Mapping[str, np.ndarray]) -> Figure:
         said.append(f"{name} from {values.min():.2f} to {values.max():.2f}")
     fig.colorbar(image, ax=axes[0].tolist(), shrink=0.8).outline.set_edgecolor(FAINT)
     return describe(fig, f"Bias added for each offset in rows and columns: {'; '.join(said)}.")
-
-
-def compared(
-    results: pd.DataFrame, folder: Path, first: str, second: str, evidence: bool, fraction: float = 1.0
-) -> str:
-    """Two methods at one label fraction, worded by the 95 % interval of their paired difference."""
-    gain = compare(folder, results, "single", (first, fraction), (second, fraction)).difference
-    low, value, high = (100 * x for x in (gain.low, gain.value, gain.high))
-    verdict = "is **ahead of**" if low > 0 else "is **behind**" if high < 0 else "**cannot be told from**"
-    names = [get_method(name).label for name in (first, second)]
-    return caution(evidence) + (
-        f"With {fraction:.0%} of the labels, *{names[0]}* {verdict} *{names[1]}*: the difference in average accuracy is "
-        f"{value:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, paired over test patches and seeds)."
-    )

@@ -147,7 +147,7 @@ def test_the_explorer_reads_class_and_confidence_under_the_cross(opened):
     page.locator("canvas").press("ArrowRight")
     sure, best = p[:, 8, 9].max(), p[:, 8, 9].argmax()
     assert said.inner_text() == (
-        f"row 8, column 9, A: {widget.names[best]}, {int(100 * round(31 * sure) / 31 + 0.5)} %"
+        f"row 8, column 9, A: {widget.names[best]}, {int(100 * round(31 * sure) / 31 + 0.5)}%"
     )
     page.get_by_role("radio", name="truth").check()
     assert said.inner_text().endswith("Water")

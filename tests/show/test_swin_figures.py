@@ -6,13 +6,14 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.results import read_results
 from eo_ssl.models.encoders import make_encoder
-from eo_ssl.show import swin
+from eo_ssl.show import swin, swin_text
 from eo_ssl.show.widgets_swin import window_explorer
 
 PICTURE = np.random.default_rng(0).random((64, 64, 3))
@@ -86,6 +87,39 @@ def test_the_verdict_follows_the_interval(write_model, tmp_path, right, words):
     write_model("swin-frozen", right)
     write_model("dual-frozen", 6)
     results = read_results(tmp_path / "results.jsonl")
-    said = swin.compared(results, tmp_path, "swin-frozen", "dual-frozen", evidence=True)
+    said = swin_text.compared(results, tmp_path, "swin-frozen", "dual-frozen", evidence=True)
     assert f"**{words}**" in said and "no evidence" not in said
-    assert "no evidence" in swin.compared(results, tmp_path, "swin-frozen", "dual-frozen", evidence=False)
+    assert "no evidence" in swin_text.compared(
+        results, tmp_path, "swin-frozen", "dual-frozen", evidence=False
+    )
+
+
+def test_every_shared_fraction_has_its_verdict(write_model, tmp_path):
+    for fraction, right in ((0.1, 9), (1.0, 6)):
+        write_model("swin-frozen", right, fraction)
+        write_model("dual-frozen", 6, fraction)
+    write_model("dual-frozen", 6, 0.5)  # the rival alone: no verdict
+    results = read_results(tmp_path / "results.jsonl")
+    said = swin_text.verdicts(results, tmp_path, [("swin-frozen", "dual-frozen")], True)
+    few, all_labels = said.split("With ")[1:]
+    assert "10%" in few and "**ahead of**" in few
+    assert "100%" in all_labels and "**cannot be told from**" in all_labels
+
+
+@pytest.mark.parametrize(("losses", "words"), [((4.0, 4.1), "Both pairs had learned"),
+                                               ((6.4, 4.1), "the loss of the Swin pair is **no better"),
+                                               ((6.4, 7.5), "both losses are **no better")])  # fmt: skip
+def test_a_pair_that_is_hardly_pretrained_is_called_so(losses, words):
+    histories = {
+        name: pd.DataFrame(
+            {
+                "val_mrr": [0.1, 0.2],
+                "val_top5": [0.02, 0.08],
+                "val_loss": [5.9, loss],
+                "val_chance_top5": [0.03] * 2,
+            }
+        )
+        for name, loss in zip(("Swin pair", "ResNet pair"), losses)
+    }
+    said = swin_text.starting_points(histories, 5.9, True)
+    assert words in said and "**8%**" in said and "guessing finds 3%" in said

@@ -17,7 +17,7 @@ function render({ model, el }) {
   const select = node("select", { "aria-label": "patch", style: "font:inherit;max-width:100%" }, which);
   patches.forEach((p, i) => node("option", { value: i }, select, p.name));
   const buttons = node("div", {}, controls);
-  slider(node("div", {}, controls), "opacity of the map", { min: 0, max: 1, step: 0.05, value: state.opacity, format: (v) => `${Math.round(100 * v)} %` }, (v) => { state.opacity = v; draw(); });
+  slider(node("div", {}, controls), "opacity of the map", { min: 0, max: 1, step: 0.05, value: state.opacity, format: (v) => `${Math.round(100 * v)}%` }, (v) => { state.opacity = v; draw(); });
   const main = node("div", { style: "display:flex;flex-wrap:wrap;gap:16px" }, root);
   const left = node("div", { style: `flex:0 1 ${side}px` }, main), right = node("div", { style: "flex:1 1 220px;min-width:200px" }, main);
   const [canvas, pen] = drawing(left, side, side, "The predicted map over the image. Point at it, or move the cross with the arrow keys.", true);
@@ -60,7 +60,7 @@ function render({ model, el }) {
       pen.moveTo(x, y - 11); pen.lineTo(x, y - 4); pen.moveTo(x, y + 4); pen.lineTo(x, y + 11);
       pen.stroke();
     }
-    const say = (found) => (found ? names[found[0]] + (found[1] === null ? "" : `, ${Math.round(100 * found[1])} %`) : "unlabelled");
+    const say = (found) => (found ? names[found[0]] + (found[1] === null ? "" : `, ${Math.round(100 * found[1])}%`) : "unlabelled");
     words.innerHTML = `row ${state.y}, column ${state.x}, ${layers()[state.model]}: <b>${say(read(p, state.model, k))}</b>`;
     table.textContent = "";
     layers().forEach((name, i) => {

@@ -98,7 +98,7 @@ function render({ model, el }) {
 
   function tell() {
     const count = ([r, c]) => (r[1] - r[0]) * (c[1] - c[0]), all = side * side;
-    const per = [1, 2, 3].map((n) => `${n === state.blocks ? "<b>" : ""}${n} block${n > 1 ? "s" : ""}: ${count(seen(n))} (${Math.round(100 * count(seen(n)) / all)} %)${n === state.blocks ? "</b>" : ""}`);
+    const per = [1, 2, 3].map((n) => `${n === state.blocks ? "<b>" : ""}${n} block${n > 1 ? "s" : ""}: ${count(seen(n))} (${Math.round(100 * count(seen(n)) / all)}%)${n === state.blocks ? "</b>" : ""}`);
     const [rows, cols] = seen(state.blocks), far = (c, [a, b]) => Math.max(c - a, b - 1 - c);
     const metresFar = Math.max(far(state.row, rows), far(state.col, cols)) * metres;
     const coarse = state.merged && state.blocks > 2 ? " After merging, it shares one token with three neighbours." : "";
