@@ -7,7 +7,7 @@ the new run, and S the number of seeds. The row has *moved* when
     reach = u − m where the new mean is higher, m − l where it is lower
     noise = t · s · sqrt(1/S)
 
-**reach** says: the new mean lies outside the released 95 % interval, over seeds and test patches.
+**reach** says: the new mean lies outside the released 95% interval, over seeds and places.
 
 **noise** widens it for the new run's own uncertainty. Both runs are tested on the same patches and train from the
 same seeds, so what is new about the new run is what happens to a training on its way: sums in another order on
@@ -153,7 +153,7 @@ def markdown(drift: Drift) -> str:
     if moved:
         lines += [
             "",
-            "| result | labels | released [95 %] | now | change | allowed |",
+            "| result | labels | released [95%] | now | change | allowed |",
             "|---|--:|---|--:|--:|--:|",
         ]
         lines += [_line(move) for move in moved]
@@ -176,6 +176,6 @@ def name(row: Row) -> str:
     """A row in words.
 
     >>> name({"task": "single", "method": "late", "label": "Late fusion", "fraction": 0.1, "metric": "aa"})
-    'single, Late fusion, 10 % of labels, aa'
+    'single, Late fusion, 10% of labels, aa'
     """
-    return f"{row['task']}, {row['label']}, {100 * row['fraction']:g} % of labels, {row['metric']}"
+    return f"{row['task']}, {row['label']}, {100 * row['fraction']:g}% of labels, {row['metric']}"

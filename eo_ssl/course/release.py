@@ -37,7 +37,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     """All that a run found, as plain values: where, when and from what it was made, and one row per result.
 
     A row is one (task, method, fraction, metric): `values` per seed in the order of seeds, their `mean`, and
-    [`low`, `high`], the 95 % interval over seeds and test patches of `eo_ssl.evaluate.summary.interval`;
+    [`low`, `high`], the 95% interval over seeds and places of `eo_ssl.evaluate.summary.interval`;
     `seeds` and `n_labels` are how many. Raises `DataError` where there is no finished chapter.
     """
     state, chapters = status.read(run_dir), status.done(run_dir)

@@ -1,6 +1,6 @@
 """What a run says about each claim of the two papers.
 
-A claim is a list of comparisons "A is ahead of B", each settled by a paired 95 % interval over seeds and test patches:
+A claim is a list of comparisons "A is ahead of B", each settled by a paired 95% interval over seeds and places:
 the claim holds when every interval lies above zero, does not hold when one lies below, and is undecided otherwise.
 """
 
@@ -109,7 +109,7 @@ def published_words(claim: Claim) -> str:
     _, pair = min(known, key=lambda one: one[0])
     a, b = (published.score(claim.paper, claim.task, *entry) for entry in pair)
     several = len({f for one in claim.parts for _, f in one}) > 1 and pair[0][1] == pair[1][1]
-    where = f" with {100 * pair[0][1]:g} % of the labels" if several else ""
+    where = f" with {100 * pair[0][1]:g}% of the labels" if several else ""
     return f"{_number(a)} against {_number(b)} %{where}"
 
 
@@ -143,7 +143,7 @@ def _points(value: float) -> str:
 
 def _entry(entry: Entry) -> str:
     method, fraction = entry
-    return f"{get_method(method).label} at {100 * fraction:g} %"
+    return f"{get_method(method).label} at {100 * fraction:g}%"
 
 
 def verdict(outcome: Outcome, evidence: bool) -> str:

@@ -1,4 +1,4 @@
-"""How sure can we be? Bootstrap intervals over seeds and patches, and paired comparisons of two methods."""
+"""How sure can we be? Bootstrap intervals over seeds and places, and paired comparisons of two methods."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

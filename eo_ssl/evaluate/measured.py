@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 def measured(results: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
-    """Mean of the task's main metric over seeds, with its 95 % interval over seeds and test patches, as shares.
+    """Mean of the task's main metric over seeds, with its 95% interval over seeds and places, as shares.
 
     Columns as in `COLUMNS`; n_labels is NaN where a model has no labels of its own (an ensemble). Rows stand in
     the order of the tables: by task, method, fraction.

@@ -1,4 +1,4 @@
-"""From lines of results to the rows of a table: mean, spread and interval over seeds and patches."""
+"""From lines of results to the rows of a table: mean, spread and interval over seeds and places."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def pick(results: pd.DataFrame, task: str, method: str, fraction: float) -> pd.D
 def interval(
     folder: str | Path, results: pd.DataFrame, task: str, method: str, fraction: float, metric: str = ""
 ) -> Interval:
-    """Mean over seeds of the main metric of the task (or `metric`), with its interval over seeds and patches."""
+    """Mean over seeds of the main metric of the task (or `metric`), with its interval over seeds and places."""
     counts, groups = counts_of(folder, pick(results, task, method, fraction))
     return hierarchical_interval(counts, groups, METRICS[metric or MAIN[task]])
 
@@ -89,7 +89,7 @@ def compare(
     second: tuple[str, float],
     metric: str = "",
 ) -> Comparison:
-    """Difference of (method, fraction) `first` minus `second`, paired over test patches and seeds."""
+    """Difference of (method, fraction) `first` minus `second`, paired over seeds and places."""
     (a, groups), (b, _) = (
         counts_of(folder, pick(results, task, method, fraction)) for method, fraction in (first, second)
     )

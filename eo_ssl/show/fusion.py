@@ -98,7 +98,7 @@ def lost_sensor(scores: pd.DataFrame, classes: int = len(CLASS_NAMES)) -> Figure
     ax.margins(y=0.2)
     ax.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.2), fontsize=8)
     said = "; ".join(
-        f"{model}: {', '.join(f'{name} {100 * value:.0f} %' for name, value in row.items())}"
+        f"{model}: {', '.join(f'{name} {100 * value:.0f}%' for name, value in row.items())}"
         for model, row in scores.iterrows()
     )
     return describe(fig, f"Average accuracy on validation with all sensors and without one. {said}")
@@ -113,10 +113,10 @@ def batch_averages(values: Sequence[float], pooled: float) -> Figure:
     ax.axvline(100 * pooled, color=PALETTE[1], label=f"all patches pooled: {100 * pooled:.0f}%")
     ax.set(xlabel="average accuracy of one batch, % (classes that occur in it)", ylabel="batches")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    spread = f"from {finite.min():.0f} to {finite.max():.0f} %" if len(finite) else "undefined everywhere"
+    spread = f"from {finite.min():.0f} to {finite.max():.0f}%" if len(finite) else "undefined everywhere"
     return describe(
         fig,
-        f"Histogram of batch-wise average accuracies, {spread}; pooled over all patches {100 * pooled:.0f} %",
+        f"Histogram of batch-wise average accuracies, {spread}; pooled over all patches {100 * pooled:.0f}%",
     )
 
 
@@ -146,8 +146,8 @@ def best_words(results: pd.DataFrame, folder: Path, task: str, evidence: bool, f
     return caution(evidence) + (
         f"The better fusion is **{get_method(fused).label.lower()}**, {metric_name(task)} {_percent(scores[fused])}, and the "
         f"better single sensor **{get_method(single).label.replace('Only ', '')}**, {_percent(scores[single])}: fusion is "
-        f"{sign} by {abs(100 * gain.value):.1f} points ({low:+.1f} to {high:+.1f}, paired over test patches and "
-        f"seeds). {sure}"
+        f"{sign} by {abs(100 * gain.value):.1f} points ({low:+.1f} to {high:+.1f}, paired over seeds and "
+        f"places). {sure}"
     )
 
 

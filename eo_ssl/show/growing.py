@@ -29,7 +29,7 @@ _SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few lab
 def growing_table(run: "Run", part: str = "", task: str = "") -> Table:
     """What is known up to a chapter's `part` of the grid ("" for all parts), of one `task` or of all.
 
-    Each cell is the mean over seeds and the 95 % interval over seeds and test patches, in percent; what this part
+    Each cell is the mean over seeds and the 95% interval over seeds and places, in percent; what this part
     added is bold, and its row says "new". What the plan leaves out is "–", what no chapter has run yet "not run".
     Raises `ConfigError` for a part or a task that does not exist.
     """
@@ -48,7 +48,7 @@ def growing_table(run: "Run", part: str = "", task: str = "") -> Table:
             rows.append((f"{TASKS[one].capitalize()}: {METRIC_NAMES[MAIN[one]]}, %",))
         for method in dict.fromkeys(method for _, method, _ in keys):
             rows.append(_row(one, method, fractions, known, set(keys), own if part else set()))
-    head = ("Method", *(f"{100 * f:g} %" for f in fractions), "seeds", *(("added",) if part else ()))
+    head = ("Method", *(f"{100 * f:g}%" for f in fractions), "seeds", *(("added",) if part else ()))
     missing = [key for key in wanted if key not in known and (not task or key[0] == task)]
     return Table(head, tuple(rows), _caption(run, part, len(missing)))
 
@@ -89,7 +89,7 @@ def _cell(row: object) -> str:
 
 
 def _caption(run: "Run", part: str, missing: int) -> str:
-    words = ["Test scores by share of labels: mean over seeds and 95 % interval over seeds and test patches."]
+    words = ["Test scores by share of labels: mean over seeds and 95% interval over seeds and places."]
     words += ["Bold: new in this chapter."] if part else []
     words += [f"{missing} entries belong to chapters that this run has not reached."] if missing else []
     return " ".join(words if run.is_evidence else [f"**{NO_EVIDENCE}**", *words])
@@ -116,10 +116,10 @@ def overview(table: pd.DataFrame) -> Figure:
             mean, low, high = (100 * one[c].to_numpy(float) for c in ("mean", "low", "high"))
             bars = np.clip([mean - low, high - mean], 0, None)
             ax.errorbar(mean, y, xerr=bars, fmt="osD^"[fractions.index(fraction) % 4], color=shade[fraction], ms=4.5,
-                        elinewidth=1.2, label=f"{100 * fraction:g} % of the labels")  # fmt: skip
+                        elinewidth=1.2, label=f"{100 * fraction:g}% of the labels")  # fmt: skip
             best = one.loc[one["mean"].idxmax()]
             said.append(
-                f"{TASKS[task]}, {100 * fraction:g} % of the labels: best {best['label']} {100 * best['mean']:.0f} %"
+                f"{TASKS[task]}, {100 * fraction:g}% of the labels: best {best['label']} {100 * best['mean']:.0f}%"
             )
         ax.set_yticks(range(len(names)), [get_method(m).label for m in names])
         ax.set(ylim=(len(names) - 0.4, -0.6), title=f"{TASKS[task]}: {METRIC_NAMES[MAIN[task]]}, %")

@@ -37,7 +37,7 @@ def differences(results: pd.DataFrame, folder: Path) -> Figure:
         ax.plot(100 * rows["published"], y - 0.14, "D", mfc="white", mec=INK, ms=6, ls="", label="published")
         bars = 100 * np.abs(rows[["low", "high"]].sub(rows["here"], axis=0).to_numpy(float).T)
         ax.errorbar(100 * rows["here"].astype(float), y + 0.14, xerr=bars, fmt="o", color=PALETTE[2], ms=5, capsize=2,
-                    label="this run, with 95 % interval")  # fmt: skip
+                    label="this run, with 95% interval")  # fmt: skip
         ax.set_yticks(y, list(rows["label"]))
         ax.set(ylim=(len(rows) - 0.5, -0.5), title=title)
         ax.grid(axis="x", color=GRID)
@@ -134,7 +134,7 @@ def _lines(ax: Axes, table: pd.DataFrame, names: Sequence[str], title: str) -> s
         ax.plot(place, y, label=get_method(name).label, ms=5, **style)
         if "low" in one and len(one):
             ax.vlines(place, 100 * one["low"], 100 * one["high"], color=style_of(name)["color"], linewidth=1)
-        values = ", ".join(f"{v:.0f} at {f:g} %" for f, v in zip(x, y)) or "not run"
+        values = ", ".join(f"{v:.0f} at {f:g}%" for f, v in zip(x, y)) or "not run"
         parts.append(f"{get_method(name).label} {values}")
     if not len(table):
         ax.text(0.5, 0.5, "not run", transform=ax.transAxes, ha="center", color=FAINT)

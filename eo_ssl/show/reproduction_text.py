@@ -26,8 +26,8 @@ def claims_table(outcomes: Sequence[Outcome], evidence: bool) -> Table:
             rows.append((one.claim.text, published_words(one.claim), said, words(one)))
     note = "" if evidence else "**Smoke run, no evidence: the sentences only show that they can be made.** "
     caption = (
-        f"{note}Quoted is the comparison that decides, in points of the claim's score, with its paired 95 % interval over "
-        "seeds and test patches. ≈ digitised from a figure, † quoted by others, all else read from a table."
+        f"{note}Quoted is the comparison that decides, in points of the claim's score, with its paired 95% interval over "
+        "seeds and places. ≈ digitised from a figure, † quoted by others, all else read from a table."
     )
     return Table(("claim", "published", "here", "in this run"), tuple(rows), caption, wide=(1, 3), dense=True)
 

@@ -97,7 +97,7 @@ def label_efficiency(
     methods: Sequence[str] = (),
     metric: str = "",
 ) -> Figure:
-    """Score against the share of labels, with 95 % intervals over seeds and test patches."""
+    """Score against the share of labels, with 95% intervals over seeds and places."""
     points = curve(results, folder, task, methods, metric)
     fig, ax = plt.subplots(figsize=(6.4, 3.9))
     names = list(dict.fromkeys(points["method"]))
@@ -121,11 +121,11 @@ def label_efficiency(
 def _curve_alt(points: pd.DataFrame, metric: str) -> str:
     parts = []
     for name, one in points.groupby("method", sort=False):
-        values = ", ".join(f"{_percent(row)} with {100 * row.fraction:g} %" for row in one.itertuples())
+        values = ", ".join(f"{_percent(row)} with {100 * row.fraction:g}%" for row in one.itertuples())
         parts.append(f"{get_method(name).label}: {values}")
     return (
         f"Line chart with intervals: {METRIC_NAMES[metric]} in percent against the share of labels. "
-        f"{'; '.join(parts)} of the labels. Intervals: 95 %, bootstrap over seeds and test patches."
+        f"{'; '.join(parts)} of the labels. Intervals: 95%, bootstrap over seeds and places."
     )
 
 
@@ -156,7 +156,7 @@ def per_class_bars(
     kind = {"single": "recall", "multi": "F1", "segment": "IoU"}[task]
     ax.set(ylim=(0, 105), ylabel=f"{kind}, %")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=min(4, len(names)))
-    words = f"Bar chart: {kind} per class in percent, mean over seeds, {100 * fraction:g} % of the labels. "
+    words = f"Bar chart: {kind} per class in percent, mean over seeds, {100 * fraction:g}% of the labels. "
     return describe(fig, words + "; ".join(alt) + ".")
 
 
@@ -194,6 +194,6 @@ def _confusion_words(share: np.ndarray, counts: np.ndarray) -> str:
         wrong = share[i].copy()
         wrong[i] = -1
         j = int(wrong.argmax())
-        taken = f", {wrong[j]:.0f} % taken for {CLASS_NAMES[j]}" if wrong[j] >= 5 else ""
-        words.append(f"{name}: {share[i, i]:.0f} % right{taken}")
+        taken = f", {wrong[j]:.0f}% taken for {CLASS_NAMES[j]}" if wrong[j] >= 5 else ""
+        words.append(f"{name}: {share[i, i]:.0f}% right{taken}")
     return "; ".join(words) + "."

@@ -159,7 +159,7 @@ def test_the_table_shows_what_moved_from_where_to_where():
     after = [row([0.70, 0.71, 0.72]), row([0.6, 0.6, 0.6], "dual")]
     text = drift.markdown(drift.compare(made(before), made(after)))
     assert "2 results compared" in text and "**1 moved**" in text
-    assert "| single, Dual, 100 % of labels, aa | 400 | 0.5000 [0.5000, 0.5000] | 0.6000 | +0.1000 |" in text
+    assert "| single, Dual, 100% of labels, aa | 400 | 0.5000 [0.5000, 0.5000] | 0.6000 | +0.1000 |" in text
     assert "Late" not in text
 
 

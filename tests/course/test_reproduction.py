@@ -77,7 +77,7 @@ def test_the_published_side_names_its_closest_comparison_and_how_it_was_read():
         published_words(next(c for c in CLAIMS if c.text.startswith("A linear layer"))) == "59† against 57† %"
     )
     assert published_words(CLAIMS[-1]) == "not published where we could read it"
-    assert "with 1 % of the labels" in published_words(
+    assert "with 1% of the labels" in published_words(
         next(c for c in CLAIMS if c.text.startswith("The ResNet pair"))
     )
 

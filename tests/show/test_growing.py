@@ -32,7 +32,7 @@ def test_what_a_chapter_adds_is_bold_and_new_and_the_rest_is_not(tmp_path, write
         write_model(method, 8, fraction)
     table = growing.growing_table(run(tmp_path), "few-labels", "single")
     late, pair, single = (row(table, name) for name in ("Late fusion", "Dual-SimCLR, frozen", "Only S1"))
-    assert late[table.head.index("10 %")].startswith("**80 [") and late[table.head.index("100 %")].startswith(
+    assert late[table.head.index("10%")].startswith("**80 [") and late[table.head.index("100%")].startswith(
         "80 ["
     )
     assert late[-1] == pair[-1] == "new" and single[-1] == "" and single[-2] == "3"
@@ -42,7 +42,7 @@ def test_not_run_and_not_planned_are_told_apart(tmp_path, write_model):
     write_model("late", 8)
     table = growing.growing_table(run(tmp_path), "few-labels", "single")
     single = row(table, "Only S1")
-    assert single[table.head.index("100 %")] == "not run" and single[table.head.index("10 %")] == "–"
+    assert single[table.head.index("100%")] == "not run" and single[table.head.index("10%")] == "–"
     assert "has not reached" in table.caption
 
 

@@ -49,9 +49,9 @@ def test_the_figure_of_differences_says_both_numbers_and_what_was_not_run(run):
 def test_curves_have_an_axis_of_their_own_and_say_what_was_not_run(run):
     fig = reproduction.curves_beside(*run)
     assert len(fig.axes) == 6 and fig.axes[0].get_ylim() != fig.axes[1].get_ylim()
-    assert "Dual-SimCLR, fine-tuned 36 at 1 %, 65 at 10 %" in fig.eo_alt
+    assert "Dual-SimCLR, fine-tuned 36 at 1%, 65 at 10%" in fig.eo_alt
     assert (
-        "this run: one label, fusion paper: Early fusion 60 at 100 %" in fig.eo_alt
+        "this run: one label, fusion paper: Early fusion 60 at 100%" in fig.eo_alt
         and "MMA, fine-tuned not run" in fig.eo_alt
     )
 

@@ -46,7 +46,7 @@ def test_the_tally_counts_and_says_what_chance_would_do(run):
 def test_the_headline_is_worded_by_its_interval_and_cautious_at_smoke(run):
     first = examine(*run)[0]
     said = reproduction_text.headline(first, True)
-    assert "**holds as far as run**" in said and "at 10 % is ahead of Early fusion at 100 %" in said
+    assert "**holds as far as run**" in said and "at 10% is ahead of Early fusion at 100%" in said
     smoke = reproduction_text.headline(first, False)
     assert smoke.startswith("*Smoke run") and "**no evidence**" in smoke
 

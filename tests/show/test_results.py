@@ -90,7 +90,7 @@ def test_the_curve_says_its_numbers_in_words(run):
     folder, results = run
     fig = show.label_efficiency(results, folder)
     found = interval(folder, results, "single", "dual-finetune", 1.0)
-    assert f"{100 * found.value:.0f} [{100 * found.low:.0f}, {100 * found.high:.0f}] with 100 %" in fig.eo_alt
+    assert f"{100 * found.value:.0f} [{100 * found.low:.0f}, {100 * found.high:.0f}] with 100%" in fig.eo_alt
     assert "Late fusion" in fig.eo_alt and len(fig.axes[0].get_legend_handles_labels()[0]) == 3
 
 

@@ -36,9 +36,9 @@ def shown(page) -> list[str]:
 def test_it_opens_on_one_task_with_the_best_first_and_the_caution_above(opened, widget):
     page = opened(widget)
     assert shown(page) == [
-        "Dual-SimCLR, frozen 100 % (40)",
-        "Dual-SimCLR, frozen 10 % (40)",
-        "Late fusion 100 % (40)",
+        "Dual-SimCLR, frozen 100% (40)",
+        "Dual-SimCLR, frozen 10% (40)",
+        "Late fusion 100% (40)",
     ]
     assert "no evidence" in page.locator("#w").inner_text()
     assert "3 of 4 rows, by score, %, largest first" in page.locator("[role=status]").inner_text()
@@ -55,7 +55,7 @@ def test_headings_sort_by_keyboard_and_say_so(opened, widget):
     assert shown(page)[0].startswith("Late fusion")
     assert page.locator("thead th").first.get_attribute("aria-sort") == "descending"
     page.get_by_role("button", name="interval").click()
-    assert shown(page)[-1] == "Dual-SimCLR, frozen 10 % (40)"  # the narrowest
+    assert shown(page)[-1] == "Dual-SimCLR, frozen 10% (40)"  # the narrowest
     assert page.locator("thead th").first.get_attribute("aria-sort") == "none"
 
 
@@ -63,15 +63,15 @@ def test_headings_sort_by_keyboard_and_say_so(opened, widget):
 def test_filters_narrow_and_together(opened, widget):
     page = opened(widget)
     page.get_by_label("start").select_option("from scratch")
-    assert shown(page) == ["Late fusion 100 % (40)"]
+    assert shown(page) == ["Late fusion 100% (40)"]
     page.get_by_label("start").select_option("all")
     page.get_by_label("labels", exact=True).select_option("0.1")
-    assert shown(page) == ["Dual-SimCLR, frozen 10 % (40)"]
+    assert shown(page) == ["Dual-SimCLR, frozen 10% (40)"]
     page.get_by_label("task", exact=True).select_option("all")
     page.get_by_label("labels", exact=True).select_option("all")
     assert len(shown(page)) == 4 and "do not compare" in page.locator("[role=status]").inner_text()
     page.get_by_label("method contains").fill("unet +")
-    assert shown(page) == ["UNet + SwinUNet 100 %"]
+    assert shown(page) == ["UNet + SwinUNet 100%"]
 
 
 @pytest.mark.browser

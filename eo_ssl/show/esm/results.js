@@ -8,7 +8,7 @@ const COLUMNS = [
   ["width", "interval, points", (r) => r.high - r.low],
 ];
 const CELL = "padding:3px 6px;border-bottom:1px solid #e3e7ec;white-space:nowrap;";
-const share = (f) => `${+(100 * f).toPrecision(3)} %`;
+const share = (f) => `${+(100 * f).toPrecision(3)}%`;
 const plain = (s) => s.toLowerCase().replace(/[^a-z0-9+]+/g, " ");
 
 function select(parent, name, options, changed) {
