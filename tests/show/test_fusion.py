@@ -41,10 +41,10 @@ def test_alt_texts_hold_the_numbers():
     scores = pd.DataFrame(
         {"both sensors": [0.6], "without S2": [0.4], "without S1": [0.2]}, index=["Late fusion"]
     )
-    assert "without S2 40 %" in fusion.lost_sensor(scores).eo_alt
+    assert "without S2 40%" in fusion.lost_sensor(scores).eo_alt
     chance = fusion.lost_sensor(scores, classes=5).axes[0].lines[0]
     assert list(chance.get_ydata()) == [20.0, 20.0]
-    assert "10 to 30 %" in fusion.batch_averages([0.1, np.nan, 0.3], 0.2).eo_alt
+    assert "10 to 30%" in fusion.batch_averages([0.1, np.nan, 0.3], 0.2).eo_alt
     assert "undefined" in fusion.batch_averages([np.nan], 0.2).eo_alt
 
 

@@ -72,6 +72,6 @@ def test_the_overview_has_a_panel_per_task_and_names_the_best(tmp_path, write_mo
     write_model("dual-frozen", 8)
     write_model("unet", 5, task="segment")
     fig = growing.overview(measured(read_results(tmp_path / "results.jsonl"), tmp_path))
-    assert len(fig.axes) == 2 and "best Dual-SimCLR, frozen 80 %" in fig.eo_alt
+    assert len(fig.axes) == 2 and "best Dual-SimCLR, frozen 80%" in fig.eo_alt
     with pytest.raises(ConfigError, match="nothing was measured"):
         growing.overview(measured(read_results(tmp_path / "none.jsonl"), tmp_path))

@@ -11,21 +11,31 @@ from eo_ssl.course.checks.framework import exercise, expect, expect_close, expec
 
 @exercise("bootstrap", praise="No formula, no bell curve: only drawing again.")
 def check_bootstrap(bootstrap: Callable) -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(0.6, 0.1, 200)
+    values = np.random.default_rng(0).normal(0.6, 0.1, 200)
     low, high = bootstrap(values, 2000, np.random.default_rng(1))
+    expect(
+        abs(high - low) > 1e-9,
+        "All draws have the same mean. Drawn *without* replacement, every sample holds the same values: a redrawn "
+        "sample should hold some of them twice, others not at all.",
+    )
     expect(low < high, "Return the lower bound first, then the upper one.")
-    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
     expect(
         high - low < 0.15,
         "The interval is as wide as the values themselves: take percentiles of the *means* of the redrawn samples.",
     )
+    error = values.std(ddof=1) / np.sqrt(len(values))
     expect_close(
-        np.array([low, high]), values.mean() + np.array([-half, half]), "the 95 % interval of 200 values",
-        atol=0.004,
+        np.array([low, high]), values.mean() + 1.96 * error * np.array([-1, 1]), "The 95% interval of 200 values",
+        rtol=0, atol=0.0016,
+        mistakes={
+            "this is the middle 90%. A 95% interval leaves 2.5% out on each side": values.mean()
+            + 1.645 * error * np.array([-1, 1]),
+            "far too narrow. A redrawn sample holds as many values as there are (N), and there is one mean per draw, "
+            "not one per value": values.mean() + 1.96 * error * np.sqrt(200 / 2000) * np.array([-1, 1]),
+        },
     )  # fmt: skip
     constant = bootstrap(np.full(20, 0.5), 100, np.random.default_rng(0))
-    expect_close(np.array(constant), [0.5, 0.5], "the interval of 20 equal values")
+    expect_close(np.array(constant), [0.5, 0.5], "The interval of 20 equal values")
     narrow = bootstrap(np.r_[np.zeros(50), np.ones(50)], 2000, np.random.default_rng(0))
     expect(
         0.38 < narrow[0] < 0.43 and 0.57 < narrow[1] < 0.62,
@@ -40,7 +50,11 @@ def check_freeze(freeze: Callable) -> None:
     backbone = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten())
     model = nn.ModuleDict({"backbone": backbone, "head": nn.Linear(4 * 16, 3)})
     model.train()
-    freeze(model["backbone"])
+    returned = freeze(model["backbone"])
+    expect(
+        returned is model["backbone"],
+        "Return the module that was given: whoever writes `model = freeze(model)` must get the same one back.",
+    )
     expect(
         not any(p.requires_grad for p in model["backbone"].parameters()),
         "Some weights of the backbone still ask for gradients: requires_grad_(False).",
