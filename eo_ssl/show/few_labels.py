@@ -17,6 +17,7 @@ from eo_ssl.evaluate.summary import MAIN, compare, finished, interval
 from eo_ssl.show.browser import script
 from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import PALETTE, describe
+from eo_ssl.show.fusion import metric_name
 from eo_ssl.show.results import curve, style_of
 from eo_ssl.show.tables import Table
 
@@ -80,10 +81,11 @@ def versus(
 ) -> str:
     """Two methods at one label fraction in a sentence: both scores, and a verdict by the paired interval."""
     gain = compare(folder, results, task, (first, fraction), (second, fraction)).difference
+    share = "all labels" if np.isclose(fraction, 1) else f"{fraction:.0%} of the labels"
     a, b = (interval(folder, results, task, name, fraction).value for name in (first, second))
     return caution(evidence) + (
-        f"**{get_method(first).label}**, with {fraction:.0%} of the labels, {_verdict(gain)} "
-        f"**{get_method(second).label}**: {a:.1%} against {b:.1%}, a difference of {signed(gain.value)} points "
+        f"**{get_method(first).label}**, with {share}, {_verdict(gain)} "
+        f"**{get_method(second).label}**: {a:.1%} against {b:.1%} {metric_name(task)}, a difference of {signed(gain.value)} points "
         f"({_interval(gain)})."
     )
 
