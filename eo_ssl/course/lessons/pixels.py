@@ -1,12 +1,13 @@
 """Measurements of chapter 10: what a score of pixels depends on besides the model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from eo_ssl.data.pair import Pair
 from eo_ssl.evaluate.intervals import average_accuracy, mean_iou
 from eo_ssl.evaluate.metrics import confusion_matrix
 from eo_ssl.evaluate.predict import corners
@@ -67,3 +68,53 @@ def shifted(truth: Tensor, shifts: Sequence[int]) -> pd.DataFrame:
             "mIoU": mean_iou(counts[None])[0], "boundary F1": boundary_f1(edges)["boundary_f1"] or 0.0,
         })  # fmt: skip
     return pd.DataFrame(rows).set_index("pixels")
+
+
+def batch_table(counts: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:
+    """Pixel AA as a mean over batches, in the given order and sorted by commonest class; last row: pooled.
+
+    Shape: counts (N, K, K). Columns: batches, those without a value, and the two means without absent classes.
+    """
+    order = np.argsort(counts.sum(2).argmax(1), kind="stable")
+    rows = {}
+    for size in (*sizes, len(counts)):
+        undefined, total, mean = batch_means(counts, size)
+        name = f"batches of {size}" if size in sizes else "pooled over the set"
+        rows[name] = {
+            "batches": total, "without a value": undefined, "mean of the rest": mean,
+            "sorted by class": batch_means(counts[order], size)[2],
+        }  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
+def agreement(members: Mapping[str, Tensor], truth: Tensor) -> tuple[float, pd.DataFrame]:
+    """How often two models agree on labelled pixels, and shares of right pixels of both and of their average.
+
+    Shape: members (N, K, H, W) probabilities, truth (N, H, W).
+    """
+    one, two = members.values()
+    known, agree = truth != IGNORE, one.argmax(1) == two.argmax(1)
+    right = {name: p.argmax(1) == truth for name, p in (members | {"both": (one + two) / 2}).items()}
+    shares = {
+        "all pixels": {name: r[known].float().mean().item() for name, r in right.items()},
+        "where they disagree": {name: r[known & ~agree].float().mean().item() for name, r in right.items()},
+    }
+    return agree[known].float().mean().item(), pd.DataFrame(shares)
+
+
+def various(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Some pairs, each chosen to show classes, or a country, that those before it lack."""
+    left, picked, seen = list(pairs), [], set()
+    while left and len(picked) < count:
+        shows = [{*np.flatnonzero(pair.eight).tolist(), pair.country} for pair in left]
+        best = max(range(len(left)), key=lambda i: len(shows[i] - seen))
+        seen |= shows[best]
+        picked.append(left.pop(best))
+    return picked
+
+
+def moved(before: Sequence[nn.Module], after: Sequence[nn.Module]) -> float:
+    """How far all weights of some networks have moved, as a share of their length: ‖after − before‖ / ‖before‖."""
+    old, new = (torch.cat([p.detach().flatten().cpu() for m in nets for p in m.parameters()])
+                for nets in (before, after))  # fmt: skip
+    return ((new - old).norm() / old.norm()).item()
