@@ -85,8 +85,8 @@ def versus(
     a, b = (interval(folder, results, task, name, fraction).value for name in (first, second))
     return caution(evidence) + (
         f"**{get_method(first).label}**, with {share}, {_verdict(gain)} "
-        f"**{get_method(second).label}**: {a:.1%} against {b:.1%} {metric_name(task)}, a difference of {signed(gain.value)} points "
-        f"({_interval(gain)})."
+        f"**{get_method(second).label}**: {a:.1%} against {b:.1%} {metric_name(task)}, a difference of "
+        f"{signed(gain.value)} points ({_interval(gain)})."
     )
 
 
