@@ -58,7 +58,10 @@ def starting_points(histories: Mapping[str, pd.DataFrame], chance: float, eviden
     if not weak:
         return text + "Both pairs had learned what carries over to new scenes."
     what = "both losses are" if len(weak) == len(histories) else f"the loss of the {weak[0]} is"
+    least = min(
+        histories, key=lambda name: histories[name].loc[histories[name]["val_mrr"].idxmax(), "val_top5"]
+    )
     return text + (
-        f"So {what} **no better than guessing**, and what follows compares pairs that are hardly pretrained: "
-        "a defeat says as much about this pretraining as about the kind of network."
+        f"So {what} **no better than guessing**, and the {least} brings the least along: where it is behind below, that "
+        "says as much about this short pretraining as about the kind of network."
     )
