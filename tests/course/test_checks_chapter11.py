@@ -48,7 +48,7 @@ def backwards(first, second, draws, rng):
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [(unpaired, "same positions for both"), (patches_only, "draw seeds"), (seeds_only, "many patches"),
+    [(unpaired, "same positions for both"), (patches_only, "draw seeds"), (seeds_only, "many places"),
      (each_seed_its_own, "draw seeds"), (backwards, "first minus second"), (lambda *_: (1.0, 2.0), "three numbers")],
 )  # fmt: skip
 def test_mistakes_of_the_paired_difference_are_named(answer, message):

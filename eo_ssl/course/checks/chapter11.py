@@ -25,24 +25,24 @@ def check_paired_difference(paired_difference: Callable) -> None:
     expect(low < high, "Return the lower bound before the upper one.")
     expect(
         high - low < 0.03,
-        f"The interval is {high - low:.3f} wide, though the first is ahead on nearly every patch. Were *different* patches "
+        f"The interval is {high - low:.3f} wide, though the first is ahead on nearly every place. Were *different* places "
         "drawn for the two methods? Use the same positions for both: that is what paired means.",
     )
     expect(
-        low > 0, "The first method is ahead by 0.02 on nearly every patch, but the interval includes zero."
+        low > 0, "The first method is ahead by 0.02 on nearly every place, but the interval includes zero."
     )
     seeds = np.array([[0.0], [0.3], [0.6]]) + np.zeros((3, 300))  # only the seeds differ
     _, low, high = paired_difference(seeds, np.zeros((3, 300)), 1000, np.random.default_rng(2))
     expect(
         high - low > 0.3,
-        "Where the seeds differ and the patches do not, the interval should be wide: draw seeds with replacement, too.",
+        "Where the seeds differ and the places do not, the interval should be wide: draw seeds with replacement, too.",
     )
-    patches = np.tile(rng.integers(0, 2, 300).astype(float), (3, 1))  # only the patches differ
-    _, low, high = paired_difference(patches, np.zeros((3, 300)), 1000, np.random.default_rng(3))
+    places = np.tile(rng.integers(0, 2, 300).astype(float), (3, 1))  # only the places differ
+    _, low, high = paired_difference(places, np.zeros((3, 300)), 1000, np.random.default_rng(3))
     expect(
         0.06 < high - low < 0.2,
-        f"300 patches of 0 or 1, the same for all seeds, should give an interval about 0.11 wide, not {high - low:.3f}. Draw "
-        "as many patches as there are, with replacement, and the *same ones for all seeds* of a draw.",
+        f"300 places of 0 or 1, the same for all seeds, should give an interval about 0.11 wide, not {high - low:.3f}. Draw "
+        "as many places as there are, with replacement, and the *same ones for all seeds* of a draw.",
     )
 
 
