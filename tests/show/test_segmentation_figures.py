@@ -102,9 +102,18 @@ def test_known_mistakes_in_patch_expand_are_explained(answer, hint):
         checks.check_patch_expand(answer)
 
 
-def test_average_accuracy_is_not_taken_for_miou():
-    with pytest.raises(ExerciseFailed, match="average accuracy"):
-        checks.check_mean_iou(lambda c: np.mean(np.diag(c) / np.maximum(c.sum(1), 1)))
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (lambda c: np.mean(np.diag(c) / np.maximum(c.sum(1), 1)), "average accuracy"),
+        (lambda c: np.trace(c) / c.sum(), "overall accuracy"),
+        (lambda c: np.trace(c) / (2 * c.sum() - np.trace(c)), "one ratio"),
+        (lambda c: np.diag(c) / (c.sum(0) + c.sum(1) - np.diag(c)), "number for each class"),
+    ],
+)
+def test_another_measure_is_not_taken_for_miou(answer, hint):
+    with pytest.raises(ExerciseFailed, match=hint):
+        checks.check_mean_iou(answer)
 
 
 def probability() -> np.ndarray:

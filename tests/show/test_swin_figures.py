@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
+from eo_ssl.course import checks
+from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.results import read_results
 from eo_ssl.models.encoders import make_encoder
@@ -123,3 +125,25 @@ def test_a_pair_that_is_hardly_pretrained_is_called_so(losses, words):
     }
     said = swin_text.starting_points(histories, 5.9, True)
     assert words in said and "**8%**" in said and "guessing finds 3%" in said
+
+
+def _windows(x, size, shift=0):
+    b, h, w, c = torch.roll(x, (-shift, -shift), (1, 2)).shape
+    x = torch.roll(x, (-shift, -shift), (1, 2)).view(b, h // size, size, w // size, size, c)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, size * size, c)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        (lambda x, size, shift=0: _windows(x, size, size // 2), "although the shift is 0"),
+        (
+            lambda x, size, shift=0: x.unfold(1, size, size).unfold(2, size, size).reshape(-1, 16, 3),
+            "stay together",
+        ),
+        (lambda x, size, shift=0: _windows(x, size), "the shift is ignored"),
+    ],
+)
+def test_known_mistakes_in_cutting_windows_are_explained(answer, hint):
+    with pytest.raises(ExerciseFailed, match=hint):
+        checks.check_windows(answer)

@@ -23,7 +23,13 @@ def check_windows(cut_windows: Callable) -> None:
     expect_shape(plain, (8, 16, 3), "The windows of two grids of 8 × 8 tokens, 4 × 4 each")
     straight = x.reshape(8, 16, 3)
     turned = x.view(2, 2, 4, 2, 4, 3).permute(0, 3, 1, 2, 4, 5).reshape(8, 16, 3)
+    tokens = {tuple(token) for token in x.reshape(-1, 3).tolist()}
+    expect(
+        all(tuple(token) in tokens for token in plain.reshape(-1, 3).tolist()),
+        "The channels of one token must stay together, in their order: keep C as the last axis when you permute.",
+    )
     expect_close(plain, _cut(x, 4), "The windows without a shift", mistakes={
+        "the grid is rolled although the shift is 0: roll by `shift`": _cut(torch.roll(x, (-2, -2), (1, 2)), 4),
         "a bare reshape cuts strips of two rows, not squares: permute the window axes first": straight,
         "the windows run down the columns; go along the rows first": turned,
     })  # fmt: skip
@@ -76,7 +82,8 @@ def _expect_mask(got: Tensor, wanted: Tensor) -> None:
     )
     expect(
         bool(got[0].all()),
-        "The first window of the rolled grid lies whole inside the image: all its tokens may see each other.",
+        "The first window of the rolled grid lies whole inside the image: all its tokens may see each other. "
+        "Number the regions by the *shifted* windows, then roll the numbers as you roll the tokens.",
     )
     expect(
         not bool(got[1].all()),

@@ -39,14 +39,21 @@ def check_patch_expand(patch_expand: Callable) -> None:
 
 @exercise("mIoU", praise="Every pixel of the set counts once, whatever batch it came in.")
 def check_mean_iou(mean_iou: Callable) -> None:
-    confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 2, 6]])  # rows: truth
+    confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 2, 10]])  # rows: truth
+    first = mean_iou(confusion)
+    expect(
+        np.ndim(first) == 0,
+        "That is a number for each class; the mean over the classes is still to be taken.",
+    )
     expect_close(
-        mean_iou(confusion), (6 / 9 + 3 / 8 + 6 / 8) / 3, "mIoU of three classes",
+        first, (6 / 9 + 3 / 8 + 10 / 12) / 3, "mIoU of three classes",
         mistakes={
             "that is average accuracy: the union also holds what was wrongly given to the class (its column)":
-                (6 / 8 + 3 / 4 + 6 / 8) / 3,
-            "the hits were counted twice in the union: row sum + column sum − hits": (6 / 15 + 3 / 11 + 6 / 14) / 3,
+                (6 / 8 + 3 / 4 + 10 / 12) / 3,
+            "the hits were counted twice in the union: row sum + column sum − hits": (6 / 15 + 3 / 11 + 10 / 22) / 3,
             "that is precision: the union also holds what was missed (its row)": (6 / 7 + 3 / 7 + 1) / 3,
+            "that is overall accuracy: divide each class by its own union, then take the mean": 19 / 24,
+            "all classes were put into one ratio: divide each class by its own union, then take the mean": 19 / 29,
         },
     )  # fmt: skip
     absent = np.array([[6, 2, 0], [0, 0, 0], [0, 2, 6]])
