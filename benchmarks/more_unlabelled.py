@@ -3,10 +3,11 @@
     python benchmarks/more_unlabelled.py --run-dir runs/laptop     # after `make course`; about half an hour
 
 One thing is changed at a time: four times the unlabelled scenes of the same simulated regions (labelled
-patches, held-out pairs and test set stay the same, byte for byte and split by split), and beside it
-three times the epochs on the scenes of the course. `times × epochs` of (4, 8) costs as many updates as the course's own (1, 30). The rival
-is the supervised model of the run folder that did best on the test set with *all* labels. Differences are
-paired over seeds and places. Written to `book/results/more_unlabelled.json`, which chapter 11 shows.
+patches, held-out pairs and test set stay the same, byte for byte and split by split), and beside it three
+times the epochs on the scenes of the course. Four times the scenes in 8 epochs are about as many updates as
+the course's own 30. The rival is the supervised model of the run folder that did best on the test set with
+*all* labels. Differences are paired over seeds and places. Written to `book/results/more_unlabelled.json`,
+which chapter 11 shows.
 """
 
 import argparse
