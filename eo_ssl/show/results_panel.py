@@ -48,6 +48,25 @@ def choose_rows(source: Any, rows: Sequence[int], count: int = 3) -> list[int]:
     return chosen
 
 
+def with_labels(source: Any, rows: Sequence[int]) -> Figure:
+    """Patches of a source in true colour, below them their label maps, with the colours of the classes."""
+    fig, axes = axes_grid(2, len(rows), cell=2.0, extra=0.5)
+    labels = [source.mask(row, 0, 0, source.patch_size) for row in rows]
+    for column, (row, label) in enumerate(zip(rows, labels)):
+        axes[0, column].imshow(true_colour(source.read(row)["s2"]))
+        axes[1, column].imshow(label_map(label))
+    _legend(fig, 4)
+    shares = [np.bincount(x.ravel(), minlength=IGNORE + 1)[: len(CLASS_NAMES)] / x.size for x in labels]
+    words = "; ".join(f"{CLASS_NAMES[s.argmax()]} covers {s.max():.0%}" for s in shares)
+    said = f"{len(rows)} patches in true colour, below them their label maps. Commonest classes: {words}."
+    return describe(fig, said)
+
+
+def _legend(fig: Figure, columns: int) -> None:
+    handles = [Patch(facecolor=c.colour, edgecolor="#999999", linewidth=0.4, label=c.name) for c in CLASSES]
+    fig.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=7)
+
+
 def qualitative(
     source: Any,
     folder: str | Path,
@@ -74,8 +93,7 @@ def qualitative(
         for ax, picture in zip(axes[i], _pictures(source.read(row), truth, list(found.values()))):
             ax.imshow(picture)
         words.append(_row_words(i + 1, truth, found))
-    handles = [Patch(facecolor=c.colour, edgecolor="#999999", linewidth=0.4, label=c.name) for c in CLASSES]
-    fig.legend(handles=handles, loc="outside lower left", ncols=8, fontsize=7)
+    _legend(fig, 8)
     return describe(fig, f"Grid of images, one test patch per row: {', '.join(titles)}. {' '.join(words)}")
 
 

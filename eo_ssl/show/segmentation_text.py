@@ -41,11 +41,11 @@ def against_unet(
     )  # (seeds, 8)
     ranges = np.nan_to_num(np.nanmax(each, 0) - np.nanmin(each, 0))
     worst = int(ranges.argmax())
-    said = " and that of ".join(
-        f"{get_method(n).label} from {s.min():.0f} to {s.max():.0f}%" for n, s in scores.items()
+    said = " and ".join(
+        f"of {get_method(n).label} goes from {s.min():.0f} to {s.max():.0f}%" for n, s in scores.items()
     )
     return text + (
-        f" Nor is one seed like another: over {len(each)} seeds the mIoU of {said}, and the UNet's IoU of "
+        f" Nor is one seed like another: over {len(each)} seeds the mIoU {said}, and the UNet's IoU of "
         f"{CLASS_NAMES[worst].lower()} from {100 * each[:, worst].min():.0f} to {100 * each[:, worst].max():.0f}%."
     )
 
