@@ -114,7 +114,7 @@ def label_efficiency(
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
     ax.minorticks_off()
     ax.grid(axis="y", color=GRID)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)  # a dash must show
     return describe(fig, _curve_alt(points, metric or MAIN[task]))
 
 
