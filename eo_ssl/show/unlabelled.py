@@ -67,12 +67,14 @@ def words(found: Measurement, method: str = "dual-finetune") -> str:
     """What the measurement says about the headline claim at a tenth of the labels, variant by variant."""
     rival = get_method(found["baseline"]["method"]).label.lower()
     lines = []
+    all_labels = {variant(r): r for r in found["rows"] if r["method"] == method and r["fraction"] == 1.0}
     for row in (r for r in found["rows"] if r["method"] == method and np.isclose(r["fraction"], FEW)):
         low, high = row["difference"]["low"], row["difference"]["high"]
         verdict = "**holds**" if low > 0 else "**does not hold**" if high < 0 else "is undecided"
         found_back = f"{100 * row['top5']:.0f}% of cases, by chance in {100 * row['chance_top5']:.1f}%"
         lines.append(
             f"- {variant(row)}: {_signed(row)} points; the claim {verdict}. "
+            f"With all labels {_signed(all_labels[variant(row)])}. "
             f"Held-out pairs find each other among the first five in {found_back}."
         )
     return (
@@ -107,6 +109,9 @@ def lesson(found: Measurement, method: str = "dual-finetune") -> str:
         )
         for more in (lambda row: row["unlabelled"] == fewest, lambda row: row["unlabelled"] > fewest)
     ]
-    said = f"More epochs on the same patches changed the score by {gains[0]:+.1f} points, more patches by {gains[1]:+.1f}."
-    advice = "More epochs on the same scenes teach a network *those* scenes; more scenes teach it what scenes have in common."
+    said = (
+        f"More epochs on the same patches changed the score at {100 * FEW:g}% by {gains[0]:+.1f} points, more patches by "
+        f"{gains[1]:+.1f}: best of each, without an interval."
+    )
+    advice = "As one would expect: more epochs teach a network *those* scenes, more scenes what scenes have in common."
     return f"{said.replace('-', '−')} {advice if gains[1] > max(gains[0], 0) else ''}".strip()
