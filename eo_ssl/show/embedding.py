@@ -132,10 +132,12 @@ def selection(scores: pd.DataFrame) -> Figure:
 
 def ahead(first: str, second: str, gap: Interval, what: str, evidence: bool) -> str:
     """Which of two encoders is ahead by `what`, if the interval of the difference lets one tell."""
-    points = f"{100 * gap.value:+.0f} points, 95 % interval {100 * gap.low:+.0f} to {100 * gap.high:+.0f}"
+    sign = -1 if gap.high < 0 else 1  # the winner minus the other
+    value, low, high = (100 * sign * x for x in (gap.value, *(gap.low, gap.high)[::sign]))
+    points = f"{value:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}"
     if gap.low > 0 or gap.high < 0:
-        better, other = (first, second) if gap.value > 0 else (second, first)
-        text = f"**{better} is ahead of {other}** by {what} ({first} minus {second}: {points})."
+        better, other = (first, second)[::sign]
+        text = f"**{better} is ahead of {other}** by {what}: {points}."
     else:
         text = f"**{first} and {second} cannot be told apart** by {what} ({points})."
     return (caution(evidence) + text).replace("-SimCLR", "\0").replace("-", "−").replace("\0", "-SimCLR")
@@ -154,7 +156,11 @@ def branches(cka: pd.Series, evidence: bool) -> str:
         for name, value in cka.items()
         if name != "untrained" and value > before + 0.02
     ]
-    change = f"Training raised it, {' and '.join(more)}." if more else "Training did not raise it here."
+    change = (
+        f"Training raised it on simulated patches (the real pairs have a column of their own), {' and '.join(more)}."
+        if more
+        else "Training did not raise it here."
+    )
     end = ("More is not better without end: a branch that keeps *only* what both sensors see has thrown away what its own "
            "sensor alone knows.")  # fmt: skip
     return f"{caution(evidence)}{start} {change} {end}".replace("(-", "(−").replace("to -", "to −")
