@@ -54,7 +54,10 @@ def test_two_methods_in_a_sentence_bring_both_scores_and_the_verdict_of_the_inte
     write_model("mma-finetune", 9, 1.0)
     results = read_results(tmp_path / "results.jsonl")
     said = few_labels.versus(results, tmp_path, "mma-finetune", "late", evidence=True)
-    assert "is ahead of **Late fusion**: 90.0% against 60.0% average accuracy, a difference of +30.0 points" in said
+    assert (
+        "is ahead of **Late fusion**: 90.0% against 60.0% average accuracy, a difference of +30.0 points"
+        in said
+    )
     assert "is behind" in few_labels.versus(results, tmp_path, "late", "mma-finetune", evidence=True)
 
 
