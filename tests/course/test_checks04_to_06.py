@@ -88,6 +88,8 @@ WRONG = [
     ("check_map_cosine", lambda a, b: (F.normalize(a, dim=0) * F.normalize(b, dim=0)).sum(0), "Return one number"),
     ("check_best_offset", lambda a, b: (best(a, b)[0], best(a, b)[1][::-1]), "rows first"),
     ("check_best_offset", lambda a, b: best(a, b)[0], "Return two things"),
+    ("check_best_offset", lambda a, b: best(a, b)[1], "similarity first"),
+    ("check_map_cosine", lambda a, b: F.cosine_similarity(a, b).mean(), "dimension 1 unless"),
 ]  # fmt: skip
 
 

@@ -32,6 +32,8 @@ def check_map_cosine(map_cosine: Callable) -> None:
         "this is the mean over channels, too: the product of two vectors is a sum over channels": places.mean() / 4,
         "length 1 was taken along a row of the map, not over the channels (dimension 0)":
             (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(0).mean(),
+        "F.cosine_similarity compares along dimension 1 unless told otherwise; the channels are dimension 0":
+            F.cosine_similarity(a, b, dim=1).mean(),
     }  # fmt: skip
     got = map_cosine(a.clone(), b.clone())
     _number(got)
@@ -50,9 +52,9 @@ def check_best_offset(best_offset: Callable) -> None:
         "Return two things: the largest similarity, and its offset (y, x).",
     )
     value, place = answer
-    surface = torch.stack([
-        torch.stack([_cosine(large[:, y : y + 4, x : x + 4], small) for x in range(4)]) for y in range(4)
-    ])  # fmt: skip
+    two = "Return the similarity first, one number, and then its offset (y, x), two whole numbers."
+    expect(np.shape(value) == () and np.shape(place) == (2,), two)
+    surface = _surface(large, small, _cosine)
     mistakes = {
         "the last row or column of offsets is never tried: there are H − h + 1 of them": surface[
             :3, :3
@@ -60,6 +62,12 @@ def check_best_offset(best_offset: Callable) -> None:
         "this is the mean over the offsets; take the largest": surface.mean(),
         "only the first offset was tried": surface[0, 0],
         "this is the smallest similarity": surface.min(),
+        "the features do not have length 1 at each place": _largest(
+            large, small, lambda a, b: (a * b).sum(0).mean()
+        ),
+        "each part was normalised as a whole: strong places outvote weak ones. Normalise at each place": _largest(
+            large, small, lambda a, b: F.cosine_similarity(a.flatten(), b.flatten(), dim=0)
+        ),
     }
     expect_close(
         value,
@@ -78,3 +86,13 @@ def check_best_offset(best_offset: Callable) -> None:
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return (F.normalize(a, dim=0) * F.normalize(b, dim=0)).sum(0).mean()
+
+
+def _surface(large: Tensor, small: Tensor, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The score of a small map (E, 4, 4) at each of the 4 × 4 offsets in a large one (E, 7, 7)."""
+    rows = ([score(large[:, y : y + 4, x : x + 4], small) for x in range(4)] for y in range(4))
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def _largest(large: Tensor, small: Tensor, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    return _surface(large, small, score).max()

@@ -36,6 +36,10 @@ def check_knn(knn: Callable) -> None:
             "that is the Euclidean distance of vectors of different length; use the cosine":
                 _vote(-torch.cdist(queries, features), labels, k),
             "only the first neighbour counts, whatever k is": _vote(asked @ unit.T, labels, 1),
+            "a tie went to the smallest class number; it goes to the class whose nearest member comes first":
+                F.one_hot(labels[(asked @ unit.T).topk(k).indices]).sum(1).argmax(1),
+            "length 1 was taken down the columns; normalise each vector, dimension 1":
+                _vote(F.normalize(queries, dim=0) @ F.normalize(features, dim=0).T, labels, k),
         }  # fmt: skip
         expect_close(
             got,
@@ -71,6 +75,10 @@ def check_recall_at_k(recall_at_k: Callable) -> None:
             "these are dot products: divide each embedding by its length": _recall(z1 @ z2.T, k),
             "this is the other direction, from z2 to z1": _recall(cosine.T, k),
             "these are the least similar ones": _recall(-cosine, k),
+            "each row was compared with the partners of other rows: take diagonal()[:, None], a column":
+                _share((cosine > cosine.diagonal()[None]).sum(1), k),
+            "the others of a row are counted along the row, dimension 1":
+                _share((cosine > cosine.diagonal()[:, None]).sum(0), k),
             "a share lies between 0 and 1: divide by the number of rows": 40 * wanted,
         }  # fmt: skip
         expect_close(
@@ -81,4 +89,8 @@ def check_recall_at_k(recall_at_k: Callable) -> None:
 
 
 def _recall(similarity: Tensor, k: int) -> float:
-    return float(((similarity > similarity.diagonal()[:, None]).sum(1) < k).float().mean())
+    return _share((similarity > similarity.diagonal()[:, None]).sum(1), k)
+
+
+def _share(better: Tensor, k: int) -> float:
+    return float((better < k).float().mean())
