@@ -119,7 +119,7 @@ def surfaces(values: Mapping[str, np.ndarray], truth: Mapping[str, tuple[int, in
 def bars_with_intervals(
     values: Mapping[str, tuple[float, float, float]], chance: float, label: str
 ) -> Figure:
-    """Named shares with their 95 % intervals, and the level of guessing."""
+    """Named shares with their 95% intervals, and the level of guessing."""
     fig, ax = plt.subplots(figsize=(5.6, 0.5 * len(values) + 1.0))
     for row, (mean, low, high) in enumerate(values.values()):
         ax.plot([low, high], [row, row], color=COLOURS["fused"], linewidth=2.4)
@@ -137,5 +137,5 @@ def bars_with_intervals(
     )
     ax.legend(loc="lower right")
     ax.grid(axis="x")
-    said = "; ".join(f"{n} {m:.0%} ({100 * a:.0f}–{100 * b:.0f} %)" for n, (m, a, b) in values.items())
-    return describe(fig, f"{label}, with 95 % intervals: {said}; guessing {chance:.0%}")
+    said = "; ".join(f"{n} {m:.0%} ({100 * a:.0f}–{100 * b:.0f}%)" for n, (m, a, b) in values.items())
+    return describe(fig, f"{label}, with 95% intervals: {said}; guessing {chance:.0%}")

@@ -118,10 +118,11 @@ def selection(scores: pd.DataFrame) -> Figure:
     ax.annotate(
         "chosen by A",
         (best["a"], best["b"]),
-        (-8, -16),
+        (0, -20),  # below the point, which lies farthest to the right: few others are there
         textcoords="offset points",
-        ha="right",
+        ha="center",
         color=PALETTE[1],
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
     )
     ax.text(span[1], span[1], "A = B ", ha="right", va="top", fontsize=8, color=FAINT)
     ax.set(xlabel="average accuracy on test half A", ylabel="on test half B")
