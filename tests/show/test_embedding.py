@@ -71,11 +71,10 @@ def test_sentences_say_what_the_interval_says():
     assert "**Dual-SimCLR is ahead of untrained**" in embedding.ahead(
         "Dual-SimCLR", "untrained", clear, "kNN", True
     )
-    assert "**untrained is ahead of MMA**" in embedding.ahead(
-        "MMA", "untrained", Interval(-0.1, -0.2, -0.02), "kNN", True
-    )
+    said = embedding.ahead("MMA", "untrained", Interval(-0.1, -0.2, -0.02), "kNN", True)
+    assert "**untrained is ahead of MMA**" in said and "+10.0 points, 95% interval +2.0 to +20.0" in said
     said = embedding.ahead("Dual-SimCLR", "MMA", unclear, "kNN", False)
-    assert "cannot be told apart" in said and said.startswith("*Smoke run") and "−2 to +20" in said
+    assert "cannot be told apart" in said and said.startswith("*Smoke run") and "−2.0 to +20.0" in said
 
 
 def test_the_branches_are_compared_with_the_untrained_pair():
