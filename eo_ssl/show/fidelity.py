@@ -78,11 +78,12 @@ def class_backscatter(
         for y, name in enumerate(CLASS_NAMES):
             wanted = reference[name][k]
             ax.plot([wanted - tolerance, wanted + tolerance], [y, y], color=REAL, alpha=0.25, lw=7)
-            ax.plot([wanted], [y], "|", color=REAL, ms=9, mew=1.6)
-        ax.plot(measured[:, k], range(len(CLASS_NAMES)), "o", color=SIMULATED, ms=4.5)
+            ax.plot([wanted], [y], "|", color=REAL, ms=9, mew=1.6, label="" if y else "real, with tolerance")
+        ax.plot(measured[:, k], range(len(CLASS_NAMES)), "o", color=SIMULATED, ms=4.5, label="simulated")
         ax.set(title=channel, xlabel="dB", yticks=range(len(CLASS_NAMES)), yticklabels=CLASS_NAMES)
         ax.grid(axis="x")
     axes[0].invert_yaxis()
+    axes[1].legend(loc="lower right", fontsize=8)
     gaps = measured - np.array([reference[name] for name in CLASS_NAMES])
     said = ", ".join(f"{name} {vv:+.1f} and {vh:+.1f}" for name, (vv, vh) in zip(CLASS_NAMES, gaps))
     return describe(fig, f"Simulated minus real backscatter in dB, VV and VH: {said}")
