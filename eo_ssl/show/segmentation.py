@@ -132,7 +132,7 @@ def verdict(results: pd.DataFrame, folder: Path, first: str, second: str, eviden
     word = "**is ahead of**" if low > 0 else "**is behind**" if high < 0 else "**cannot be told from**"
     return caution(evidence) + (
         f"{get_method(first).label} {word} {get_method(second).label} with all labels: {value:+.1f} points of mIoU "
-        f"(95% interval {low:+.1f} to {high:+.1f}, paired over seeds and test patches)."
+        f"(95% interval {low:+.1f} to {high:+.1f}, paired over seeds and places)."
     ).replace(" -", " −")
 
 

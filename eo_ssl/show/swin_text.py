@@ -27,7 +27,7 @@ def verdicts(results: pd.DataFrame, folder: Path, couples: Sequence[tuple[str, s
     for fraction in sorted(shared):
         lines = [f"- {_verdict(results, folder, couple, fraction)}" for couple in couples]
         lists.append("\n".join([f"{caution(evidence)}With **{fraction:.0%}** of the labels:\n", *lines]))
-    return "\n\n".join([*lists, "All are paired over test patches and seeds."])
+    return "\n\n".join([*lists, "All are paired over seeds and places."])
 
 
 def _verdict(results: pd.DataFrame, folder: Path, couple: tuple[str, str], fraction: float) -> str:
