@@ -24,6 +24,12 @@ function reached(points, target) {
   return null;
 }
 
+// Labelled patches at a share between two measured ones: the draws keep rare classes, so 1% can be more than a hundredth.
+function patches({ points, labels }, share) {
+  const i = Math.max(1, points.findIndex((p) => p[0] >= share - 1e-9)), [f0, f1] = [points[i - 1][0], points[i][0]];
+  return Math.round(labels[i - 1] + (labels[i] - labels[i - 1]) * (share - f0) / (f1 - f0));
+}
+
 function path(curve, at) {
   const line = curve.points.map((p, i) => `${i ? "L" : "M"}${at.px(p[0]).toFixed(1)},${at.py(p[1]).toFixed(1)}`).join("");
   const bars = curve.points.map((p) => `<line x1="${at.px(p[0])}" x2="${at.px(p[0])}" y1="${at.py(p[2])}" y2="${at.py(p[3])}" stroke="${curve.colour}" stroke-width="1.2"/>`
@@ -57,10 +63,9 @@ function render({ model, el }) {
       + `<line x1="${BOX.left}" x2="${BOX.right}" y1="${y}" y2="${y}" stroke="${INK}" stroke-dasharray="3 4"/>`
       + `<text x="373" y="285" text-anchor="middle" font-size="11" fill="${FAINT}">share of the labelled training patches (logarithmic)</text></svg>`;
     const lines = curves.filter((_, i) => state.on[i]).map((c) => {
-      const f = reached(c.points, state.target), last = c.points.length - 1;
+      const f = reached(c.points, state.target);
       if (f === null) return `<li>${c.name}: not reached with the labels there are</li>`;
-      const all = c.labels[last] / c.points[last][0];
-      return `<li>${c.name}: about <b>${+(100 * f).toPrecision(2)}%</b> of the labels, ${Math.max(1, Math.round(f * all))} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
+      return `<li>${c.name}: about <b>${+(100 * f).toPrecision(2)}%</b> of the labels, ${patches(c, f)} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
     });
     words.innerHTML = `To reach ${(100 * state.target).toFixed(0)}% ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${lines.join("")}</ul>`;
   }
