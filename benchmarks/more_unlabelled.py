@@ -23,7 +23,6 @@ import numpy as np
 
 from eo_ssl.course import places
 from eo_ssl.course.claims import SUPERVISED
-from eo_ssl.course.machine import machine
 from eo_ssl.data import simulate as simulator
 from eo_ssl.data.blocks import spatial_blocks
 from eo_ssl.data.dataset import open_source
@@ -36,6 +35,7 @@ from eo_ssl.evaluate.job import CellRunner, GridJob
 from eo_ssl.evaluate.results import read_results
 from eo_ssl.evaluate.summary import METRICS, counts_of, pick
 from eo_ssl.files import write_json
+from eo_ssl.provenance import commit, machine
 from eo_ssl.train.presets import preset
 from eo_ssl.train.pretrain import pretrain
 
@@ -130,8 +130,8 @@ def main() -> None:
     )
     parser.add_argument("--only", type=int, help="train only variant 0, 1 or 2, and compare nothing")
     asked = parser.parse_args()
-    from eo_ssl.course.profiles import get_profile
     from eo_ssl.course.session import simulated
+    from eo_ssl.profiles import get_profile
     from eo_ssl.train.checkpoint import read_meta
 
     base = asked.data or simulated(get_profile("laptop"), 0)
@@ -158,7 +158,7 @@ def main() -> None:
         "mean": float(line["test.aa"].mean()),
         "n_labels": int(line["n_labels"].iloc[0]),
     }
-    made = {"machine": machine(), "commit": places.commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    made = {"machine": machine(), "commit": commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
     write_json(
         asked.json, {"profile": "laptop", **made, "seeds": len(line), "baseline": baseline, "rows": rows}
     )

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from eo_ssl.course.profiles import Profile, did_you_mean
 from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.profiles import Profile, did_you_mean
 
 SIMULATED = "simulated"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from eo_ssl.course.demands import SIMULATED
-from eo_ssl.course.profiles import Profile
 from eo_ssl.course.workload import Sizes, Work, open_unread, sizes, workload
 from eo_ssl.errors import DataError
+from eo_ssl.profiles import Profile
 
 # Where no GPU can be measured: what such networks may be expected to sustain in bf16, one twentieth of the
 # peak of an H100. An assumption, and called so wherever it is used.

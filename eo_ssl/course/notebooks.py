@@ -9,9 +9,9 @@ from typing import Any
 
 import nbformat
 
-from eo_ssl.course.profiles import did_you_mean
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.files import write_text
+from eo_ssl.profiles import did_you_mean
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARAMETERS = """\

@@ -1,13 +1,9 @@
-"""Where things are: the project folder, the notebooks, the run folder, the simulated data, the commit."""
+"""Where things are: the project folder, the notebooks, the run folder, the simulated data."""
 
 import hashlib
 import os
-import platform
-import subprocess
-from functools import cache
 from pathlib import Path
 
-from eo_ssl import __version__
 from eo_ssl.errors import ConfigError
 from eo_ssl.files import cache_dir
 
@@ -45,42 +41,6 @@ def require_writable(folder: Path) -> Path:
 def simulated_folder(profile: str, seed: int, version: str) -> Path:
     """Where the simulated data set of a profile, seed and simulator version is kept."""
     return cache_dir() / "simulated" / f"{version}-{profile}-seed{seed}"
-
-
-@cache
-def commit() -> str:
-    """Short commit of the project, with "+" if the package or notebooks differ from it; else the version."""
-    root = project_root(Path(__file__))
-
-    def git(*args: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        head = git("rev-parse", "--short=9", "HEAD")
-        changed = git("status", "--porcelain", "--", "eo_ssl", "notebooks")
-    except (OSError, subprocess.TimeoutExpired):
-        head, changed = "", ""
-    return head + ("+" if changed else "") if head else f"v{__version__}"
-
-
-@cache
-def versions() -> dict[str, str]:
-    """What results may depend on: Python, torch with CUDA and cuDNN, timm, the package and its commit."""
-    import torch
-    from timm import __version__ as timm
-
-    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
-    found = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": cudnn,
-        "timm": timm,
-        "eo_ssl": __version__,
-        "commit": commit(),
-    }
-    return {name: str(value) for name, value in found.items() if value}
 
 
 # Files that never run inside a notebook: changing them does not make an executed notebook stale.

@@ -11,10 +11,10 @@ from typing import Any
 import nbformat
 
 from eo_ssl.course import notebooks, places, session, status
-from eo_ssl.course.profiles import Profile, did_you_mean, get_profile
 from eo_ssl.data.complete import require_complete
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.files import require_space
+from eo_ssl.profiles import Profile, did_you_mean, get_profile
 
 # Packages whose version can change what a notebook shows.
 SHAPING = (

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from eo_ssl.course import notebooks, places, status
-from eo_ssl.course.profiles import PROFILES
 from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.profiles import PROFILES
 
 
 def require_publishable(run_dir: Path, allow_dirty: bool = False, chapters: Path | None = None) -> None:

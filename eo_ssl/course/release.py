@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from eo_ssl.course import places, publish, status
-from eo_ssl.course.machine import machine
-from eo_ssl.course.profiles import get_profile
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json, write_json
+from eo_ssl.profiles import get_profile
+from eo_ssl.provenance import machine, versions
 
 NUMBER = (int, float)
 # What a release holds, and of which kind each entry is.
@@ -50,7 +50,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "profile": str(state.get("profile", "")),
         # A run from before runs wrote these down: then they are those found here.
         "machine": state.get("machine") or machine(),
-        "versions": {k: v for k, v in (state.get("versions") or places.versions()).items() if k != "commit"},
+        "versions": {k: v for k, v in (state.get("versions") or versions()).items() if k != "commit"},
         "device": str(state.get("device", "")),
         "commit": str(state.get("commit", "")),
         "commits": sorted(commits),

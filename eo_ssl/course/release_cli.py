@@ -75,7 +75,7 @@ def data_version(
     import re
 
     from eo_ssl.course import session
-    from eo_ssl.course.profiles import get_profile
+    from eo_ssl.profiles import get_profile
 
     if data != session.SIMULATED:
         data = str(session.check_data(data))
@@ -87,8 +87,8 @@ def data_version(
 def _require_profile(profile: str, folder: "Path") -> None:  # noqa: F821 - imported only when needed
     """Raise `ConfigError` where a folder holds a run of another profile than the one asked for."""
     from eo_ssl.course import status
-    from eo_ssl.course.profiles import get_profile
     from eo_ssl.errors import ConfigError
+    from eo_ssl.profiles import get_profile
 
     made = status.read(folder).get("profile", "")
     if made and made != get_profile(profile).name:

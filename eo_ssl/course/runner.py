@@ -13,10 +13,10 @@ from typing import Any
 
 from eo_ssl.course import notebooks, places, session, status, threads
 from eo_ssl.course.execute import ChapterFailed, cell_seconds, execute, refresh_text
-from eo_ssl.course.machine import machine
 from eo_ssl.course.plan import Chapter, Plan, is_current
 from eo_ssl.course.progress import UNKNOWN, Progress
 from eo_ssl.errors import ConfigError
+from eo_ssl.provenance import machine, versions
 
 
 def run_course(plan: Plan, keep_going: bool = False, force: bool = False, stream: Any = None) -> list[str]:
@@ -136,7 +136,7 @@ def run_facts(plan: Plan) -> dict[str, Any]:
         "evidence": plan.profile.is_evidence,
         "package": places.package_hash(),
         "machine": machine(),
-        "versions": places.versions(),
+        "versions": versions(),
     }
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from eo_ssl.course import places
 from eo_ssl.course.demands import SIMULATED, check_data, require_data, require_gpu
-from eo_ssl.course.profiles import Profile, get_profile
 from eo_ssl.errors import ConfigError
 from eo_ssl.files import read_json
+from eo_ssl.profiles import Profile, get_profile
+from eo_ssl.provenance import commit
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +83,7 @@ class Run:
             "device": device_name(),
             "seeds": f"{seeds} (first: {self.seed})",
             "data": data_version(self.profile, self.data, self.seed),
-            "commit": places.commit(),
+            "commit": commit(),
         }
 
     def status_line(self) -> str:

@@ -16,7 +16,7 @@ from eo_ssl.files import write_text
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 STUB = 'raise NotImplementedError("your turn")  # replace this line'
-CHECK = re.compile(r"^\s*checks\.check_\w+\(", re.MULTILINE)
+CHECK = re.compile(r"^\s*ch\d\d\.check_\w+\(", re.MULTILINE)
 # Lets "run all cells" go on past an exercise that is not solved yet.
 GO_ON = "raises-exception"
 

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eo_ssl.course.places import commit
-from eo_ssl.course.profiles import get_profile
 from eo_ssl.errors import CheckpointError
 from eo_ssl.evaluate.grid import Cell, Grid
 from eo_ssl.evaluate.grids import get_plan, make_grid
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.results import Result
+from eo_ssl.profiles import get_profile
+from eo_ssl.provenance import commit
 from eo_ssl.train.finetune_config import FinetuneConfig
 
 

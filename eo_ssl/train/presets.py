@@ -94,7 +94,7 @@ def for_family(method: str, profile: str, family: str = "", **changes: Any) -> P
     """
     if not family:
         return preset(method, profile, **changes)
-    from eo_ssl.course.profiles import get_profile
+    from eo_ssl.profiles import get_profile
 
     sizes = get_profile(profile)
     network = {"backbone": getattr(sizes, family), "image_size": sizes.crop(family)}

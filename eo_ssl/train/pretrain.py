@@ -14,8 +14,8 @@ from typing import Any
 
 from lightning.fabric import Fabric
 
-from eo_ssl.course.places import commit, versions
 from eo_ssl.errors import CheckpointError
+from eo_ssl.provenance import commit, versions
 from eo_ssl.train.checkpoint import base_meta, save_pretrained
 from eo_ssl.train.config import PretrainConfig
 from eo_ssl.train.data import Overlaps, PretrainData, describe, pretraining_rows

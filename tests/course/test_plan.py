@@ -5,8 +5,8 @@ import torch
 
 from eo_ssl.course import places
 from eo_ssl.course.plan import make_plan
-from eo_ssl.course.profiles import PROFILES
 from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.profiles import PROFILES
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import pytest
 from finished_run import COMMIT, finish
 from typer.testing import CliRunner
 
-from eo_ssl import cli
-from eo_ssl.course import machine, publish, release, status
+from eo_ssl import cli, provenance
+from eo_ssl.course import publish, release, status
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.evaluate.results import append_result, read_results
 from eo_ssl.evaluate.summary import interval
@@ -131,7 +131,7 @@ def test_lines_of_an_older_grid_are_left_out_and_mixed_profiles_refused(run_dir,
 def test_a_run_without_machine_and_versions_gets_those_found_here(run_dir):
     change(run_dir, machine=None, versions=None)
     here = release.summarise(run_dir)
-    assert here["machine"] == machine.machine() and "torch" in here["versions"]
+    assert here["machine"] == provenance.machine() and "torch" in here["versions"]
     release.validate(here, "here")
 
 
@@ -201,9 +201,9 @@ def test_the_name_of_the_data_set_is_fit_for_the_key_of_a_cache(tmp_path):
 
 
 def test_the_machine_is_named(tmp_path):
-    found = machine.machine()
+    found = provenance.machine()
     release._require_keys(found, release.MACHINE_KEYS, "machine")
     assert found["cpu"] and found["cores"] >= 1 and found["memory_gb"] > 0
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Fast: CPU\n")
-    assert machine.cpu_name(str(tmp_path / "cpuinfo")) == "Fast: CPU"
-    assert machine.cpu_name(str(tmp_path / "missing"))
+    assert provenance.cpu_name(str(tmp_path / "cpuinfo")) == "Fast: CPU"
+    assert provenance.cpu_name(str(tmp_path / "missing"))

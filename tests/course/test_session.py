@@ -6,8 +6,8 @@ import os
 import pytest
 
 from eo_ssl.course import places, session, setup
-from eo_ssl.course.profiles import PROFILES
 from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.profiles import PROFILES
 
 
 def test_setup_creates_the_run_folder_and_nothing_else(tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ def test_whatever_is_inside_goes_and_whatever_is_outside_stays(before, inside, a
 
 @pytest.fixture
 def chapter(write, folder):
-    path = write("01_a", SOLVED, "checks.check_twice(f)")
+    path = write("01_a", SOLVED, "ch01.check_twice(f)")
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[2].metadata["tags"] = ["exercise", "hide-input"]
     nbformat.write(notebook, path)

@@ -12,7 +12,7 @@ import torch
 import torch.utils.tensorboard  # here and not in every child
 from toy_pairs import ToySource
 
-from eo_ssl.course.places import commit
+from eo_ssl.provenance import commit
 from eo_ssl.train.config import DualSimCLRConfig
 from eo_ssl.train.pretrain import pretrain
 

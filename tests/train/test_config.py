@@ -79,7 +79,7 @@ def test_the_digest_changes_with_any_setting_and_only_then() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_preset_has_the_network_and_the_crop_of_its_family(profile: str) -> None:
     """So that a grid finds the checkpoint that pretraining has written."""
-    from eo_ssl.course.profiles import get_profile
+    from eo_ssl.profiles import get_profile
 
     families = {
         "dual-simclr": "resnet",

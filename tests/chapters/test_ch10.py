@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eo_ssl.course import checks
+from chapters import ch10
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.course.lessons import pixels
 from eo_ssl.data.pair import Pair
@@ -99,7 +99,7 @@ def pair() -> Pair:
 )
 def test_known_mistakes_in_patch_expand_are_explained(answer, hint):
     with pytest.raises(ExerciseFailed, match=hint):
-        checks.check_patch_expand(answer)
+        ch10.check_patch_expand(answer)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_known_mistakes_in_patch_expand_are_explained(answer, hint):
 )
 def test_another_measure_is_not_taken_for_miou(answer, hint):
     with pytest.raises(ExerciseFailed, match=hint):
-        checks.check_mean_iou(answer)
+        ch10.check_mean_iou(answer)
 
 
 def probability() -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from eo_ssl.course import checks
+from chapters import ch11
 from eo_ssl.course.checks import ExerciseFailed
 
 
@@ -53,11 +53,11 @@ def backwards(first, second, draws, rng):
 )  # fmt: skip
 def test_mistakes_of_the_paired_difference_are_named(answer, message):
     with pytest.raises(ExerciseFailed, match=message):
-        checks.check_paired_difference(answer)
+        ch11.check_paired_difference(answer)
 
 
 def test_a_paired_difference_in_another_style_passes():
-    assert "paired difference" in repr(checks.check_paired_difference(paired))
+    assert "paired difference" in repr(ch11.check_paired_difference(paired))
 
 
 def average_rank(scores):
@@ -70,7 +70,7 @@ def average_rank(scores):
 
 
 def test_average_ranks_in_another_style_pass():
-    checks.check_average_rank(average_rank)
+    ch11.check_average_rank(average_rank)
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_average_ranks_in_another_style_pass():
 )  # fmt: skip
 def test_mistakes_of_the_average_rank_are_named(answer, message):
     with pytest.raises(ExerciseFailed, match=message):
-        checks.check_average_rank(answer)
+        ch11.check_average_rank(answer)

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from eo_ssl.course import checks
+from chapters import ch02
+from eo_ssl.course.checks import ExerciseFailed
 
 
 def split(scenes, share, seed):
@@ -67,7 +68,7 @@ def unique(counts, fraction):
     "check, answer", [("check_scene_split", split), ("check_leaks", overlap), ("check_true_fraction", unique)]
 )
 def test_right_answers_pass(check, answer):
-    assert "Correct" in repr(getattr(checks, check)(answer))
+    assert "Correct" in repr(getattr(ch02, check)(answer))
 
 
 @pytest.mark.parametrize(
@@ -92,5 +93,5 @@ def test_right_answers_pass(check, answer):
     ],
 )  # fmt: skip
 def test_usual_mistakes_are_named(check, answer, hint):
-    with pytest.raises(checks.ExerciseFailed, match=hint):
-        getattr(checks, check)(answer)
+    with pytest.raises(ExerciseFailed, match=hint):
+        getattr(ch02, check)(answer)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 
 
 def _vote(similarity: Tensor, labels: Tensor, k: int) -> Tensor:

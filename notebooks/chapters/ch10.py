@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 from eo_ssl.evaluate.segmentation_metrics import segmentation_metrics
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.course.checks.framework import exercise, expect, expect_close
+from eo_ssl.course.checks import exercise, expect, expect_close
 from eo_ssl.losses import map_similarity
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 
 
 @exercise("paired difference", praise="What made a draw easy or hard was the same for both, and cancelled.")

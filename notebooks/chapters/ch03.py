@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from eo_ssl.course.checks.framework import ExerciseFailed, exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close, expect_shape
 
 
 @exercise("late fusion", praise="One linear layer on joined features: all that late fusion adds.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 from eo_ssl.show.swin import groups
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.course.checks.framework import ExerciseFailed, exercise, expect, expect_close
+from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close
 from eo_ssl.losses import clip_loss, nt_xent
 
 

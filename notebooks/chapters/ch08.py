@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from eo_ssl.course.checks.framework import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 
 
 @exercise("bootstrap", praise="No formula, no bell curve: only drawing again.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eo_ssl.course.checks.framework import ExerciseFailed, exercise, expect, expect_close
+from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close
 
 
 @exercise("NDVI", praise="Leaves are dark in red and bright in the near infrared, and the sum cancels shade.")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from eo_ssl.course import checks
+from chapters import ch09
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.results import read_results
@@ -146,4 +146,4 @@ def _windows(x, size, shift=0):
 )
 def test_known_mistakes_in_cutting_windows_are_explained(answer, hint):
     with pytest.raises(ExerciseFailed, match=hint):
-        checks.check_windows(answer)
+        ch09.check_windows(answer)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from eo_ssl.course import checks
+from chapters import ch01
+from eo_ssl.course.checks import ExerciseFailed
 
 
 def right_ndvi(red, nir):
@@ -27,7 +28,7 @@ def quiet_ndvi(red, nir):
     ],
 )
 def test_right_answers_pass(check, answer):
-    assert "Correct" in repr(getattr(checks, check)(answer))
+    assert "Correct" in repr(getattr(ch01, check)(answer))
 
 
 @pytest.mark.parametrize(
@@ -45,5 +46,5 @@ def test_right_answers_pass(check, answer):
     ],
 )
 def test_usual_mistakes_are_named(check, answer, hint):
-    with np.errstate(all="ignore"), pytest.raises(checks.ExerciseFailed, match=hint):
-        getattr(checks, check)(answer)
+    with np.errstate(all="ignore"), pytest.raises(ExerciseFailed, match=hint):
+        getattr(ch01, check)(answer)
