@@ -1,14 +1,17 @@
-"""Small file helpers: atomic writes, checksums and the cache folder."""
+"""Small file helpers: atomic writes, locks, checksums and the cache folder."""
 
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from eo_ssl.errors import DataError
 
@@ -22,24 +25,15 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    temporary.touch(exist_ok=False)  # with the permissions of any new file, unlike those of `tempfile`
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        _default_permissions(temporary)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _default_permissions(path: Path) -> None:
-    """Give `path` the permissions an ordinary open() would have; mkstemp makes files private."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(0o666 & ~mask)
 
 
 def write_text(target: str | Path, text: str) -> None:
@@ -85,3 +79,28 @@ def require_space(folder: str | Path, needed: int, purpose: str) -> None:
             f"{folder}: {purpose} needs {needed / 1e6:,.0f} MB but only {free / 1e6:,.0f} MB are free; "
             "free some space or choose another folder"
         )
+
+
+@contextmanager
+def locked(path: str | Path, purpose: str = "write there", timeout: float = 3600.0) -> Iterator[None]:
+    """Hold the lock file `path` for one process at a time; the system frees it when its holder dies.
+
+    Says on stderr what it waits for, and raises `DataError` after `timeout` seconds of waiting.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=min(2.0, timeout))
+    except Timeout:
+        print(f"{path}: another process is about to {purpose}; waiting for it ...", file=sys.stderr)
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            raise DataError(
+                f"{path}: still held by another process after {timeout:g} s; end it, or delete the file"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()

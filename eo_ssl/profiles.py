@@ -1,9 +1,8 @@
 """The sizes of the course, and a rehearsal of the largest: one table of settings that every chapter reads."""
 
-import difflib
 from dataclasses import dataclass, replace
 
-from eo_ssl.errors import ConfigError
+from eo_ssl.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
@@ -125,21 +124,8 @@ _REHEARSAL = replace(
 PROFILES: dict[str, Profile] = {p.name: p for p in (_SMOKE, _LAPTOP, _GPU, _PAPER, _REHEARSAL)}
 
 
-def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """`word`'s nearest neighbours as "; did you mean …?", or "" when nothing is near.
-
-    >>> did_you_mean("laptp", list(PROFILES))
-    '; did you mean laptop?'
-    """
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def get_profile(name: str) -> Profile:
     """The profile called `name`; raises `ConfigError` naming the profiles there are."""
     if name not in PROFILES:
-        known = ", ".join(PROFILES)
-        raise ConfigError(
-            f"profile {name!r} does not exist (there are {known}){did_you_mean(name, list(PROFILES))}"
-        )
+        raise ConfigError(f"profile {name!r} does not exist{nearest(name, PROFILES)}")
     return PROFILES[name]

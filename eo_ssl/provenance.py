@@ -1,6 +1,7 @@
 """What a result was made with and on: commit, versions, and the machine, as released results name them."""
 
-import os
+import ast
+import hashlib
 import platform
 import subprocess
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eo_ssl import __version__
+from eo_ssl.parallel import cores
 
 
 @cache
@@ -47,6 +49,37 @@ def versions() -> dict[str, str]:
 
 
 @cache
+def training_code() -> str:
+    """Twelve hex digits of the code that a trained model depends on: losses, models, data, training.
+
+    Comments, docstrings and layout do not count, so that only a change of what is computed asks for new models.
+    """
+    root, digest = Path(__file__).resolve().parent, hashlib.sha256()
+    for folder in ("losses", "models", "data", "train"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(
+                f"{path.relative_to(root)}\0{_meaning(path.read_text(encoding='utf-8'))}\0".encode()
+            )
+    return digest.hexdigest()[:12]
+
+
+def _meaning(source: str) -> str:
+    """Python source without comments, docstrings and layout.
+
+    >>> _meaning("x = 1  # one") == _meaning("x  =  1"), _meaning("x = 1") == _meaning("x = 2")
+    (True, False)
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                del body[0]
+    return ast.dump(tree)
+
+
+@cache
 def machine() -> dict[str, Any]:
     """`{"cpu": name, "cores": number, "memory_gb": number, "gpus": [names]}` of this machine.
 
@@ -55,10 +88,9 @@ def machine() -> dict[str, Any]:
     import psutil
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     memory = round(psutil.virtual_memory().total / 1e9, 1)
-    return {"cpu": cpu_name(), "cores": cores, "memory_gb": memory, "gpus": gpus}
+    return {"cpu": cpu_name(), "cores": cores(), "memory_gb": memory, "gpus": gpus}
 
 
 def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:

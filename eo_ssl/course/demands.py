@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.profiles import Profile, did_you_mean
+from eo_ssl.errors import ConfigError, DataError, nearest
+from eo_ssl.profiles import Profile
 
 SIMULATED = "simulated"
 
@@ -13,7 +13,7 @@ def check_data(data: str) -> Path:
     """The data root as a folder; raises `DataError` that says how to get the simulated set."""
     root = Path(data).expanduser()
     if not root.is_dir():
-        hint = did_you_mean(data, [SIMULATED]) or f'; use "{SIMULATED}" or the root of SEN12MS or DFC2020'
+        hint = f"{nearest(data, [SIMULATED])}, or name the root of SEN12MS or DFC2020"
         raise DataError(f"data root {data!r} is not a folder{hint}")
     return root.resolve()
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import nbformat
 
-from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.errors import ConfigError, DataError, nearest
 from eo_ssl.files import write_text
-from eo_ssl.profiles import did_you_mean
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARAMETERS = """\
@@ -38,7 +37,7 @@ def select(folder: Path, only: list[str]) -> list[Path]:
         hits = [p for p in found if stem in (p.stem, p.stem[:2], p.stem[3:])]
         if not hits:
             known = [p.stem for p in found]
-            raise ConfigError(f"no chapter {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+            raise ConfigError(f"no chapter {name!r}{nearest(name, known)}")
         chosen.update(hits)
     return [p for p in found if p in chosen] if only else found
 

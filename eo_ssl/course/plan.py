@@ -12,9 +12,9 @@ import nbformat
 
 from eo_ssl.course import notebooks, places, session, status
 from eo_ssl.data.complete import require_complete
-from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.errors import ConfigError, DataError, nearest
 from eo_ssl.files import require_space
-from eo_ssl.profiles import Profile, did_you_mean, get_profile
+from eo_ssl.profiles import Profile, get_profile
 
 # Packages whose version can change what a notebook shows.
 SHAPING = (
@@ -113,10 +113,7 @@ def check_extra(extra: dict[str, Any], allowed: list[dict[str, Any]]) -> dict[st
     checked = {}
     for name, value in extra.items():
         if name not in known:
-            raise ConfigError(
-                f"no chapter has a parameter {name!r}{did_you_mean(name, list(known))} "
-                f"(there are {', '.join(known)})"
-            )
+            raise ConfigError(f"no chapter has a parameter {name!r}{nearest(name, known)}")
         if name in ("profile", "data", "run_dir", "seed"):
             raise ConfigError(f"set {name} with --{name.replace('_', '-')}, not with -p")
         checked[name] = _convert(name, value, known[name])

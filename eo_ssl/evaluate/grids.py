@@ -6,12 +6,11 @@ method. Multi-label models take the rate of the single-label ones. The tried mod
 the model of the first seed at all labels: it is tested then, not trained again.
 """
 
-from eo_ssl.errors import ConfigError
+from eo_ssl.errors import ConfigError, nearest
 from eo_ssl.evaluate.grid import Cell, Grid
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.plans import PLANS, Budget, Plan, Sweep
 from eo_ssl.profiles import get_profile
-from eo_ssl.train.fields import nearest
 
 __all__ = ["PLANS", "Budget", "Plan", "Sweep", "get_plan", "make_grid", "rate_cells"]
 

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from eo_ssl.errors import ConfigError
-from eo_ssl.train.fields import nearest
+from eo_ssl.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)

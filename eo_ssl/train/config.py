@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
-from eo_ssl.errors import ConfigError
-from eo_ssl.train.fields import coerce, nearest, not_negative, one_of, positive
+from eo_ssl.errors import ConfigError, nearest
+from eo_ssl.train.fields import coerce, not_negative, one_of, positive
 
 
 @dataclass(frozen=True)

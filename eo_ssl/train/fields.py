@@ -1,24 +1,12 @@
 """Checks for frozen dataclasses of settings: unknown names, wrong types and values out of range, each in one
 line."""
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from eo_ssl.errors import ConfigError
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the closest known name, or all of them.
-
-    >>> nearest("epoch", ["epochs", "lr"])
-    '; did you mean epochs?'
-    """
-    known = list(known)
-    match = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]}?" if match else f"; there are {', '.join(known)}"
+from eo_ssl.errors import ConfigError, nearest
 
 
 def coerce(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ SimCLR. The papers did not mask overlapping neighbours; the other profiles do.
 
 from typing import Any
 
-from eo_ssl.errors import ConfigError
+from eo_ssl.errors import ConfigError, nearest
 from eo_ssl.train.config import (
     METHODS,
     DualSimCLRConfig,
@@ -18,7 +18,6 @@ from eo_ssl.train.config import (
     SimCLRConfig,
     SwinPairConfig,
 )
-from eo_ssl.train.fields import nearest
 
 PROFILES = ("smoke", "laptop", "gpu", "paper", "paper-rehearsal")
 
