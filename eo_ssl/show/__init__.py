@@ -8,9 +8,25 @@ show.text(f"The mean is **{x:.2f}**.")       # a computed sentence
 
 from eo_ssl.show.composites import PRESETS, composite, grey, label_map, legend, radar, true_colour
 from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
-from eo_ssl.show.plots import density, histograms, images, lines, pairs, scale_bar, spectra, title
+from eo_ssl.show.plots import (
+    bars,
+    density,
+    forest,
+    grid,
+    histograms,
+    images,
+    lines,
+    matrix,
+    pairs,
+    row_name,
+    scale_bar,
+    spectra,
+    stacked,
+    title,
+)
 from eo_ssl.show.schematics import band_chart, mechanisms, two_ways
 from eo_ssl.show.speckle import decibel_views, even_fields, normalised_power, speckle_histogram
+from eo_ssl.show.words import caution, listed, percent, points, settled, share, signed, verdict
 
 __all__ = [
     "COLOURS",
@@ -18,30 +34,44 @@ __all__ = [
     "PRESETS",
     "axes_grid",
     "band_chart",
+    "bars",
+    "caution",
     "composite",
     "decibel_views",
     "density",
     "describe",
     "even_fields",
     "figure",
+    "forest",
     "grey",
+    "grid",
     "histograms",
     "images",
     "label_map",
     "legend",
     "lines",
+    "listed",
+    "matrix",
     "mechanisms",
     "normalised_power",
     "pairs",
+    "percent",
+    "points",
     "radar",
+    "row_name",
     "scale_bar",
+    "settled",
+    "share",
+    "signed",
     "speckle_histogram",
     "spectra",
+    "stacked",
     "text",
     "title",
     "true_colour",
     "two_ways",
     "use_style",
+    "verdict",
 ]
 
 use_style()

@@ -1,62 +1,116 @@
-"""Plots of patches and pixels; each returns a figure that carries alt text made from its data."""
+"""The plots of the book, each a figure that carries alt text made from its data.
 
-from collections.abc import Mapping, Sequence
+`grid` for pictures, `lines`, `forest` (dots with intervals), `matrix`, `bars`, `stacked` and `histograms` for numbers;
+`spectra`, `density` and `pairs` for pixels. Those with an argument `ax` draw into axes that you made, too, so that
+panels share a figure: each panel adds its sentence to the alt text of the figure.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects as effects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from eo_ssl.data.pair import Pair
+from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import S2
 from eo_ssl.show import composites
-from eo_ssl.show.figure import FAINT, GRID, PALETTE, axes_grid, describe
+from eo_ssl.show.figure import COLOURS, FAINT, GRID, INK, PALETTE, axes_grid, describe
+from eo_ssl.show.words import signed
 
+Picture = np.ndarray  # (H, W), or (H, W, 3) in [0, 1]
+Score = Interval | tuple[float, float, float] | float  # value, low, high, or a value alone
+_CHANCE = {"color": COLOURS["chance"], "linestyle": "--", "linewidth": 1.2, "zorder": 1}
+_MARKERS = "osD^vPX*"
 _BY_NAME = {band.name: band for band in S2}
 # The visible range in faint colours of its own, so that "red edge" and "near infrared" have their place.
 _VISIBLE = ((380, 450, "#e9e3f5"), (450, 495, "#e1ebfa"), (495, 570, "#e4f4e6"), (570, 590, "#f8f6dc"),
             (590, 620, "#fcefdd"), (620, 700, "#fbe5e3"))  # fmt: skip
 
 
-def images(
-    pictures: Sequence[np.ndarray],
-    titles: Sequence[str] = (),
+def _drawn(ax: Axes, alt: str) -> Figure:
+    """Add a sentence about a panel to the alt text of its figure."""
+    before = getattr(ax.figure, "eo_alt", "")
+    return describe(ax.figure, f"{before} {alt}".strip())
+
+
+def grid(
+    pictures: Sequence[Picture | None] | Sequence[Sequence[Picture | None]],
+    titles: Sequence[str] | Sequence[Sequence[str]] = (),
     columns: int = 4,
+    rows: Sequence[str] = (),
+    frames: Mapping[tuple[int, int], str] | None = None,
     cell: float = 1.75,
+    extra: float = 0.22,
+    colourbar: str = "",
     alt: str = "",
-    **show: object,
+    **show: Any,
 ) -> Figure:
-    """A grid of pictures (H, W) or (H, W, 3) with titles; `show` goes to `imshow` (cmap, vmin, vmax)."""
-    rows = -(-len(pictures) // columns)
-    fig, axes = axes_grid(rows, min(columns, len(pictures)), cell)
-    for ax, picture, title in zip(axes.flat, pictures, [*titles, *[""] * len(pictures)]):
-        ax.imshow(picture, **({"cmap": "gray"} | show if np.ndim(picture) == 2 else {}))
-        ax.set_title(title, fontsize=8.5)
-    return describe(fig, alt or f"{len(pictures)} pictures: {', '.join(t for t in titles if t)}")
+    """Pictures in rows and columns, `cell` inches each; a picture that is None leaves its place empty.
+
+    A flat list is filled in row by row over `columns`; a list of lists gives the rows. `titles` stand over every picture
+    (flat or nested like the pictures), or over the columns where there are as many as columns. `rows` are names at the
+    left, `frames` coloured frames by (row, column), `extra` inches of height a row for its titles. Whatever else goes to
+    `imshow` (cmap, vmin, vmax) for pictures (H, W). The axes are `fig.axes`, row by row.
+    """
+    flat = not len(pictures) or pictures[0] is None or isinstance(pictures[0], np.ndarray)
+    columns = min(columns, max(1, len(pictures))) if flat else max(map(len, pictures))
+    lines = [pictures[i : i + columns] for i in range(0, len(pictures), columns)] if flat else pictures
+    nested = bool(len(titles)) and not isinstance(titles[0], str)
+    named = [t for line in titles for t in [*line, *[""] * (columns - len(line))]] if nested else [*titles]
+    fig, axes = axes_grid(len(lines), columns, cell, extra=extra)
+    image = None
+    for r, line in enumerate(lines):
+        for c, picture in enumerate(line):
+            ax, title = axes[r, c], named[r * columns + c] if r * columns + c < len(named) else ""
+            ax.set_title(title, fontsize=8.5 if cell > 1.3 else 7)
+            if picture is None:
+                ax.set_box_aspect(1)
+                continue
+            image = ax.imshow(picture, **({"cmap": "gray"} | show if np.ndim(picture) == 2 else {}))
+            if (r, c) in (frames or {}):
+                ax.set_axis_on()
+                ax.set(xticks=[], yticks=[])
+                ax.spines[:].set(visible=True, color=frames[r, c], linewidth=3)
+    for ax, name in zip(axes[:, 0], rows):
+        row_name(ax, name)
+    if colourbar:
+        fig.colorbar(image, ax=list(axes.flat), shrink=0.8, label=colourbar)
+    count = sum(p is not None for line in lines for p in line)
+    said = f"{count} pictures" + (f" in rows: {', '.join(rows)}" if rows else "")
+    heads = "; ".join(t.replace("\n", " ") for t in named if t)
+    return describe(
+        fig, alt or (f"{said}. {heads}" if rows and heads else f"{said}: {heads}" if heads else said)
+    )
+
+
+def row_name(ax: Axes, name: str) -> None:
+    """A name at the left of a row of pictures, reading upwards."""
+    ax.text(-0.06, 0.5, name, rotation=90, ha="right", va="center", transform=ax.transAxes, color=FAINT)
 
 
 def pairs(chosen: Sequence[Pair], cell: float = 1.75, bar: bool = True) -> Figure:
     """Pairs side by side: Sentinel-2 true colour above, Sentinel-1 composite of the same place below."""
-    fig, axes = axes_grid(2, len(chosen), cell)
-    for (top, bottom), pair in zip(axes.T, chosen):
-        top.imshow(composites.true_colour(pair.s2, pair.s2_bands))
-        bottom.imshow(composites.radar(pair.s1))
-        top.set_title(title(pair), fontsize=8.5)
-    for ax, sensor in zip(axes[:, 0], ("Sentinel-2", "Sentinel-1")):
-        ax.text(-0.06, 0.5, sensor, rotation=90, ha="right", va="center", transform=ax.transAxes, color=FAINT)
+    pictures = [
+        [composites.true_colour(p.s2, p.s2_bands) for p in chosen],
+        [composites.radar(p.s1) for p in chosen],
+    ]
+    fig = grid(pictures, [title(p) for p in chosen], rows=("Sentinel-2", "Sentinel-1"), cell=cell)
     if bar:
-        scale_bar(axes[0, -1], chosen[-1].s1.shape[-1])
-    places = "; ".join(
-        f"{title(p).replace(chr(10), ' ')} ({', '.join(p.labels) or 'no label'})" for p in chosen
-    )
+        scale_bar(fig.axes[len(chosen) - 1], chosen[-1].s1.shape[-1])
+    places = "; ".join(f"{title(p, ' ')} ({', '.join(p.labels) or 'no label'})" for p in chosen)
     return describe(
         fig, f"{len(chosen)} places, each as Sentinel-2 true colour above and radar below: {places}"
     )
 
 
 def title(pair: Pair, between: str = "\n") -> str:
-    """Country and day of a pair, for a picture's title."""
+    """Country and date of a pair, as far as they are known."""
     day = f"{between}{pair.date:%-d %B %Y}" if pair.date else ""
     return f"{pair.country or pair.name}{day}"
 
@@ -72,61 +126,288 @@ def scale_bar(ax: Axes, width: int, metres: int = 500, pixel: float = 10) -> Non
     ax.text(x + length / 2, y - width * 0.03, f"{metres} m", color="white", **place)
 
 
-def spectra(
-    curves: Mapping[str, np.ndarray],
-    bands: Sequence[str],
-    colours: Sequence[str] = PALETTE,
-    size: tuple[float, float] = (7.4, 3.5),
+def lines(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    dashed: Sequence[str] = (),
+    size: tuple[float, float] = (5.2, 3.0),
+    bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+    guides: Mapping[str, float] | None = None,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
+    log: str = "",
+    percent: bool = False,
+    ax: Axes | None = None,
+    **axis: Any,
 ) -> Figure:
-    """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
+    """Named curves over `x`; those in `dashed` (a theory, a chance level) are grey and dashed.
 
-    `curves` maps a name to reflectances (B,) in the order of `bands`.
+    NaN in a curve is left out. `bands` gives low and high of a curve as error bars, `guides` horizontal dashed lines
+    with their names, `styles` the look of a curve. `log` names the logarithmic axes ("x", "y", "xy"), which get ticks at
+    the values of `x`; `percent` labels shares as percent. Whatever else goes to `Axes.set` (ylim, title, xticks).
     """
-    order = np.argsort([_BY_NAME[b].centre for b in bands])
-    names = [bands[i] for i in order]
-    x = np.array([_BY_NAME[b].centre for b in names])
-    half = np.array([_BY_NAME[b].width / 2 for b in names])
-    fig, ax = plt.subplots(figsize=size)
-    wavelength_axis(ax, names)
-    ends = []
-    for (name, values), colour in zip(curves.items(), colours):
-        y = np.asarray(values, dtype=float)[order]
-        ax.plot(x, y, color=colour, linewidth=1.2, alpha=0.55)
-        ax.hlines(y, x - half, x + half, color=colour, linewidth=3.2)
-        ends.append((float(y[-1]), name, colour))
-    top = max(float(np.max(v)) for v in curves.values()) * 1.08
-    ax.set(ylim=(0, top), ylabel="reflectance")
-    _end_labels(ax, ends, gap=top * 0.062)
-    said = "; ".join(_spectrum_words(name, np.asarray(v)[order], names) for name, v in curves.items())
-    return describe(fig, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {said}")
-
-
-def _spectrum_words(name: str, values: np.ndarray, names: Sequence[str]) -> str:
-    low, high = int(np.argmin(values)), int(np.argmax(values))
-    return f"{name}: lowest {values[low]:.2f} in {names[low]}, highest {values[high]:.2f} in {names[high]}"
-
-
-def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
-    """Wavelength 400–2350 nm with the visible range tinted and the band names along the top."""
-    for start, stop, colour in _VISIBLE:
-        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
+    ax = ax or plt.subplots(figsize=size)[1]
+    colours, said = cycle(PALETTE), []
+    x = np.asarray(x, dtype=float)
+    for i, (name, values) in enumerate(curves.items()):
+        y = np.asarray(values, dtype=float)
+        known = np.flatnonzero(np.isfinite(y))
+        at = x[known]
+        style = (
+            {"color": COLOURS["chance"], "ls": "--"}
+            if name in dashed
+            else {"color": next(colours), "marker": "o"}
+        )
+        style |= (styles or {}).get(name, {})
+        if bands and name in bands:
+            if "x" in log:
+                at = at * 1.03 ** (i - len(curves) / 2)  # side by side, not on each other
+            ends = np.asarray(bands[name], dtype=float)[:, known]
+            ax.errorbar(at, y[known], yerr=np.clip([y[known] - ends[0], ends[1] - y[known]], 0, None), label=name,
+                        ms=5, capsize=2, elinewidth=1, **style)  # fmt: skip
+        else:
+            ax.plot(at, y[known], label=name, markersize=4.5, **style)
+        form = "{:.0%}" if percent else "{:.3g}"
+        tell = known if bands else known[[0, -1]] if len(known) else known
+        said.append(
+            f"{name}: " + (", ".join(f"{form.format(y[k])} at {x[k]:g}" for k in tell) or "no values")
+        )
+    said += [f"{name} {y:.3g}" for name, y in _guides(ax, guides or {}, "y")]
+    for which in log:
+        ax.set(**{f"{which}scale": "log"})
+        if which == "x":
+            ax.set_xticks(x, [f"{v:,g}" for v in x])
+        ax.minorticks_off()
+    ax.set(xlabel=xlabel, ylabel=ylabel, **axis)
+    if percent:
+        ax.yaxis.set_major_formatter("{x:.0%}")
     ax.grid(axis="y")
-    ax.set(xlim=(380, 2350), xlabel="wavelength (nm)")
-    for i, name in enumerate(names):
-        band = _BY_NAME[name]
-        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
-        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
-        ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
-                    textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip
+    if len(curves) + len(guides or {}) > 1:
+        ax.legend()
+    return _drawn(ax, f"{_named(axis)}{ylabel} over {xlabel}. {'; '.join(said)}.")
 
 
-def _end_labels(ax: Axes, ends: list[tuple[float, str, str]], gap: float) -> None:
-    """Names at the right end of curves, pushed apart where they would overlap."""
-    at = -np.inf
-    for y, name, colour in sorted(ends):
-        at = max(y, at + gap)
-        ax.annotate(name, (2300, at), (8, 0), textcoords="offset points", color=colour, va="center",
-                    annotation_clip=False, fontsize=8.5)  # fmt: skip
+def _named(axis: Mapping[str, Any]) -> str:
+    return f"{axis['title']}: " if axis.get("title") else ""
+
+
+def _guides(ax: Axes, guides: Mapping[str, float], across: str) -> Iterator[tuple[str, float]]:
+    """Dashed grey lines at values of the axis `across`, named in the legend where they have a name."""
+    for name, value in guides.items():
+        line = ax.axhline if across == "y" else ax.axvline
+        line(value, label=name or None, **_CHANCE)
+        yield name, value
+
+
+def forest(
+    values: Mapping[str, Score | Mapping[str, Score]],
+    xlabel: str,
+    unit: str = "%",
+    guides: Mapping[str, float] | None = None,
+    colours: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+    **axis: Any,
+) -> Figure:
+    """Dots with intervals, a row for each name, in a row a mark for each inner name (with a legend).
+
+    A score is an `Interval`, (value, low, high), or a number without an interval; NaN is left out and said to be "not
+    run". `unit` says how shares are shown: "%" as percent, "points" as signed differences with a line at zero, "" as
+    they are. `guides` are dashed vertical lines (the level of guessing), in the unit of the values.
+    """
+    rows = {name: row if isinstance(row, Mapping) else {"": row} for name, row in values.items()}
+    marks = list(dict.fromkeys(mark for row in rows.values() for mark in row))
+    look = dict(zip(marks, cycle(PALETTE))) | dict(colours or {})
+    scale, step = 100 if unit else 1, 0.7 / max(2, len(marks))
+    height = 0.7 + len(rows) * max(0.3, 0.17 * len(marks))
+    ax = ax or plt.subplots(figsize=(6.4, height))[1]
+    said = []
+    for y, (name, row) in enumerate(rows.items()):
+        told = []
+        for mark, score in row.items():
+            place = marks.index(mark)
+            value, low, high = (scale * v for v in _score(score))
+            told.append(f"{mark} {_score_words(score, unit)}".strip())
+            if np.isfinite(value):
+                error = np.clip([[value - low], [high - value]], 0, None)
+                ax.errorbar(value, y + step * (place - (len(marks) - 1) / 2), xerr=error, fmt=_MARKERS[place % 8],
+                            color=look[mark], ms=5, capsize=2, elinewidth=1.3)  # fmt: skip
+        said.append(f"{name}: {', '.join(told)}")
+    for place, mark in enumerate(marks if marks != [""] else []):
+        ax.plot([], [], _MARKERS[place % 8], color=look[mark], ms=5, label=mark)
+    if unit == "points":
+        ax.axvline(0, color=FAINT, linewidth=1, zorder=1)
+    said += [
+        f"{n or 'line'} at {v:.3g}"
+        for n, v in _guides(ax, {n: scale * v for n, v in (guides or {}).items()}, "x")
+    ]
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set(**{"ylim": (len(rows) - 0.4, -0.6), "xlabel": xlabel} | axis)
+    ax.grid(axis="x")
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8)
+    return _drawn(ax, f"{_named(axis)}{xlabel}, dots with 95% intervals. {'; '.join(said)}.")
+
+
+def _score(score: Score) -> tuple[float, float, float]:
+    if isinstance(score, Interval):
+        return score.value, score.low, score.high
+    return tuple(score) if isinstance(score, Sequence) else (float(score),) * 3
+
+
+def _score_words(score: Score, unit: str) -> str:
+    """A score as it is written in the alt text."""
+    form = {"%": lambda v: f"{100 * v:.0f}", "points": signed, "": lambda v: f"{v:.2f}"}[unit]
+    value, low, high = _score(score)
+    if not np.isfinite(value):
+        return "not run"
+    suffix = "%" if unit == "%" else ""
+    return f"{form(value)}{suffix}" + (f" ({form(low)} to {form(high)})" if low < high else "")
+
+
+def matrix(
+    values: np.ndarray | Mapping[str, np.ndarray],
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    form: str = "",
+    span: tuple[float, float] | None = None,
+    cmap: str = "cividis",
+    colourbar: str = "",
+    outlined: np.ndarray | None = None,
+    ax: Axes | None = None,
+    cell: float = 0.45,
+    alt: str = "",
+    **axis: Any,
+) -> Figure:
+    """A matrix (R, C) as colours, or named ones side by side on one scale; NaN is hatched.
+
+    `form` ("{:.0f}") writes the numbers into the cells (empty text leaves a cell bare), `span` are the ends of the colour
+    scale, `outlined` (R, C) bool frames cells. Whatever else goes to `Axes.set` of each panel (xlabel, ylabel, title).
+    """
+    panels = values if isinstance(values, Mapping) else {axis.pop("title", ""): values}
+    finite = np.concatenate([np.asarray(v, dtype=float)[np.isfinite(v)] for v in panels.values()])
+    low, high = span or ((float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0))
+    if ax is None:
+        r, c = np.shape(next(iter(panels.values())))
+        room = 1.1 if len(rows) else 0.4
+        size = (
+            (max(1.6, cell * c) + room) * len(panels) + 0.6 * bool(colourbar),
+            max(1.6, cell * r) + room - 0.1,
+        )
+        axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
+    else:
+        axes = [ax]
+    said = []
+    for one, (name, table) in zip(axes, panels.items()):
+        table = np.asarray(table, dtype=float)
+        image = one.imshow(table, cmap=cmap, vmin=low, vmax=high)
+        for (i, j), value in np.ndenumerate(table):
+            if not np.isfinite(value):
+                one.add_patch(
+                    Rectangle((j - 0.5, i - 0.5), 1, 1, fc="#eeeeee", ec="#aaaaaa", hatch="///", lw=0)
+                )
+            elif form:
+                dark = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
+                text = form.format(value).replace("-", "−")
+                one.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
+        for i, j in np.argwhere(outlined) if outlined is not None else ():
+            one.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
+        one.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
+        one.set_yticks(range(len(rows)), rows)
+        one.tick_params(length=0)
+        one.set(title=name, **axis)
+        ends = (
+            f"from {np.nanmin(table) + 0:.2f} to {np.nanmax(table) + 0:.2f}"
+            if np.isfinite(table).any()
+            else "empty"
+        )
+        said.append(f"{name or 'values'} {ends}")
+    if colourbar:
+        axes[0].figure.colorbar(image, ax=list(axes), shrink=0.8, label=colourbar)
+    return _drawn(axes[0], alt or f"Matrix of {colourbar or 'numbers'}: {'; '.join(said)}.")
+
+
+def bars(
+    values: Mapping[str, Sequence[float]],
+    names: Sequence[str],
+    ylabel: str,
+    errors: Mapping[str, Sequence[float] | None] | None = None,
+    labels: str | Mapping[str, Sequence[str]] = "",
+    guides: Mapping[str, float] | None = None,
+    looks: Mapping[str, Mapping[str, Any]] | None = None,
+    size: tuple[float, float] = (7.4, 3.1),
+    ax: Axes | None = None,
+    **axis: Any,
+) -> Figure:
+    """Grouped bars: a group for each of `names` (the classes), in it a bar for each key of `values`; NaN has no bar.
+
+    `errors` are half lengths of error bars; `labels` stand on the bars, a form such as "%.0f" or texts; `guides` are
+    horizontal dashed lines; `looks` options of `Axes.bar` (color, hatch). Whatever else goes to `Axes.set`.
+    """
+    ax = ax or plt.subplots(figsize=size)[1]
+    width, said = 0.8 / max(1, len(values)), []
+    for i, (name, heights) in enumerate(values.items()):
+        y = np.asarray(heights, dtype=float)
+        x = np.arange(len(names)) + (i - (len(values) - 1) / 2) * width
+        look = {"color": PALETTE[i % len(PALETTE)], "edgecolor": "white", "linewidth": 0.5} | dict(
+            (looks or {}).get(name, {})
+        )
+        drawn = ax.bar(x, y, 0.94 * width, yerr=(errors or {}).get(name), label=name,
+                       error_kw={"elinewidth": 0.8, "ecolor": INK}, **look)  # fmt: skip
+        if labels:
+            own = {"fmt": labels} if isinstance(labels, str) else {"labels": labels[name]}
+            ax.bar_label(drawn, fontsize=7 if len(names) > 4 else 8, color=FAINT, **own)
+        said.append(
+            f"{name}: " + ", ".join(f"{n} {'none' if np.isnan(v) else f'{v:.3g}'}" for n, v in zip(names, y))
+        )
+    said += [f"{name} {value:.3g}" for name, value in _guides(ax, guides or {}, "y")]
+    ax.set_xticks(range(len(names)), names)
+    ax.tick_params(axis="x", length=0)
+    ax.set(ylabel=ylabel, **axis)
+    if len(values) + len(guides or {}) > 1:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8)
+    return _drawn(ax, f"{_named(axis)}Bars of {ylabel}. {'; '.join(said)}.")
+
+
+def stacked(
+    values: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str] | None = None,
+    form: str = "{:.0%}",
+    inside: bool = False,
+    ends: Sequence[str] = (),
+    legend: bool = True,
+    ax: Axes | None = None,
+    **axis: Any,
+) -> Figure:
+    """Horizontal bars, a row for each name, made of parts {name: length}; the parts share their colours.
+
+    `inside` writes the lengths into the parts that have room, `ends` texts at the right of the rows.
+    """
+    ax = ax or plt.subplots(figsize=(7.2, 0.6 * len(values) + 0.9))[1]
+    parts = list(dict.fromkeys(part for row in values.values() for part in row))
+    look = dict(zip(parts, cycle(PALETTE))) | dict(colours or {})
+    longest, said = max(sum(row.values()) for row in values.values()) or 1, []
+    for y, (name, row) in enumerate(values.items()):
+        left = 0.0
+        for part, length in row.items():
+            ax.barh(y, length, left=left, color=look[part], edgecolor="white", height=0.68)
+            if inside and length > 0.06 * longest:  # a thinner slice has no room; the alt text has its number
+                ax.text(left + length / 2, y, form.format(length), ha="center", va="center", fontsize=7.5, color=INK,
+                        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1})  # fmt: skip
+            left += length
+        if y < len(ends):
+            ax.text(left, y, f"  {ends[y]}", va="center", fontsize=8, color=INK)
+        said.append(f"{name}: " + ", ".join(f"{part} {form.format(v)}" for part, v in row.items()))
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(**{"ylim": (len(values) - 0.5, -0.5)} | axis)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    if legend:
+        handles = [Rectangle((0, 0), 1, 1, color=look[part], label=part) for part in parts]
+        ax.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8
+        )
+    return _drawn(ax, f"{_named(axis)}Stacked bars. {'; '.join(said)}.")
 
 
 def histograms(
@@ -136,24 +417,36 @@ def histograms(
     span: tuple[float, float] | None = None,
     colours: Sequence[str] = PALETTE,
     ax: Axes | None = None,
+    ylabel: str = "",
+    guides: Mapping[str, float] | None = None,
+    size: tuple[float, float] = (5.2, 2.8),
+    **axis: Any,
 ) -> Figure:
-    """Overlaid histograms of named values on one axis, as densities."""
-    own = ax is None
-    if ax is None:
-        _, ax = plt.subplots(figsize=(5.2, 2.8))
-    everything = np.concatenate([np.ravel(v) for v in groups.values()])
-    edges = np.linspace(*(span or composites.limits(everything, 0.1, 99.9)), bins + 1)
-    for (name, values), colour in zip(groups.items(), colours):
-        ax.hist(np.ravel(values), edges, density=True, color=colour, alpha=0.32, linewidth=0)
-        ax.hist(
-            np.ravel(values), edges, density=True, color=colour, histtype="step", linewidth=1.4, label=name
-        )
-    ax.set(xlabel=xlabel, yticks=[], xlim=(edges[0], edges[-1]))
-    ax.spines["left"].set_visible(False)
-    if len(groups) > 1:
-        ax.legend()
-    said = "; ".join(f"{n}: mean {np.mean(v):.3g}, sd {np.std(v):.3g}" for n, v in groups.items())
-    return describe(ax.figure, f"Histogram of {xlabel}. {said}") if own else ax.figure
+    """Overlaid histograms of named values on one axis, as densities; with a `ylabel` ("draws") as counts.
+
+    NaN is left out; `guides` are dashed vertical lines.
+    """
+    ax = ax or plt.subplots(figsize=size)[1]
+    groups = {name: np.ravel(values)[np.isfinite(np.ravel(values))] for name, values in groups.items()}
+    edges = np.linspace(*(span or composites.limits(np.concatenate([*groups.values()]), 0.1, 99.9)), bins + 1)
+    for (name, values), colour in zip(groups.items(), cycle(colours)):
+        options = {"bins": edges, "density": not ylabel, "color": colour}
+        ax.hist(values, **options, alpha=0.32, linewidth=0)
+        ax.hist(values, **options, histtype="step", linewidth=1.4, label=name)
+    said = [
+        f"{n}: mean {np.mean(v):.3g}, sd {np.std(v):.3g}" if len(v) else f"{n}: empty"
+        for n, v in groups.items()
+    ]
+    said += [f"{name} {value:.3g}" for name, value in _guides(ax, guides or {}, "x")]
+    ax.set(
+        **{"xlabel": xlabel, "xlim": (edges[0], edges[-1])}
+        | ({"ylabel": ylabel} if ylabel else {"yticks": []})
+        | axis
+    )
+    ax.spines["left"].set_visible(bool(ylabel))
+    if len(groups) + len(guides or {}) > 1:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2, fontsize=8)
+    return _drawn(ax, f"{_named(axis)}Histogram of {xlabel}. {'; '.join(said)}.")
 
 
 def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
@@ -172,24 +465,61 @@ def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, yl
     return describe(fig, f"{ylabel} against {xlabel}. {'; '.join(said)}")
 
 
-def lines(
-    x: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
-    xlabel: str,
-    ylabel: str,
-    dashed: Sequence[str] = (),
-    size: tuple[float, float] = (5.2, 3.0),
+def spectra(
+    curves: Mapping[str, np.ndarray],
+    bands: Sequence[str],
+    colours: Sequence[str] = PALETTE,
+    size: tuple[float, float] = (7.4, 3.5),
 ) -> Figure:
-    """Named curves over `x`; those in `dashed` (a theory, a chance level) are grey and dashed."""
+    """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
+
+    `curves` maps a name to reflectances (B,) in the order of `bands`.
+    """
+    order = np.argsort([_BY_NAME[b].centre for b in bands])
+    names = [bands[i] for i in order]
+    x = np.array([_BY_NAME[b].centre for b in names])
+    half = np.array([_BY_NAME[b].width / 2 for b in names])
     fig, ax = plt.subplots(figsize=size)
-    colours = iter(PALETTE)
-    for name, y in curves.items():
-        style = (
-            {"color": "#999999", "ls": "--"} if name in dashed else {"color": next(colours), "marker": "o"}
-        )
-        ax.plot(x, y, label=name, markersize=4.5, **style)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
+    wavelength_axis(ax, names)
+    top = max(float(np.max(v)) for v in curves.values()) * 1.08
+    ends, said = [], []
+    for (name, values), colour in zip(curves.items(), colours):
+        y = np.asarray(values, dtype=float)[order]
+        ax.plot(x, y, color=colour, linewidth=1.2, alpha=0.55)
+        ax.hlines(y, x - half, x + half, color=colour, linewidth=3.2)
+        ends.append((float(y[-1]), name, colour))
+        low, high = int(np.argmin(y)), int(np.argmax(y))
+        said.append(f"{name}: lowest {y[low]:.2f} in {names[low]}, highest {y[high]:.2f} in {names[high]}")
+    at = -np.inf
+    for y, name, colour in sorted(ends):  # names at the right, pushed apart where they would overlap
+        at = max(y, at + top * 0.062)
+        ax.annotate(name, (2300, at), (8, 0), textcoords="offset points", color=colour, va="center",
+                    annotation_clip=False, fontsize=8.5)  # fmt: skip
+    ax.set(ylim=(0, top), ylabel="reflectance")
+    return describe(fig, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {'; '.join(said)}")
+
+
+def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
+    """Wavelength 400–2350 nm with the visible range tinted and the band names along the top."""
+    for start, stop, colour in _VISIBLE:
+        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
     ax.grid(axis="y")
-    ax.legend()
-    said = "; ".join(f"{n}: {y[0]:.3g} at {x[0]:g}, {y[-1]:.3g} at {x[-1]:g}" for n, y in curves.items())
-    return describe(fig, f"{ylabel} over {xlabel}. {said}")
+    ax.set(xlim=(380, 2350), xlabel="wavelength (nm)")
+    for i, name in enumerate(names):
+        band = _BY_NAME[name]
+        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
+        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
+        ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
+                    textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip
+
+
+def images(
+    pictures: Sequence[np.ndarray],
+    titles: Sequence[str] = (),
+    columns: int = 4,
+    cell: float = 1.75,
+    alt: str = "",
+    **show: Any,
+) -> Figure:
+    """The flat form of `grid`, until all chapters call that."""
+    return grid(pictures, titles, columns, cell=cell, alt=alt, **show)
