@@ -1,12 +1,30 @@
-"""Pictures: `show.figure(fig, alt=…)` displays any figure with alt text; the rest makes the figures.
+"""Pictures, tables and words: `show.figure(fig, alt=…)` displays any figure with alt text; the rest makes what is shown.
 
 from eo_ssl import show
 show.figure(show.pairs(chosen))              # plots bring their own alt text
 show.figure(fig, alt="What it shows.")       # your own figure needs yours
 show.text(f"The mean is **{x:.2f}**.")       # a computed sentence
+show.results.growing_table(run)              # tables and figures of results
+show.band_explorer(chosen)                   # figures to move, which need the course extra
 """
 
+# ruff: noqa: F401 (all are here to be called as show.NAME)
+
+from eo_ssl.show import explore, results, words
 from eo_ssl.show.composites import PRESETS, composite, grey, label_map, legend, radar, true_colour
+from eo_ssl.show.explore import (
+    band_explorer,
+    embedding_explorer,
+    label_explorer,
+    leakage_explorer,
+    metric_explorer,
+    offset_explorer,
+    prediction_explorer,
+    results_table,
+    similarity_explorer,
+    temperature_explorer,
+    window_explorer,
+)
 from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
 from eo_ssl.show.plots import (
     bars,
@@ -14,7 +32,6 @@ from eo_ssl.show.plots import (
     forest,
     grid,
     histograms,
-    images,
     lines,
     matrix,
     pairs,
@@ -24,54 +41,7 @@ from eo_ssl.show.plots import (
     stacked,
     title,
 )
-from eo_ssl.show.schematics import band_chart, mechanisms, two_ways
-from eo_ssl.show.speckle import decibel_views, even_fields, normalised_power, speckle_histogram
+from eo_ssl.show.tables import Table
 from eo_ssl.show.words import caution, listed, percent, points, settled, share, signed, verdict
-
-__all__ = [
-    "COLOURS",
-    "PALETTE",
-    "PRESETS",
-    "axes_grid",
-    "band_chart",
-    "bars",
-    "caution",
-    "composite",
-    "decibel_views",
-    "density",
-    "describe",
-    "even_fields",
-    "figure",
-    "forest",
-    "grey",
-    "grid",
-    "histograms",
-    "images",
-    "label_map",
-    "legend",
-    "lines",
-    "listed",
-    "matrix",
-    "mechanisms",
-    "normalised_power",
-    "pairs",
-    "percent",
-    "points",
-    "radar",
-    "row_name",
-    "scale_bar",
-    "settled",
-    "share",
-    "signed",
-    "speckle_histogram",
-    "spectra",
-    "stacked",
-    "text",
-    "title",
-    "true_colour",
-    "two_ways",
-    "use_style",
-    "verdict",
-]
 
 use_style()

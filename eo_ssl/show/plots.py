@@ -5,7 +5,7 @@
 panels share a figure: each panel adds its sentence to the alt text of the figure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -21,12 +21,11 @@ from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import S2
 from eo_ssl.show import composites
 from eo_ssl.show.figure import COLOURS, FAINT, GRID, INK, PALETTE, axes_grid, describe
-from eo_ssl.show.words import signed
+from eo_ssl.show.words import listed, minus, signed
 
 Picture = np.ndarray  # (H, W), or (H, W, 3) in [0, 1]
 Score = Interval | tuple[float, float, float] | float  # value, low, high, or a value alone
-_CHANCE = {"color": COLOURS["chance"], "linestyle": "--", "linewidth": 1.2, "zorder": 1}
-_MARKERS = "osD^vPX*"
+Look = Mapping[str, Any]  # options of a Matplotlib artist
 _BY_NAME = {band.name: band for band in S2}
 # The visible range in faint colours of its own, so that "red edge" and "near infrared" have their place.
 _VISIBLE = ((380, 450, "#e9e3f5"), (450, 495, "#e1ebfa"), (495, 570, "#e4f4e6"), (570, 590, "#f8f6dc"),
@@ -126,6 +125,31 @@ def scale_bar(ax: Axes, width: int, metres: int = 500, pixel: float = 10) -> Non
     ax.text(x + length / 2, y - width * 0.03, f"{metres} m", color="white", **place)
 
 
+def _finished(
+    ax: Axes,
+    what: str,
+    said: Sequence[str],
+    guides: Mapping[str, float] | None,
+    across: str,
+    axis: Mapping[str, Any],
+    above: bool = True,
+) -> Figure:
+    """Level lines at `guides`, options of the axes, a legend above them, and the alt text with all that was said."""
+    for name, value in (guides or {}).items():
+        line = ax.axhline if across == "y" else ax.axvline
+        line(value, label=name, color=COLOURS["chance"], linestyle="--", linewidth=1.2, zorder=1)
+    ax.set(**axis)
+    count = len(ax.get_legend_handles_labels()[1])
+    if count and above:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8)
+        ax.set_title(ax.get_title("left"), pad=8 + 14 * -(-count // 4))
+    elif count > 1:
+        ax.legend()
+    title = f"{axis['title']}: " if axis.get("title") else ""
+    levels = [f"{name} {value:.3g}" for name, value in (guides or {}).items()]
+    return _drawn(ax, f"{title}{what}. {'; '.join([*said, *levels])}.")
+
+
 def lines(
     x: Sequence[float],
     curves: Mapping[str, Sequence[float]],
@@ -135,7 +159,7 @@ def lines(
     size: tuple[float, float] = (5.2, 3.0),
     bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
     guides: Mapping[str, float] | None = None,
-    styles: Mapping[str, Mapping[str, Any]] | None = None,
+    styles: Mapping[str, Look] | None = None,
     log: str = "",
     percent: bool = False,
     ax: Axes | None = None,
@@ -148,56 +172,37 @@ def lines(
     the values of `x`; `percent` labels shares as percent. Whatever else goes to `Axes.set` (ylim, title, xticks).
     """
     ax = ax or plt.subplots(figsize=size)[1]
+    form = "{:.0%}" if percent else "{:.3g}"
     colours, said = cycle(PALETTE), []
-    x = np.asarray(x, dtype=float)
     for i, (name, values) in enumerate(curves.items()):
-        y = np.asarray(values, dtype=float)
-        known = np.flatnonzero(np.isfinite(y))
-        at = x[known]
-        style = (
-            {"color": COLOURS["chance"], "ls": "--"}
-            if name in dashed
-            else {"color": next(colours), "marker": "o"}
+        known = np.flatnonzero(np.isfinite(np.asarray(values, dtype=float)))
+        at, y = np.asarray(x, dtype=float)[known], np.asarray(values, dtype=float)[known]
+        grey = {"color": COLOURS["chance"], "linestyle": "--"}
+        style = (grey if name in dashed else {"color": next(colours), "marker": "o"}) | dict(
+            (styles or {}).get(name, {})
         )
-        style |= (styles or {}).get(name, {})
-        if bands and name in bands:
-            if "x" in log:
-                at = at * 1.03 ** (i - len(curves) / 2)  # side by side, not on each other
-            ends = np.asarray(bands[name], dtype=float)[:, known]
-            ax.errorbar(at, y[known], yerr=np.clip([y[known] - ends[0], ends[1] - y[known]], 0, None), label=name,
-                        ms=5, capsize=2, elinewidth=1, **style)  # fmt: skip
-        else:
-            ax.plot(at, y[known], label=name, markersize=4.5, **style)
-        form = "{:.0%}" if percent else "{:.3g}"
-        tell = known if bands else known[[0, -1]] if len(known) else known
-        said.append(
-            f"{name}: " + (", ".join(f"{form.format(y[k])} at {x[k]:g}" for k in tell) or "no values")
-        )
-    said += [f"{name} {y:.3g}" for name, y in _guides(ax, guides or {}, "y")]
-    for which in log:
-        ax.set(**{f"{which}scale": "log"})
-        if which == "x":
-            ax.set_xticks(x, [f"{v:,g}" for v in x])
+        told, error = [form.format(v) for v in y], None
+        if name in (bands or {}):
+            low, high = np.asarray(bands[name], dtype=float)[:, known]
+            error = np.clip([y - low, high - y], 0, None)
+            told = [
+                f"{form.format(v)} ({form.format(a)} to {form.format(b)})" for v, a, b in zip(y, low, high)
+            ]
+        beside = (
+            1.03 ** (i - len(curves) / 2) if bands and "x" in log else 1
+        )  # side by side, not on each other
+        ax.errorbar(at * beside, y, error, label=name, ms=4.5, capsize=2, elinewidth=1, **style)
+        told = [f"{value} at {place:g}" for value, place in zip(told, at)]
+        said.append(f"{name}: {', '.join(told if len(told) < 6 else (told[0], told[-1])) or 'no values'}")
+    if log:
+        ax.set(**{f"{which}scale": "log" for which in log})
+        ax.set_xticks(*(x, [f"{v:,g}" for v in x]) if "x" in log and len(x) < 12 else (ax.get_xticks(),))
         ax.minorticks_off()
-    ax.set(xlabel=xlabel, ylabel=ylabel, **axis)
     if percent:
         ax.yaxis.set_major_formatter("{x:.0%}")
     ax.grid(axis="y")
-    if len(curves) + len(guides or {}) > 1:
-        ax.legend()
-    return _drawn(ax, f"{_named(axis)}{ylabel} over {xlabel}. {'; '.join(said)}.")
-
-
-def _named(axis: Mapping[str, Any]) -> str:
-    return f"{axis['title']}: " if axis.get("title") else ""
-
-
-def _guides(ax: Axes, guides: Mapping[str, float], across: str) -> Iterator[tuple[str, float]]:
-    """Dashed grey lines at values of the axis `across`, named in the legend where they have a name."""
-    for name, value in guides.items():
-        line = ax.axhline if across == "y" else ax.axvline
-        line(value, label=name or None, **_CHANCE)
-        yield name, value
+    names = {"xlabel": xlabel, "ylabel": ylabel}
+    return _finished(ax, f"{ylabel} over {xlabel}", said, guides, "y", names | axis, above=False)
 
 
 def forest(
@@ -217,52 +222,41 @@ def forest(
     """
     rows = {name: row if isinstance(row, Mapping) else {"": row} for name, row in values.items()}
     marks = list(dict.fromkeys(mark for row in rows.values() for mark in row))
-    look = dict(zip(marks, cycle(PALETTE))) | dict(colours or {})
-    scale, step = 100 if unit else 1, 0.7 / max(2, len(marks))
-    height = 0.7 + len(rows) * max(0.3, 0.17 * len(marks))
-    ax = ax or plt.subplots(figsize=(6.4, height))[1]
-    said = []
-    for y, (name, row) in enumerate(rows.items()):
-        told = []
-        for mark, score in row.items():
-            place = marks.index(mark)
-            value, low, high = (scale * v for v in _score(score))
-            told.append(f"{mark} {_score_words(score, unit)}".strip())
-            if np.isfinite(value):
-                error = np.clip([[value - low], [high - value]], 0, None)
-                ax.errorbar(value, y + step * (place - (len(marks) - 1) / 2), xerr=error, fmt=_MARKERS[place % 8],
-                            color=look[mark], ms=5, capsize=2, elinewidth=1.3)  # fmt: skip
-        said.append(f"{name}: {', '.join(told)}")
-    for place, mark in enumerate(marks if marks != [""] else []):
-        ax.plot([], [], _MARKERS[place % 8], color=look[mark], ms=5, label=mark)
+    look, scale = dict(zip(marks, cycle(PALETTE))) | dict(colours or {}), 100 if unit else 1
+    ax = ax or plt.subplots(figsize=(6.4, 0.8 + len(rows) * max(0.3, 0.17 * len(marks))))[1]
+    for i, mark in enumerate(marks):
+        there = [(y, _three(row[mark])) for y, row in enumerate(rows.values()) if mark in row]
+        y = np.array([place for place, _ in there]) + 0.7 / max(2, len(marks)) * (i - (len(marks) - 1) / 2)
+        value, low, high = scale * np.array([score for _, score in there], dtype=float).T
+        ax.errorbar(value, y, xerr=np.clip([value - low, high - value], 0, None), fmt="osD^vPX*"[i % 8], color=look[mark],
+                    ms=5, capsize=2, elinewidth=1.3, label=mark)  # fmt: skip
     if unit == "points":
         ax.axvline(0, color=FAINT, linewidth=1, zorder=1)
-    said += [
-        f"{n or 'line'} at {v:.3g}"
-        for n, v in _guides(ax, {n: scale * v for n, v in (guides or {}).items()}, "x")
-    ]
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.set(**{"ylim": (len(rows) - 0.4, -0.6), "xlabel": xlabel} | axis)
     ax.grid(axis="x")
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8)
-    return _drawn(ax, f"{_named(axis)}{xlabel}, dots with 95% intervals. {'; '.join(said)}.")
+    said = [
+        f"{name}: " + ", ".join(f"{mark} {_score_words(score, unit)}".strip() for mark, score in row.items())
+        for name, row in rows.items()
+    ]
+    guides = {name: scale * level for name, level in (guides or {}).items()}
+    names = {"ylim": (len(rows) - 0.4, -0.6), "xlabel": xlabel}
+    return _finished(ax, f"{xlabel}, dots with 95% intervals", said, guides, "x", names | axis)
 
 
-def _score(score: Score) -> tuple[float, float, float]:
+def _three(score: Score) -> tuple[float, float, float]:
     if isinstance(score, Interval):
         return score.value, score.low, score.high
-    return tuple(score) if isinstance(score, Sequence) else (float(score),) * 3
+    return tuple(score) if isinstance(score, Sequence) else (score, score, score)
 
 
 def _score_words(score: Score, unit: str) -> str:
     """A score as it is written in the alt text."""
-    form = {"%": lambda v: f"{100 * v:.0f}", "points": signed, "": lambda v: f"{v:.2f}"}[unit]
-    value, low, high = _score(score)
-    if not np.isfinite(value):
+    value, low, high = (
+        signed(v) if unit == "points" else f"{100 * v:.0f}" if unit else f"{v:.2f}" for v in _three(score)
+    )
+    if "nan" in value:
         return "not run"
-    suffix = "%" if unit == "%" else ""
-    return f"{form(value)}{suffix}" + (f" ({form(low)} to {form(high)})" if low < high else "")
+    return f"{value}{'%' * (unit == '%')}" + (f" ({low} to {high})" if low != high else "")
 
 
 def matrix(
@@ -281,14 +275,14 @@ def matrix(
 ) -> Figure:
     """A matrix (R, C) as colours, or named ones side by side on one scale; NaN is hatched.
 
-    `form` ("{:.0f}") writes the numbers into the cells (empty text leaves a cell bare), `span` are the ends of the colour
-    scale, `outlined` (R, C) bool frames cells. Whatever else goes to `Axes.set` of each panel (xlabel, ylabel, title).
+    `form` ("{:.0f}") writes the numbers into the cells, `span` are the ends of the colour scale, `outlined` (R, C) bool
+    frames cells. Whatever else goes to `Axes.set` of each panel (xlabel, ylabel, title).
     """
     panels = values if isinstance(values, Mapping) else {axis.pop("title", ""): values}
-    finite = np.concatenate([np.asarray(v, dtype=float)[np.isfinite(v)] for v in panels.values()])
-    low, high = span or ((float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0))
+    panels = {name: np.asarray(table, dtype=float) for name, table in panels.items()}
+    low, high = span or (min(map(np.nanmin, panels.values())), max(map(np.nanmax, panels.values())))
     if ax is None:
-        r, c = np.shape(next(iter(panels.values())))
+        r, c = next(iter(panels.values())).shape
         room = 1.1 if len(rows) else 0.4
         size = (
             (max(1.6, cell * c) + room) * len(panels) + 0.6 * bool(colourbar),
@@ -297,33 +291,35 @@ def matrix(
         axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
     else:
         axes = [ax]
-    said = []
     for one, (name, table) in zip(axes, panels.items()):
-        table = np.asarray(table, dtype=float)
         image = one.imshow(table, cmap=cmap, vmin=low, vmax=high)
         for (i, j), value in np.ndenumerate(table):
-            if not np.isfinite(value):
+            if np.isnan(value):
                 one.add_patch(
                     Rectangle((j - 0.5, i - 0.5), 1, 1, fc="#eeeeee", ec="#aaaaaa", hatch="///", lw=0)
                 )
             elif form:
                 dark = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
-                text = form.format(value).replace("-", "−")
-                one.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
-        for i, j in np.argwhere(outlined) if outlined is not None else ():
-            one.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
+                one.text(
+                    j,
+                    i,
+                    minus(form.format(value)),
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    color="white" if dark else INK,
+                )
+            if outlined is not None and outlined[i, j]:
+                one.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
         one.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
         one.set_yticks(range(len(rows)), rows)
         one.tick_params(length=0)
         one.set(title=name, **axis)
-        ends = (
-            f"from {np.nanmin(table) + 0:.2f} to {np.nanmax(table) + 0:.2f}"
-            if np.isfinite(table).any()
-            else "empty"
-        )
-        said.append(f"{name or 'values'} {ends}")
     if colourbar:
         axes[0].figure.colorbar(image, ax=list(axes), shrink=0.8, label=colourbar)
+    said = [
+        f"{name} from {np.nanmin(t) + 0:.2f} to {np.nanmax(t) + 0:.2f}".strip() for name, t in panels.items()
+    ]
     return _drawn(axes[0], alt or f"Matrix of {colourbar or 'numbers'}: {'; '.join(said)}.")
 
 
@@ -334,7 +330,7 @@ def bars(
     errors: Mapping[str, Sequence[float] | None] | None = None,
     labels: str | Mapping[str, Sequence[str]] = "",
     guides: Mapping[str, float] | None = None,
-    looks: Mapping[str, Mapping[str, Any]] | None = None,
+    looks: Mapping[str, Look] | None = None,
     size: tuple[float, float] = (7.4, 3.1),
     ax: Axes | None = None,
     **axis: Any,
@@ -347,26 +343,22 @@ def bars(
     ax = ax or plt.subplots(figsize=size)[1]
     width, said = 0.8 / max(1, len(values)), []
     for i, (name, heights) in enumerate(values.items()):
-        y = np.asarray(heights, dtype=float)
         x = np.arange(len(names)) + (i - (len(values) - 1) / 2) * width
         look = {"color": PALETTE[i % len(PALETTE)], "edgecolor": "white", "linewidth": 0.5} | dict(
             (looks or {}).get(name, {})
         )
-        drawn = ax.bar(x, y, 0.94 * width, yerr=(errors or {}).get(name), label=name,
+        drawn = ax.bar(x, heights, 0.94 * width, yerr=(errors or {}).get(name), label=name,
                        error_kw={"elinewidth": 0.8, "ecolor": INK}, **look)  # fmt: skip
         if labels:
             own = {"fmt": labels} if isinstance(labels, str) else {"labels": labels[name]}
             ax.bar_label(drawn, fontsize=7 if len(names) > 4 else 8, color=FAINT, **own)
         said.append(
-            f"{name}: " + ", ".join(f"{n} {'none' if np.isnan(v) else f'{v:.3g}'}" for n, v in zip(names, y))
+            f"{name}: "
+            + ", ".join(f"{n} {'none' if np.isnan(v) else f'{v:.3g}'}" for n, v in zip(names, heights))
         )
-    said += [f"{name} {value:.3g}" for name, value in _guides(ax, guides or {}, "y")]
     ax.set_xticks(range(len(names)), names)
     ax.tick_params(axis="x", length=0)
-    ax.set(ylabel=ylabel, **axis)
-    if len(values) + len(guides or {}) > 1:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8)
-    return _drawn(ax, f"{_named(axis)}Bars of {ylabel}. {'; '.join(said)}.")
+    return _finished(ax, f"Bars of {ylabel}", said, guides, "y", {"ylabel": ylabel} | axis)
 
 
 def stacked(
@@ -386,28 +378,30 @@ def stacked(
     ax = ax or plt.subplots(figsize=(7.2, 0.6 * len(values) + 0.9))[1]
     parts = list(dict.fromkeys(part for row in values.values() for part in row))
     look = dict(zip(parts, cycle(PALETTE))) | dict(colours or {})
-    longest, said = max(sum(row.values()) for row in values.values()) or 1, []
-    for y, (name, row) in enumerate(values.items()):
-        left = 0.0
-        for part, length in row.items():
-            ax.barh(y, length, left=left, color=look[part], edgecolor="white", height=0.68)
-            if inside and length > 0.06 * longest:  # a thinner slice has no room; the alt text has its number
-                ax.text(left + length / 2, y, form.format(length), ha="center", va="center", fontsize=7.5, color=INK,
-                        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1})  # fmt: skip
-            left += length
-        if y < len(ends):
-            ax.text(left, y, f"  {ends[y]}", va="center", fontsize=8, color=INK)
-        said.append(f"{name}: " + ", ".join(f"{part} {form.format(v)}" for part, v in row.items()))
+    left, longest = np.zeros(len(values)), max(sum(row.values()) for row in values.values())
+    for part in parts:
+        length = np.array([row.get(part, 0.0) for row in values.values()])
+        drawn = ax.barh(
+            range(len(values)),
+            length,
+            0.68,
+            left,
+            color=look[part],
+            edgecolor="white",
+            label=part if legend else "",
+        )
+        if inside:  # a thin slice has no room; the alt text has its number
+            told = [form.format(v) if v > 0.06 * longest else "" for v in length]
+            ax.bar_label(drawn, told, label_type="center", fontsize=7.5, color=INK,
+                         bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1})  # fmt: skip
+        left = left + length
+    for y, end in enumerate(ends):
+        ax.text(left[y], y, f"  {end}", va="center", fontsize=8, color=INK)
     ax.set_yticks(range(len(values)), list(values))
-    ax.set(**{"ylim": (len(values) - 0.5, -0.5)} | axis)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    if legend:
-        handles = [Rectangle((0, 0), 1, 1, color=look[part], label=part) for part in parts]
-        ax.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8
-        )
-    return _drawn(ax, f"{_named(axis)}Stacked bars. {'; '.join(said)}.")
+    said = [f"{name}: {listed(row, form)}" for name, row in values.items()]
+    return _finished(ax, "Stacked bars", said, None, "x", {"ylim": (len(values) - 0.5, -0.5)} | axis)
 
 
 def histograms(
@@ -432,21 +426,18 @@ def histograms(
     for (name, values), colour in zip(groups.items(), cycle(colours)):
         options = {"bins": edges, "density": not ylabel, "color": colour}
         ax.hist(values, **options, alpha=0.32, linewidth=0)
-        ax.hist(values, **options, histtype="step", linewidth=1.4, label=name)
+        ax.hist(
+            values, **options, histtype="step", linewidth=1.4, label=name if len(groups) > 1 or guides else ""
+        )
+    ax.spines["left"].set_visible(bool(ylabel))
     said = [
         f"{n}: mean {np.mean(v):.3g}, sd {np.std(v):.3g}" if len(v) else f"{n}: empty"
         for n, v in groups.items()
     ]
-    said += [f"{name} {value:.3g}" for name, value in _guides(ax, guides or {}, "x")]
-    ax.set(
-        **{"xlabel": xlabel, "xlim": (edges[0], edges[-1])}
-        | ({"ylabel": ylabel} if ylabel else {"yticks": []})
-        | axis
+    names = {"xlabel": xlabel, "xlim": (edges[0], edges[-1])} | (
+        {"ylabel": ylabel} if ylabel else {"yticks": []}
     )
-    ax.spines["left"].set_visible(bool(ylabel))
-    if len(groups) + len(guides or {}) > 1:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2, fontsize=8)
-    return _drawn(ax, f"{_named(axis)}Histogram of {xlabel}. {'; '.join(said)}.")
+    return _finished(ax, f"Histogram of {xlabel}", said, guides, "x", names | axis)
 
 
 def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
@@ -511,15 +502,3 @@ def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
         # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
         ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
                     textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip
-
-
-def images(
-    pictures: Sequence[np.ndarray],
-    titles: Sequence[str] = (),
-    columns: int = 4,
-    cell: float = 1.75,
-    alt: str = "",
-    **show: Any,
-) -> Figure:
-    """The flat form of `grid`, until all chapters call that."""
-    return grid(pictures, titles, columns, cell=cell, alt=alt, **show)

@@ -1,42 +1,10 @@
 """Sentences of chapter 09, made from the numbers of the run and worded by what they show."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import pandas as pd
 
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import compare, finished
-from eo_ssl.show.evidence import caution
-
-
-def compared(
-    results: pd.DataFrame, folder: Path, first: str, second: str, evidence: bool, fraction: float = 1.0
-) -> str:
-    """Two methods at one label fraction, worded by the 95% interval of their paired difference."""
-    said = _verdict(results, folder, (first, second), fraction)
-    return f"{caution(evidence)}With {fraction:.0%} of the labels, {said}"
-
-
-def verdicts(results: pd.DataFrame, folder: Path, couples: Sequence[tuple[str, str]], evidence: bool) -> str:
-    """All couples at every label fraction that all of their methods have, one list per fraction (Markdown)."""
-    done = finished(results, "single")
-    names = {name for couple in couples for name in couple}
-    shared = set.intersection(*(set(done.loc[done["method"] == name, "fraction"]) for name in names))
-    lists = []
-    for fraction in sorted(shared):
-        lines = [f"- {_verdict(results, folder, couple, fraction)}" for couple in couples]
-        lists.append("\n".join([f"{caution(evidence)}With **{fraction:.0%}** of the labels:\n", *lines]))
-    return "\n\n".join([*lists, "All are paired over seeds and places."])
-
-
-def _verdict(results: pd.DataFrame, folder: Path, couple: tuple[str, str], fraction: float) -> str:
-    gain = compare(folder, results, "single", (couple[0], fraction), (couple[1], fraction)).difference
-    low, value, high = (100 * x for x in (gain.low, gain.value, gain.high))
-    word = "is **ahead of**" if low > 0 else "is **behind**" if high < 0 else "**cannot be told from**"
-    first, second = (get_method(name).label for name in couple)
-    numbers = f"{value:+.1f} points (95% interval {low:+.1f} to {high:+.1f})".replace("-", "−")
-    return f"*{first}* {word} *{second}*; in average accuracy they differ by {numbers}."
+from eo_ssl.show.words import caution
 
 
 def starting_points(histories: Mapping[str, pd.DataFrame], chance: float, evidence: bool) -> str:

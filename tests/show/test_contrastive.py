@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eo_ssl.losses import clip_loss, nt_xent
-from eo_ssl.show import contrastive, contrastive_maps, contrastive_pairs, contrastive_text
+from eo_ssl.show import contrastive, contrastive_maps, contrastive_pairs, words as contrastive_text
 
 RNG = np.random.default_rng(0)
 PICTURES = list(RNG.random((8, 6, 6, 3)))

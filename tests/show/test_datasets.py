@@ -9,7 +9,7 @@ import pytest
 from eo_ssl.course.lessons.datasets import shared_ground
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.show import dataset_labels, datasets, widgets_datasets
+from eo_ssl.show import dataset_labels, datasets, explore as widgets_datasets
 
 
 class Source:

@@ -6,7 +6,7 @@ import pytest
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.show import embedding, widgets_embedding
+from eo_ssl.show import embedding, explore as widgets_embedding
 
 
 def widget_of(count=9):

@@ -7,7 +7,7 @@ import pytest
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.results import read_results
 from eo_ssl.show import fusion
-from eo_ssl.show.widgets_fusion import metric_explorer
+from eo_ssl.show.explore import metric_explorer
 
 
 def words(folder, evidence=True):

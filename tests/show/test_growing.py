@@ -8,7 +8,7 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.measured import measured
 from eo_ssl.evaluate.results import read_results
 from eo_ssl.profiles import get_profile
-from eo_ssl.show import growing
+from eo_ssl.show import results as growing
 
 
 def run(folder, profile="laptop"):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from eo_ssl.show.guessing import against_guessing
+from eo_ssl.show.words import against_guessing
 
 
 def table(recall, guess):

@@ -3,7 +3,7 @@
 import pytest
 
 from eo_ssl.evaluate.measured import in_order
-from eo_ssl.show import profiles
+from eo_ssl.show import results as profiles
 
 
 def rows(scores, task="single", metric="aa"):

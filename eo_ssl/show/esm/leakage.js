@@ -70,32 +70,29 @@ function nearest(features, width, test) {
   return out;
 }
 
-function render({ model, el }) {
-  const patches = model.get("patches"), scenes = model.get("scenes"), classes = model.get("classes"), width = model.get("width");
-  const features = bytes(model.get("features"), true), columns = Math.min(4, scenes.length), lines = Math.ceil(scenes.length / columns);
+function render(spec, el) {
+  const { patches, scenes, classes, width } = spec, features = bytes(spec.features, true), columns = Math.min(4, scenes.length), lines = Math.ceil(scenes.length / columns);
   const cell = 172, head = 18, gap = 8, wide = columns * cell + (columns - 1) * gap, high = lines * (cell + head + gap);
   const state = { way: 0, share: 0.25, seed: 1, chosen: 0, log: WAYS.map(() => []) };
 
   const root = frame(el, "Explorer: ways of splitting patches, and what leaks");
-  const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:8px 24px;align-items:flex-end;margin-bottom:8px" }, root);
+  const controls = box(root, `${ROW}gap:8px 24px;align-items:flex-end;margin-bottom:8px`);
   choice(controls, "the test set is made of", WAYS, state.way, (i) => { state.way = i; again(); });
-  slider(controls, "share of the test set", { min: 0.1, max: 0.5, step: 0.05, value: state.share, format: (v) => `${Math.round(100 * v)}%` },
+  slider(controls, "share of the test set", { min: 0.1, max: 0.5, step: 0.05, value: state.share, format: percent },
     (v) => { state.share = v; state.log = WAYS.map(() => []); fill(); again(); });
-  const button = node("button", { type: "button", style: `padding:5px 12px;border:1px solid ${TRAIN};border-radius:6px;background:#fff;color:${TRAIN};cursor:pointer;font:inherit` }, controls, "draw again");
-  button.addEventListener("click", () => { state.seed++; again(); });
+  button(controls, "draw again", () => { state.seed++; again(); });
 
   const [canvas, pen] = drawing(root, wide, high, "Scenes seen from above with the centres of their patches: training or test. Move with the arrow keys.", true);
-  const key = node("div", { style: `color:${FAINT};font-size:12.5px;margin:2px 0 6px` }, root);
+  const key = box(root, `${HINT}margin:2px 0 6px`);
   key.innerHTML = `<span style="color:${TRAIN}">●</span> training &nbsp; <span style="color:${TEST}">●</span> test, class right &nbsp; <span style="color:${TEST}">○</span> test, class wrong &nbsp;·&nbsp; hover, touch or use the arrow keys`;
-  const about = node("p", { role: "note", "aria-live": "polite", style: "margin:0 0 8px;min-height:3em" }, root);
-  const words = node("p", { role: "status", "aria-live": "polite", style: `margin:0 0 4px;border-top:1px solid ${LINE};padding-top:8px` }, root);
+  const about = status(root, "margin:0 0 8px;min-height:3em", "note");
+  const words = status(root, `margin:0 0 4px;border-top:1px solid ${LINE};padding-top:8px`);
   const [strip, ink] = drawing(root, wide, 112, "Share of test patches whose class is right, one dot a draw, one line a way of splitting");
 
-  const sheet = new Image();
-  sheet.addEventListener("load", () => draw());
-  sheet.src = model.get("sprite");
+  const sheet = photo(spec.sprite, () => draw());
   const corner = (s) => [(s % columns) * (cell + gap), Math.floor(s / columns) * (cell + head + gap) + head];
   const unit = (s) => cell / scenes[s].side;
+  const centres = patches.map(([s, x, y]) => [corner(s)[0] + (x + 0.5) * unit(s), corner(s)[1] + (y + 0.5) * unit(s)]);
 
   function evaluate(way, seed) {
     const test = drawSplit(patches, scenes.length, way, state.share, randomness(seed * 7919 + way * 104729 + Math.round(state.share * 100)));
@@ -135,9 +132,9 @@ function render({ model, el }) {
       pen.fillText(scene.name, x, y - 5);
     });
     patches.forEach((p, i) => {
-      const [x, y] = corner(p[0]), u = unit(p[0]), wrong = test[i] && patches[near[i]][3] !== p[3];
+      const wrong = test[i] && patches[near[i]][3] !== p[3];
       pen.beginPath();
-      pen.arc(x + (p[1] + 0.5) * u, y + (p[2] + 0.5) * u, 4.5, 0, 7);
+      pen.arc(...centres[i], 4.5, 0, 7);
       pen.fillStyle = wrong ? "#fff" : test[i] ? TEST : TRAIN;
       pen.fill();
       pen.lineWidth = wrong ? 2 : 1;
@@ -148,13 +145,13 @@ function render({ model, el }) {
     touching.forEach((q) => square(q, test[i] ? TRAIN : TEST, 1.5));
     if (test[i]) square(patches[near[i]], "#fff", 2.5, [4, 3]);
     square(p, INK, 4.5);
-    square(p, "#ffdd33", 2.5);
+    square(p, CHOSEN, 2.5);
     tell(i, p, touching.length);
     chart();
   }
 
   function tell(i, p, touching) {
-    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]], percent = (v) => `${Math.round(100 * v)}%`;
+    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]];
     const where = `A <b>${test[i] ? "test" : "training"}</b> patch of ${scenes[p[0]].name} (${name(i)}). `;
     if (test[i]) {
       const twin = near[i], home = patches[twin][0] === p[0] ? "of the same scene" : `in ${scenes[patches[twin][0]].name}`;
@@ -192,35 +189,11 @@ function render({ model, el }) {
       `${name} ${Math.round(100 * state.log[way].reduce((a, b) => a + b, 0) / Math.max(1, state.log[way].length))}% on average`).join(", "));
   }
 
-  function closest(px, py) {
-    let best = Infinity, found = state.chosen;
-    patches.forEach((p, i) => {
-      const [x, y] = corner(p[0]), u = unit(p[0]), d = (x + (p[1] + 0.5) * u - px) ** 2 + (y + (p[2] + 0.5) * u - py) ** 2;
-      if (d < best) { best = d; found = i; }
-    });
-    return found;
-  }
-  const point = (event) => { const i = closest(...place(canvas, event, wide, high)); if (i !== state.chosen) { state.chosen = i; draw(); } };
-  canvas.addEventListener("pointermove", point);
-  canvas.addEventListener("pointerdown", point);
-  canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const p = patches[state.chosen], [x, y] = corner(p[0]), u = unit(p[0]);
-    const from = [x + (p[1] + 0.5) * u, y + (p[2] + 0.5) * u];
-    let best = Infinity, found = state.chosen;
-    patches.forEach((q, i) => {
-      const [qx, qy] = corner(q[0]), v = unit(q[0]), dx = qx + (q[1] + 0.5) * v - from[0], dy = qy + (q[2] + 0.5) * v - from[1];
-      const ahead = dx * step[0] + dy * step[1], aside = Math.abs(dx * step[1]) + Math.abs(dy * step[0]);
-      if (ahead > 1 && ahead + 3 * aside < best) { best = ahead + 3 * aside; found = i; }
-    });
-    state.chosen = found;
-    draw();
-  });
+  const choose = (i) => { if (i !== state.chosen) { state.chosen = i; draw(); } };
+  pointed(canvas, wide, high, (x, y) => choose(nearestTo(centres, x, y)));
+  arrows(canvas, (dx, dy) => choose(nextTo(centres, state.chosen, dx, dy, 3)));
   fill();
   again();
   state.chosen = state.now.members[0] ?? 0;
   draw();
 }
-export default { render };
