@@ -6,14 +6,16 @@ panels share a figure: each panel adds its sentence to the alt text of the figur
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, zip_longest
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import cbook
 from matplotlib import patheffects as effects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from eo_ssl.data.pair import Pair
@@ -57,17 +59,15 @@ def grid(
     left, `frames` coloured frames by (row, column), `extra` inches of height a row for its titles. Whatever else goes to
     `imshow` (cmap, vmin, vmax) for pictures (H, W). The axes are `fig.axes`, row by row.
     """
-    flat = not len(pictures) or pictures[0] is None or isinstance(pictures[0], np.ndarray)
-    columns = min(columns, max(1, len(pictures))) if flat else max(map(len, pictures))
-    lines = [pictures[i : i + columns] for i in range(0, len(pictures), columns)] if flat else pictures
-    nested = bool(len(titles)) and not isinstance(titles[0], str)
-    named = [t for line in titles for t in [*line, *[""] * (columns - len(line))]] if nested else [*titles]
+    nested = len(pictures) > 0 and not isinstance(pictures[0], np.ndarray | None)
+    columns = max(map(len, pictures)) if nested else min(columns, max(1, len(pictures)))
+    lines = pictures if nested else [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    if len(titles) == 0 or isinstance(titles[0], str):
+        titles = [titles[i : i + columns] for i in range(0, len(titles), columns)]
     fig, axes = axes_grid(len(lines), columns, cell, extra=extra)
-    image = None
-    for r, line in enumerate(lines):
-        for c, picture in enumerate(line):
-            ax, title = axes[r, c], named[r * columns + c] if r * columns + c < len(named) else ""
-            ax.set_title(title, fontsize=8.5 if cell > 1.3 else 7)
+    for r, (line, names) in enumerate(zip_longest(lines, titles, fillvalue=())):
+        for c, (ax, picture, name) in enumerate(zip_longest(axes[r], line, names)):
+            ax.set_title(name or "", fontsize=8.5 if cell > 1.3 else 7)
             if picture is None:
                 ax.set_box_aspect(1)
                 continue
@@ -80,12 +80,10 @@ def grid(
         row_name(ax, name)
     if colourbar:
         fig.colorbar(image, ax=list(axes.flat), shrink=0.8, label=colourbar)
-    count = sum(p is not None for line in lines for p in line)
-    said = f"{count} pictures" + (f" in rows: {', '.join(rows)}" if rows else "")
-    heads = "; ".join(t.replace("\n", " ") for t in named if t)
-    return describe(
-        fig, alt or (f"{said}. {heads}" if rows and heads else f"{said}: {heads}" if heads else said)
-    )
+    heads = "; ".join(name.replace("\n", " ") for names in titles for name in names if name)
+    count = sum(picture is not None for line in lines for picture in line)
+    said = [f"{count} pictures", f"in rows: {', '.join(rows)}." if rows else "of" if heads else "", heads]
+    return describe(fig, alt or " ".join(filter(None, said)))
 
 
 def row_name(ax: Axes, name: str) -> None:
@@ -177,10 +175,12 @@ def lines(
     for i, (name, values) in enumerate(curves.items()):
         known = np.flatnonzero(np.isfinite(np.asarray(values, dtype=float)))
         at, y = np.asarray(x, dtype=float)[known], np.asarray(values, dtype=float)[known]
-        grey = {"color": COLOURS["chance"], "linestyle": "--"}
-        style = (grey if name in dashed else {"color": next(colours), "marker": "o"}) | dict(
-            (styles or {}).get(name, {})
+        style = (
+            {"color": COLOURS["chance"], "linestyle": "--"}
+            if name in dashed
+            else {"color": next(colours), "marker": "o"}
         )
+        style |= {"markersize": 4.5} | cbook.normalize_kwargs((styles or {}).get(name), Line2D)
         told, error = [form.format(v) for v in y], None
         if name in (bands or {}):
             low, high = np.asarray(bands[name], dtype=float)[:, known]
@@ -191,7 +191,7 @@ def lines(
         beside = (
             1.03 ** (i - len(curves) / 2) if bands and "x" in log else 1
         )  # side by side, not on each other
-        ax.errorbar(at * beside, y, error, label=name, ms=4.5, capsize=2, elinewidth=1, **style)
+        ax.errorbar(at * beside, y, error, label=name, capsize=2, elinewidth=1, **style)
         told = [f"{value} at {place:g}" for value, place in zip(told, at)]
         said.append(f"{name}: {', '.join(told if len(told) < 6 else (told[0], told[-1])) or 'no values'}")
     if log:
@@ -273,13 +273,13 @@ def matrix(
     alt: str = "",
     **axis: Any,
 ) -> Figure:
-    """A matrix (R, C) as colours, or named ones side by side on one scale; NaN is hatched.
+    """A matrix (R, C) as colours, or named ones side by side on one scale; what is not finite is hatched.
 
     `form` ("{:.0f}") writes the numbers into the cells, `span` are the ends of the colour scale, `outlined` (R, C) bool
     frames cells. Whatever else goes to `Axes.set` of each panel (xlabel, ylabel, title).
     """
     panels = values if isinstance(values, Mapping) else {axis.pop("title", ""): values}
-    panels = {name: np.asarray(table, dtype=float) for name, table in panels.items()}
+    panels = {name: np.where(np.isfinite(table), table, np.nan) for name, table in panels.items()}
     low, high = span or (min(map(np.nanmin, panels.values())), max(map(np.nanmax, panels.values())))
     if ax is None:
         r, c = next(iter(panels.values())).shape
