@@ -22,12 +22,13 @@ from eo_ssl.evaluate.measured import TASKS
 from eo_ssl.evaluate.methods import METHODS, get_method
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES, S1, S2
 from eo_ssl.show.composites import PRESETS, true_colour
-from eo_ssl.show.results import METRIC_NAMES, curve, metric_name, style_of
+from eo_ssl.show.results import curve, metric_name, short_name, style_of
 
 _ESM = Path(__file__).parent / "esm"
 _DB = (-45.0, 6.0)  # dB of byte 0 and byte 255 in the band explorer: steps of 0.2 dB
-_LARGEST = 1_500_000  # characters of its bands: a page with more would load slowly on a telephone
+_LARGEST = 1_100_000  # bytes of its bands: a page with more would load slowly on a telephone
 _SCENE = 200  # pixels of the picture of a scene
+_CLASSES = {"names": CLASS_NAMES, "colours": [c.colour for c in CLASSES]}
 STEPS = 31  # confidence in five bits, class in three: one byte per pixel of a predicted map
 
 
@@ -52,7 +53,20 @@ def _widget() -> type:
 def Explorer(script: str, **spec: Any) -> Any:
     """A widget that runs `esm/<script>.js`, after the helpers that all explorers share, on `spec`."""
     source = "".join((_ESM / f"{part}.js").read_text(encoding="utf-8") for part in ("common", script))
-    return _widget()(_esm=source, spec=spec)
+    return _widget()(_esm=source, spec=_plain(spec))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON holds: arrays of bytes as base64, other numbers rounded to five digits, NaN as null."""
+    if isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
+        return base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return (None if np.isnan(value) else round(value, 5)) if isinstance(value, float) else value
 
 
 def band_explorer(pairs: Sequence[Pair], titles: Sequence[str] = ()) -> Any:
@@ -64,22 +78,19 @@ def band_explorer(pairs: Sequence[Pair], titles: Sequence[str] = ()) -> Any:
         raise ConfigError("band_explorer needs one pair or more, all with the same Sentinel-2 bands")
     places, blocks = zip(*(_bands(pair) for pair in pairs))
     names = [*titles, *(p.name for p in pairs[len(titles) :])]
-    payload = _text(zlib.compress(b"".join(blocks), 9))
+    payload = np.frombuffer(zlib.compress(b"".join(blocks), 9), np.uint8)
     if len(payload) > _LARGEST:
         raise ConfigError(f"{len(pairs)} pairs make {len(payload) / 1e6:.1f} MB in the page; show fewer")
     own = pairs[0].s2_bands
-    known = {band.name: band for band in S2}
+    bands = sorted((band for band in S2 if band.name in own), key=lambda band: own.index(band.name))
     return Explorer(
         "bands",
-        bands=[
-            {"name": n, "centre": known[n].centre, "width": known[n].width, "sees": known[n].sees}
-            for n in own
-        ],
+        bands=[{key: getattr(band, key) for key in ("name", "centre", "width", "sees")} for band in bands],
         radar=[{"name": band.name, "sees": band.sees} for band in S1],
         # A list, because notebooks are saved with the keys of a dict in alphabetical order.
-        presets=[[name, list(three)] for name, three in PRESETS.items() if set(three) <= set(own)],
+        presets=[one for one in PRESETS.items() if {*one[1]} <= {*own}],
         places=[{"title": name, **place} for name, place in zip(names, places)],
-        db=list(_DB),
+        db=_DB,
         payload=payload,
     )
 
@@ -92,8 +103,7 @@ def _bands(pair: Pair) -> tuple[dict[str, Any], bytes]:
     power = (pair.s1 - _DB[0]) / (_DB[1] - _DB[0])  # (2, H, W)
     steps = _byte(np.concatenate([scaled, power]))
     change = np.diff(steps, axis=-1, prepend=np.zeros_like(steps[..., :1]))  # wraps around, and back
-    ends = {"low": np.round(low.astype(float), 5).tolist(), "high": np.round(high.astype(float), 5).tolist()}
-    return {"height": int(steps.shape[1]), "width": int(steps.shape[2]), **ends}, change.tobytes()
+    return {"height": steps.shape[1], "width": steps.shape[2], "low": low, "high": high}, change.tobytes()
 
 
 def leakage_explorer(source: Any, rows: Sequence[int], features: np.ndarray, most: int = 600) -> Any:
@@ -109,25 +119,23 @@ def leakage_explorer(source: Any, rows: Sequence[int], features: np.ndarray, mos
     names = frame["scene"].unique()
     if len(frame) > most or len(names) < 2:
         raise ConfigError(
-            f"{len(frame)} patches of {len(names)} scenes: give 2 scenes or more, {most} patches at most"
+            f"{len(frame)} patches of {len(names)} scenes: give 2 or more, {most} patches at most"
         )
     places, sides = positions(frame, source.patch_size)
     scaled = np.asarray(features, dtype=float)[keep]
-    scaled = (
-        30 * (scaled - scaled.mean(0)) / np.maximum(scaled.std(0), 1e-9)
-    )  # the browser divides by the spread
+    scaled = 30 * (scaled - scaled.mean(0)) / np.maximum(scaled.std(0), 1e-9)  # divided by the spread, later
     pictures = []
     for scene, width in enumerate(sides):
         own = [i for i, place in enumerate(places) if place[0] == scene]
         pictures.append(scene_picture(source, rows[own], [places[i][1:] for i in own], width))
     return Explorer(
         "leakage",
-        patches=[[int(s), round(x, 3), round(y, 3), int(c)] for (s, x, y), c in zip(places, labels)],
-        scenes=[{"name": f"scene {chr(65 + i)}", "side": round(side, 3)} for i, side in enumerate(sides)],
-        classes=list(CLASS_NAMES),
+        patches=[(*place, label) for place, label in zip(places, labels)],
+        scenes=[{"name": f"scene {chr(65 + i)}", "side": side} for i, side in enumerate(sides)],
+        classes=CLASS_NAMES,
         width=scaled.shape[1],
         sprite=_sheet(pictures, min(4, len(pictures)), _SCENE),
-        features=_text(np.clip(np.round(scaled), -127, 127).astype(np.int8)),
+        features=np.clip(np.round(scaled), -127, 127).astype(np.int8),
     )
 
 
@@ -165,17 +173,8 @@ def metric_explorer(recall: np.ndarray, shares: Mapping[str, np.ndarray]) -> Any
     recall = np.nan_to_num(np.asarray(recall, dtype=float))
     if {recall.shape, *(np.shape(s) for s in shares.values())} != {(NUM_CLASSES,)}:
         raise ConfigError(f"recall and every share need {NUM_CLASSES} values, one per class")
-    return Explorer(
-        "metrics",
-        **_classes(),
-        recall=[round(float(r), 2) for r in recall],
-        splits=list(shares),
-        shares=[[round(float(v), 4) for v in s] for s in shares.values()],
-    )
-
-
-def _classes() -> dict[str, list[str]]:
-    return {"names": [c.name for c in CLASSES], "colours": [c.colour for c in CLASSES]}
+    splits = {"splits": [*shares], "shares": [np.asarray(share) for share in shares.values()]}
+    return Explorer("metrics", **_CLASSES, recall=np.round(recall, 2), **splits)
 
 
 def temperature_explorer(
@@ -190,13 +189,12 @@ def temperature_explorer(
         ordered = np.quantile(ordered, np.linspace(1, 0, 256))
     if len(ordered) < 2:
         raise ConfigError("the temperature explorer needs at least 2 negatives")
-    return Explorer(
-        "temperature",
-        negatives=[round(float(x), 4) for x in ordered],
-        positive=round(float(positive), 2),
-        temperature=temperature,
-        count=min(count, len(ordered)),
-    )
+    start = {
+        "positive": round(float(positive), 2),
+        "temperature": temperature,
+        "count": min(count, len(ordered)),
+    }
+    return Explorer("temperature", negatives=ordered, **start)
 
 
 def similarity_explorer(
@@ -216,9 +214,9 @@ def similarity_explorer(
     return Explorer(
         "similarity",
         size=size,
-        names=list(matrices),
+        names=[*matrices],
         matrices=[_cosines(m) for m in matrices.values()],
-        overlap=_text(np.asarray(overlap, dtype=np.uint8)),
+        overlap=np.asarray(overlap, dtype=np.uint8),
         sprite=_sheet([*radar, *optical], size),
         colours=_colour_table("RdBu_r"),
     )
@@ -278,18 +276,16 @@ def embedding_explorer(
     parts = (*planes.values(), *near.values(), optical, radar, *(g["codes"] for g in groups))
     sizes = {len(part) for part in parts}
     if sizes != {count} or planes.keys() != near.keys():
-        raise ConfigError(
-            f"the embedding explorer needs the same {count} patches everywhere, got {sorted(sizes)}"
-        )
+        raise ConfigError(f"the embedding explorer needs the same {count} patches, got {sorted(sizes)}")
     if count > most:
         raise ConfigError(f"{count} patches are too many for one page; show {most} at most")
     columns = int(np.ceil(np.sqrt(count)))
     return Explorer(
         "embedding",
-        names=list(planes),
-        planes=[_text(_byte(plane)) for plane in planes.values()],
+        names=[*planes],
+        planes=[_byte(plane) for plane in planes.values()],
         near=[np.asarray(one).tolist() for one in near.values()],
-        items=[dict(item) for item in items],
+        items=items,
         groups=[{**group, "codes": np.asarray(group["codes"]).tolist()} for group in groups],
         optical=_sheet(optical, columns),
         radar=_sheet(radar, columns),
@@ -310,19 +306,10 @@ def label_explorer(
         if len(one) < 2:
             continue
         style = style_of(str(name))
-        curves.append(
-            {
-                "name": get_method(str(name)).label,
-                "colour": style["color"],
-                "dashed": style["linestyle"] == "--",
-                "points": one[["fraction", "value", "low", "high"]]
-                .astype(float)
-                .round(5)
-                .to_numpy()
-                .tolist(),
-                "labels": [int(n or 0) for n in one["labels"]],
-            }
-        )
+        look = {"colour": style["color"], "dashed": style["linestyle"] == "--"}
+        points = one[["fraction", "value", "low", "high"]].to_numpy(float)
+        labels = [int(n or 0) for n in one["labels"]]
+        curves.append({"name": get_method(str(name)).label, **look, "points": points, "labels": labels})
     if not curves:
         raise DataError("the label explorer needs a method with two label fractions")
     return Explorer("labels", curves=curves, unit=metric_name(task))
@@ -337,19 +324,10 @@ def window_explorer(picture: np.ndarray, patch: int, window: int, title: str, me
     height, width = picture.shape[:2]
     side = height // patch
     if height != width or side * patch != height or side % (2 * window):
-        raise ConfigError(
-            f"a picture of {height} × {width} px has no even number of windows of {window} tokens"
-        )
+        raise ConfigError(f"{height} × {width} px hold no even number of windows of {window} tokens")
     large = picture.repeat(max(1, 384 // height), 0).repeat(max(1, 384 // height), 1)  # keeps pixels square
-    return Explorer(
-        "windows",
-        side=side,
-        window=window,
-        shift=window // 2,
-        metres=float(metres * patch),
-        picture=_data_url(_image(large, 0)),
-        title=title,
-    )
+    grid = {"side": side, "window": window, "shift": window // 2, "metres": float(metres * patch)}
+    return Explorer("windows", **grid, picture=_data_url(_image(large, 0)), title=title)
 
 
 def prediction_explorer(
@@ -368,23 +346,17 @@ def prediction_explorer(
         side = min(len(picture), widest)
         top, left = ((n - side) // 2 for n in picture.shape[:2])
         middle = (slice(top, top + side), slice(left, left + side))
-        shown.append(
-            {
-                "name": patch["name"],
-                "note": patch["note"],
-                "size": side,
-                "truth": None if truth is None else _text(np.asarray(truth, dtype=np.uint8)[middle]),
-                "picture": _data_url(_image(picture[middle], 0)),
-                "maps": [packed(np.asarray(m)[:, *middle]) for m in patch["maps"]],
-            }
-        )
-    return Explorer("prediction", **_classes(), models=list(models), patches=shown)
+        one = {"name": patch["name"], "note": patch["note"], "size": side}
+        one["truth"] = None if truth is None else np.asarray(truth, dtype=np.uint8)[middle]
+        one["maps"] = [packed(np.asarray(m)[:, *middle]) for m in patch["maps"]]
+        shown.append({**one, "picture": _data_url(_image(picture[middle], 0))})
+    return Explorer("prediction", **_CLASSES, models=list(models), patches=shown)
 
 
-def packed(probability: np.ndarray) -> str:
-    """Class and confidence of each pixel in one byte, base64. Shape: probability (8, H, W)."""
+def packed(probability: np.ndarray) -> np.ndarray:
+    """Class and confidence of each pixel in one byte, (H, W). Shape: probability (8, H, W)."""
     best, sure = probability.argmax(0), probability.max(0)
-    return _text(best.astype(np.uint8) << 5 | np.round(np.clip(sure, 0, 1) * STEPS).astype(np.uint8))
+    return best.astype(np.uint8) << 5 | np.round(np.clip(sure, 0, 1) * STEPS).astype(np.uint8)
 
 
 def results_table(table: pd.DataFrame, note: str = "") -> Any:
@@ -394,28 +366,16 @@ def results_table(table: pd.DataFrame, note: str = "") -> Any:
     """
     if not len(table):
         raise ConfigError("nothing was measured yet: run chapter 03, 08, 09 or 10 first")
-    tasks = [[task, TASKS[task]] for task in TASKS if (table["task"] == task).any()]
-    return Explorer("results", rows=[_row(row) for row in table.to_dict("records")], tasks=tasks, note=note)
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    method = METHODS[row["method"]]
-    return {
-        **{key: row[key] for key in ("task", "label", "fraction")},
-        **{key: round(float(row[key]), 4) for key in ("mean", "low", "high")},
-        "start": "mixed" if method.members else "pretrained" if method.pretraining else "from scratch",
-        "labels": None if np.isnan(row["n_labels"]) else round(row["n_labels"]),
-        "seeds": int(row["seeds"]),
-        "metric": METRIC_NAMES[row["metric"]].split("(")[-1].rstrip(")"),
-        "values": [round(float(v), 4) for v in row["values"]],
-    }
-
-
-def _text(data: bytes | np.ndarray) -> str:
-    """Bytes as base64 text."""
-    return base64.b64encode(
-        data if isinstance(data, bytes) else np.ascontiguousarray(data).tobytes()
-    ).decode()
+    rows = []
+    for row in table.to_dict("records"):
+        method, metric = METHODS[row["method"]], short_name(row["metric"])
+        start = "mixed" if method.members else "pretrained" if method.pretraining else "from scratch"
+        kept = {
+            key: row[key] for key in ("task", "label", "fraction", "mean", "low", "high", "seeds", "values")
+        }
+        rows.append({**kept, "start": start, "metric": metric, "labels": np.round(row["n_labels"])})
+    tasks = [one for one in TASKS.items() if (table["task"] == one[0]).any()]
+    return Explorer("results", rows=rows, tasks=tasks, note=note)
 
 
 def _byte(values: np.ndarray) -> np.ndarray:
@@ -423,14 +383,14 @@ def _byte(values: np.ndarray) -> np.ndarray:
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def _cosines(values: np.ndarray) -> str:
-    """Numbers in [−1, 1] as base64 signed bytes, steps of 1/127."""
-    return _text(np.round(np.clip(values, -1, 1) * 127).astype(np.int8))
+def _cosines(values: np.ndarray) -> np.ndarray:
+    """Numbers in [−1, 1] as signed bytes, steps of 1/127."""
+    return np.round(np.clip(values, -1, 1) * 127).astype(np.int8)
 
 
-def _colour_table(name: str) -> str:
-    """The 256 colours of a Matplotlib map as base64 RGB bytes, so that picture and explorer look alike."""
-    return _text(mpl.colormaps[name](np.arange(256), bytes=True)[:, :3])
+def _colour_table(name: str) -> np.ndarray:
+    """The 256 colours of a Matplotlib map (256, 3), so that picture and explorer look alike."""
+    return mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
 
 
 def _image(picture: np.ndarray, side: int) -> Any:
@@ -453,4 +413,4 @@ def _data_url(image: Any) -> str:
     """A PIL image as a JPEG data URL."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + _text(buffer.getvalue())
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -93,17 +93,14 @@ def row_name(ax: Axes, name: str) -> None:
 
 def pairs(chosen: Sequence[Pair], cell: float = 1.75, bar: bool = True) -> Figure:
     """Pairs side by side: Sentinel-2 true colour above, Sentinel-1 composite of the same place below."""
-    pictures = [
-        [composites.true_colour(p.s2, p.s2_bands) for p in chosen],
-        [composites.radar(p.s1) for p in chosen],
-    ]
-    fig = grid(pictures, [title(p) for p in chosen], rows=("Sentinel-2", "Sentinel-1"), cell=cell)
+    optical = [composites.true_colour(p.s2, p.s2_bands) for p in chosen]
+    radar = [composites.radar(p.s1) for p in chosen]
+    fig = grid([optical, radar], [title(p) for p in chosen], rows=("Sentinel-2", "Sentinel-1"), cell=cell)
     if bar:
         scale_bar(fig.axes[len(chosen) - 1], chosen[-1].s1.shape[-1])
     places = "; ".join(f"{title(p, ' ')} ({', '.join(p.labels) or 'no label'})" for p in chosen)
-    return describe(
-        fig, f"{len(chosen)} places, each as Sentinel-2 true colour above and radar below: {places}"
-    )
+    what = f"{len(chosen)} places, each as Sentinel-2 true colour above and radar below"
+    return describe(fig, f"{what}: {places}")
 
 
 def title(pair: Pair, between: str = "\n") -> str:
@@ -175,23 +172,16 @@ def lines(
     for i, (name, values) in enumerate(curves.items()):
         known = np.flatnonzero(np.isfinite(np.asarray(values, dtype=float)))
         at, y = np.asarray(x, dtype=float)[known], np.asarray(values, dtype=float)[known]
-        style = (
-            {"color": COLOURS["chance"], "linestyle": "--"}
-            if name in dashed
-            else {"color": next(colours), "marker": "o"}
-        )
-        style |= {"markersize": 4.5} | cbook.normalize_kwargs((styles or {}).get(name), Line2D)
+        grey = {"color": COLOURS["chance"], "linestyle": "--"}
+        style = {"markersize": 4.5} | (grey if name in dashed else {"color": next(colours), "marker": "o"})
+        style |= cbook.normalize_kwargs((styles or {}).get(name), Line2D)
         told, error = [form.format(v) for v in y], None
         if name in (bands or {}):
             low, high = np.asarray(bands[name], dtype=float)[:, known]
             error = np.clip([y - low, high - y], 0, None)
-            told = [
-                f"{form.format(v)} ({form.format(a)} to {form.format(b)})" for v, a, b in zip(y, low, high)
-            ]
-        beside = (
-            1.03 ** (i - len(curves) / 2) if bands and "x" in log else 1
-        )  # side by side, not on each other
-        ax.errorbar(at * beside, y, error, label=name, capsize=2, elinewidth=1, **style)
+            told = [f"{v} ({form.format(a)} to {form.format(b)})" for v, a, b in zip(told, low, high)]
+        side = 1.03 ** (i - len(curves) / 2) if bands and "x" in log else 1  # not on each other
+        ax.errorbar(at * side, y, error, label=name, capsize=2, elinewidth=1, **style)
         told = [f"{value} at {place:g}" for value, place in zip(told, at)]
         said.append(f"{name}: {', '.join(told if len(told) < 6 else (told[0], told[-1])) or 'no values'}")
     if log:
@@ -234,10 +224,11 @@ def forest(
         ax.axvline(0, color=FAINT, linewidth=1, zorder=1)
     ax.set_yticks(range(len(rows)), list(rows))
     ax.grid(axis="x")
-    said = [
-        f"{name}: " + ", ".join(f"{mark} {_score_words(score, unit)}".strip() for mark, score in row.items())
+    told = {
+        name: [f"{mark} {_score_words(score, unit)}".strip() for mark, score in row.items()]
         for name, row in rows.items()
-    ]
+    }
+    said = [f"{name}: {', '.join(scores)}" for name, scores in told.items()]
     guides = {name: scale * level for name, level in (guides or {}).items()}
     names = {"ylim": (len(rows) - 0.4, -0.6), "xlabel": xlabel}
     return _finished(ax, f"{xlabel}, dots with 95% intervals", said, guides, "x", names | axis)
@@ -251,12 +242,10 @@ def _three(score: Score) -> tuple[float, float, float]:
 
 def _score_words(score: Score, unit: str) -> str:
     """A score as it is written in the alt text."""
-    value, low, high = (
-        signed(v) if unit == "points" else f"{100 * v:.0f}" if unit else f"{v:.2f}" for v in _three(score)
-    )
-    if "nan" in value:
-        return "not run"
-    return f"{value}{'%' * (unit == '%')}" + (f" ({low} to {high})" if low != high else "")
+    form = {"points": signed, "%": lambda v: f"{100 * v:.0f}", "": lambda v: f"{v:.2f}"}[unit]
+    value, low, high = map(form, _three(score))
+    interval = f" ({low} to {high})" if low != high else ""
+    return "not run" if "nan" in value else f"{value}{'%' * (unit == '%')}{interval}"
 
 
 def matrix(
@@ -283,43 +272,31 @@ def matrix(
     low, high = span or (min(map(np.nanmin, panels.values())), max(map(np.nanmax, panels.values())))
     if ax is None:
         r, c = next(iter(panels.values())).shape
-        room = 1.1 if len(rows) else 0.4
-        size = (
-            (max(1.6, cell * c) + room) * len(panels) + 0.6 * bool(colourbar),
-            max(1.6, cell * r) + room - 0.1,
-        )
+        height, width = (max(1.6, cell * n) + (1.1 if len(rows) else 0.4) for n in (r, c))
+        size = (width * len(panels) + 0.6 * bool(colourbar), height - 0.1)
         axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
     else:
         axes = [ax]
     for one, (name, table) in zip(axes, panels.items()):
         image = one.imshow(table, cmap=cmap, vmin=low, vmax=high)
         for (i, j), value in np.ndenumerate(table):
+            square = (j - 0.5, i - 0.5), 1, 1
             if np.isnan(value):
-                one.add_patch(
-                    Rectangle((j - 0.5, i - 0.5), 1, 1, fc="#eeeeee", ec="#aaaaaa", hatch="///", lw=0)
-                )
+                one.add_patch(Rectangle(*square, fc="#eeeeee", ec="#aaaaaa", hatch="///", lw=0))
             elif form:
                 dark = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
-                one.text(
-                    j,
-                    i,
-                    minus(form.format(value)),
-                    ha="center",
-                    va="center",
-                    fontsize=7.5,
-                    color="white" if dark else INK,
-                )
+                look = {"ha": "center", "va": "center", "fontsize": 7.5, "color": "white" if dark else INK}
+                one.text(j, i, minus(form.format(value)), **look)
             if outlined is not None and outlined[i, j]:
-                one.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.4))
+                one.add_patch(Rectangle(*square, fill=False, edgecolor=INK, linewidth=1.4))
         one.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
         one.set_yticks(range(len(rows)), rows)
         one.tick_params(length=0)
         one.set(title=name, **axis)
     if colourbar:
         axes[0].figure.colorbar(image, ax=list(axes), shrink=0.8, label=colourbar)
-    said = [
-        f"{name} from {np.nanmin(t) + 0:.2f} to {np.nanmax(t) + 0:.2f}".strip() for name, t in panels.items()
-    ]
+    ends = {name: f"from {np.nanmin(t) + 0:.2f} to {np.nanmax(t) + 0:.2f}" for name, t in panels.items()}
+    said = [f"{name} {end}".strip() for name, end in ends.items()]
     return _drawn(axes[0], alt or f"Matrix of {colourbar or 'numbers'}: {'; '.join(said)}.")
 
 
@@ -344,18 +321,14 @@ def bars(
     width, said = 0.8 / max(1, len(values)), []
     for i, (name, heights) in enumerate(values.items()):
         x = np.arange(len(names)) + (i - (len(values) - 1) / 2) * width
-        look = {"color": PALETTE[i % len(PALETTE)], "edgecolor": "white", "linewidth": 0.5} | dict(
-            (looks or {}).get(name, {})
-        )
-        drawn = ax.bar(x, heights, 0.94 * width, yerr=(errors or {}).get(name), label=name,
-                       error_kw={"elinewidth": 0.8, "ecolor": INK}, **look)  # fmt: skip
+        look = {"color": PALETTE[i % len(PALETTE)], "edgecolor": "white", "linewidth": 0.5, "label": name}
+        look |= {"error_kw": {"elinewidth": 0.8, "ecolor": INK}} | dict((looks or {}).get(name, {}))
+        drawn = ax.bar(x, heights, 0.94 * width, yerr=(errors or {}).get(name), **look)
         if labels:
             own = {"fmt": labels} if isinstance(labels, str) else {"labels": labels[name]}
             ax.bar_label(drawn, fontsize=7 if len(names) > 4 else 8, color=FAINT, **own)
-        said.append(
-            f"{name}: "
-            + ", ".join(f"{n} {'none' if np.isnan(v) else f'{v:.3g}'}" for n, v in zip(names, heights))
-        )
+        told = ["none" if np.isnan(v) else f"{v:.3g}" for v in heights]
+        said.append(f"{name}: " + ", ".join(map(" ".join, zip(names, told))))
     ax.set_xticks(range(len(names)), names)
     ax.tick_params(axis="x", length=0)
     return _finished(ax, f"Bars of {ylabel}", said, guides, "y", {"ylabel": ylabel} | axis)
@@ -381,15 +354,8 @@ def stacked(
     left, longest = np.zeros(len(values)), max(sum(row.values()) for row in values.values())
     for part in parts:
         length = np.array([row.get(part, 0.0) for row in values.values()])
-        drawn = ax.barh(
-            range(len(values)),
-            length,
-            0.68,
-            left,
-            color=look[part],
-            edgecolor="white",
-            label=part if legend else "",
-        )
+        style = {"color": look[part], "edgecolor": "white", "label": part if legend else ""}
+        drawn = ax.barh(range(len(values)), length, 0.68, left, **style)
         if inside:  # a thin slice has no room; the alt text has its number
             told = [form.format(v) if v > 0.06 * longest else "" for v in length]
             ax.bar_label(drawn, told, label_type="center", fontsize=7.5, color=INK,
@@ -422,21 +388,21 @@ def histograms(
     """
     ax = ax or plt.subplots(figsize=size)[1]
     groups = {name: np.ravel(values)[np.isfinite(np.ravel(values))] for name, values in groups.items()}
-    edges = np.linspace(*(span or composites.limits(np.concatenate([*groups.values()]), 0.1, 99.9)), bins + 1)
+    span = span or composites.limits(np.concatenate([*groups.values()]), 0.1, 99.9)
+    edges, said = np.linspace(*span, bins + 1), []
     for (name, values), colour in zip(groups.items(), cycle(colours)):
         options = {"bins": edges, "density": not ylabel, "color": colour}
         ax.hist(values, **options, alpha=0.32, linewidth=0)
-        ax.hist(
-            values, **options, histtype="step", linewidth=1.4, label=name if len(groups) > 1 or guides else ""
+        label = name if len(groups) > 1 or guides else ""
+        ax.hist(values, **options, histtype="step", linewidth=1.4, label=label)
+        said.append(
+            f"{name}: mean {np.mean(values):.3g}, sd {np.std(values):.3g}"
+            if len(values)
+            else f"{name}: empty"
         )
     ax.spines["left"].set_visible(bool(ylabel))
-    said = [
-        f"{n}: mean {np.mean(v):.3g}, sd {np.std(v):.3g}" if len(v) else f"{n}: empty"
-        for n, v in groups.items()
-    ]
-    names = {"xlabel": xlabel, "xlim": (edges[0], edges[-1])} | (
-        {"ylabel": ylabel} if ylabel else {"yticks": []}
-    )
+    names = {"xlabel": xlabel, "xlim": (edges[0], edges[-1])}
+    names |= {"ylabel": ylabel} if ylabel else {"yticks": []}
     return _finished(ax, f"Histogram of {xlabel}", said, guides, "x", names | axis)
 
 

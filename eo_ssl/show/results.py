@@ -208,18 +208,14 @@ def versus(
     `other` is the label fraction of `second` where it differs from that of `first`.
     """
     both = ((first, fraction), (second, fraction if other is None else other))
-    scores = [f"{interval(folder, results, task, *one).value:.1%}" for one in both]
-    shares = ["all labels" if np.isclose(f, 1) else f"{f:.0%} of the labels" for _, f in both]
-    names = [get_method(name).label for name, _ in both]
-    start = f"With {shares[0]}, "
-    if shares[0] != shares[1]:
-        names, start = [f"{name} with {share}" for name, share in zip(names, shares)], ""
     gap = compare(folder, results, task, *both).difference
-    by = (
-        f"{metric_name(task)}, {scores[0]} against {scores[1]}"
-        if settled(gap) >= 0
-        else f"{metric_name(task)}, {scores[1]} against {scores[0]}"
-    )
+    scores = [f"{interval(folder, results, task, *one).value:.1%}" for one in both]
+    names = [get_method(name).label for name, _ in both]
+    shares = ["all labels" if np.isclose(f, 1) else f"{f:.0%} of the labels" for _, f in both]
+    if shares[0] != shares[1]:
+        names = [f"{name} with {share}" for name, share in zip(names, shares)]
+    start = f"With {shares[0]}, " if shares[0] == shares[1] else ""
+    by = f"{metric_name(task)}, {' against '.join(scores[:: settled(gap) or 1])}"
     return f"{start}{verdict(*names, gap, by)}, paired over seeds and places"
 
 
@@ -304,42 +300,32 @@ def _cell(row: Mapping[str, Any]) -> str:
 
 def overview(table: pd.DataFrame) -> Figure:
     """Every method of every task with its interval, one mark per share of labels; rows of `measured`."""
-    tasks = [task for task in TASKS if (table["task"] == task).any()]
-    if not tasks:
+    if not len(table):
         raise ConfigError("nothing was measured yet: run chapter 03, 08, 09 or 10 first")
-    counts = [table.loc[table["task"] == t, "method"].nunique() for t in tasks]
-    fig, axes = plt.subplots(
-        len(tasks),
-        1,
-        figsize=(7.6, 0.3 * sum(counts) + 0.85 * len(tasks) + 0.4),
-        squeeze=False,
-        height_ratios=[c + 1 for c in counts],
-    )
-    shares = [f"{100 * f:g}% of the labels" for f in sorted(table["fraction"].unique())]
-    colours, said = dict(zip(shares, _SHADES[-len(shares) :])), []
-    for ax, task in zip(axes[:, 0], tasks):
-        rows = table[table["task"] == task].assign(
-            mark=lambda r: [f"{100 * f:g}% of the labels" for f in r["fraction"]]
-        )
-        _scores(rows, "mark", f"{METRIC_NAMES[MAIN[task]]}, %", ax=ax, colours=colours, title=TASKS[task])
-        for mark, one in rows.groupby("mark", sort=False):
-            best = one.loc[one["mean"].idxmax()]
-            said.append(f"{TASKS[task]}, {mark}: best {best['label']} {best['mean']:.0%}")
+    table = table.assign(mark=[f"{100 * f:g}% of the labels" for f in table["fraction"]])
+    marks = [table["mark"][i] for i in np.unique(table["fraction"], return_index=True)[1]]
+    best = table.loc[table.groupby(["task", "mark"], sort=False)["mean"].idxmax()]
+    said = [f"{TASKS[r.task]}, {r.mark}: best {r.label} {r.mean:.0%}" for r in best.itertuples()]
+    fig = _forests(table, dict(zip(marks, _SHADES[-len(marks) :])))
     return describe(
-        fig, f"Dots with intervals, one row per method. {'; '.join(said)}. All numbers stand in the table."
+        fig, f"Dots with intervals, a row per method. {'; '.join(said)}. The table has all numbers."
     )
 
 
-def _scores(rows: pd.DataFrame, mark: str, xlabel: str, **options: Any) -> None:
-    """Rows of `measured` as a forest: a line per method, a mark for each value of the column `mark`."""
-    values: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for row in rows.to_dict("records"):
-        values.setdefault(get_method(row["method"]).label, {})[row[mark]] = (
-            row["mean"],
-            row["low"],
-            row["high"],
-        )
-    forest(values, xlabel, **options)
+def _forests(rows: pd.DataFrame, colours: Mapping[str, str] | None = None) -> Figure:
+    """Rows of `measured`, in order, as a panel for each task: a line per method, a dot for each `mark`."""
+    tasks = [task for task in TASKS if (rows["task"] == task).any()]
+    counts = [rows.loc[rows["task"] == task, "method"].nunique() for task in tasks]
+    size = (7.6, 0.3 * sum(counts) + 0.85 * len(tasks) + 0.4)
+    fig, axes = plt.subplots(
+        len(tasks), 1, figsize=size, squeeze=False, height_ratios=[c + 1 for c in counts]
+    )
+    for ax, task in zip(axes[:, 0], tasks):
+        values: dict[str, dict[str, Any]] = {}
+        for row in rows[rows["task"] == task].itertuples():
+            values.setdefault(get_method(row.method).label, {})[row.mark] = (row.mean, row.low, row.high)
+        forest(values, f"{METRIC_NAMES[MAIN[task]]}, %", ax=ax, colours=colours, title=TASKS[task])
+    return fig
 
 
 def release_rows(release: Release | None) -> pd.DataFrame:
@@ -360,13 +346,10 @@ def provenance(releases: Mapping[str, Release | None]) -> str:
             said.append(f"- **{PROFILES.get(name, name)}**: not yet measured{' on GPU' * (name == 'gpu')}.")
             continue
         seeds = sorted({int(row.get("seeds", 0)) for row in release.get("rows", ())} - {0})
-        facts = (
-            release.get("device"),
-            str(release.get("date", ""))[:10],
-            f"commit {str(release['commit'])[:9]}" if release.get("commit") else "",
-            f"{'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds" if seeds else "",
-        )
-        said.append(f"- **{PROFILES.get(name, name)}**: measured on {', '.join(str(f) for f in facts if f)}.")
+        facts = [str(release.get("device", "")), str(release.get("date", ""))[:10]]
+        facts += [f"commit {str(release['commit'])[:9]}"] if release.get("commit") else []
+        facts += [f"{'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"] if seeds else []
+        said.append(f"- **{PROFILES.get(name, name)}**: measured on {', '.join(filter(None, facts))}.")
     return "\n".join(said)
 
 
@@ -376,20 +359,14 @@ def beside(tables: Mapping[str, pd.DataFrame], fraction: float = 1.0) -> Figure:
     `tables` holds rows of `measured` or `release_rows` by profile; the values of two profiles come from other images,
     networks and budgets, so only order and differences within one may be compared.
     """
-    named = [rows.assign(profile=PROFILES.get(name, name)) for name, rows in tables.items() if len(rows)]
-    rows = pd.concat(
-        named or [pd.DataFrame(columns=["task", "method", "fraction", "profile"])], ignore_index=True
-    )
+    rows = pd.concat([table.assign(mark=PROFILES.get(name, name)) for name, table in tables.items()])
     rows = rows[np.isclose(rows["fraction"].astype(float), fraction)]
-    rows = rows[rows.groupby(["task", "method"])["profile"].transform("nunique") >= 2]
-    tasks = [task for task in TASKS if (rows["task"] == task).any()]
-    fig, axes = plt.subplots(1, max(1, len(tasks)), figsize=(9.2, 3.3), squeeze=False)
-    for ax, task in zip(axes[0], tasks):
-        own = rows[rows["task"] == task]
-        own = own.iloc[np.argsort(own["method"].map(list(METHODS).index), kind="stable")]
-        _scores(own, "profile", f"{short_name(MAIN[task])}, %", ax=ax, title=TASKS[task])
-        ax.tick_params(axis="y", labelsize=7)
-    return fig if tasks else describe(fig, "No method was measured in two profiles.")
+    rows = rows[rows.groupby(["task", "method"])["mark"].transform("nunique") >= 2]
+    return (
+        _forests(in_order(rows))
+        if len(rows)
+        else describe(plt.figure(), "No method was measured in two profiles.")
+    )
 
 
 def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str, fraction: float = 1.0) -> tuple[int, int]:
