@@ -36,8 +36,7 @@ function spectrum(bands, values, vv, vh) {
   const x = (nm) => 44 + ((nm - 400) / 1900) * (right - 44), y = (r) => bottom - (r / top) * (bottom - 16);
   const order = bands.map((_, i) => i).sort((a, b) => bands[a].centre - bands[b].centre);
   const ticks = [500, 1000, 1500, 2000].map((nm) => text(x(nm), bottom + 15, nm === 2000 ? "2000 nm" : nm, { anchor: "middle" }));
-  const levels = [0, top / 2, top].map((r) => `<line x1="44" x2="${right}" y1="${y(r)}" y2="${y(r)}" stroke="${LINE}"/>`
-    + text(38, y(r) + 4, r.toFixed(2), { anchor: "end" }));
+  const levels = [0, top / 2, top].map((r) => line(44, y(r), right, y(r)) + text(38, y(r) + 4, r.toFixed(2), { anchor: "end" }));
   const path = order.map((i, k) => `${k ? "L" : "M"}${x(bands[i].centre)} ${y(values[i])}`).join("");
   const marks = order.map((i) => {
     const wide = Math.max((bands[i].width / 1900) * (right - 44), 3);

@@ -7,6 +7,8 @@ export default { render: ({ model, el }) => render(model.get("spec"), el) };
 
 const signed = (x, digits = 2) => (x < 0 ? "−" : "") + Math.abs(x).toFixed(digits);
 const percent = (x, digits = 0) => `${(100 * x).toFixed(digits)}%`;
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+const range = (n, of) => Array.from({ length: n }, (_, i) => of(i));
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
 function node(tag, attributes = {}, parent = null, text = "") {
@@ -175,6 +177,18 @@ function nextTo(points, from, dx, dy, aside = 2) {
   return found;
 }
 
+// A rectangle on a darker one of `under` pixels, so that it shows on every ground; 0 leaves that out.
+function outline(pen, [x, y, width, height], colour, line, under = line + 2.5, dash = []) {
+  for (const [thick, look, dashes] of [[under, INK, []], [line, colour, dash]]) {
+    if (!thick) continue;
+    pen.lineWidth = thick;
+    pen.strokeStyle = look;
+    pen.setLineDash(dashes);
+    pen.strokeRect(x, y, width, height);
+  }
+  pen.setLineDash([]);
+}
+
 // A cross that leaves its middle free, dark on light so that it shows on every ground.
 function cross(pen, x, y, inner = 4, outer = 11) {
   for (const [colour, width] of [["#ffffff", 4], [INK, 1.6]]) {
@@ -191,6 +205,8 @@ function cross(pen, x, y, inner = 4, outer = 11) {
 
 const svg = (width, height, label, inner) => `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}" `
   + `style="width:100%;height:auto;display:block;font-family:inherit">${inner}</svg>`;
+
+const line = (x1, y1, x2, y2, look = `stroke="${LINE}"`) => `<line x1="${x1}" x2="${x2}" y1="${y1}" y2="${y2}" ${look}/>`;
 
 function text(x, y, words, { anchor = "start", size = 11, colour = FAINT, extra = "" } = {}) {
   return `<text x="${x}" y="${y}" text-anchor="${anchor}" font-size="${size}" fill="${colour}" ${extra}>${words}</text>`;

@@ -8,7 +8,7 @@ function axes(curves) {
   const [first, last] = [Math.min(...x), Math.max(...x)];
   const step = high - low > 0.25 ? 0.1 : 0.05;
   return {
-    low, high, ticks: Array.from({ length: Math.round((high - low) / step) + 1 }, (_, i) => low + i * step), fractions: [...new Set(curves.flatMap((c) => c.points.map((p) => p[0])))].sort((a, b) => a - b),
+    low, high, ticks: range(Math.round((high - low) / step) + 1, (i) => low + i * step), fractions: [...new Set(curves.flatMap((c) => c.points.map((p) => p[0])))].sort((a, b) => a - b),
     px: (f) => BOX.left + 20 + (BOX.right - BOX.left - 40) * (Math.log10(f) - first) / (last - first || 1),
     py: (v) => BOX.bottom - (BOX.bottom - BOX.top) * (v - low) / (high - low || 1),
   };
@@ -31,10 +31,10 @@ function patches({ points, labels }, share) {
 }
 
 function path(curve, at) {
-  const line = curve.points.map((p, i) => `${i ? "L" : "M"}${at.px(p[0]).toFixed(1)},${at.py(p[1]).toFixed(1)}`).join("");
-  const bars = curve.points.map((p) => `<line x1="${at.px(p[0])}" x2="${at.px(p[0])}" y1="${at.py(p[2])}" y2="${at.py(p[3])}" stroke="${curve.colour}" stroke-width="1.2"/>`
+  const way = curve.points.map((p, i) => `${i ? "L" : "M"}${at.px(p[0]).toFixed(1)},${at.py(p[1]).toFixed(1)}`).join("");
+  const bars = curve.points.map((p) => line(at.px(p[0]), at.py(p[2]), at.px(p[0]), at.py(p[3]), `stroke="${curve.colour}" stroke-width="1.2"`)
     + `<circle cx="${at.px(p[0])}" cy="${at.py(p[1])}" r="3.6" fill="${curve.colour}"/>`).join("");
-  return `<path d="${line}" fill="none" stroke="${curve.colour}" stroke-width="2" ${curve.dashed ? 'stroke-dasharray="6 4"' : ""}/>${bars}`;
+  return `<path d="${way}" fill="none" stroke="${curve.colour}" stroke-width="2" ${curve.dashed ? 'stroke-dasharray="6 4"' : ""}/>${bars}`;
 }
 
 function render({ curves, unit }, el) {
@@ -48,18 +48,18 @@ function render({ curves, unit }, el) {
   const words = node("div", { role: "status", "aria-live": "polite", style: "margin-top:6px" }, root);
 
   function draw() {
-    const shown = curves.filter((_, i) => state.on[i]), level = (v, look) => `<line x1="${BOX.left}" x2="${BOX.right}" y1="${at.py(v)}" y2="${at.py(v)}" ${look}/>`;
+    const shown = curves.filter((_, i) => state.on[i]), level = (v, look) => line(BOX.left, at.py(v), BOX.right, at.py(v), look);
     const grid = at.fractions.map((f) => text(at.px(f), 268, `${+(100 * f).toPrecision(3)}%`, { anchor: "middle" }))
-      .concat(at.ticks.map((v) => level(v, `stroke="${LINE}"`) + text(BOX.left - 6, at.py(v) + 4, (100 * v).toFixed(0), { anchor: "end" })));
+      .concat(at.ticks.map((v) => level(v) + text(BOX.left - 6, at.py(v) + 4, (100 * v).toFixed(0), { anchor: "end" })));
     picture.innerHTML = svg(720, 290, `${unit} in percent against the share of labels`, grid.join("") + shown.map((c) => path(c, at)).join("")
       + level(state.target, `stroke="${INK}" stroke-dasharray="3 4"`)
       + text(373, 285, "share of the labelled training patches (logarithmic)", { anchor: "middle" }));
-    const lines = shown.map((c) => {
+    const found = shown.map((c) => {
       const f = reached(c.points, state.target);
       if (f === null) return `<li>${c.name}: not reached with the labels there are</li>`;
       return `<li>${c.name}: about <b>${+(100 * f).toPrecision(2)}%</b> of the labels, ${patches(c, f)} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
     });
-    words.innerHTML = `To reach ${percent(state.target)} ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${lines.join("")}</ul>`;
+    words.innerHTML = `To reach ${percent(state.target)} ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${found.join("")}</ul>`;
   }
 
   slider(target, `target, ${unit}`, { min: at.low, max: at.high, step: 0.01, value: state.target, format: percent }, (v) => { state.target = v; draw(); });

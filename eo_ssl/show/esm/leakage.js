@@ -87,7 +87,7 @@ function render(spec, el) {
   key.innerHTML = `<span style="color:${TRAIN}">●</span> training &nbsp; <span style="color:${TEST}">●</span> test, class right &nbsp; <span style="color:${TEST}">○</span> test, class wrong &nbsp;·&nbsp; hover, touch or use the arrow keys`;
   const about = status(root, "margin:0 0 8px;min-height:3em", "note");
   const words = status(root, `margin:0 0 4px;border-top:1px solid ${LINE};padding-top:8px`);
-  const [strip, ink] = drawing(root, wide, 112, "Share of test patches whose class is right, one dot a draw, one line a way of splitting");
+  const strip = box(root);
 
   const sheet = photo(spec.sprite, () => draw());
   const corner = (s) => [(s % columns) * (cell + gap), Math.floor(s / columns) * (cell + head + gap) + head];
@@ -106,19 +106,15 @@ function render(spec, el) {
   function again() {
     state.now = evaluate(state.way, state.seed);
     const ground = state.now.members.map((i) => shared(patches, state.now.test, i));
-    state.now.mean = ground.reduce((a, b) => a + b, 0) / ground.length;
+    state.now.mean = sum(ground) / ground.length;
     state.now.leaky = ground.filter((g) => g > 0).length;
     state.log[state.way].push(state.now.right);
     draw();
   }
 
-  function square(p, colour, line, dash = []) {
+  function square(p, colour, line, under = 0, dash = []) {
     const [x, y] = corner(p[0]), u = unit(p[0]);
-    pen.lineWidth = line;
-    pen.strokeStyle = colour;
-    pen.setLineDash(dash);
-    pen.strokeRect(x + p[1] * u, y + p[2] * u, u, u);
-    pen.setLineDash([]);
+    outline(pen, [x + p[1] * u, y + p[2] * u, u, u], colour, line, under, dash);
   }
 
   function draw() {
@@ -143,9 +139,8 @@ function render(spec, el) {
     });
     const i = state.chosen, p = patches[i], touching = patches.filter((q, j) => test[j] !== test[i] && overlaps(p, q));
     touching.forEach((q) => square(q, test[i] ? TRAIN : TEST, 1.5));
-    if (test[i]) square(patches[near[i]], "#fff", 2.5, [4, 3]);
-    square(p, INK, 4.5);
-    square(p, CHOSEN, 2.5);
+    if (test[i]) square(patches[near[i]], "#fff", 2.5, 0, [4, 3]);
+    square(p, CHOSEN, 2.5, 4.5);
     tell(i, p, touching.length);
     chart();
   }
@@ -160,33 +155,17 @@ function render(spec, el) {
     words.innerHTML = `Test set of ${WAYS[state.way]}: <b>${leaky} of ${members.length}</b> test patches share ground with training (mean share <b>${percent(mean)}</b>). The class of the nearest training patch is right for <b>${percent(right)}</b> of them.`;
   }
 
+  // One dot a draw, one line a way of splitting.
   function chart() {
-    const left = 130, span = wide - left - 30, x = (v) => left + v * span;
-    ink.clearRect(0, 0, wide, 112);
-    ink.font = "12px Inter, system-ui, sans-serif";
-    ink.fillStyle = FAINT;
-    for (let tick = 0; tick <= 10; tick += 2) {
-      ink.fillText(`${tick * 10}%`, x(tick / 10) - 10, 108);
-      ink.fillStyle = LINE;
-      ink.fillRect(x(tick / 10), 4, 1, 88);
-      ink.fillStyle = FAINT;
-    }
-    WAYS.forEach((name, way) => {
-      const y = 20 + way * 30, values = state.log[way];
-      ink.fillStyle = way === state.way ? INK : FAINT;
-      ink.fillText(name, 0, y + 4);
-      values.forEach((v, k) => {
-        const last = way === state.way && k === values.length - 1;
-        ink.globalAlpha = last ? 1 : 0.45;
-        ink.beginPath();
-        ink.arc(x(v), y, last ? 6 : 4, 0, 7);
-        ink.fillStyle = last ? TEST : TRAIN;
-        ink.fill();
-      });
-      ink.globalAlpha = 1;
-    });
-    strip.setAttribute("aria-label", "Share of test patches whose class is right, by way of splitting: " + WAYS.map((name, way) =>
-      `${name} ${Math.round(100 * state.log[way].reduce((a, b) => a + b, 0) / Math.max(1, state.log[way].length))}% on average`).join(", "));
+    const x = (v) => 130 + v * (wide - 160), ticks = range(6, (i) => i / 5);
+    const dots = WAYS.map((name, way) => text(0, 24 + way * 30, name, { size: 12, colour: way === state.way ? INK : FAINT })
+      + state.log[way].map((v, k, all) => {
+        const last = way === state.way && k === all.length - 1;
+        return `<circle cx="${x(v)}" cy="${20 + way * 30}" r="${last ? 6 : 4}" fill="${last ? TEST : TRAIN}" opacity="${last ? 1 : 0.45}"/>`;
+      }).join(""));
+    const means = WAYS.map((name, way) => `${name} ${percent(sum(state.log[way]) / Math.max(1, state.log[way].length))} on average`);
+    strip.innerHTML = svg(wide, 112, `Share of test patches whose class is right, by way of splitting: ${means.join(", ")}`,
+      ticks.map((v) => line(x(v), 4, x(v), 92) + text(x(v), 108, percent(v), { anchor: "middle" })).join("") + dots.join(""));
   }
 
   const choose = (i) => { if (i !== state.chosen) { state.chosen = i; draw(); } };

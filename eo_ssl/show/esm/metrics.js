@@ -2,9 +2,7 @@
 function scores(recall, share) {
   const there = share.map((s) => s > 0);
   const count = there.filter(Boolean).length || 1;
-  const aa = recall.reduce((sum, r, i) => sum + (there[i] ? r : 0), 0) / count;
-  const total = share.reduce((a, b) => a + b, 0) || 1;
-  const oa = recall.reduce((sum, r, i) => sum + r * share[i], 0) / total;
+  const aa = sum(recall.filter((_, i) => there[i])) / count, oa = sum(recall.map((r, i) => r * share[i])) / (sum(share) || 1);
   return { aa, oa, count };
 }
 
@@ -15,11 +13,11 @@ function picture(names, colours, recall, share, { aa, oa }) {
     return `<rect x="${x(i) + 34 - width / 2}" y="${136 - height}" width="${width}" height="${height}" fill="${colours[i]}" stroke="${LINE}"/>`
       + text(x(i) + 34, 152, name, { anchor: "middle", colour: INK }) + text(x(i) + 34, 166, percent(share[i], 1), { anchor: "middle" });
   });
-  const line = (value, colour, name, dy) => `<line x1="36" x2="708" y1="${136 - 120 * value}" y2="${136 - 120 * value}" stroke="${colour}" stroke-width="1.6" stroke-dasharray="5 4"/>`
+  const level = (value, colour, name, dy) => line(36, 136 - 120 * value, 708, 136 - 120 * value, `stroke="${colour}" stroke-width="1.6" stroke-dasharray="5 4"`)
     + text(714, 136 - 120 * value + dy, `${name} ${percent(value, 1)}`, { size: 11.5, colour, extra: 'font-weight="600"' });
   const apart = aa >= oa ? [-2, 11] : [11, -2];
   const ticks = [0, 0.5, 1].map((t) => text(32, 140 - 120 * t, 100 * t, { anchor: "end" }));
-  return one.join("") + ticks.join("") + line(aa, S1, "AA", apart[0]) + line(oa, S2, "OA", apart[1]);
+  return one.join("") + ticks.join("") + level(aa, S1, "AA", apart[0]) + level(oa, S2, "OA", apart[1]);
 }
 
 function render({ names, colours, splits, shares, recall }, el) {

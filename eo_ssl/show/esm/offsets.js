@@ -5,13 +5,9 @@ function render(spec, el) {
   const state = { which: 0, y: 0, x: 0, seen: new Set() };
   const cosine = (c, Y, X, y, x) => c.cosine[((Y * H + X) * h + y) * h + x] / 127;
 
-  function mean(c, oy, ox) {
-    let sum = 0;
-    for (let y = 0; y < h; y++) for (let x = 0; x < h; x++) sum += cosine(c, y + oy, x + ox, y, x);
-    return sum / (h * h);
-  }
+  const mean = (c, oy, ox) => sum(range(h * h, (k) => cosine(c, Math.floor(k / h) + oy, k % h + ox, Math.floor(k / h), k % h))) / (h * h);
   cases.forEach((c) => {
-    c.surface = Array.from({ length: offsets * offsets }, (_, k) => mean(c, Math.floor(k / offsets), k % offsets));
+    c.surface = range(offsets * offsets, (k) => mean(c, Math.floor(k / offsets), k % offsets));
     c.best = c.surface.indexOf(Math.max(...c.surface));
   });
   const all = cases.flatMap((c) => c.surface), warm = scale(bytes(spec.heat), Math.min(...all), Math.max(...all));
@@ -30,7 +26,7 @@ function render(spec, el) {
   const words = status(right, "margin:10px 0 6px");
   button(right, "go to the maximum", () => {
     const { best } = cases[state.which];
-    for (let i = 0; i < offsets * offsets; i++) state.seen.add(i);
+    state.seen = new Set(range(offsets * offsets, (i) => i));
     move(best % offsets, Math.floor(best / offsets));
   });
   const pictures = cases.map((c) => photo(c.radar, () => draw()));
@@ -46,16 +42,14 @@ function render(spec, el) {
       pen.fillRect((x + state.x) * cell + 0.5, (y + state.y) * cell + 0.5, cell - 1, cell - 1);
     }
     pen.globalAlpha = 1;
-    pen.strokeStyle = S2; pen.lineWidth = 2.5;
-    pen.strokeRect(state.x * cell, state.y * cell, h * cell, h * cell);
+    outline(pen, [state.x * cell, state.y * cell, h * cell, h * cell], S2, 2.5, 0);
     const tile = 112 / offsets;
     brush.clearRect(0, 0, 112, 112);
     for (let i = 0; i < offsets * offsets; i++) {
       brush.fillStyle = state.seen.has(i) ? warm(c.surface[i]) : "#eef1f4";
       brush.fillRect((i % offsets) * tile + 0.5, Math.floor(i / offsets) * tile + 0.5, tile - 1, tile - 1);
     }
-    brush.strokeStyle = INK; brush.lineWidth = 2;
-    brush.strokeRect(state.x * tile + 1, state.y * tile + 1, tile - 2, tile - 2);
+    outline(brush, [state.x * tile + 1, state.y * tile + 1, tile - 2, tile - 2], INK, 2, 0);
     optical.src = c.optical;
     const top = Math.max(...[...state.seen].map((i) => c.surface[i]));
     const truth = c.truth < 0 ? "The optical crop shows another place." : k === c.truth ? "This is where the crop was cut." : "The crop was cut elsewhere.";

@@ -45,9 +45,9 @@ function render(spec, el) {
     words.innerHTML = `row ${state.y}, column ${state.x}, ${layers()[state.model]}: <b>${say(read(p, state.model, k))}</b>`;
     table.textContent = "";
     layers().forEach((name, i) => {
-      const line = box(table, `display:flex;justify-content:space-between;gap:10px;padding:2px 0;border-bottom:1px solid ${LINE}${i === state.model ? ";font-weight:600" : ""}`);
-      node("span", {}, line, name);
-      node("span", {}, line, say(read(p, i, k)));
+      const entry = box(table, `display:flex;justify-content:space-between;gap:10px;padding:2px 0;border-bottom:1px solid ${LINE}${i === state.model ? ";font-weight:600" : ""}`);
+      node("span", {}, entry, name);
+      node("span", {}, entry, say(read(p, i, k)));
     });
   }
 

@@ -1,4 +1,4 @@
-// Everything measured, as a table: sort by a heading, filter by task, labels, start and name, compare with a chosen row.
+// Everything measured, as a table: sort by a heading, filter by task, labels, start and name.
 const COLUMNS = [
   ["label", "method", (r) => r.label],
   ["task", "task", (r, tasks) => tasks.findIndex((t) => t[0] === r.task)],
@@ -14,10 +14,9 @@ const plain = (s) => s.toLowerCase().replace(/[^a-z0-9+]+/g, " ");
 // One strip on an axis that all rows of a task share: interval, seeds as dots, mean as a bar.
 function strip(row, span) {
   const x = (v) => 4 + 132 * (v - span[0]) / (span[1] - span[0] || 1);
-  const seeds = row.values.map((v) => `<circle cx="${x(v).toFixed(1)}" cy="9" r="2.2" fill="none" stroke="${FAINT}"/>`).join("");
-  return `<svg viewBox="0 0 140 18" width="120" height="18" aria-hidden="true"><line x1="4" x2="136" y1="9" y2="9" stroke="${LINE}"/>`
-    + `<line x1="${x(row.low).toFixed(1)}" x2="${x(row.high).toFixed(1)}" y1="9" y2="9" stroke="${S2}" stroke-width="3"/>${seeds}`
-    + `<line x1="${x(row.mean).toFixed(1)}" x2="${x(row.mean).toFixed(1)}" y1="3" y2="15" stroke="${INK}" stroke-width="2"/></svg>`;
+  const seeds = row.values.map((v) => `<circle cx="${x(v)}" cy="9" r="2.2" fill="none" stroke="${FAINT}"/>`).join("");
+  const own = line(x(row.low), 9, x(row.high), 9, `stroke="${S2}" stroke-width="3"`) + seeds + line(x(row.mean), 3, x(row.mean), 15, `stroke="${INK}" stroke-width="2"`);
+  return `<svg viewBox="0 0 140 18" width="120" height="18" aria-hidden="true">${line(4, 9, 136, 9)}${own}</svg>`;
 }
 
 function render({ rows, tasks, note }, el) {
@@ -43,9 +42,7 @@ function render({ rows, tasks, note }, el) {
   const head = node("tr", {}, node("thead", {}, table)), body = node("tbody", {}, table);
   const buttons = COLUMNS.map(([key, name]) => {
     const cell = node("th", { scope: "col", style: `${CELL}text-align:left;position:sticky;top:0;background:#fff` }, head);
-    const button = node("button", { type: "button", style: `all:unset;cursor:pointer;font-weight:600;color:${INK}` }, cell, name);
-    button.addEventListener("focus", () => { button.style.outline = button.matches(":focus-visible") ? `2px solid ${S2}` : "none"; });
-    button.addEventListener("blur", () => { button.style.outline = "none"; });
+    const button = node("button", { type: "button", style: `font:inherit;font-weight:600;padding:0;border:0;background:none;cursor:pointer;color:${INK}` }, cell, name);
     button.addEventListener("click", () => {
       state.down = state.sort === key ? !state.down : !["label", "task"].includes(key);
       state.sort = key;
@@ -73,8 +70,8 @@ function render({ rows, tasks, note }, el) {
     });
     body.replaceChildren();
     for (const r of found) {
-      const line = node("tr", {}, body), cell = (words, style = "") => node("td", { style: CELL + style }, line, words);
-      node("th", { scope: "row", style: `${CELL}text-align:left;font-weight:400` }, line, r.label);
+      const entry = node("tr", {}, body), cell = (words, style = "") => node("td", { style: CELL + style }, entry, words);
+      node("th", { scope: "row", style: `${CELL}text-align:left;font-weight:400` }, entry, r.label);
       if (state.task === "all") cell(tasks.find((t) => t[0] === r.task)[1]);
       cell(r.labels === null ? share(r.fraction) : `${share(r.fraction)} (${r.labels})`).dataset.labels = "";
       cell(String(r.seeds));

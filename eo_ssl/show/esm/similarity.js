@@ -33,14 +33,8 @@ function render(spec, el) {
       pen.fillStyle = rgb(value(i, j));
       pen.fillRect(j * cell, i * cell, cell + 0.3, cell + 0.3);
     }
-    pen.lineWidth = 1;
-    pen.strokeStyle = INK;
-    if (state.mark) overlap.forEach((on, k) => { if (on) pen.strokeRect((k % n) * cell + 1, Math.floor(k / n) * cell + 1, cell - 2, cell - 2); });
-    for (const [width, colour] of [[4.5, INK], [2, CHOSEN]]) {
-      pen.lineWidth = width;
-      pen.strokeStyle = colour;
-      pen.strokeRect(column * cell, row * cell, cell, cell);
-    }
+    overlap.forEach((on, k) => { if (on && state.mark) outline(pen, [(k % n) * cell + 1, Math.floor(k / n) * cell + 1, cell - 2, cell - 2], INK, 1, 0); });
+    outline(pen, [column * cell, row * cell, cell, cell], CHOSEN, 2);
     radar(row);
     optical(column);
     let rank = 1;

@@ -3,14 +3,13 @@ function weights(positive, negatives, temperature) {
   const logits = [positive, ...negatives].map((s) => s / temperature);
   const top = Math.max(...logits);                    // subtract the largest, so that exp never overflows
   const powers = logits.map((l) => Math.exp(l - top));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return { p: powers.map((x) => x / sum), loss: top + Math.log(sum) - logits[0] };
+  const total = sum(powers);
+  return { p: powers.map((x) => x / total), loss: top + Math.log(total) - logits[0] };
 }
 
 function effective(p) {                                // exp(entropy) of the shares among the negatives
-  const sum = p.reduce((a, b) => a + b, 0);
-  const entropy = p.reduce((h, x) => (x > 0 ? h - (x / sum) * Math.log(x / sum) : h), 0);
-  return Math.exp(entropy);
+  const shares = p.filter((x) => x > 0).map((x) => x / sum(p));
+  return Math.exp(-sum(shares.map((x) => x * Math.log(x))));
 }
 
 function bars(values, { low, high, y, height, colour, title }) {
@@ -23,8 +22,7 @@ function bars(values, { low, high, y, height, colour, title }) {
   });
   const ticks = [low, 0, high].filter((t, i, all) => all.indexOf(t) === i).map((t) => {
     const at = y + height * (high - t) / (high - low);
-    return `<line x1="${left - 4}" x2="700" y1="${at}" y2="${at}" stroke="${LINE}"/>`
-      + text(left - 8, at + 4, signed(t, t % 1 ? 2 : 0), { anchor: "end" });
+    return line(left - 4, at, 700, at) + text(left - 8, at + 4, signed(t, t % 1 ? 2 : 0), { anchor: "end" });
   });
   return text(left, y - 9, title, { size: 12.5, colour: INK }) + ticks.join("") + one.join("");
 }
@@ -35,7 +33,7 @@ function render(spec, el) {
   const controls = box(root, `${ROW}gap:10px 24px;margin-bottom:6px`), picture = box(root), words = status(root);
 
   // Evenly spaced quantiles: few negatives look like many, only fewer.
-  const chosen = () => Array.from({ length: state.count }, (_, i) => all[Math.floor((i + 0.5) * all.length / state.count)]);
+  const chosen = () => range(state.count, (i) => all[Math.floor((i + 0.5) * all.length / state.count)]);
 
   function draw() {
     const temperature = 10 ** state.log, negatives = chosen();

@@ -55,17 +55,8 @@ function render({ side, window, shift, metres, title, picture }, el) {
     return [seenAlong(state.row, side, window, blocks), seenAlong(state.col, side, window, blocks)];
   }
 
-  function outline([top, bottom], [left, right], colour, dash) {
-    pen.setLineDash([]);
-    pen.lineWidth = 5;
-    pen.strokeStyle = "rgba(20,25,35,0.65)";
-    const box = [left * cell + 1.5, top * cell + 1.5, (right - left) * cell - 3, (bottom - top) * cell - 3];
-    pen.strokeRect(...box);
-    pen.lineWidth = 2.5;
-    pen.setLineDash(dash);
-    pen.strokeStyle = colour;
-    pen.strokeRect(...box);
-    pen.setLineDash([]);
+  function mark([top, bottom], [left, right], colour, dash = []) {
+    outline(pen, [left * cell + 1.5, top * cell + 1.5, (right - left) * cell - 3, (bottom - top) * cell - 3], colour, 2.5, 5, dash);
   }
 
   function draw() {
@@ -83,9 +74,9 @@ function render({ side, window, shift, metres, title, picture }, el) {
       pen.strokeRect(i * cell, -1, 0, size + 2);
       pen.strokeRect(-1, i * cell, size + 2, 0);
     }
-    outline(span(state.row, side, window, 0), span(state.col, side, window, 0), PLAIN, []);
-    if (state.shifted) outline(span(state.row, side, window, shift), span(state.col, side, window, shift), MOVED, [7, 4]);
-    outline([state.row, state.row + 1], [state.col, state.col + 1], TOKEN, []);
+    mark(span(state.row, side, window, 0), span(state.col, side, window, 0), PLAIN);
+    if (state.shifted) mark(span(state.row, side, window, shift), span(state.col, side, window, shift), MOVED, [7, 4]);
+    mark([state.row, state.row + 1], [state.col, state.col + 1], TOKEN);
     tell();
   }
 
