@@ -103,8 +103,12 @@ def predictions():
 
 
 def measured():
-    rows = [("single", "late", 1.0, 0.60, 0.5, 0.7, "aa"), ("single", "dual-frozen", 0.1, 0.65, 0.62, 0.68, "aa"),
-            ("single", "dual-frozen", 1.0, 0.70, 0.55, 0.75, "aa"), ("segment", "ensemble", 1.0, 0.30, 0.2, 0.4, "miou")]  # fmt: skip
+    rows = [
+        ("single", "late", 1.0, 0.60, 0.5, 0.7, "aa"),
+        ("single", "dual-frozen", 0.1, 0.65, 0.62, 0.68, "aa"),
+        ("single", "dual-frozen", 1.0, 0.70, 0.55, 0.75, "aa"),
+        ("segment", "ensemble", 1.0, 0.3, 0.2, 0.4, "miou"),
+    ]
     table = in_order(
         pd.DataFrame(rows, columns=["task", "method", "fraction", "mean", "low", "high", "metric"])
     )

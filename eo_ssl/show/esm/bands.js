@@ -102,13 +102,7 @@ async function render(spec, el) {
   // `channels` are red, green and blue, each a table of 256 tones and the bytes that it is for.
   function paint(canvas, channels) {
     const { width, height } = places[state.place];
-    buffer.width = width; buffer.height = height;
-    const context = buffer.getContext("2d"), image = context.createImageData(width, height);
-    for (let i = 0; i < width * height; i++) {
-      for (let c = 0; c < 3; c++) image.data[4 * i + c] = channels[c][0][channels[c][1][i]];
-      image.data[4 * i + 3] = 255;
-    }
-    context.putImageData(image, 0, 0);
+    raster(buffer, width, height, (i) => channels.map(([tone, plane]) => tone[plane[i]]));
     const screen = canvas.getContext("2d");
     screen.imageSmoothingEnabled = false;
     screen.drawImage(buffer, 0, 0, SIZE, SIZE);

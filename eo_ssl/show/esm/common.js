@@ -177,6 +177,44 @@ function nextTo(points, from, dx, dy, aside = 2) {
   return found;
 }
 
+// Clear a canvas and draw a picture over all of it, as soon as there is one.
+function wipe(pen, width, height, image = null) {
+  pen.clearRect(0, 0, width, height);
+  pen.imageSmoothingEnabled = false;
+  if (image && image.complete && image.naturalWidth) pen.drawImage(image, 0, 0, width, height);
+}
+
+// Squares of `step` in a grid, each `gap` smaller: `colour(row, column)`.
+function cells(pen, rows, columns, step, colour, gap = 1, left = 0, top = 0) {
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) {
+    pen.fillStyle = colour(i, j);
+    pen.fillRect(left + j * step + gap / 2, top + i * step + gap / 2, step - gap, step - gap);
+  }
+}
+
+// A canvas of coloured pixels: `colour(i)` is [red, green, blue], or null where nothing is painted.
+function raster(canvas, width, height, colour) {
+  canvas.width = width;
+  canvas.height = height;
+  const brush = canvas.getContext("2d"), pixels = brush.createImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    const rgb = colour(i);
+    for (let c = 0; rgb && c < 4; c++) pixels.data[4 * i + c] = c < 3 ? rgb[c] : 255;
+  }
+  brush.putImageData(pixels, 0, 0);
+}
+
+// Fill and edge of the path that `shape` draws.
+function mark(pen, shape, fill, edge, line) {
+  pen.beginPath();
+  shape();
+  pen.fillStyle = fill;
+  pen.fill();
+  pen.lineWidth = line;
+  pen.strokeStyle = edge;
+  pen.stroke();
+}
+
 // A rectangle on a darker one of `under` pixels, so that it shows on every ground; 0 leaves that out.
 function outline(pen, [x, y, width, height], colour, line, under = line + 2.5, dash = []) {
   for (const [thick, look, dashes] of [[under, INK, []], [line, colour, dash]]) {

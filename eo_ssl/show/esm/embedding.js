@@ -39,16 +39,11 @@ function render(spec, el) {
   function draw() {
     const group = groups[state.colour], links = near[state.which][state.chosen];
     legend(key, group.labels, group.colours, "●");
-    pen.clearRect(0, 0, side, side);
-    const dot = (i, size, line) => {
+    wipe(pen, side, side);
+    const dot = (i, size, edge) => {
       const [x, y] = state.at[i];
-      pen.beginPath();
-      if (special[i]) { pen.moveTo(x, y - size * 1.5); pen.lineTo(x + size * 1.4, y + size); pen.lineTo(x - size * 1.4, y + size); pen.closePath(); } else pen.arc(x, y, size, 0, 7);
-      pen.fillStyle = group.colours[group.codes[i]];
-      pen.fill();
-      pen.lineWidth = line;
-      pen.strokeStyle = line > 1 || special[i] ? INK : "#ffffff";
-      pen.stroke();
+      const triangle = () => { pen.moveTo(x, y - size * 1.5); pen.lineTo(x + size * 1.4, y + size); pen.lineTo(x - size * 1.4, y + size); pen.closePath(); };
+      mark(pen, special[i] ? triangle : () => pen.arc(x, y, size, 0, 7), group.colours[group.codes[i]], edge > 1 || special[i] ? INK : "#ffffff", edge);
     };
     pen.strokeStyle = FAINT;
     pen.lineWidth = 1;

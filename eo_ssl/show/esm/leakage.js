@@ -41,12 +41,10 @@ const overlaps = (a, b) => a[0] === b[0] && Math.abs(a[1] - b[1]) < 0.999 && Mat
 // Share of a patch's ground that training patches show too, on 16 × 16 points.
 function shared(patches, test, i) {
   const near = patches.filter((p, j) => !test[j] && overlaps(p, patches[i]));
-  let covered = 0;
-  for (let k = 0; k < 256; k++) {
+  return sum(range(256, (k) => {
     const x = patches[i][1] + ((k % 16) + 0.5) / 16, y = patches[i][2] + (Math.floor(k / 16) + 0.5) / 16;
-    if (near.some((p) => x >= p[1] && x < p[1] + 1 && y >= p[2] && y < p[2] + 1)) covered++;
-  }
-  return covered / 256;
+    return near.some((p) => x >= p[1] && x < p[1] + 1 && y >= p[2] && y < p[2] + 1);
+  })) / 256;
 }
 
 // Nearest training patch of each test patch in band statistics, each divided by its spread over the training patches.
@@ -54,9 +52,8 @@ function nearest(features, width, test) {
   const n = test.length, weight = new Float32Array(width), out = new Int32Array(n).fill(-1);
   const train = [...Array(n).keys()].filter((i) => !test[i]);
   for (let f = 0; f < width; f++) {
-    let sum = 0, square = 0;
-    for (const i of train) { const v = features[i * width + f]; sum += v; square += v * v; }
-    weight[f] = 1 / Math.max(square / train.length - (sum / train.length) ** 2, 1e-6);
+    const values = train.map((i) => features[i * width + f]), mean = sum(values) / train.length;
+    weight[f] = 1 / Math.max(sum(values.map((v) => (v - mean) ** 2)) / train.length, 1e-6);
   }
   for (let i = 0; i < n; i++) {
     if (!test[i]) continue;
@@ -119,7 +116,7 @@ function render(spec, el) {
 
   function draw() {
     const { test, near } = state.now;
-    pen.clearRect(0, 0, wide, high);
+    wipe(pen, wide, high);
     pen.font = "12px Inter, system-ui, sans-serif";
     scenes.forEach((scene, s) => {
       const [x, y] = corner(s), side = sheet.naturalWidth / columns;
@@ -129,13 +126,7 @@ function render(spec, el) {
     });
     patches.forEach((p, i) => {
       const wrong = test[i] && patches[near[i]][3] !== p[3];
-      pen.beginPath();
-      pen.arc(...centres[i], 4.5, 0, 7);
-      pen.fillStyle = wrong ? "#fff" : test[i] ? TEST : TRAIN;
-      pen.fill();
-      pen.lineWidth = wrong ? 2 : 1;
-      pen.strokeStyle = wrong ? TEST : "#fff";
-      pen.stroke();
+      mark(pen, () => pen.arc(...centres[i], 4.5, 0, 7), wrong ? "#fff" : test[i] ? TEST : TRAIN, wrong ? TEST : "#fff", wrong ? 2 : 1);
     });
     const i = state.chosen, p = patches[i], touching = patches.filter((q, j) => test[j] !== test[i] && overlaps(p, q));
     touching.forEach((q) => square(q, test[i] ? TRAIN : TEST, 1.5));

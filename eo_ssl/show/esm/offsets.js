@@ -34,21 +34,14 @@ function render(spec, el) {
   function draw() {
     const c = cases[state.which], k = state.y * offsets + state.x;
     state.seen.add(k);
-    pen.clearRect(0, 0, side, side);
-    if (pictures[state.which].complete) { pen.imageSmoothingEnabled = false; pen.drawImage(pictures[state.which], 0, 0, side, side); }
+    wipe(pen, side, side, pictures[state.which]);
     pen.globalAlpha = 0.72;
-    for (let y = 0; y < h; y++) for (let x = 0; x < h; x++) {
-      pen.fillStyle = rgb(cosine(c, y + state.y, x + state.x, y, x));
-      pen.fillRect((x + state.x) * cell + 0.5, (y + state.y) * cell + 0.5, cell - 1, cell - 1);
-    }
+    cells(pen, h, h, cell, (y, x) => rgb(cosine(c, y + state.y, x + state.x, y, x)), 1, state.x * cell, state.y * cell);
     pen.globalAlpha = 1;
     outline(pen, [state.x * cell, state.y * cell, h * cell, h * cell], S2, 2.5, 0);
     const tile = 112 / offsets;
-    brush.clearRect(0, 0, 112, 112);
-    for (let i = 0; i < offsets * offsets; i++) {
-      brush.fillStyle = state.seen.has(i) ? warm(c.surface[i]) : "#eef1f4";
-      brush.fillRect((i % offsets) * tile + 0.5, Math.floor(i / offsets) * tile + 0.5, tile - 1, tile - 1);
-    }
+    wipe(brush, 112, 112);
+    cells(brush, offsets, offsets, tile, (y, x) => (state.seen.has(y * offsets + x) ? warm(c.surface[y * offsets + x]) : "#eef1f4"));
     outline(brush, [state.x * tile + 1, state.y * tile + 1, tile - 2, tile - 2], INK, 2, 0);
     optical.src = c.optical;
     const top = Math.max(...[...state.seen].map((i) => c.surface[i]));

@@ -22,21 +22,9 @@ function render(spec, el) {
   const pictures = patches.map((p) => photo(p.picture, () => draw()));
   const overlay = document.createElement("canvas");
 
-  function paint(p) {
-    overlay.width = overlay.height = p.size;
-    const brush = overlay.getContext("2d"), pixels = brush.createImageData(p.size, p.size);
-    for (let k = 0; k < p.size * p.size; k++) {
-      const found = read(p, state.model, k);
-      if (found) pixels.data.set([...rgb[found[0]], 255], 4 * k);
-    }
-    brush.putImageData(pixels, 0, 0);
-  }
-
   function draw() {
     const p = patches[state.patch], k = state.y * p.size + state.x, cell = side / p.size;
-    pen.clearRect(0, 0, side, side);
-    pen.imageSmoothingEnabled = false;
-    if (pictures[state.patch].complete) pen.drawImage(pictures[state.patch], 0, 0, side, side);
+    wipe(pen, side, side, pictures[state.patch]);
     pen.globalAlpha = state.opacity;
     pen.drawImage(overlay, 0, 0, side, side);
     pen.globalAlpha = 1;
@@ -51,11 +39,15 @@ function render(spec, el) {
     });
   }
 
-  function layer() { paint(patches[state.patch]); draw(); }
+  function layer() {
+    const p = patches[state.patch];
+    raster(overlay, p.size, p.size, (k) => { const found = read(p, state.model, k); return found && rgb[found[0]]; });
+    draw();
+  }
   function patch(i) {
     state.patch = i;
     const p = patches[i];
-    state.x = Math.min(state.x, p.size - 1); state.y = Math.min(state.y, p.size - 1);
+    [state.x, state.y] = [state.x, state.y].map((v) => Math.min(v, p.size - 1));
     state.model = Math.min(state.model, layers().length - 1);
     note.textContent = p.note;
     buttons.textContent = "";

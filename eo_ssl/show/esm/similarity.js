@@ -28,11 +28,8 @@ function render(spec, el) {
 
   function draw() {
     const { row, column } = state;
-    pen.clearRect(0, 0, side, side);
-    for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) {
-      pen.fillStyle = rgb(value(i, j));
-      pen.fillRect(j * cell, i * cell, cell + 0.3, cell + 0.3);
-    }
+    wipe(pen, side, side);
+    cells(pen, n, n, cell, (i, j) => rgb(value(i, j)), -0.3);
     overlap.forEach((on, k) => { if (on && state.mark) outline(pen, [(k % n) * cell + 1, Math.floor(k / n) * cell + 1, cell - 2, cell - 2], INK, 1, 0); });
     outline(pen, [column * cell, row * cell, cell, cell], CHOSEN, 2);
     radar(row);

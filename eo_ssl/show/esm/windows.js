@@ -55,14 +55,13 @@ function render({ side, window, shift, metres, title, picture }, el) {
     return [seenAlong(state.row, side, window, blocks), seenAlong(state.col, side, window, blocks)];
   }
 
-  function mark([top, bottom], [left, right], colour, dash = []) {
+  function frameOf([top, bottom], [left, right], colour, dash = []) {
     outline(pen, [left * cell + 1.5, top * cell + 1.5, (right - left) * cell - 3, (bottom - top) * cell - 3], colour, 2.5, 5, dash);
   }
 
   function draw() {
     const [rows, cols] = seen(state.blocks);
-    pen.clearRect(0, 0, size, size);
-    if (image.complete && image.naturalWidth) pen.drawImage(image, 0, 0, size, size);
+    wipe(pen, size, size, image);
     pen.fillStyle = "rgba(245,246,248,0.78)";
     pen.beginPath();
     pen.rect(0, 0, size, size);
@@ -74,9 +73,9 @@ function render({ side, window, shift, metres, title, picture }, el) {
       pen.strokeRect(i * cell, -1, 0, size + 2);
       pen.strokeRect(-1, i * cell, size + 2, 0);
     }
-    mark(span(state.row, side, window, 0), span(state.col, side, window, 0), PLAIN);
-    if (state.shifted) mark(span(state.row, side, window, shift), span(state.col, side, window, shift), MOVED, [7, 4]);
-    mark([state.row, state.row + 1], [state.col, state.col + 1], TOKEN);
+    frameOf(span(state.row, side, window, 0), span(state.col, side, window, 0), PLAIN);
+    if (state.shifted) frameOf(span(state.row, side, window, shift), span(state.col, side, window, shift), MOVED, [7, 4]);
+    frameOf([state.row, state.row + 1], [state.col, state.col + 1], TOKEN);
     tell();
   }
 
