@@ -173,7 +173,8 @@ def lines(
         known = np.flatnonzero(np.isfinite(np.asarray(values, dtype=float)))
         at, y = np.asarray(x, dtype=float)[known], np.asarray(values, dtype=float)[known]
         grey = {"color": COLOURS["chance"], "linestyle": "--"}
-        style = {"markersize": 4.5} | (grey if name in dashed else {"color": next(colours), "marker": "o"})
+        own = grey if name in dashed else {"color": next(colours), "marker": "o" if len(y) < 16 else ""}
+        style = {"markersize": 4.5} | own
         style |= cbook.normalize_kwargs((styles or {}).get(name), Line2D)
         told, error = [form.format(v) for v in y], None
         if name in (bands or {}):
