@@ -174,8 +174,7 @@ def lines(
         at, y = np.asarray(x, dtype=float)[known], np.asarray(values, dtype=float)[known]
         grey = {"color": COLOURS["chance"], "linestyle": "--"}
         own = grey if name in dashed else {"color": next(colours), "marker": "o" if len(y) < 16 else ""}
-        style = {"markersize": 4.5} | own
-        style |= cbook.normalize_kwargs((styles or {}).get(name), Line2D)
+        style = {"markersize": 4.5} | own | cbook.normalize_kwargs((styles or {}).get(name), Line2D)
         told, error = [form.format(v) for v in y], None
         if name in (bands or {}):
             low, high = np.asarray(bands[name], dtype=float)[:, known]
