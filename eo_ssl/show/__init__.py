@@ -1,47 +1,47 @@
-"""Pictures: `show.figure(fig, alt=…)` displays any figure with alt text; the rest makes the figures.
+"""Pictures, tables and words: `show.figure(fig, alt=…)` displays any figure with alt text; the rest makes what is shown.
 
 from eo_ssl import show
 show.figure(show.pairs(chosen))              # plots bring their own alt text
 show.figure(fig, alt="What it shows.")       # your own figure needs yours
 show.text(f"The mean is **{x:.2f}**.")       # a computed sentence
+show.results.growing_table(run)              # tables and figures of results
+show.band_explorer(chosen)                   # figures to move, which need the course extra
 """
 
-from eo_ssl.show.composites import PRESETS, composite, grey, label_map, legend, radar, true_colour
-from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
-from eo_ssl.show.plots import density, histograms, images, lines, pairs, scale_bar, spectra, title
-from eo_ssl.show.schematics import band_chart, mechanisms, two_ways
-from eo_ssl.show.speckle import decibel_views, even_fields, normalised_power, speckle_histogram
+# ruff: noqa: F401 (all are here to be called as show.NAME)
 
-__all__ = [
-    "COLOURS",
-    "PALETTE",
-    "PRESETS",
-    "axes_grid",
-    "band_chart",
-    "composite",
-    "decibel_views",
-    "density",
-    "describe",
-    "even_fields",
-    "figure",
-    "grey",
-    "histograms",
-    "images",
-    "label_map",
-    "legend",
-    "lines",
-    "mechanisms",
-    "normalised_power",
-    "pairs",
-    "radar",
-    "scale_bar",
-    "speckle_histogram",
-    "spectra",
-    "text",
-    "title",
-    "true_colour",
-    "two_ways",
-    "use_style",
-]
+from eo_ssl.show import explore, results, words
+from eo_ssl.show.composites import PRESETS, composite, grey, label_map, legend, radar, true_colour
+from eo_ssl.show.explore import (
+    band_explorer,
+    embedding_explorer,
+    label_explorer,
+    leakage_explorer,
+    metric_explorer,
+    offset_explorer,
+    prediction_explorer,
+    results_table,
+    similarity_explorer,
+    temperature_explorer,
+    window_explorer,
+)
+from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
+from eo_ssl.show.plots import (
+    bars,
+    density,
+    forest,
+    grid,
+    histograms,
+    lines,
+    matrix,
+    pairs,
+    row_name,
+    scale_bar,
+    spectra,
+    stacked,
+    title,
+)
+from eo_ssl.show.tables import Table
+from eo_ssl.show.words import caution, listed, percent, points, settled, share, signed, verdict
 
 use_style()

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from eo_ssl.errors import DataError
@@ -102,13 +104,20 @@ def _rgb(colour: str) -> np.ndarray:
 
 
 def legend(
-    ax: Axes, mask: np.ndarray | None = None, classes: Sequence[LandCover] = CLASSES, **options
+    where: Axes | Figure,
+    mask: np.ndarray | None = None,
+    classes: Sequence[LandCover] = CLASSES,
+    **options: Any,
 ) -> None:
-    """Draw the legend of a label map; with `mask` only the classes that occur, with their shares."""
+    """The classes in their colours, in axes or below a figure; with `mask` only those that occur, with their shares."""
     handles = []
     for c in classes:
         share = None if mask is None else float(np.mean(np.asarray(mask) == c.code))
         if share != 0.0:
             label = c.name if share is None else f"{c.name} {share:.0%}"
             handles.append(Patch(facecolor=c.colour, edgecolor="#999999", linewidth=0.4, label=label))
-    ax.legend(handles=handles, **{"loc": "center left", "borderaxespad": 0, **options})
+    below = {"loc": "outside lower left", "ncols": 8, "fontsize": 7}
+    where.legend(
+        handles=handles,
+        **(below if isinstance(where, Figure) else {"loc": "center left", "borderaxespad": 0}) | options,
+    )

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from eo_ssl.evaluate.intervals import Interval, bootstrap_interval
 from eo_ssl.show.dataset_labels import TEST, TRAIN
-from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import FAINT, PALETTE, describe
+from eo_ssl.show.words import caution
 
 
 def mosaic(

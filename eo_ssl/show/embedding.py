@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
-from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import FAINT, INK, PALETTE, axes_grid, describe
+from eo_ssl.show.words import caution
 
 METHODS = {
     "band statistics": PALETTE[3],

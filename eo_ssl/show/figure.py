@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.files import atomic_path
+from eo_ssl.show.words import minus
 
 INK, FAINT, GRID = "#1f2933", "#5f6b7a", "#e3e7ec"
 # After Paul Tol's "bright" scheme: distinct for colour-blind readers and in print.
@@ -95,7 +96,7 @@ def figure(fig: Figure, alt: str = "", caption: str = "", name: str = "") -> Non
     own, made from the data (`describe`), which is used when `alt` is empty. With neither: `ConfigError`.
     `name` is the file name of the copy (default: made from the alt text); it goes to `$EO_SSL_FIGURES`.
     """
-    alt = " ".join((alt or getattr(fig, "eo_alt", "")).split())
+    alt = minus(" ".join((alt or getattr(fig, "eo_alt", "")).split()))
     if not alt:
         plt.close(fig)
         raise ConfigError('figure without alt text: call show.figure(fig, alt="what the picture shows")')
@@ -159,7 +160,7 @@ def text(markdown: str) -> None:
     """Show a computed sentence: `text(f"It varies by **{cv:.0%}**.")`; -1.5 gets a true minus."""
     from IPython.display import Markdown, display
 
-    display(Markdown(re.sub(r"(?<![\w-])-(?=\d)", "−", markdown)))
+    display(Markdown(minus(markdown)))
 
 
 def axes_grid(rows: int, columns: int, cell: float = 1.75, **options: Any) -> tuple[Figure, Any]:

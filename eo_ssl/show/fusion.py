@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import MAIN, compare, interval
+from eo_ssl.evaluate.summary import compare, interval
 from eo_ssl.sensors import CLASS_NAMES, CLASSES
-from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, describe
+from eo_ssl.show.results import metric_name
+from eo_ssl.show.words import caution
 
 
 def _box(ax: Axes, x: float, y: float, width: float, text: str, colour: str, alpha: float = 0.3) -> None:
@@ -153,8 +154,3 @@ def best_words(results: pd.DataFrame, folder: Path, task: str, evidence: bool, f
 
 def _percent(found: object) -> str:
     return f"{100 * found.value:.0f}% ({100 * found.low:.0f}–{100 * found.high:.0f}%)"  # type: ignore[attr-defined]
-
-
-def metric_name(task: str) -> str:
-    """The main metric of a task in words."""
-    return {"aa": "average accuracy", "f1_macro": "macro F1", "miou": "mIoU"}[MAIN[task]]

@@ -1,62 +1,110 @@
-"""Plots of patches and pixels; each returns a figure that carries alt text made from its data."""
+"""The plots of the book, each a figure that carries alt text made from its data.
+
+`grid` for pictures, `lines`, `forest` (dots with intervals), `matrix`, `bars`, `stacked` and `histograms` for numbers;
+`spectra`, `density` and `pairs` for pixels. Those with an argument `ax` draw into axes that you made, too, so that
+panels share a figure: each panel adds its sentence to the alt text of the figure.
+"""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, zip_longest
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import cbook
 from matplotlib import patheffects as effects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from eo_ssl.data.pair import Pair
+from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import S2
 from eo_ssl.show import composites
-from eo_ssl.show.figure import FAINT, GRID, PALETTE, axes_grid, describe
+from eo_ssl.show.figure import COLOURS, FAINT, GRID, INK, PALETTE, axes_grid, describe
+from eo_ssl.show.words import listed, minus, signed
 
+Picture = np.ndarray  # (H, W), or (H, W, 3) in [0, 1]
+Score = Interval | tuple[float, float, float] | float  # value, low, high, or a value alone
+Look = Mapping[str, Any]  # options of a Matplotlib artist
 _BY_NAME = {band.name: band for band in S2}
 # The visible range in faint colours of its own, so that "red edge" and "near infrared" have their place.
 _VISIBLE = ((380, 450, "#e9e3f5"), (450, 495, "#e1ebfa"), (495, 570, "#e4f4e6"), (570, 590, "#f8f6dc"),
             (590, 620, "#fcefdd"), (620, 700, "#fbe5e3"))  # fmt: skip
 
 
-def images(
-    pictures: Sequence[np.ndarray],
-    titles: Sequence[str] = (),
+def _drawn(ax: Axes, alt: str) -> Figure:
+    """Add a sentence about a panel to the alt text of its figure."""
+    before = getattr(ax.figure, "eo_alt", "")
+    return describe(ax.figure, f"{before} {alt}".strip())
+
+
+def grid(
+    pictures: Sequence[Picture | None] | Sequence[Sequence[Picture | None]],
+    titles: Sequence[str] | Sequence[Sequence[str]] = (),
     columns: int = 4,
+    rows: Sequence[str] = (),
+    frames: Mapping[tuple[int, int], str] | None = None,
     cell: float = 1.75,
+    extra: float = 0.22,
+    colourbar: str = "",
     alt: str = "",
-    **show: object,
+    **show: Any,
 ) -> Figure:
-    """A grid of pictures (H, W) or (H, W, 3) with titles; `show` goes to `imshow` (cmap, vmin, vmax)."""
-    rows = -(-len(pictures) // columns)
-    fig, axes = axes_grid(rows, min(columns, len(pictures)), cell)
-    for ax, picture, title in zip(axes.flat, pictures, [*titles, *[""] * len(pictures)]):
-        ax.imshow(picture, **({"cmap": "gray"} | show if np.ndim(picture) == 2 else {}))
-        ax.set_title(title, fontsize=8.5)
-    return describe(fig, alt or f"{len(pictures)} pictures: {', '.join(t for t in titles if t)}")
+    """Pictures in rows and columns, `cell` inches each; a picture that is None leaves its place empty.
+
+    A flat list is filled in row by row over `columns`; a list of lists gives the rows. `titles` stand over every picture
+    (flat or nested like the pictures), or over the columns where there are as many as columns. `rows` are names at the
+    left, `frames` coloured frames by (row, column), `extra` inches of height a row for its titles. Whatever else goes to
+    `imshow` (cmap, vmin, vmax) for pictures (H, W). The axes are `fig.axes`, row by row.
+    """
+    nested = len(pictures) > 0 and not isinstance(pictures[0], np.ndarray | None)
+    columns = max(map(len, pictures)) if nested else min(columns, max(1, len(pictures)))
+    lines = pictures if nested else [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    if len(titles) == 0 or isinstance(titles[0], str):
+        titles = [titles[i : i + columns] for i in range(0, len(titles), columns)]
+    fig, axes = axes_grid(len(lines), columns, cell, extra=extra)
+    for r, (line, names) in enumerate(zip_longest(lines, titles, fillvalue=())):
+        for c, (ax, picture, name) in enumerate(zip_longest(axes[r], line, names)):
+            ax.set_title(name or "", fontsize=8.5 if cell > 1.3 else 7)
+            if picture is None:
+                ax.set_box_aspect(1)
+                continue
+            image = ax.imshow(picture, **({"cmap": "gray"} | show if np.ndim(picture) == 2 else {}))
+            if (r, c) in (frames or {}):
+                ax.set_axis_on()
+                ax.set(xticks=[], yticks=[])
+                ax.spines[:].set(visible=True, color=frames[r, c], linewidth=3)
+    for ax, name in zip(axes[:, 0], rows):
+        row_name(ax, name)
+    if colourbar:
+        fig.colorbar(image, ax=list(axes.flat), shrink=0.8, label=colourbar)
+    heads = "; ".join(name.replace("\n", " ") for names in titles for name in names if name)
+    count = sum(picture is not None for line in lines for picture in line)
+    said = [f"{count} pictures", f"in rows: {', '.join(rows)}." if rows else "of" if heads else "", heads]
+    return describe(fig, alt or " ".join(filter(None, said)))
+
+
+def row_name(ax: Axes, name: str) -> None:
+    """A name at the left of a row of pictures, reading upwards."""
+    ax.text(-0.06, 0.5, name, rotation=90, ha="right", va="center", transform=ax.transAxes, color=FAINT)
 
 
 def pairs(chosen: Sequence[Pair], cell: float = 1.75, bar: bool = True) -> Figure:
     """Pairs side by side: Sentinel-2 true colour above, Sentinel-1 composite of the same place below."""
-    fig, axes = axes_grid(2, len(chosen), cell)
-    for (top, bottom), pair in zip(axes.T, chosen):
-        top.imshow(composites.true_colour(pair.s2, pair.s2_bands))
-        bottom.imshow(composites.radar(pair.s1))
-        top.set_title(title(pair), fontsize=8.5)
-    for ax, sensor in zip(axes[:, 0], ("Sentinel-2", "Sentinel-1")):
-        ax.text(-0.06, 0.5, sensor, rotation=90, ha="right", va="center", transform=ax.transAxes, color=FAINT)
+    optical = [composites.true_colour(p.s2, p.s2_bands) for p in chosen]
+    radar = [composites.radar(p.s1) for p in chosen]
+    fig = grid([optical, radar], [title(p) for p in chosen], rows=("Sentinel-2", "Sentinel-1"), cell=cell)
     if bar:
-        scale_bar(axes[0, -1], chosen[-1].s1.shape[-1])
-    places = "; ".join(
-        f"{title(p).replace(chr(10), ' ')} ({', '.join(p.labels) or 'no label'})" for p in chosen
-    )
-    return describe(
-        fig, f"{len(chosen)} places, each as Sentinel-2 true colour above and radar below: {places}"
-    )
+        scale_bar(fig.axes[len(chosen) - 1], chosen[-1].s1.shape[-1])
+    places = "; ".join(f"{title(p, ' ')} ({', '.join(p.labels) or 'no label'})" for p in chosen)
+    what = f"{len(chosen)} places, each as Sentinel-2 true colour above and radar below"
+    return describe(fig, f"{what}: {places}")
 
 
 def title(pair: Pair, between: str = "\n") -> str:
-    """Country and day of a pair, for a picture's title."""
+    """Country and date of a pair, as far as they are known."""
     day = f"{between}{pair.date:%-d %B %Y}" if pair.date else ""
     return f"{pair.country or pair.name}{day}"
 
@@ -72,61 +120,254 @@ def scale_bar(ax: Axes, width: int, metres: int = 500, pixel: float = 10) -> Non
     ax.text(x + length / 2, y - width * 0.03, f"{metres} m", color="white", **place)
 
 
-def spectra(
-    curves: Mapping[str, np.ndarray],
-    bands: Sequence[str],
-    colours: Sequence[str] = PALETTE,
-    size: tuple[float, float] = (7.4, 3.5),
+def _finished(
+    ax: Axes,
+    what: str,
+    said: Sequence[str],
+    guides: Mapping[str, float] | None,
+    across: str,
+    axis: Mapping[str, Any],
+    above: bool = True,
 ) -> Figure:
-    """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
+    """Level lines at `guides`, options of the axes, a legend above them, and the alt text with all that was said."""
+    for name, value in (guides or {}).items():
+        line = ax.axhline if across == "y" else ax.axvline
+        line(value, label=name, color=COLOURS["chance"], linestyle="--", linewidth=1.2, zorder=1)
+    ax.set(**axis)
+    count = len(ax.get_legend_handles_labels()[1])
+    if count and above:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8)
+        ax.set_title(ax.get_title("left"), pad=8 + 14 * -(-count // 4))
+    elif count > 1:
+        ax.legend()
+    title = f"{axis['title']}: " if axis.get("title") else ""
+    levels = [f"{name} {value:.3g}" for name, value in (guides or {}).items()]
+    return _drawn(ax, f"{title}{what}. {'; '.join([*said, *levels])}.")
 
-    `curves` maps a name to reflectances (B,) in the order of `bands`.
+
+def lines(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    dashed: Sequence[str] = (),
+    size: tuple[float, float] = (5.2, 3.0),
+    bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+    guides: Mapping[str, float] | None = None,
+    styles: Mapping[str, Look] | None = None,
+    log: str = "",
+    percent: bool = False,
+    ax: Axes | None = None,
+    **axis: Any,
+) -> Figure:
+    """Named curves over `x`; those in `dashed` (a theory, a chance level) are grey and dashed.
+
+    NaN in a curve is left out. `bands` gives low and high of a curve as error bars, `guides` horizontal dashed lines
+    with their names, `styles` the look of a curve. `log` names the logarithmic axes ("x", "y", "xy"), which get ticks at
+    the values of `x`; `percent` labels shares as percent. Whatever else goes to `Axes.set` (ylim, title, xticks).
     """
-    order = np.argsort([_BY_NAME[b].centre for b in bands])
-    names = [bands[i] for i in order]
-    x = np.array([_BY_NAME[b].centre for b in names])
-    half = np.array([_BY_NAME[b].width / 2 for b in names])
-    fig, ax = plt.subplots(figsize=size)
-    wavelength_axis(ax, names)
-    ends = []
-    for (name, values), colour in zip(curves.items(), colours):
-        y = np.asarray(values, dtype=float)[order]
-        ax.plot(x, y, color=colour, linewidth=1.2, alpha=0.55)
-        ax.hlines(y, x - half, x + half, color=colour, linewidth=3.2)
-        ends.append((float(y[-1]), name, colour))
-    top = max(float(np.max(v)) for v in curves.values()) * 1.08
-    ax.set(ylim=(0, top), ylabel="reflectance")
-    _end_labels(ax, ends, gap=top * 0.062)
-    said = "; ".join(_spectrum_words(name, np.asarray(v)[order], names) for name, v in curves.items())
-    return describe(fig, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {said}")
-
-
-def _spectrum_words(name: str, values: np.ndarray, names: Sequence[str]) -> str:
-    low, high = int(np.argmin(values)), int(np.argmax(values))
-    return f"{name}: lowest {values[low]:.2f} in {names[low]}, highest {values[high]:.2f} in {names[high]}"
-
-
-def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
-    """Wavelength 400–2350 nm with the visible range tinted and the band names along the top."""
-    for start, stop, colour in _VISIBLE:
-        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
+    ax = ax or plt.subplots(figsize=size)[1]
+    form = "{:.0%}" if percent else "{:.3g}"
+    colours, said = cycle(PALETTE), []
+    for i, (name, values) in enumerate(curves.items()):
+        known = np.flatnonzero(np.isfinite(np.asarray(values, dtype=float)))
+        at, y = np.asarray(x, dtype=float)[known], np.asarray(values, dtype=float)[known]
+        grey = {"color": COLOURS["chance"], "linestyle": "--"}
+        own = grey if name in dashed else {"color": next(colours), "marker": "o" if len(y) < 16 else ""}
+        style = {"markersize": 4.5} | own | cbook.normalize_kwargs((styles or {}).get(name), Line2D)
+        told, error = [form.format(v) for v in y], None
+        if name in (bands or {}):
+            low, high = np.asarray(bands[name], dtype=float)[:, known]
+            error = np.clip([y - low, high - y], 0, None)
+            told = [f"{v} ({form.format(a)} to {form.format(b)})" for v, a, b in zip(told, low, high)]
+        side = 1.03 ** (i - len(curves) / 2) if bands and "x" in log else 1  # not on each other
+        ax.errorbar(at * side, y, error, label=name, capsize=2, elinewidth=1, **style)
+        told = [f"{value} at {place:g}" for value, place in zip(told, at)]
+        said.append(f"{name}: {', '.join(told if len(told) < 6 else (told[0], told[-1])) or 'no values'}")
+    if log:
+        ax.set(**{f"{which}scale": "log" for which in log})
+        ax.set_xticks(*(x, [f"{v:,g}" for v in x]) if "x" in log and len(x) < 12 else (ax.get_xticks(),))
+        ax.minorticks_off()
+    if percent:
+        ax.yaxis.set_major_formatter("{x:.0%}")
     ax.grid(axis="y")
-    ax.set(xlim=(380, 2350), xlabel="wavelength (nm)")
-    for i, name in enumerate(names):
-        band = _BY_NAME[name]
-        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
-        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
-        ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
-                    textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip
+    names = {"xlabel": xlabel, "ylabel": ylabel}
+    return _finished(ax, f"{ylabel} over {xlabel}", said, guides, "y", names | axis, above=False)
 
 
-def _end_labels(ax: Axes, ends: list[tuple[float, str, str]], gap: float) -> None:
-    """Names at the right end of curves, pushed apart where they would overlap."""
-    at = -np.inf
-    for y, name, colour in sorted(ends):
-        at = max(y, at + gap)
-        ax.annotate(name, (2300, at), (8, 0), textcoords="offset points", color=colour, va="center",
-                    annotation_clip=False, fontsize=8.5)  # fmt: skip
+def forest(
+    values: Mapping[str, Score | Mapping[str, Score]],
+    xlabel: str,
+    unit: str = "%",
+    guides: Mapping[str, float] | None = None,
+    colours: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+    **axis: Any,
+) -> Figure:
+    """Dots with intervals, a row for each name, in a row a mark for each inner name (with a legend).
+
+    A score is an `Interval`, (value, low, high), or a number without an interval; NaN is left out and said to be "not
+    run". `unit` says how shares are shown: "%" as percent, "points" as signed differences with a line at zero, "" as
+    they are. `guides` are dashed vertical lines (the level of guessing), in the unit of the values.
+    """
+    rows = {name: row if isinstance(row, Mapping) else {"": row} for name, row in values.items()}
+    marks = list(dict.fromkeys(mark for row in rows.values() for mark in row))
+    look, scale = dict(zip(marks, cycle(PALETTE))) | dict(colours or {}), 100 if unit else 1
+    ax = ax or plt.subplots(figsize=(6.4, 0.8 + len(rows) * max(0.3, 0.17 * len(marks))))[1]
+    for i, mark in enumerate(marks):
+        there = [(y, _three(row[mark])) for y, row in enumerate(rows.values()) if mark in row]
+        y = np.array([place for place, _ in there]) + 0.7 / max(2, len(marks)) * (i - (len(marks) - 1) / 2)
+        value, low, high = scale * np.array([score for _, score in there], dtype=float).T
+        ax.errorbar(value, y, xerr=np.clip([value - low, high - value], 0, None), fmt="osD^vPX*"[i % 8], color=look[mark],
+                    ms=5, capsize=2, elinewidth=1.3, label=mark)  # fmt: skip
+    if unit == "points":
+        ax.axvline(0, color=FAINT, linewidth=1, zorder=1)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.grid(axis="x")
+    told = {
+        name: [f"{mark} {_score_words(score, unit)}".strip() for mark, score in row.items()]
+        for name, row in rows.items()
+    }
+    said = [f"{name}: {', '.join(scores)}" for name, scores in told.items()]
+    guides = {name: scale * level for name, level in (guides or {}).items()}
+    names = {"ylim": (len(rows) - 0.4, -0.6), "xlabel": xlabel}
+    return _finished(ax, f"{xlabel}, dots with 95% intervals", said, guides, "x", names | axis)
+
+
+def _three(score: Score) -> tuple[float, float, float]:
+    if isinstance(score, Interval):
+        return score.value, score.low, score.high
+    return tuple(score) if isinstance(score, Sequence) else (score, score, score)
+
+
+def _score_words(score: Score, unit: str) -> str:
+    """A score as it is written in the alt text."""
+    form = {"points": signed, "%": lambda v: f"{100 * v:.0f}", "": lambda v: f"{v:.2f}"}[unit]
+    value, low, high = map(form, _three(score))
+    interval = f" ({low} to {high})" if low != high else ""
+    return "not run" if "nan" in value else f"{value}{'%' * (unit == '%')}{interval}"
+
+
+def matrix(
+    values: np.ndarray | Mapping[str, np.ndarray],
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    form: str = "",
+    span: tuple[float, float] | None = None,
+    cmap: str = "cividis",
+    colourbar: str = "",
+    outlined: np.ndarray | None = None,
+    ax: Axes | None = None,
+    cell: float = 0.45,
+    alt: str = "",
+    **axis: Any,
+) -> Figure:
+    """A matrix (R, C) as colours, or named ones side by side on one scale; what is not finite is hatched.
+
+    `form` ("{:.0f}") writes the numbers into the cells, `span` are the ends of the colour scale, `outlined` (R, C) bool
+    frames cells. Whatever else goes to `Axes.set` of each panel (xlabel, ylabel, title).
+    """
+    panels = values if isinstance(values, Mapping) else {axis.pop("title", ""): values}
+    panels = {name: np.where(np.isfinite(table), table, np.nan) for name, table in panels.items()}
+    low, high = span or (min(map(np.nanmin, panels.values())), max(map(np.nanmax, panels.values())))
+    if ax is None:
+        r, c = next(iter(panels.values())).shape
+        height, width = (max(1.6, cell * n) + (1.1 if len(rows) else 0.4) for n in (r, c))
+        size = (width * len(panels) + 0.6 * bool(colourbar), height - 0.1)
+        axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
+    else:
+        axes = [ax]
+    for one, (name, table) in zip(axes, panels.items()):
+        image = one.imshow(table, cmap=cmap, vmin=low, vmax=high)
+        for (i, j), value in np.ndenumerate(table):
+            square = (j - 0.5, i - 0.5), 1, 1
+            if np.isnan(value):
+                one.add_patch(Rectangle(*square, fc="#eeeeee", ec="#aaaaaa", hatch="///", lw=0))
+            elif form:
+                dark = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114)) < 0.5
+                look = {"ha": "center", "va": "center", "fontsize": 7.5, "color": "white" if dark else INK}
+                one.text(j, i, minus(form.format(value)), **look)
+            if outlined is not None and outlined[i, j]:
+                one.add_patch(Rectangle(*square, fill=False, edgecolor=INK, linewidth=1.4))
+        one.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
+        one.set_yticks(range(len(rows)), rows)
+        one.tick_params(length=0)
+        one.set(title=name, **axis)
+    if colourbar:
+        axes[0].figure.colorbar(image, ax=list(axes), shrink=0.8, label=colourbar)
+    ends = {name: f"from {np.nanmin(t) + 0:.2f} to {np.nanmax(t) + 0:.2f}" for name, t in panels.items()}
+    said = [f"{name} {end}".strip() for name, end in ends.items()]
+    return _drawn(axes[0], alt or f"Matrix of {colourbar or 'numbers'}: {'; '.join(said)}.")
+
+
+def bars(
+    values: Mapping[str, Sequence[float]],
+    names: Sequence[str],
+    ylabel: str,
+    errors: Mapping[str, Sequence[float] | None] | None = None,
+    labels: str | Mapping[str, Sequence[str]] = "",
+    guides: Mapping[str, float] | None = None,
+    looks: Mapping[str, Look] | None = None,
+    size: tuple[float, float] = (7.4, 3.1),
+    ax: Axes | None = None,
+    **axis: Any,
+) -> Figure:
+    """Grouped bars: a group for each of `names` (the classes), in it a bar for each key of `values`; NaN has no bar.
+
+    `errors` are half lengths of error bars; `labels` stand on the bars, a form such as "%.0f" or texts; `guides` are
+    horizontal dashed lines; `looks` options of `Axes.bar` (color, hatch). Whatever else goes to `Axes.set`.
+    """
+    ax = ax or plt.subplots(figsize=size)[1]
+    width, said = 0.8 / max(1, len(values)), []
+    for i, (name, heights) in enumerate(values.items()):
+        x = np.arange(len(names)) + (i - (len(values) - 1) / 2) * width
+        look = {"color": PALETTE[i % len(PALETTE)], "edgecolor": "white", "linewidth": 0.5, "label": name}
+        look |= {"error_kw": {"elinewidth": 0.8, "ecolor": INK}} | dict((looks or {}).get(name, {}))
+        drawn = ax.bar(x, heights, 0.94 * width, yerr=(errors or {}).get(name), **look)
+        if labels:
+            own = {"fmt": labels} if isinstance(labels, str) else {"labels": labels[name]}
+            ax.bar_label(drawn, fontsize=7 if len(names) > 4 else 8, color=FAINT, **own)
+        told = ["none" if np.isnan(v) else f"{v:.3g}" for v in heights]
+        said.append(f"{name}: " + ", ".join(map(" ".join, zip(names, told))))
+    ax.set_xticks(range(len(names)), names)
+    ax.tick_params(axis="x", length=0)
+    return _finished(ax, f"Bars of {ylabel}", said, guides, "y", {"ylabel": ylabel} | axis)
+
+
+def stacked(
+    values: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str] | None = None,
+    form: str = "{:.0%}",
+    inside: bool = False,
+    ends: Sequence[str] = (),
+    legend: bool = True,
+    ax: Axes | None = None,
+    **axis: Any,
+) -> Figure:
+    """Horizontal bars, a row for each name, made of parts {name: length}; the parts share their colours.
+
+    `inside` writes the lengths into the parts that have room, `ends` texts at the right of the rows.
+    """
+    ax = ax or plt.subplots(figsize=(7.2, 0.6 * len(values) + 0.9))[1]
+    parts = list(dict.fromkeys(part for row in values.values() for part in row))
+    look = dict(zip(parts, cycle(PALETTE))) | dict(colours or {})
+    left, longest = np.zeros(len(values)), max(sum(row.values()) for row in values.values())
+    for part in parts:
+        length = np.array([row.get(part, 0.0) for row in values.values()])
+        style = {"color": look[part], "edgecolor": "white", "label": part if legend else ""}
+        drawn = ax.barh(range(len(values)), length, 0.68, left, **style)
+        if inside:  # a thin slice has no room; the alt text has its number
+            told = [form.format(v) if v > 0.06 * longest else "" for v in length]
+            ax.bar_label(drawn, told, label_type="center", fontsize=7.5, color=INK,
+                         bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1})  # fmt: skip
+        left = left + length
+    for y, end in enumerate(ends):
+        ax.text(left[y], y, f"  {end}", va="center", fontsize=8, color=INK)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    said = [f"{name}: {listed(row, form)}" for name, row in values.items()]
+    return _finished(ax, "Stacked bars", said, None, "x", {"ylim": (len(values) - 0.5, -0.5)} | axis)
 
 
 def histograms(
@@ -136,24 +377,33 @@ def histograms(
     span: tuple[float, float] | None = None,
     colours: Sequence[str] = PALETTE,
     ax: Axes | None = None,
+    ylabel: str = "",
+    guides: Mapping[str, float] | None = None,
+    size: tuple[float, float] = (5.2, 2.8),
+    **axis: Any,
 ) -> Figure:
-    """Overlaid histograms of named values on one axis, as densities."""
-    own = ax is None
-    if ax is None:
-        _, ax = plt.subplots(figsize=(5.2, 2.8))
-    everything = np.concatenate([np.ravel(v) for v in groups.values()])
-    edges = np.linspace(*(span or composites.limits(everything, 0.1, 99.9)), bins + 1)
-    for (name, values), colour in zip(groups.items(), colours):
-        ax.hist(np.ravel(values), edges, density=True, color=colour, alpha=0.32, linewidth=0)
-        ax.hist(
-            np.ravel(values), edges, density=True, color=colour, histtype="step", linewidth=1.4, label=name
+    """Overlaid histograms of named values on one axis, as densities; with a `ylabel` ("draws") as counts.
+
+    NaN is left out; `guides` are dashed vertical lines.
+    """
+    ax = ax or plt.subplots(figsize=size)[1]
+    groups = {name: np.ravel(values)[np.isfinite(np.ravel(values))] for name, values in groups.items()}
+    span = span or composites.limits(np.concatenate([*groups.values()]), 0.1, 99.9)
+    edges, said = np.linspace(*span, bins + 1), []
+    for (name, values), colour in zip(groups.items(), cycle(colours)):
+        options = {"bins": edges, "density": not ylabel, "color": colour}
+        ax.hist(values, **options, alpha=0.32, linewidth=0)
+        label = name if len(groups) > 1 or guides else ""
+        ax.hist(values, **options, histtype="step", linewidth=1.4, label=label)
+        said.append(
+            f"{name}: mean {np.mean(values):.3g}, sd {np.std(values):.3g}"
+            if len(values)
+            else f"{name}: empty"
         )
-    ax.set(xlabel=xlabel, yticks=[], xlim=(edges[0], edges[-1]))
-    ax.spines["left"].set_visible(False)
-    if len(groups) > 1:
-        ax.legend()
-    said = "; ".join(f"{n}: mean {np.mean(v):.3g}, sd {np.std(v):.3g}" for n, v in groups.items())
-    return describe(ax.figure, f"Histogram of {xlabel}. {said}") if own else ax.figure
+    ax.spines["left"].set_visible(bool(ylabel))
+    names = {"xlabel": xlabel, "xlim": (edges[0], edges[-1])}
+    names |= {"ylabel": ylabel} if ylabel else {"yticks": []}
+    return _finished(ax, f"Histogram of {xlabel}", said, guides, "x", names | axis)
 
 
 def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
@@ -172,24 +422,49 @@ def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, yl
     return describe(fig, f"{ylabel} against {xlabel}. {'; '.join(said)}")
 
 
-def lines(
-    x: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
-    xlabel: str,
-    ylabel: str,
-    dashed: Sequence[str] = (),
-    size: tuple[float, float] = (5.2, 3.0),
+def spectra(
+    curves: Mapping[str, np.ndarray],
+    bands: Sequence[str],
+    colours: Sequence[str] = PALETTE,
+    size: tuple[float, float] = (7.4, 3.5),
 ) -> Figure:
-    """Named curves over `x`; those in `dashed` (a theory, a chance level) are grey and dashed."""
+    """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
+
+    `curves` maps a name to reflectances (B,) in the order of `bands`.
+    """
+    order = np.argsort([_BY_NAME[b].centre for b in bands])
+    names = [bands[i] for i in order]
+    x = np.array([_BY_NAME[b].centre for b in names])
+    half = np.array([_BY_NAME[b].width / 2 for b in names])
     fig, ax = plt.subplots(figsize=size)
-    colours = iter(PALETTE)
-    for name, y in curves.items():
-        style = (
-            {"color": "#999999", "ls": "--"} if name in dashed else {"color": next(colours), "marker": "o"}
-        )
-        ax.plot(x, y, label=name, markersize=4.5, **style)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
+    wavelength_axis(ax, names)
+    top = max(float(np.max(v)) for v in curves.values()) * 1.08
+    ends, said = [], []
+    for (name, values), colour in zip(curves.items(), colours):
+        y = np.asarray(values, dtype=float)[order]
+        ax.plot(x, y, color=colour, linewidth=1.2, alpha=0.55)
+        ax.hlines(y, x - half, x + half, color=colour, linewidth=3.2)
+        ends.append((float(y[-1]), name, colour))
+        low, high = int(np.argmin(y)), int(np.argmax(y))
+        said.append(f"{name}: lowest {y[low]:.2f} in {names[low]}, highest {y[high]:.2f} in {names[high]}")
+    at = -np.inf
+    for y, name, colour in sorted(ends):  # names at the right, pushed apart where they would overlap
+        at = max(y, at + top * 0.062)
+        ax.annotate(name, (2300, at), (8, 0), textcoords="offset points", color=colour, va="center",
+                    annotation_clip=False, fontsize=8.5)  # fmt: skip
+    ax.set(ylim=(0, top), ylabel="reflectance")
+    return describe(fig, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {'; '.join(said)}")
+
+
+def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
+    """Wavelength 400–2350 nm with the visible range tinted and the band names along the top."""
+    for start, stop, colour in _VISIBLE:
+        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
     ax.grid(axis="y")
-    ax.legend()
-    said = "; ".join(f"{n}: {y[0]:.3g} at {x[0]:g}, {y[-1]:.3g} at {x[-1]:g}" for n, y in curves.items())
-    return describe(fig, f"{ylabel} over {xlabel}. {said}")
+    ax.set(xlim=(380, 2350), xlabel="wavelength (nm)")
+    for i, name in enumerate(names):
+        band = _BY_NAME[name]
+        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
+        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
+        ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
+                    textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip

@@ -1,22 +1,31 @@
-"""Tables and plots of results: label efficiency with intervals, accuracy per class, confusion matrices.
+"""Tables and figures of results: label efficiency, accuracy per class, confusion, the table that grows, other profiles.
 
-Every figure brings alt text made from the numbers it shows. Colours are distinct for colour-blind readers, and
-methods also differ by marker and line: the colour says what was pretrained, a dashed line that it stayed frozen.
+`results` are the lines of a run's results.jsonl, `folder` is the run, where the counts for the intervals lie. A method has
+one look in every figure: the colour says what was pretrained, a dashed line that it stayed frozen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eo_ssl.evaluate.intervals import Interval
+from eo_ssl.errors import ConfigError
+from eo_ssl.evaluate.grids import make_grid
+from eo_ssl.evaluate.measured import TASKS, in_order, measured
 from eo_ssl.evaluate.methods import METHODS, get_method
-from eo_ssl.evaluate.summary import MAIN, SECOND, finished, interval, pick
+from eo_ssl.evaluate.results import read_results
+from eo_ssl.evaluate.summary import MAIN, SECOND, compare, finished, interval, pick
+from eo_ssl.profiles import Profile
 from eo_ssl.sensors import CLASS_NAMES
-from eo_ssl.show.figure import GRID, INK, PALETTE, describe
+from eo_ssl.show.figure import PALETTE, describe
+from eo_ssl.show.plots import bars, forest, lines, matrix
+from eo_ssl.show.tables import Table
+from eo_ssl.show.words import NO_EVIDENCE, settled, signed, verdict
 
 METRIC_NAMES = {
     "aa": "average accuracy (AA)",
@@ -26,12 +35,40 @@ METRIC_NAMES = {
     "miou": "mean intersection over union (mIoU)",
 }
 PER_CLASS = {"single": "per_class", "multi": "f1_per_class", "segment": "iou_per_class"}
+PARTS = ("fusion", "few-labels", "swin", "segmentation")  # of the grid, run by chapters 03, 08, 09 and 10
+PROFILES = {"laptop": "laptop", "gpu": "GPU", "paper": "paper"}
 _COLOURS = {
     "s1": PALETTE[4], "s2": PALETTE[0], "early": PALETTE[5], "late": PALETTE[6],
     "simclr": PALETTE[0], "simclr-rgb": PALETTE[5], "dual-simclr": PALETTE[2], "mma": PALETTE[3],
     "swin-pair": PALETTE[1], "unet": PALETTE[5], "ensemble": PALETTE[4],
 }  # fmt: skip
-_MARKERS = "osD^vPX*"
+_SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few labels to all
+Key = tuple[str, str, float]  # task, method, fraction
+Release = Mapping[str, Any]  # results of a profile that are kept with the book
+
+
+class Run(Protocol):
+    """What the growing table needs to know of a run."""
+
+    root: Path
+    profile: Profile
+
+    @property
+    def is_evidence(self) -> bool: ...
+
+
+def metric_name(task: str) -> str:
+    """The main metric of a task in words: "average accuracy", "macro F1", "mIoU"."""
+    return {"aa": "average accuracy"}.get(MAIN[task]) or short_name(MAIN[task])
+
+
+def short_name(metric: str) -> str:
+    """A metric for a column.
+
+    >>> short_name("aa"), short_name("f1_macro"), short_name("miou")
+    ('AA', 'macro F1', 'mIoU')
+    """
+    return METRIC_NAMES[metric].split("(")[-1].rstrip(")")
 
 
 def style_of(method: str) -> dict[str, str]:
@@ -39,7 +76,7 @@ def style_of(method: str) -> dict[str, str]:
     found = get_method(method)
     key = found.pretraining or (found.model if found.model in _COLOURS else "late")
     line = "--" if found.mode == "frozen" else "-"
-    return {"color": _COLOURS[key], "marker": _MARKERS[list(_COLOURS).index(key) % 8], "linestyle": line}
+    return {"color": _COLOURS[key], "marker": "osD^vPX*"[list(_COLOURS).index(key) % 8], "linestyle": line}
 
 
 def table(results: pd.DataFrame, task: str, fraction: float = 1.0, digits: int = 0) -> pd.DataFrame:
@@ -50,13 +87,16 @@ def table(results: pd.DataFrame, task: str, fraction: float = 1.0, digits: int =
     """
     rows = {}
     for name in _methods(results, task, fraction):
-        lines = pick(results, task, name, fraction)
-        per_class = np.array(lines[f"test.{PER_CLASS[task]}"].tolist(), dtype=float)  # (seeds, 8)
-        row = {m: _spread(lines[f"test.{m}"].to_numpy(float), digits) for m in (MAIN[task], SECOND[task])}
-        row |= {c: _spread(per_class[:, i], digits) for i, c in enumerate(CLASS_NAMES)}
+        seeds = pick(results, task, name, fraction)
+        row = {m: _spread(seeds[f"test.{m}"].to_numpy(float), digits) for m in (MAIN[task], SECOND[task])}
+        row |= {c: _spread(v, digits) for c, v in zip(CLASS_NAMES, _per_class(seeds, task).T)}
         rows[get_method(name).label] = row
     names = {"aa": "AA", "oa": "OA", "f1_macro": "Avg F1", "f1_micro": "O-F1", "miou": "mIoU"}
     return pd.DataFrame.from_dict(rows, orient="index").rename(columns=names).rename_axis(columns="Method")
+
+
+def _per_class(seeds: pd.DataFrame, task: str) -> np.ndarray:
+    return np.array(seeds[f"test.{PER_CLASS[task]}"].tolist(), dtype=float)  # (seeds, 8)
 
 
 def _spread(values: np.ndarray, digits: int) -> str:
@@ -74,19 +114,22 @@ def _methods(results: pd.DataFrame, task: str, fraction: float | None = None) ->
     return [name for name in METHODS if len(found) and (found["method"] == name).any()]
 
 
+def _fractions(results: pd.DataFrame, task: str, method: str) -> list[float]:
+    found = finished(results, task)
+    return sorted(found.loc[found["method"] == method, "fraction"].unique()) if len(found) else []
+
+
 def curve(
     results: pd.DataFrame, folder: str | Path, task: str, methods: Sequence[str] = (), metric: str = ""
 ) -> pd.DataFrame:
     """Value and interval of each method at each fraction: the numbers behind `label_efficiency`."""
     rows = []
     for name in methods or _methods(results, task):
-        lines = finished(results, task)
-        for fraction in sorted(lines.loc[lines["method"] == name, "fraction"].unique()):
-            chosen = pick(results, task, name, fraction)
-            found = interval(folder, results, task, name, fraction, metric)
-            labels = round(float(chosen["n_labels"].mean())) if chosen["n_labels"].notna().any() else None
-            row = {"method": name, "fraction": fraction, "labels": labels, "seeds": len(chosen)}
-            rows.append({**row, **vars(found)})
+        for fraction in _fractions(results, task, name):
+            seeds = pick(results, task, name, fraction)
+            labels = round(float(seeds["n_labels"].mean())) if seeds["n_labels"].notna().any() else None
+            row = {"method": name, "fraction": fraction, "labels": labels, "seeds": len(seeds)}
+            rows.append({**row, **vars(interval(folder, results, task, name, fraction, metric))})
     return pd.DataFrame(rows)
 
 
@@ -99,101 +142,252 @@ def label_efficiency(
 ) -> Figure:
     """Score against the share of labels, with 95% intervals over seeds and places."""
     points = curve(results, folder, task, methods, metric)
-    fig, ax = plt.subplots(figsize=(6.4, 3.9))
-    names = list(dict.fromkeys(points["method"]))
-    for i, name in enumerate(names):
-        one = points[points["method"] == name]
-        x = 100 * one["fraction"].to_numpy() * 1.03 ** (i - len(names) / 2)  # side by side, not on each other
-        y = 100 * one["value"].to_numpy()
-        bars = [y - 100 * one["low"], 100 * one["high"] - y]
-        ax.errorbar(x, y, yerr=np.clip(bars, 0, None), label=get_method(name).label, ms=5, capsize=2, elinewidth=1,
-                    **style_of(name))  # fmt: skip
-    ticks = sorted(100 * points["fraction"].unique())
-    ax.set(xscale="log", xlabel="labels used for fine-tuning, % of the training patches")
-    ax.set_ylabel(f"{METRIC_NAMES[metric or MAIN[task]]}, %")
-    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    ax.minorticks_off()
-    ax.grid(axis="y", color=GRID)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)  # a dash must show
-    return describe(fig, _curve_alt(points, metric or MAIN[task]))
-
-
-def _curve_alt(points: pd.DataFrame, metric: str) -> str:
-    parts = []
-    for name, one in points.groupby("method", sort=False):
-        values = ", ".join(f"{_percent(row)} with {100 * row.fraction:g}%" for row in one.itertuples())
-        parts.append(f"{get_method(name).label}: {values}")
-    return (
-        f"Line chart with intervals: {METRIC_NAMES[metric]} in percent against the share of labels. "
-        f"{'; '.join(parts)} of the labels. Intervals: 95%, bootstrap over seeds and places."
+    x = sorted(points["fraction"].unique())
+    wide = {
+        column: 100 * points.pivot(index="fraction", columns="method", values=column).reindex(x)
+        for column in ("value", "low", "high")
+    }
+    names = {name: get_method(name).label for name in dict.fromkeys(points["method"])}
+    fig = lines(
+        [100 * f for f in x],
+        {label: wide["value"][name] for name, label in names.items()},
+        "labels used for fine-tuning, % of the training patches",
+        f"{METRIC_NAMES[metric or MAIN[task]]}, %",
+        bands={label: (wide["low"][name], wide["high"][name]) for name, label in names.items()},
+        styles={label: style_of(name) for name, label in names.items()},
+        size=(6.4, 3.9),
+        log="x",
     )
-
-
-def _percent(row: object) -> str:
-    return f"{Interval(100 * row.value, 100 * row.low, 100 * row.high):.0f}"  # type: ignore[attr-defined]
+    fig.axes[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)  # a dash must show
+    return fig
 
 
 def per_class_bars(
     results: pd.DataFrame, task: str = "single", methods: Sequence[str] = (), fraction: float = 1.0
 ) -> Figure:
     """Recall (or F1, IoU) of each class as bars side by side, lines for the spread over seeds."""
-    names = list(methods or _methods(results, task, fraction))
-    fig, ax = plt.subplots(figsize=(7.4, 3.2))
-    width, alt = 0.8 / max(1, len(names)), []
-    for i, name in enumerate(names):
-        lines = pick(results, task, name, fraction)
-        values = 100 * np.array(lines[f"test.{PER_CLASS[task]}"].tolist(), dtype=float)  # (seeds, 8)
-        mean = np.nan_to_num(values).mean(0)  # a class that does not occur has no bar
-        spread = np.nan_to_num(values).std(0, ddof=1) if len(values) > 1 else None
-        x = np.arange(len(CLASS_NAMES)) + (i - (len(names) - 1) / 2) * width
+    means, errors, looks = {}, {}, {}
+    for name in methods or _methods(results, task, fraction):
+        values, label = 100 * _per_class(pick(results, task, name, fraction), task), get_method(name).label
+        means[label] = np.where(np.isnan(values).all(0), np.nan, np.nan_to_num(values).mean(0))
+        errors[label] = np.nan_to_num(values).std(0, ddof=1) if len(values) > 1 else None
         hatch = "//" if get_method(name).mode == "frozen" else None
-        ax.bar(x, mean, width, yerr=spread, color=style_of(name)["color"], hatch=hatch, edgecolor="white",
-               linewidth=0.5, label=get_method(name).label, error_kw={"elinewidth": 0.8, "ecolor": INK})  # fmt: skip
-        alt.append(
-            f"{get_method(name).label}: " + ", ".join(f"{c} {v:.0f}" for c, v in zip(CLASS_NAMES, mean))
-        )
-    ax.set_xticks(range(len(CLASS_NAMES)), CLASS_NAMES)
+        looks[label] = {"color": style_of(name)["color"], "hatch": hatch}
     kind = {"single": "recall", "multi": "F1", "segment": "IoU"}[task]
-    ax.set(ylim=(0, 105), ylabel=f"{kind}, %")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=min(4, len(names)))
-    words = f"Bar chart: {kind} per class in percent, mean over seeds, {100 * fraction:g}% of the labels. "
-    return describe(fig, words + "; ".join(alt) + ".")
+    return bars(means, CLASS_NAMES, f"{kind}, %", errors, looks=looks, ylim=(0, 105))
 
 
 def confusion(results: pd.DataFrame, method: str, task: str = "single", fraction: float = 1.0) -> Figure:
-    """Confusion matrix summed over seeds, each row (true class) in percent."""
-    lines = pick(results, task, method, fraction)
-    counts = np.sum([np.array(one) for one in lines["test.confusion"]], 0).astype(float)  # (8, 8)
-    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    fig, ax = plt.subplots(figsize=(4.9, 4.3))
-    image = ax.imshow(share, cmap="cividis", vmin=0, vmax=100)
-    for (i, j), value in np.ndenumerate(share):
-        if counts[i].sum():
-            ax.text(
-                j,
-                i,
-                f"{value:.0f}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="black" if value > 50 else "white",
-            )
-    ax.set_xticks(range(8), CLASS_NAMES, rotation=45, ha="right")
-    ax.set_yticks(range(8), CLASS_NAMES)
-    ax.set(xlabel="predicted", ylabel="true", title=get_method(method).label)
-    fig.colorbar(image, ax=ax, shrink=0.8, label="% of the true class")
-    return describe(fig, f"Confusion matrix of {get_method(method).label}. {_confusion_words(share, counts)}")
-
-
-def _confusion_words(share: np.ndarray, counts: np.ndarray) -> str:
-    words = []
+    """Confusion matrix summed over seeds, each row (true class) in percent; a class that does not occur is hatched."""
+    seeds, said = pick(results, task, method, fraction), []
+    counts = np.sum([np.array(one) for one in seeds["test.confusion"]], 0).astype(float)  # (8, 8)
+    total = counts.sum(1, keepdims=True)
+    share = np.divide(100 * counts, total, out=np.full_like(counts, np.nan), where=total > 0)
     for i, name in enumerate(CLASS_NAMES):
-        if not counts[i].sum():
-            words.append(f"{name} does not occur")
-            continue
-        wrong = share[i].copy()
-        wrong[i] = -1
+        wrong = np.where(np.arange(len(share)) == i, -1, share[i])
         j = int(wrong.argmax())
         taken = f", {wrong[j]:.0f}% taken for {CLASS_NAMES[j]}" if wrong[j] >= 5 else ""
-        words.append(f"{name}: {share[i, i]:.0f}% right{taken}")
-    return "; ".join(words) + "."
+        said.append(f"{name}: {share[i, i]:.0f}% right{taken}" if total[i] else f"{name} does not occur")
+    label = get_method(method).label
+    alt = f"Confusion matrix of {label}. {'; '.join(said)}."
+    return matrix(share, CLASS_NAMES, CLASS_NAMES, "{:.0f}", (0, 100), colourbar="% of the true class", alt=alt,
+                  title=label, xlabel="predicted", ylabel="true")  # fmt: skip
+
+
+def versus(
+    results: pd.DataFrame,
+    folder: str | Path,
+    first: str,
+    second: str,
+    task: str = "single",
+    fraction: float = 1.0,
+    other: float | None = None,
+) -> str:
+    """Two methods in a sentence: both scores, and the verdict by the paired interval over seeds and places.
+
+    `other` is the label fraction of `second` where it differs from that of `first`.
+    """
+    both = ((first, fraction), (second, fraction if other is None else other))
+    gap = compare(folder, results, task, *both).difference
+    scores = [f"{interval(folder, results, task, *one).value:.1%}" for one in both]
+    names = [get_method(name).label for name, _ in both]
+    shares = ["all labels" if np.isclose(f, 1) else f"{f:.0%} of the labels" for _, f in both]
+    if shares[0] != shares[1]:
+        names = [f"{name} with {share}" for name, share in zip(names, shares)]
+    start = f"With {shares[0]}, " if shares[0] == shares[1] else ""
+    by = f"{metric_name(task)}, {' against '.join(scores[:: settled(gap) or 1])}"
+    return f"{start}{verdict(*names, gap, by)}, paired over seeds and places"
+
+
+def gains(
+    results: pd.DataFrame,
+    folder: str | Path,
+    pairs: Sequence[tuple[str, str]],
+    task: str = "single",
+    *,
+    evidence: bool,
+) -> Table:
+    """Paired differences of methods at each fraction that both have, in points, with intervals.
+
+    Without `evidence` (a smoke run) every row says so where it would say whether the interval leaves out zero.
+    """
+    rows: list[tuple[str, ...]] = []
+    for first, second in pairs:
+        both = sorted({*_fractions(results, task, first)} & {*_fractions(results, task, second)})
+        if both:
+            rows.append((f"{get_method(first).label} − {get_method(second).label}",))
+        for fraction in both:
+            gap = compare(folder, results, task, (first, fraction), (second, fraction)).difference
+            sure = ("yes" if settled(gap) else "no") if evidence else NO_EVIDENCE
+            span = f"{signed(gap.low)} to {signed(gap.high)}"
+            rows.append((f"{fraction:.0%} of the labels", signed(gap.value), span, sure))
+    head = ("Compared", "difference, points", "95% interval", "leaves out zero")
+    return Table(head, tuple(rows), "Paired differences: over the same seeds and places.")
+
+
+def growing_table(run: Run, part: str = "", task: str = "") -> Table:
+    """What is known up to a chapter's `part` of the grid ("" for all parts), of one `task` or of all.
+
+    Each cell is the mean over seeds and the 95% interval over seeds and places, in percent; what this part
+    added is bold, and its row says "new". What the plan leaves out is "–", what no chapter has run yet "not run".
+    Raises `ConfigError` for a part or a task that does not exist.
+    """
+    for name, there in ((part, PARTS), (task, TASKS)):
+        if name and name not in there:
+            raise ConfigError(f"no {name!r} in the growing table; there are {', '.join(there)}")
+    earlier, own = planned(run.profile.name, part)
+    found = measured(read_results(run.root / "results.jsonl"), run.root)
+    known = {(r["task"], r["method"], round(r["fraction"], 6)): r for r in found.to_dict("records")}
+    plan = {key for key in earlier | own if not task or key[0] == task}
+    fractions = sorted({fraction for *_, fraction in plan})
+    rows: list[tuple[str, ...]] = []
+    for one in (t for t in TASKS if any(key[0] == t for key in plan)):
+        rows.append((f"{TASKS[one].capitalize()}: {METRIC_NAMES[MAIN[one]]}, %",))
+        for method in (m for m in METHODS if any(key[:2] == (one, m) for key in plan)):
+            keys = [(one, method, fraction) for fraction in fractions]
+            cells = [_cell(known[k]) if k in known else "not run" if k in plan else "–" for k in keys]
+            cells = [f"**{cell}**" if k in own else cell for k, cell in zip(keys, cells)]
+            seeds = sorted({known[k]["seeds"] for k in keys if k in known and k in plan})
+            new = () if not part else ("new",) if own & {*keys} else ("",)
+            rows.append((get_method(method).label, *cells, "–".join(map(str, seeds)) or "–", *new))
+    head = ("Method", *(f"{100 * f:g}%" for f in fractions), "seeds", *(("added",) if part else ()))
+    missing = len(plan - known.keys())
+    caption = [
+        "" if run.is_evidence else f"**{NO_EVIDENCE.capitalize()}.**",
+        "Test scores by share of labels: mean over seeds and 95% interval over seeds and places.",
+        "Bold: new in this chapter." if part else "",
+        f"{missing} entries belong to chapters that this run has not reached." if missing else "",
+    ]
+    return Table(head, tuple(rows), " ".join(filter(None, caption)))
+
+
+def planned(profile: str, part: str = "") -> tuple[set[Key], set[Key]]:
+    """Task, method and fraction of all models of earlier parts, and of those that `part` adds ("": all are old)."""
+    before = PARTS[: PARTS.index(part)] if part else PARTS
+    earlier = _keys(profile, before) if before else set()
+    return earlier, (_keys(profile, (part,)) - earlier if part else set())
+
+
+def _keys(profile: str, parts: tuple[str, ...]) -> set[Key]:
+    cells = make_grid(profile, parts).cells
+    return {(cell.task, cell.method, round(cell.fraction, 6)) for cell in cells if cell.rate is None}
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    mean, low, high = (100 * row[name] for name in ("mean", "low", "high"))
+    return "–" if np.isnan(mean) else f"{mean:.0f} [{low:.0f}, {high:.0f}]"
+
+
+def overview(table: pd.DataFrame) -> Figure:
+    """Every method of every task with its interval, one mark per share of labels; rows of `measured`."""
+    if not len(table):
+        raise ConfigError("nothing was measured yet: run chapter 03, 08, 09 or 10 first")
+    table = table.assign(mark=[f"{100 * f:g}% of the labels" for f in table["fraction"]])
+    marks = [table["mark"][i] for i in np.unique(table["fraction"], return_index=True)[1]]
+    best = table.loc[table.groupby(["task", "mark"], sort=False)["mean"].idxmax()]
+    said = [f"{TASKS[r.task]}, {r.mark}: best {r.label} {r.mean:.0%}" for r in best.itertuples()]
+    fig = _forests(table, dict(zip(marks, _SHADES[-len(marks) :])))
+    return describe(
+        fig, f"Dots with intervals, a row per method. {'; '.join(said)}. The table has all numbers."
+    )
+
+
+def _forests(rows: pd.DataFrame, colours: Mapping[str, str] | None = None) -> Figure:
+    """Rows of `measured`, in order, as a panel for each task: a line per method, a dot for each `mark`."""
+    tasks = [task for task in TASKS if (rows["task"] == task).any()]
+    counts = [rows.loc[rows["task"] == task, "method"].nunique() for task in tasks]
+    size = (7.6, 0.3 * sum(counts) + 0.85 * len(tasks) + 0.4)
+    fig, axes = plt.subplots(
+        len(tasks), 1, figsize=size, squeeze=False, height_ratios=[c + 1 for c in counts]
+    )
+    for ax, task in zip(axes[:, 0], tasks):
+        values: dict[str, dict[str, Any]] = {}
+        for row in rows[rows["task"] == task].itertuples():
+            values.setdefault(get_method(row.method).label, {})[row.mark] = (row.mean, row.low, row.high)
+        forest(values, f"{METRIC_NAMES[MAIN[task]]}, %", ax=ax, colours=colours, title=TASKS[task])
+    return fig
+
+
+def release_rows(release: Release | None) -> pd.DataFrame:
+    """The rows of a committed release in the form of `measured`: main metrics of known methods only."""
+    rows = [
+        {"n_labels": np.nan, "seeds": 0, "values": [], **row, "label": get_method(row["method"]).label}
+        for row in (release or {}).get("rows", ())
+        if row["method"] in METHODS and row["metric"] == MAIN.get(row["task"])
+    ]
+    return in_order(rows) if rows else pd.DataFrame(columns=["task", "method", "fraction", "metric", "mean"])
+
+
+def provenance(releases: Mapping[str, Release | None]) -> str:
+    """One line per profile: where and when its committed results were measured, or that they were not yet."""
+    said = []
+    for name, release in releases.items():
+        if release is None:
+            said.append(f"- **{PROFILES.get(name, name)}**: not yet measured{' on GPU' * (name == 'gpu')}.")
+            continue
+        seeds = sorted({int(row.get("seeds", 0)) for row in release.get("rows", ())} - {0})
+        facts = [str(release.get("device", "")), str(release.get("date", ""))[:10]]
+        facts += [f"commit {str(release['commit'])[:9]}"] if release.get("commit") else []
+        facts += [f"{'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"] if seeds else []
+        said.append(f"- **{PROFILES.get(name, name)}**: measured on {', '.join(filter(None, facts))}.")
+    return "\n".join(said)
+
+
+def beside(tables: Mapping[str, pd.DataFrame], fraction: float = 1.0) -> Figure:
+    """Scores of the methods that two or more profiles have in common, a panel per task, a mark per profile.
+
+    `tables` holds rows of `measured` or `release_rows` by profile; the values of two profiles come from other images,
+    networks and budgets, so only order and differences within one may be compared.
+    """
+    rows = pd.concat([table.assign(mark=PROFILES.get(name, name)) for name, table in tables.items()])
+    rows = rows[np.isclose(rows["fraction"].astype(float), fraction)]
+    rows = rows[rows.groupby(["task", "method"])["mark"].transform("nunique") >= 2]
+    return (
+        _forests(in_order(rows))
+        if len(rows)
+        else describe(plt.figure(), "No method was measured in two profiles.")
+    )
+
+
+def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str, fraction: float = 1.0) -> tuple[int, int]:
+    """Pairs of methods that both tables put in the same order by their means, of all pairs they share."""
+    one, other = (
+        t[(t["task"] == task) & np.isclose(t["fraction"].astype(float), fraction)].set_index("method")["mean"]
+        for t in (first, second)
+    )
+    pairs = [*combinations([m for m in one.index if m in other.index], 2)]
+    return sum((one[a] - one[b]) * (other[a] - other[b]) > 0 for a, b in pairs), len(pairs)
+
+
+def agreement_words(tables: Mapping[str, pd.DataFrame]) -> str:
+    """How far the first table and each other order the methods of each task alike."""
+    (name, own), *others = tables.items()
+    said = []
+    for other, rows in others:
+        counts = {task: agreement(own, rows, task) for task in TASKS}
+        parts = [f"{same} of {n} pairs of methods ({TASKS[task]})" for task, (same, n) in counts.items() if n]
+        both = f"at {PROFILES.get(name, name)} and at {PROFILES.get(other, other)}"
+        said.append(f"In the same order {both}: {', '.join(parts) or 'no pair of methods in common'}.")
+    return " ".join(said) + (
+        " Without any relation it would be about half of the pairs; many of these differences are within their intervals."
+    )

@@ -16,8 +16,8 @@ from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import compare, interval, pick
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES
 from eo_ssl.show.composites import label_map, radar, true_colour
-from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, axes_grid, describe
+from eo_ssl.show.words import caution
 
 MODELS = ("unet", "swinunet-scratch", "swinunet-frozen", "swinunet-finetune", "ensemble")
 

@@ -10,8 +10,8 @@ from eo_ssl.data.pair import Pair
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import pick
 from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES
-from eo_ssl.show.evidence import caution
 from eo_ssl.show.segmentation import verdict
+from eo_ssl.show.words import caution
 
 
 def against_unet(

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eo_ssl.show.words import minus
+
 
 @dataclass(frozen=True)
 class Table:
@@ -62,6 +64,6 @@ class Table:
 
 def _inline(text: str) -> str:
     """Escaped text with **bold**, true minus signs, and no line break inside "≈ 62 ± 4 %"."""
-    safe = re.sub(r"(?<![\w-])-(?=\d)", "−", html.escape(str(text)))
+    safe = minus(html.escape(str(text)))
     safe = re.sub(r"(?<=[≈±†\d]) (?=[±%\d])", "\u00a0", safe)  # numbers and their signs stay on one line
     return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", safe)

@@ -16,7 +16,7 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.results import read_results
 from eo_ssl.models.encoders import make_encoder
 from eo_ssl.show import swin, swin_text
-from eo_ssl.show.widgets_swin import window_explorer
+from eo_ssl.show.explore import window_explorer
 
 PICTURE = np.random.default_rng(0).random((64, 64, 3))
 ESM = Path(swin.__file__).parent / "esm" / "windows.js"

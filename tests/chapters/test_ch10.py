@@ -14,7 +14,7 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import mean_iou
 from eo_ssl.sensors import S2_BANDS
 from eo_ssl.show import segmentation
-from eo_ssl.show import widgets_segmentation as widgets
+from eo_ssl.show import explore as widgets
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eo_ssl.losses import clip_loss, nt_xent
-from eo_ssl.show import contrastive, contrastive_maps, contrastive_pairs, contrastive_text
+from eo_ssl.show import contrastive, contrastive_maps, contrastive_pairs
 
 RNG = np.random.default_rng(0)
 PICTURES = list(RNG.random((8, 6, 6, 3)))
@@ -99,50 +99,3 @@ def test_maps_that_agree_get_the_same_colours():
     one, two = contrastive_maps.as_colours([maps, 3 * maps])
     assert one.shape == (4, 4, 3)
     np.testing.assert_allclose(one, two, atol=1e-6)
-
-
-def test_no_result_is_stated_without_caution_at_smoke(history):
-    first, second = np.ones(20), np.zeros(20)
-    sentences = [
-        contrastive_text.trained(history, 4.5, False),
-        contrastive_text.compared(("A", "B"), first, second, "the partner is first", False),
-        contrastive_text.neighbours_agree({"A": first, "B": second}, False),
-    ]
-    assert all("no evidence" in sentence for sentence in sentences)
-
-
-def test_a_run_at_chance_is_called_no_better_than_guessing(history):
-    assert "no better than guessing" in contrastive_text.trained(history, 1.9, True)
-    learned = contrastive_text.trained(history, 4.5, True)
-    assert "no better" not in learned and "**2.00**" in learned and "epoch 3 of 4" in learned
-
-
-def test_a_run_that_overfits_is_told_apart_from_one_that_learned_nothing(history):
-    worse = history.assign(val_loss=9.0)
-    assert "overfits" in contrastive_text.trained(worse.assign(val_top5=0.9, val_chance_top5=0.1), 1.9, True)
-    assert "overfits" not in contrastive_text.trained(
-        worse.assign(val_top5=0.1, val_chance_top5=0.1), 1.9, True
-    )
-
-
-def test_a_collapsed_run_is_called_collapsed(history):
-    assert "collapsed" in contrastive_text.trained(history.assign(val_spread=0.01), 4.5, True)
-
-
-def test_a_difference_is_claimed_only_when_its_interval_excludes_zero():
-    many = np.r_[np.ones(40), np.zeros(10)]
-    assert "With B the partner is first more often than with A" in contrastive_text.compared(
-        ("A", "B"), 1 - many, many, "the partner is first", True
-    )
-    close = contrastive_text.compared(("A", "B"), many, np.roll(many, 3), "the partner is first", True)
-    assert "cannot tell A and B apart" in close
-    assert "cannot be told apart" in contrastive_text.neighbours_agree(
-        {"A": many, "B": np.roll(many, 3)}, True
-    )
-
-
-def test_interval_covers_the_mean_and_is_repeatable():
-    values = np.r_[np.ones(30), np.zeros(70)]
-    mean, low, high = contrastive_text.interval(values)
-    assert low < mean < high and mean == pytest.approx(0.3)
-    assert contrastive_text.interval(values) == (mean, low, high)

@@ -1,64 +1,10 @@
-"""Figures of chapter 07 say what they show; its explorer shows the patch under the pointer and its neighbours."""
+"""Figures of chapter 07 say what they show."""
 
 import numpy as np
 import pandas as pd
-import pytest
 
-from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.show import embedding, widgets_embedding
-
-
-def widget_of(count=9):
-    """Points on a grid 3 × 3: left to right as numbered, the last one real; labels are the columns."""
-    at = np.array([[i % 3, 2 - i // 3] for i in range(count)]) / 2
-    near = np.array([[(i + 1) % count, (i + 3) % count] for i in range(count)])
-    items = [{"label": f"class {i % 3}", "where": f"place {i}", "real": i == count - 1} for i in range(count)]
-    groups = [{"name": "class", "labels": ["a", "b", "c"], "colours": ["#111111", "#222222", "#333333"],
-               "codes": np.arange(count) % 3}]  # fmt: skip
-    pictures = [np.full((8, 8, 3), i / count) for i in range(count)]
-    planes = {"before": at[::-1].copy(), "after": at}
-    return widgets_embedding.embedding_explorer(
-        planes, {"before": near, "after": near}, items, groups, pictures, pictures
-    )
-
-
-@pytest.fixture
-def page(opened):
-    return opened(widget_of())
-
-
-@pytest.mark.browser
-def test_the_explorer_opens_with_a_real_patch_and_moves_with_the_arrow_keys(page):
-    words = page.locator("[role=status]")
-    assert "place 8" in words.inner_text() and "real" in words.inner_text()
-    page.locator("canvas").press("ArrowLeft")
-    assert "place 7" in words.inner_text() and "simulated" in words.inner_text()
-    page.locator("canvas").press("ArrowUp")
-    assert "place 4" in words.inner_text() and "class 1" in words.inner_text()
-    assert "1 of 2" in words.inner_text()  # its neighbours are 5 (class 2) and 7 (class 1)
-
-
-@pytest.mark.browser
-def test_the_patch_under_the_pointer_is_shown(page):
-    box = page.locator("canvas").bounding_box()
-    page.mouse.move(box["x"] + 16, box["y"] + 16)
-    assert "place 0" in page.locator("[role=status]").inner_text()
-    page.get_by_role("radio", name="before").check()
-    page.mouse.move(box["x"] + 20, box["y"] + 20)
-    assert "place 8" in page.locator("[role=status]").inner_text()
-    shown = page.get_by_role("img", name="Sentinel-1 picture of patch 9")
-    assert shown.evaluate("e => e.style.backgroundPosition") == "100% 100%"
-
-
-def test_different_counts_and_too_many_patches_are_refused():
-    with pytest.raises(ConfigError, match="too many"):
-        widget_of(501)
-    one = np.zeros((3, 2))
-    with pytest.raises(ConfigError, match="same 3 patches"):
-        widgets_embedding.embedding_explorer(
-            {"a": one}, {"a": np.zeros((2, 1))}, [{}] * 3, [], [one] * 3, [one] * 3
-        )
+from eo_ssl.show import embedding
 
 
 def test_patches_without_a_single_class_have_a_colour_of_their_own():

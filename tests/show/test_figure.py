@@ -64,17 +64,14 @@ def test_the_same_figure_gives_the_same_bytes():
 
 def test_a_noisy_photograph_stays_small():
     noise = np.random.default_rng(0).random((400, 400, 3))
-    picture = figures.render(show.images([noise] * 4, columns=4, cell=1.8), "noise")
+    picture = figures.render(show.grid([noise] * 4, columns=4, cell=1.8), "noise")
     assert len(picture.png) < 700_000
     assert 600 < picture.width < 800
 
 
-@pytest.mark.parametrize(
-    "given_text, shown_text",
-    [("from -8.5 to -10 dB", "from −8.5 to −10 dB"), ("2017-06-12", "2017-06-12"), ("B-3, x-1", "B-3, x-1")],
-)
-def test_computed_sentences_get_a_true_minus(monkeypatch, given_text, shown_text):
+def test_computed_sentences_and_alt_texts_get_a_true_minus(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
-    show.text(given_text)
-    assert shown[0].data == shown_text
+    show.text("from -8.5 to -10 dB")
+    show.figure(drawn(), alt="from -8.5 dB, Dual-SimCLR")
+    assert shown[0].data == "from −8.5 to −10 dB" and shown[1].alt == "from −8.5 dB, Dual-SimCLR"

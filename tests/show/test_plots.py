@@ -9,6 +9,7 @@ import pytest
 
 from eo_ssl import show
 from eo_ssl.data.pair import Pair
+from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A
 
 matplotlib.use("Agg")
@@ -23,7 +24,38 @@ def pair(seed: int = 0, bands=S2_BANDS_L2A) -> Pair:
 
 PICTURES = {
     "pairs": (lambda: show.pairs([pair(), pair(1)]), ["Austria 13 June 2017", "Pastures"]),
-    "images": (lambda: show.images([np.eye(4)] * 3, ["a", "b", "c"], columns=2), ["3 pictures", "a, b, c"]),
+    "grid": (lambda: show.grid([np.eye(4)] * 3, ["a", "b", "c"], columns=2), ["3 pictures of a; b; c"]),
+    "grid with rows": (
+        lambda: show.grid(
+            [[np.eye(4), None]] * 2, ["a", "b"], rows=["S1", "S2"], frames={(0, 0): "red"}, colourbar="x"
+        ),
+        ["2 pictures in rows: S1, S2. a; b"],
+    ),
+    "forest": (
+        lambda: show.forest(
+            {"kNN": {"A": Interval(0.5, 0.4, 0.6), "B": np.nan}}, "AA, %", guides={"guessing": 0.125}
+        ),
+        ["kNN: A 50% (40 to 60), B not run", "guessing 12.5"],
+    ),
+    "forest of points": (
+        lambda: show.forest({"SimCLR": (-0.02, -0.04, 0.001)}, "points", "points"),
+        ["SimCLR: −2.0 (−4.0 to +0.1)"],
+    ),
+    "matrix": (
+        lambda: show.matrix(
+            np.array([[0.5, -np.inf]]), ["a"], ["b", "c"], form="{:.1f}", title="M", colourbar="cosine"
+        ),
+        ["Matrix of cosine: M from 0.50 to 0.50"],
+    ),
+    "matrices": (
+        lambda: show.matrix({"one": np.eye(2), "two": -np.eye(2)}, outlined=np.eye(2, dtype=bool)),
+        ["one from 0.00 to 1.00", "two from -1.00 to 0.00"],
+    ),
+    "bars": (
+        lambda: show.bars({"A": [1, np.nan]}, ["x", "y"], "recall", labels="%.0f", errors={"A": [1, 1]}),
+        ["A: x 1, y none"],
+    ),
+    "stacked": (lambda: show.stacked({"r": {"a": 0.25, "b": 0.75}}, inside=True), ["r: a 25%, b 75%"]),
     "spectra": (
         lambda: show.spectra({"leaf": np.linspace(0.1, 0.4, 13)}, S2_BANDS),
         ["leaf: lowest 0.10 in B01, highest 0.40 in B12"],
@@ -34,15 +66,20 @@ PICTURES = {
         ["y against x", "correlation 1.00"],
     ),
     "lines": (lambda: show.lines([1, 2], {"a": [0.5, 0.25]}, "x", "y"), ["a: 0.5 at 1, 0.25 at 2"]),
-    "decibel_views": (lambda: show.decibel_views(pair().band("VV")), ["lowest tenth"]),
-    "even_fields": (lambda: show.even_fields([(pair(), slice(0, 8), slice(0, 8))]), ["1 even field"]),
-    "speckle_histogram": (
-        lambda: show.speckle_histogram(np.random.default_rng(0).gamma(4.4, 1 / 4.4, 999), 4.4),
-        ["gamma law for 4.4 looks"],
+    "lines with intervals": (
+        lambda: show.lines(
+            [1, 10, 100],
+            {"a": [0.5, np.nan, 0.6]},
+            "x",
+            "y",
+            bands={"a": ([0.4] * 3, [0.7] * 3)},
+            styles={"a": {"ls": ":", "ms": 2}},
+            log="x",
+            percent=True,
+            guides={"guessing": 0.1},
+        ),
+        ["a: 50% (40% to 70%) at 1, 60% (40% to 70%) at 100", "guessing 0.1"],
     ),
-    "two_ways": (show.two_ways, ["sunlight", "radar"]),
-    "mechanisms": (show.mechanisms, ["Calm water", "double bounce"]),
-    "band_chart": (show.band_chart, ["B08 near infrared 833 nm", "B10 cirrus"]),
 }
 
 
@@ -55,6 +92,17 @@ def test_each_plot_brings_alt_text_from_its_data(name):
     plt.close(fig)
 
 
-def test_power_is_normalised_by_the_mean_of_power_not_of_decibels():
-    fields = show.normalised_power([(pair(), slice(0, 16), slice(0, 16))])
-    assert fields[0].mean() == pytest.approx(1)
+def test_panels_of_one_figure_each_add_their_sentence():
+    fig, (left, right) = plt.subplots(1, 2)
+    show.lines([1, 2], {"a": [1, 2]}, "x", "y", title="first", ax=left)
+    show.bars({"b": [3]}, ["c"], "z", title="second", ax=right)
+    assert fig.eo_alt == "first: y over x. a: 1 at 1, 2 at 2. second: Bars of z. b: c 3."
+    plt.close(fig)
+
+
+def test_titles_over_every_picture_or_over_columns_only():
+    nested = show.grid([[np.eye(2)] * 2] * 2, [["a", "b"], ["c"]])
+    above = show.grid([[np.eye(2)] * 2] * 2, ["a", "b"])
+    assert [ax.get_title("left") for ax in nested.axes] == ["a", "b", "c", ""]
+    assert [ax.get_title("left") for ax in above.axes] == ["a", "b", "", ""]
+    plt.close("all")

@@ -27,7 +27,7 @@ def test_the_claims_table_has_every_claim_under_its_paper_and_a_smoke_run_settle
     table = reproduction_text.claims_table(outcomes, True)
     assert len(table) == len(CLAIMS) + 2 and table.rows[1][2] == "**holds as far as run**"
     smoke = reproduction_text.claims_table(outcomes, False)
-    assert "no evidence" in smoke.caption
+    assert "not evidence" in smoke.caption
     assert {row[2] for row in smoke.rows if len(row) > 1} == {"**no evidence**", "**not run**"}
 
 
@@ -40,7 +40,7 @@ def test_the_tally_counts_and_says_what_chance_would_do(run):
         and "holds as far as run **3**" in said
         and "not run **13**" in said
     )
-    assert "no evidence" in reproduction_text.tally(outcomes, False)
+    assert "not evidence" in reproduction_text.tally(outcomes, False)
 
 
 def test_the_headline_is_worded_by_its_interval_and_cautious_at_smoke(run):
@@ -68,4 +68,4 @@ def test_pairing_is_worded_by_what_it_did():
     narrow, wide = (0.05, 0.0, 0.1), (0.05, -0.05, 0.15)
     assert "2.0 times as wide: 20 points instead of 10" in reproduction_text.pairing(narrow, wide, True)
     assert "no wider" in reproduction_text.pairing(wide, narrow, True)
-    assert "no evidence" in reproduction_text.pairing(narrow, wide, False)
+    assert "not evidence" in reproduction_text.pairing(narrow, wide, False)

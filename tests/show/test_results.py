@@ -1,20 +1,19 @@
-"""Tables and figures of results: right numbers, alt text from the data, absent classes and single seeds."""
+"""Tables and figures of results: right numbers, alt text from the data, what is new, missing, or of another profile."""
 
-import matplotlib
-
-matplotlib.use("Agg")
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from eo_ssl.errors import DataError
+from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import average_accuracy
+from eo_ssl.evaluate.measured import in_order, measured
 from eo_ssl.evaluate.methods import METHODS
 from eo_ssl.evaluate.results import append_result, read_results
-from eo_ssl.evaluate.summary import compare, finished, interval, summary
+from eo_ssl.evaluate.summary import interval
+from eo_ssl.profiles import get_profile
 from eo_ssl.show import results as show
-from eo_ssl.show import results_panel
 
 
 def write(folder, method, fraction, seed, skill, task="single", patches=60):
@@ -27,20 +26,13 @@ def write(folder, method, fraction, seed, skill, task="single", patches=60):
     total = counts.sum(0)
     recall = [total[c, c] / total[c].sum() if total[c].sum() else None for c in range(8)]
     key = f"{task} {method} f={fraction:g} s={seed}"
-    aa = float(average_accuracy(total[None])[0])
-    test = {
-        "aa": aa, "oa": float((truth == guess).mean()), "miou": aa, "per_class": recall, "iou_per_class": recall,
-        "confusion": total.tolist(),
-    }  # fmt: skip
-    line = {
-        "key": key, "task": task, "method": method, "fraction": fraction, "seed": seed, "test": test,
-        "n_labels": round(100 * fraction), "seconds": 1.0, "test_reads": 1, "val_score": 0.5,
-    }  # fmt: skip
-    append_result(folder / "results.jsonl", line)
+    test = {"aa": float(average_accuracy(total[None])[0]), "oa": float((truth == guess).mean()), "per_class": recall,
+            "confusion": total.tolist()}  # fmt: skip
+    line = {"key": key, "task": task, "method": method, "fraction": fraction, "seed": seed, "test": test}
+    append_result(folder / "results.jsonl", line | {"n_labels": round(100 * fraction), "test_reads": 1})
     (folder / "counts").mkdir(exist_ok=True)
-    maps = {f"map_{row}": np.full((4, 4), row % 8, np.uint8) for row in (3, 4)}
     path = folder / "counts" / f"{key.replace(' ', '_')}.npz"
-    np.savez_compressed(path, counts=counts, rows=np.arange(patches), group=np.arange(patches), **maps)
+    np.savez_compressed(path, counts=counts, rows=np.arange(patches), group=np.arange(patches))
 
 
 @pytest.fixture
@@ -50,9 +42,6 @@ def run(tmp_path):
             write(tmp_path, "late", fraction, seed, 0.5 + 0.1 * fraction)
             write(tmp_path, "dual-finetune", fraction, seed, 0.8 + 0.1 * fraction)
         write(tmp_path, "dual-frozen", 1.0, seed, 0.7)
-    append_result(
-        tmp_path / "results.jsonl", {"key": "tuning", "task": "single", "method": "late", "fraction": 1.0}
-    )
     return tmp_path, read_results(tmp_path / "results.jsonl")
 
 
@@ -60,51 +49,30 @@ def test_the_table_has_mean_and_spread_in_percent_and_a_dash_for_absent_classes(
     _, results = run
     table = show.table(results, "single", digits=1)
     assert list(table.index) == ["Late fusion", "Dual-SimCLR, frozen", "Dual-SimCLR, fine-tuned"]
-    lines = results[(results["method"] == "late") & (results["fraction"] == 1.0)]["test.aa"].dropna()
-    assert (
-        table.loc["Late fusion", "AA"]
-        == f"{100 * lines.mean():.1f}\u00a0±\u00a0{100 * lines.std(ddof=1):.1f}"
-    )
-    assert table.loc["Late fusion", "Water"] == "–"
-
-
-def test_lines_that_only_tried_a_learning_rate_are_no_results(run):
-    _, results = run
-    assert len(results) == 16 and len(finished(results)) == 15 and summary(results)["seeds"].eq(3).all()
+    aa = 100 * results[(results["method"] == "late") & (results["fraction"] == 1.0)]["test.aa"]
+    assert table.loc["Late fusion", "AA"] == f"{aa.mean():.1f}\u00a0±\u00a0{aa.std(ddof=1):.1f}"
+    assert table.loc["Late fusion", "Water"] == "–" and show.table(pd.DataFrame(), "single").empty
 
 
 def test_the_curve_has_a_point_with_an_interval_for_every_method_and_fraction(run):
     folder, results = run
     points = show.curve(results, folder, "single")
-    assert (
-        len(points) == 5
-        and (points["low"] <= points["value"]).all()
-        and (points["value"] <= points["high"]).all()
-    )
+    assert len(points) == 5 and (points["low"] <= points["value"]).all()
     late = results[(results["method"] == "late") & (results["fraction"] == 0.1)]["test.aa"]
     found = points[(points["method"] == "late") & (points["fraction"] == 0.1)]["value"].iloc[0]
     assert found == pytest.approx(late.mean())
 
 
-def test_the_curve_says_its_numbers_in_words(run):
+def test_figures_say_their_numbers_in_words(run):
     folder, results = run
     fig = show.label_efficiency(results, folder)
-    found = interval(folder, results, "single", "dual-finetune", 1.0)
-    assert f"{100 * found.value:.0f} [{100 * found.low:.0f}, {100 * found.high:.0f}] with 100%" in fig.eo_alt
-    assert "Late fusion" in fig.eo_alt and len(fig.axes[0].get_legend_handles_labels()[0]) == 3
-
-
-def test_a_clear_difference_is_found_and_points_the_right_way(run):
-    folder, results = run
-    found = compare(folder, results, "single", ("dual-finetune", 1.0), ("late", 0.1))
-    assert found.difference.low > 0 and found.p_not_better < 0.05
-    back = compare(folder, results, "single", ("late", 0.1), ("dual-finetune", 1.0))
-    assert back.difference.value == pytest.approx(-found.difference.value)
-
-
-def test_bars_and_confusion_bring_alt_text_with_their_numbers(run):
-    _, results = run
-    assert "Dual-SimCLR, frozen: Forest" in show.per_class_bars(results).eo_alt
+    value, low, high = (
+        100 * x for x in vars(interval(folder, results, "single", "dual-finetune", 1.0)).values()
+    )
+    assert f"{value:.3g} ({low:.3g} to {high:.3g}) at 100" in fig.eo_alt
+    assert len(fig.axes[0].get_legend_handles_labels()[0]) == 3
+    alt = show.per_class_bars(results).eo_alt
+    assert "Dual-SimCLR, frozen: Forest" in alt and "Water none" in alt
     alt = show.confusion(results, "late").eo_alt
     assert "Water does not occur" in alt and "taken for" in alt
 
@@ -116,19 +84,6 @@ def test_one_seed_is_shown_without_a_spread(tmp_path):
     assert "Late fusion" in show.per_class_bars(results).eo_alt
 
 
-def test_missing_results_and_counts_are_named(run):
-    folder, results = run
-    with pytest.raises(DataError, match="mma-frozen"):
-        interval(folder, results, "single", "mma-frozen", 1.0)
-    next((folder / "counts").glob("single_late_f=1_*")).unlink()
-    with pytest.raises(DataError, match="no counts"):
-        interval(folder, results, "single", "late", 1.0)
-
-
-def test_an_empty_run_gives_empty_tables():
-    assert summary(pd.DataFrame()).empty and show.table(pd.DataFrame(), "single").empty
-
-
 def test_methods_that_share_a_figure_can_be_told_apart():
     for names in (
         ("s1", "s2", "early", "late", "dual-finetune", "dual-frozen", "mma-finetune"),
@@ -138,27 +93,124 @@ def test_methods_that_share_a_figure_can_be_told_apart():
     assert all(show.style_of(name) for name in METHODS)
 
 
-class Source:
-    patch_size = 4
-
-    def mask(self, row, top, left, size):
-        return np.full((4, 4), row % 8, np.uint8)
-
-    def read(self, row):
-        return {"s1": np.zeros((2, 4, 4)), "s2": np.zeros((13, 4, 4))}
-
-
-def test_the_panel_shows_each_model_and_counts_its_errors(tmp_path):
-    for method in results_panel.PANEL:
-        write(tmp_path, method, 1.0, 0, 0.6, task="segment")
+def test_two_methods_in_a_sentence_bring_both_scores_winner_first(tmp_path, write_model):
+    write_model("s2", 9, 0.1)
+    write_model("late", 6, 1.0)
     results = read_results(tmp_path / "results.jsonl")
-    fig = results_panel.qualitative(Source(), tmp_path, results)
-    assert len(fig.axes) == 2 * 8 and "pixels right: UNet 100%" in fig.eo_alt
+    said = show.versus(results, tmp_path, "late", "s2", fraction=1.0, other=0.1)
+    assert said.startswith(
+        "**Only S2 with 10% of the labels is ahead of Late fusion with all labels** by average accuracy"
+    )
+    assert "90.0% against 60.0%: +30.0 points (95% interval +" in said
+    write_model("early", 6, 1.0)
+    said = show.versus(read_results(tmp_path / "results.jsonl"), tmp_path, "late", "early")
+    assert (
+        said.startswith("With all labels, **Late fusion and Early fusion cannot be told apart**")
+        and "0.0 points" in said
+    )
 
 
-def test_the_panel_prefers_patches_that_show_more_classes():
-    class Mixed(Source):
-        def mask(self, row, top, left, size):
-            return np.arange(16, dtype=np.uint8).reshape(4, 4) % (row + 1)
+def test_gains_pair_only_the_fractions_that_both_have(tmp_path, write_model):
+    for method, fraction, right in (("late", 1.0, 6), ("dual-finetune", 0.1, 9), ("dual-finetune", 1.0, 9)):
+        write_model(method, right, fraction)
+    results, pairs = read_results(tmp_path / "results.jsonl"), [("dual-finetune", "late")]
+    table = show.gains(results, tmp_path, pairs, evidence=True)
+    assert [row[0] for row in table.rows] == ["Dual-SimCLR, fine-tuned − Late fusion", "100% of the labels"]
+    assert table.rows[1][1] == "+30.0" and table.rows[1][3] == "yes"
+    assert show.gains(results, tmp_path, pairs, evidence=False).rows[1][3] == "smoke run, not evidence"
 
-    assert results_panel.choose_rows(Mixed(), [0, 5, 2], 2) == [5, 2]
+
+def growing(folder, part="", task="", profile="laptop"):
+    found = get_profile(profile)
+    return show.growing_table(
+        SimpleNamespace(profile=found, root=folder, is_evidence=found.is_evidence), part, task
+    )
+
+
+def row(table, name):
+    return next(r for r in table.rows if r[0] == name)
+
+
+def test_the_parts_add_up_to_the_whole_grid_and_share_nothing():
+    whole, none = show.planned("laptop")
+    added = [show.planned("laptop", part) for part in show.PARTS]
+    assert not none and set.union(*(own for _, own in added)) == whole
+    assert all(not earlier & own for earlier, own in added) and added[0][0] == set()
+
+
+def test_the_growing_table_tells_new_old_not_run_and_not_planned_apart(tmp_path, write_model):
+    for method, fraction in (("late", 1.0), ("late", 0.1), ("dual-frozen", 1.0)):
+        write_model(method, 8, fraction)
+    write_model("swin-frozen", 9)
+    table = growing(tmp_path, "few-labels", "single")
+    late, pair, single = (row(table, name) for name in ("Late fusion", "Dual-SimCLR, frozen", "Only S1"))
+    tenth, whole = table.head.index("10%"), table.head.index("100%")
+    assert late[tenth].startswith("**80 [") and late[whole].startswith("80 [") and late[-2] == "3"
+    assert late[-1] == pair[-1] == "new" and single[-1] == ""
+    assert single[whole] == "not run" and single[tenth] == "–" and "has not reached" in table.caption
+    assert "Swin pair, frozen" not in [r[0] for r in table.rows]  # of a later chapter
+    assert "Swin pair, frozen" in [r[0] for r in growing(tmp_path).rows]
+
+
+def test_a_smoke_run_says_that_it_is_no_evidence(tmp_path, write_model):
+    write_model("late", 8)
+    assert "Smoke run, not evidence" in growing(tmp_path, "fusion", profile="smoke").caption
+    assert "evidence" not in growing(tmp_path, "fusion").caption
+
+
+@pytest.mark.parametrize("wrong", [{"part": "swim"}, {"task": "triple"}])
+def test_unknown_parts_and_tasks_are_named(tmp_path, wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong.values()))):
+        growing(tmp_path, **wrong)
+
+
+def test_the_overview_has_a_panel_per_task_and_names_the_best(tmp_path, write_model):
+    write_model("late", 6)
+    write_model("dual-frozen", 8)
+    write_model("unet", 5, task="segment")
+    fig = show.overview(measured(read_results(tmp_path / "results.jsonl"), tmp_path))
+    assert len(fig.axes) == 2 and "best Dual-SimCLR, frozen 80%" in fig.eo_alt
+    with pytest.raises(ConfigError, match="nothing was measured"):
+        show.overview(measured(read_results(tmp_path / "none.jsonl"), tmp_path))
+
+
+def rows(scores, task="single", metric="aa"):
+    return [
+        {"task": task, "method": m, "label": m, "fraction": 1.0, "n_labels": 9, "seeds": 3, "metric": metric, "mean": v,
+         "low": v - 0.1, "high": v + 0.1, "values": [v]}
+        for m, v in scores.items()
+    ]  # fmt: skip
+
+
+def release(scores):
+    other = rows({"late": 0.9}, metric="oa") + rows({"from the future": 0.9})
+    facts = {"device": "NVIDIA H100", "date": "2026-11-22T10:00:00+00:00", "commit": "0123456789abcdef"}
+    return {**facts, "rows": rows(scores) + other}
+
+
+def test_a_release_shows_the_main_metric_of_known_methods_and_says_where_it_was_measured():
+    table = show.release_rows(release({"late": 0.6, "s1": 0.5}))
+    assert table["method"].tolist() == ["s1", "late"] and table["mean"].tolist() == [0.5, 0.6]
+    assert table["label"].tolist() == ["Only S1", "Late fusion"] and len(show.release_rows(None)) == 0
+    said = show.provenance({"gpu": None, "laptop": release({"late": 0.6})})
+    assert "**GPU**: not yet measured on GPU" in said
+    assert "**laptop**: measured on NVIDIA H100, 2026-11-22, commit 012345678, 3 seeds." in said
+
+
+def test_agreement_counts_pairs_in_the_same_order():
+    one = in_order(rows({"s1": 0.4, "late": 0.6, "early": 0.5, "mma-frozen": 0.9}))
+    other = show.release_rows(release({"s1": 0.5, "late": 0.6, "early": 0.7}))
+    assert show.agreement(one, other, "single") == (2, 3)
+    assert "at laptop and at GPU: 2 of 3 pairs" in show.agreement_words({"laptop": one, "gpu": other})
+    assert "no pair" in show.agreement_words({"smoke": one, "gpu": show.release_rows(None)})
+
+
+@pytest.mark.parametrize(("task", "metric"), [("single", "aa"), ("segment", "miou")])
+def test_the_figure_shows_what_two_profiles_have_in_common(task, metric):
+    one, other = (
+        in_order(rows({"late": v, "unet": v, extra: v}, task, metric))
+        for v, extra in ((0.4, "s1"), (0.7, "s2"))
+    )
+    alt = show.beside({"laptop": one, "gpu": other}).eo_alt
+    assert "Late fusion: laptop 40% (30 to 50), GPU 70% (60 to 80)" in alt and "Only S" not in alt
+    assert "No method" in show.beside({"laptop": one, "gpu": show.release_rows(None)}).eo_alt

@@ -31,7 +31,7 @@ def test_the_size_and_the_seeds_of_unet_stand_beside_the_claim(write_model, tmp_
     assert "**is ahead of** UNet" in said
     assert "**3.5 million**" in said and "**0.5 million**" in said
     assert "IoU of forest from 0 to 20%" in said
-    assert "no evidence" in segmentation_text.against_unet(results, tmp_path, sizes, evidence=False)
+    assert "not evidence" in segmentation_text.against_unet(results, tmp_path, sizes, evidence=False)
 
 
 @pytest.mark.parametrize(("lacking", "words"), [(3, "3 of 4 lack a class"), (0, "hold every class")])

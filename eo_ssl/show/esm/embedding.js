@@ -1,90 +1,76 @@
 // A plane of points, each a patch: the one under the pointer shows its two pictures and its nearest neighbours.
-function render({ model, el }) {
-  const names = model.get("names"), planes = model.get("planes").map((p) => bytes(p)), near = model.get("near"), k = model.get("k");
-  const groups = model.get("groups"), items = model.get("items"), side = 400, pad = 14, thumb = model.get("thumb"), columns = model.get("columns");
-  const state = { which: names.length - 1, colour: 0, chosen: 0, at: null, from: null, start: 0 };
+function render(spec, el) {
+  const { names, near, groups, items, columns, marked } = spec, planes = spec.planes.map((p) => bytes(p));
+  const n = items.length, k = near[0][0].length, lines = Math.ceil(n / columns), side = 400, pad = 14;
+  const special = items.map((item) => item.kind === marked);
+  const state = { which: names.length - 1, colour: 0, chosen: Math.max(0, special.indexOf(true)), at: null, from: null };
   const spot = (plane, i) => [pad + plane[2 * i] / 255 * (side - 2 * pad), pad + (1 - plane[2 * i + 1] / 255) * (side - 2 * pad)];
-  const n = items.length;
 
   const root = frame(el, "Explorer: patches laid out by what an encoder makes of them");
-  const controls = node("div", { style: "display:flex;flex-direction:column;gap:6px;margin-bottom:8px" }, root);
+  const controls = box(root, "display:flex;flex-direction:column;gap:6px;margin-bottom:8px");
   choice(controls, "encoder", names, state.which, (i) => { state.from = state.at; state.which = i; glide(); });
-  choice(controls, "colour", groups.map((g) => g.name), state.colour, (i) => { state.colour = i; legend(); draw(); });
-  const main = node("div", { style: "display:flex;flex-wrap:wrap;gap:16px" }, root);
-  const left = node("div", { style: `flex:0 1 ${side}px` }, main), right = node("div", { style: "flex:1 1 200px;min-width:190px" }, main);
+  choice(controls, "colour", groups.map((g) => g.name), state.colour, (i) => { state.colour = i; draw(); });
+  const [left, right] = beside(root, side);
   const [canvas, pen] = drawing(left, side, side, "Points laid out by UMAP. Move with the arrow keys.", true);
-  const key = node("div", { style: `color:${FAINT};font-size:12.5px;display:flex;flex-wrap:wrap;gap:2px 12px` }, left);
-  const sheet = (which) => `background-image:url(${model.get(which)});background-size:${columns * 100}% auto;image-rendering:auto`;
-  const picture = (parent, which, size) => node("div", { role: "img", style: `width:${size}px;height:${size}px;border-radius:4px;${sheet(which)}` }, parent);
-  const pair = node("div", { style: "display:flex;gap:8px" }, right);
+  const key = box(left);
+  const picture = (parent, which, size) => node("div", {
+    role: "img", style: `width:${size}px;height:${size}px;border-radius:4px;background-image:url(${spec[which]});background-size:${columns * 100}% auto`,
+  }, parent);
+  const pair = box(right, "display:flex;gap:8px");
   const big = [["optical", "Sentinel-2", S2], ["radar", "Sentinel-1", S1]].map(([which, name, colour]) => {
-    const box = node("div", {}, pair);
-    node("div", { style: `color:${colour};font-weight:600;font-size:13px` }, box, name);
-    return [picture(box, which, 104), name];
+    const one = box(pair);
+    box(one, `${BOLD}color:${colour}`, name);
+    return [picture(one, which, 104), name];
   });
-  const words = node("p", { role: "status", "aria-live": "polite", style: "margin:8px 0" }, right);
-  node("div", { style: `color:${FAINT};font-size:12.5px` }, right, "nearest in the features, from other scenes:");
-  const row = node("div", { style: "display:flex;gap:5px;flex-wrap:wrap;margin-top:3px" }, right);
+  const words = status(right, "margin:8px 0");
+  box(right, HINT, "nearest in the features, from other scenes:");
+  const row = box(right, `${ROW}gap:5px;margin-top:3px`);
   const small = Array.from({ length: k }, () => {
-    const box = node("div", { style: "width:58px;font-size:11px;line-height:1.2;text-align:center" }, row);
-    return [picture(box, "optical", 58), node("div", {}, box)];
+    const one = box(row, "width:58px;font-size:11px;line-height:1.2;text-align:center");
+    return [picture(one, "optical", 58), box(one)];
   });
 
-  const lines = Math.ceil(n / columns);
-  const put = (box, i, name) => {
+  function put(part, i, name) {
     const step = (value, count) => (count > 1 ? 100 * value / (count - 1) : 0);
-    box.style.backgroundPosition = `${step(i % columns, columns)}% ${step(Math.floor(i / columns), lines)}%`;
-    box.setAttribute("aria-label", `${name} picture of patch ${i + 1}`);
-  };
-
-  function legend() {
-    key.textContent = "";
-    groups[state.colour].labels.forEach((label, c) => {
-      const one = node("span", { style: "white-space:nowrap" }, key);
-      node("span", { style: `color:${groups[state.colour].colours[c]};-webkit-text-stroke:0.5px #888` }, one, "● ");
-      one.append(label);
-    });
+    part.style.backgroundPosition = `${step(i % columns, columns)}% ${step(Math.floor(i / columns), lines)}%`;
+    part.setAttribute("aria-label", `${name} picture of patch ${i + 1}`);
   }
 
   function draw() {
     const group = groups[state.colour], links = near[state.which][state.chosen];
-    pen.clearRect(0, 0, side, side);
-    const dot = (i, size, line) => {
+    legend(key, group.labels, group.colours, "●");
+    wipe(pen, side, side);
+    const dot = (i, size, edge) => {
       const [x, y] = state.at[i];
-      pen.beginPath();
-      if (items[i].real) { pen.moveTo(x, y - size * 1.5); pen.lineTo(x + size * 1.4, y + size); pen.lineTo(x - size * 1.4, y + size); pen.closePath(); } else pen.arc(x, y, size, 0, 7);
-      pen.fillStyle = group.colours[group.codes[i]];
-      pen.fill();
-      pen.lineWidth = line;
-      pen.strokeStyle = line > 1 ? INK : items[i].real ? INK : "#ffffff";
-      pen.stroke();
+      const triangle = () => { pen.moveTo(x, y - size * 1.5); pen.lineTo(x + size * 1.4, y + size); pen.lineTo(x - size * 1.4, y + size); pen.closePath(); };
+      mark(pen, special[i] ? triangle : () => pen.arc(x, y, size, 0, 7), group.colours[group.codes[i]], edge > 1 || special[i] ? INK : "#ffffff", edge);
     };
     pen.strokeStyle = FAINT;
     pen.lineWidth = 1;
     links.forEach((j) => { pen.beginPath(); pen.moveTo(...state.at[state.chosen]); pen.lineTo(...state.at[j]); pen.stroke(); });
-    for (let i = 0; i < n; i++) if (!items[i].real) dot(i, 4, 0.6);
-    for (let i = 0; i < n; i++) if (items[i].real) dot(i, 4.5, 0.9);
+    items.forEach((_, i) => { if (!special[i]) dot(i, 4, 0.6); });
+    items.forEach((_, i) => { if (special[i]) dot(i, 4.5, 0.9); });
     links.forEach((j) => dot(j, 5, 1.6));
     dot(state.chosen, 7, 2.2);
   }
 
   function tell() {
-    const i = state.chosen, links = near[state.which][i];
-    big.forEach(([box, name]) => put(box, i, name));
-    small.forEach(([box, text], r) => { put(box, links[r], "Sentinel-2"); text.textContent = items[links[r]].label; });
-    const parts = (j) => items[j].label.split(", ");
-    const same = links.filter((j) => parts(j).some((part) => parts(i).includes(part))).length;
-    words.innerHTML = `<b>${items[i].label}</b><br>${items[i].where}, ${items[i].real ? "<b>real</b>" : "simulated"}.<br>With ${names[state.which]}, <b>${same} of ${k}</b> neighbours share a class with it.`;
+    const own = items[state.chosen], links = near[state.which][state.chosen], parts = (item) => item.label.split(", ");
+    big.forEach(([part, name]) => put(part, state.chosen, name));
+    small.forEach(([part, caption], r) => { put(part, links[r], "Sentinel-2"); caption.textContent = items[links[r]].label; });
+    const same = links.filter((j) => parts(items[j]).some((part) => parts(own).includes(part))).length;
+    words.innerHTML = `<b>${own.label}</b><br>${own.where}, ${special[state.chosen] ? `<b>${own.kind}</b>` : own.kind}.`
+      + `<br>With ${names[state.which]}, <b>${same} of ${k}</b> neighbours share a class with it.`;
   }
 
   function glide() {
-    const target = Array.from({ length: n }, (_, i) => spot(planes[state.which], i));
+    const target = items.map((_, i) => spot(planes[state.which], i));
     const calm = !state.from || window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     state.at = calm ? target : state.from;
     draw();
     tell();
     if (calm) return;
-    const start = performance.now(), from = state.from, which = state.which;
+    const start = performance.now(), { from, which } = state;
     const move = (now) => {
       if (which !== state.which) return;
       const t = Math.min(1, (now - start) / 600), e = t * t * (3 - 2 * t);
@@ -96,28 +82,7 @@ function render({ model, el }) {
   }
 
   const choose = (i) => { if (i !== state.chosen) { state.chosen = i; draw(); tell(); } };
-  const point = (event) => {
-    const [px, py] = place(canvas, event, side, side);
-    let best = Infinity, found = state.chosen;
-    state.at.forEach(([x, y], i) => { const d = (x - px) ** 2 + (y - py) ** 2; if (d < best) { best = d; found = i; } });
-    choose(found);
-  };
-  canvas.addEventListener("pointermove", point);
-  canvas.addEventListener("pointerdown", point);
-  canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const [cx, cy] = state.at[state.chosen];
-    let best = Infinity, found = state.chosen;
-    state.at.forEach(([x, y], i) => {
-      const ahead = (x - cx) * step[0] + (y - cy) * step[1], aside = Math.abs((x - cx) * step[1]) + Math.abs((y - cy) * step[0]);
-      if (ahead > 0.5 && ahead + 2 * aside < best) { best = ahead + 2 * aside; found = i; }
-    });
-    choose(found);
-  });
-  state.chosen = Math.max(0, items.findIndex((item) => item.real));
-  legend();
+  pointed(canvas, side, side, (x, y) => choose(nearestTo(state.at, x, y)));
+  arrows(canvas, (dx, dy) => choose(nextTo(state.at, state.chosen, dx, dy)));
   glide();
 }
-export default { render };

@@ -8,7 +8,7 @@ function axes(curves) {
   const [first, last] = [Math.min(...x), Math.max(...x)];
   const step = high - low > 0.25 ? 0.1 : 0.05;
   return {
-    low, high, ticks: Array.from({ length: Math.round((high - low) / step) + 1 }, (_, i) => low + i * step), fractions: [...new Set(curves.flatMap((c) => c.points.map((p) => p[0])))].sort((a, b) => a - b),
+    low, high, ticks: range(Math.round((high - low) / step) + 1, (i) => low + i * step), fractions: [...new Set(curves.flatMap((c) => c.points.map((p) => p[0])))].sort((a, b) => a - b),
     px: (f) => BOX.left + 20 + (BOX.right - BOX.left - 40) * (Math.log10(f) - first) / (last - first || 1),
     py: (v) => BOX.bottom - (BOX.bottom - BOX.top) * (v - low) / (high - low || 1),
   };
@@ -31,46 +31,37 @@ function patches({ points, labels }, share) {
 }
 
 function path(curve, at) {
-  const line = curve.points.map((p, i) => `${i ? "L" : "M"}${at.px(p[0]).toFixed(1)},${at.py(p[1]).toFixed(1)}`).join("");
-  const bars = curve.points.map((p) => `<line x1="${at.px(p[0])}" x2="${at.px(p[0])}" y1="${at.py(p[2])}" y2="${at.py(p[3])}" stroke="${curve.colour}" stroke-width="1.2"/>`
+  const way = curve.points.map((p, i) => `${i ? "L" : "M"}${at.px(p[0]).toFixed(1)},${at.py(p[1]).toFixed(1)}`).join("");
+  const bars = curve.points.map((p) => line(at.px(p[0]), at.py(p[2]), at.px(p[0]), at.py(p[3]), `stroke="${curve.colour}" stroke-width="1.2"`)
     + `<circle cx="${at.px(p[0])}" cy="${at.py(p[1])}" r="3.6" fill="${curve.colour}"/>`).join("");
-  return `<path d="${line}" fill="none" stroke="${curve.colour}" stroke-width="2" ${curve.dashed ? 'stroke-dasharray="6 4"' : ""}/>${bars}`;
+  return `<path d="${way}" fill="none" stroke="${curve.colour}" stroke-width="2" ${curve.dashed ? 'stroke-dasharray="6 4"' : ""}/>${bars}`;
 }
 
-function render({ model, el }) {
-  const curves = model.get("curves"), unit = model.get("unit"), at = axes(curves);
-  const state = { on: curves.map(() => true), target: Math.min(at.high, Math.max(at.low, 0.5)) };
+function render({ curves, unit }, el) {
+  const at = axes(curves), state = { on: curves.map(() => true), target: clamp(0.5, at.low, at.high) };
   const root = frame(el, "Explorer: labels needed");
-  const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:4px 16px;margin-bottom:6px" }, root);
+  const controls = box(root, `${ROW}gap:4px 16px;margin-bottom:6px`);
   curves.forEach((curve, i) => {
-    const label = node("label", { style: `display:flex;gap:5px;align-items:center;cursor:pointer;border-bottom:3px ${curve.dashed ? "dashed" : "solid"} ${curve.colour}` }, controls);
-    const box = node("input", { type: "checkbox" }, label);
-    box.checked = true;
-    box.addEventListener("change", () => { state.on[i] = box.checked; draw(); });
-    node("span", {}, label, curve.name);
+    tick(controls, curve.name, true, (on) => { state.on[i] = on; draw(); }, `border-bottom:3px ${curve.dashed ? "dashed" : "solid"} ${curve.colour}`);
   });
-  const picture = node("div", {}, root);
-  const target = node("div", { style: "max-width:340px" }, root);
+  const picture = box(root), target = box(root, "max-width:340px");
   const words = node("div", { role: "status", "aria-live": "polite", style: "margin-top:6px" }, root);
 
   function draw() {
-    const y = at.py(state.target);
-    const grid = at.fractions.map((f) => `<text x="${at.px(f)}" y="268" text-anchor="middle" font-size="11" fill="${FAINT}">${+(100 * f).toPrecision(3)}%</text>`)
-      .concat(at.ticks.map((v) =>
-        `<line x1="${BOX.left}" x2="${BOX.right}" y1="${at.py(v)}" y2="${at.py(v)}" stroke="${LINE}"/><text x="${BOX.left - 6}" y="${at.py(v) + 4}" text-anchor="end" font-size="11" fill="${FAINT}">${(100 * v).toFixed(0)}</text>`));
-    picture.innerHTML = `<svg viewBox="0 0 720 290" role="img" aria-label="${unit} in percent against the share of labels" style="width:100%;height:auto;display:block">`
-      + grid.join("") + curves.filter((_, i) => state.on[i]).map((c) => path(c, at)).join("")
-      + `<line x1="${BOX.left}" x2="${BOX.right}" y1="${y}" y2="${y}" stroke="${INK}" stroke-dasharray="3 4"/>`
-      + `<text x="373" y="285" text-anchor="middle" font-size="11" fill="${FAINT}">share of the labelled training patches (logarithmic)</text></svg>`;
-    const lines = curves.filter((_, i) => state.on[i]).map((c) => {
+    const shown = curves.filter((_, i) => state.on[i]), level = (v, look) => line(BOX.left, at.py(v), BOX.right, at.py(v), look);
+    const grid = at.fractions.map((f) => text(at.px(f), 268, `${+(100 * f).toPrecision(3)}%`, { anchor: "middle" }))
+      .concat(at.ticks.map((v) => level(v) + text(BOX.left - 6, at.py(v) + 4, (100 * v).toFixed(0), { anchor: "end" })));
+    picture.innerHTML = svg(720, 290, `${unit} in percent against the share of labels`, grid.join("") + shown.map((c) => path(c, at)).join("")
+      + level(state.target, `stroke="${INK}" stroke-dasharray="3 4"`)
+      + text(373, 285, "share of the labelled training patches (logarithmic)", { anchor: "middle" }));
+    const found = shown.map((c) => {
       const f = reached(c.points, state.target);
       if (f === null) return `<li>${c.name}: not reached with the labels there are</li>`;
       return `<li>${c.name}: about <b>${+(100 * f).toPrecision(2)}%</b> of the labels, ${patches(c, f)} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
     });
-    words.innerHTML = `To reach ${(100 * state.target).toFixed(0)}% ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${lines.join("")}</ul>`;
+    words.innerHTML = `To reach ${percent(state.target)} ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${found.join("")}</ul>`;
   }
 
-  slider(target, `target, ${unit}`, { min: at.low, max: at.high, step: 0.01, value: state.target, format: (v) => `${Math.round(100 * v)}%` }, (v) => { state.target = v; draw(); });
+  slider(target, `target, ${unit}`, { min: at.low, max: at.high, step: 0.01, value: state.target, format: percent }, (v) => { state.target = v; draw(); });
   draw();
 }
-export default { render };

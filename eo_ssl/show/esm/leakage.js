@@ -41,12 +41,10 @@ const overlaps = (a, b) => a[0] === b[0] && Math.abs(a[1] - b[1]) < 0.999 && Mat
 // Share of a patch's ground that training patches show too, on 16 × 16 points.
 function shared(patches, test, i) {
   const near = patches.filter((p, j) => !test[j] && overlaps(p, patches[i]));
-  let covered = 0;
-  for (let k = 0; k < 256; k++) {
+  return sum(range(256, (k) => {
     const x = patches[i][1] + ((k % 16) + 0.5) / 16, y = patches[i][2] + (Math.floor(k / 16) + 0.5) / 16;
-    if (near.some((p) => x >= p[1] && x < p[1] + 1 && y >= p[2] && y < p[2] + 1)) covered++;
-  }
-  return covered / 256;
+    return near.some((p) => x >= p[1] && x < p[1] + 1 && y >= p[2] && y < p[2] + 1);
+  })) / 256;
 }
 
 // Nearest training patch of each test patch in band statistics, each divided by its spread over the training patches.
@@ -54,9 +52,8 @@ function nearest(features, width, test) {
   const n = test.length, weight = new Float32Array(width), out = new Int32Array(n).fill(-1);
   const train = [...Array(n).keys()].filter((i) => !test[i]);
   for (let f = 0; f < width; f++) {
-    let sum = 0, square = 0;
-    for (const i of train) { const v = features[i * width + f]; sum += v; square += v * v; }
-    weight[f] = 1 / Math.max(square / train.length - (sum / train.length) ** 2, 1e-6);
+    const values = train.map((i) => features[i * width + f]), mean = sum(values) / train.length;
+    weight[f] = 1 / Math.max(sum(values.map((v) => (v - mean) ** 2)) / train.length, 1e-6);
   }
   for (let i = 0; i < n; i++) {
     if (!test[i]) continue;
@@ -70,32 +67,29 @@ function nearest(features, width, test) {
   return out;
 }
 
-function render({ model, el }) {
-  const patches = model.get("patches"), scenes = model.get("scenes"), classes = model.get("classes"), width = model.get("width");
-  const features = bytes(model.get("features"), true), columns = Math.min(4, scenes.length), lines = Math.ceil(scenes.length / columns);
+function render(spec, el) {
+  const { patches, scenes, classes, width } = spec, features = bytes(spec.features, true), columns = Math.min(4, scenes.length), lines = Math.ceil(scenes.length / columns);
   const cell = 172, head = 18, gap = 8, wide = columns * cell + (columns - 1) * gap, high = lines * (cell + head + gap);
   const state = { way: 0, share: 0.25, seed: 1, chosen: 0, log: WAYS.map(() => []) };
 
   const root = frame(el, "Explorer: ways of splitting patches, and what leaks");
-  const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:8px 24px;align-items:flex-end;margin-bottom:8px" }, root);
+  const controls = box(root, `${ROW}gap:8px 24px;align-items:flex-end;margin-bottom:8px`);
   choice(controls, "the test set is made of", WAYS, state.way, (i) => { state.way = i; again(); });
-  slider(controls, "share of the test set", { min: 0.1, max: 0.5, step: 0.05, value: state.share, format: (v) => `${Math.round(100 * v)}%` },
+  slider(controls, "share of the test set", { min: 0.1, max: 0.5, step: 0.05, value: state.share, format: percent },
     (v) => { state.share = v; state.log = WAYS.map(() => []); fill(); again(); });
-  const button = node("button", { type: "button", style: `padding:5px 12px;border:1px solid ${TRAIN};border-radius:6px;background:#fff;color:${TRAIN};cursor:pointer;font:inherit` }, controls, "draw again");
-  button.addEventListener("click", () => { state.seed++; again(); });
+  button(controls, "draw again", () => { state.seed++; again(); });
 
   const [canvas, pen] = drawing(root, wide, high, "Scenes seen from above with the centres of their patches: training or test. Move with the arrow keys.", true);
-  const key = node("div", { style: `color:${FAINT};font-size:12.5px;margin:2px 0 6px` }, root);
+  const key = box(root, `${HINT}margin:2px 0 6px`);
   key.innerHTML = `<span style="color:${TRAIN}">●</span> training &nbsp; <span style="color:${TEST}">●</span> test, class right &nbsp; <span style="color:${TEST}">○</span> test, class wrong &nbsp;·&nbsp; hover, touch or use the arrow keys`;
-  const about = node("p", { role: "note", "aria-live": "polite", style: "margin:0 0 8px;min-height:3em" }, root);
-  const words = node("p", { role: "status", "aria-live": "polite", style: `margin:0 0 4px;border-top:1px solid ${LINE};padding-top:8px` }, root);
-  const [strip, ink] = drawing(root, wide, 112, "Share of test patches whose class is right, one dot a draw, one line a way of splitting");
+  const about = status(root, "margin:0 0 8px;min-height:3em", "note");
+  const words = status(root, `margin:0 0 4px;border-top:1px solid ${LINE};padding-top:8px`);
+  const strip = box(root);
 
-  const sheet = new Image();
-  sheet.addEventListener("load", () => draw());
-  sheet.src = model.get("sprite");
+  const sheet = photo(spec.sprite, () => draw());
   const corner = (s) => [(s % columns) * (cell + gap), Math.floor(s / columns) * (cell + head + gap) + head];
   const unit = (s) => cell / scenes[s].side;
+  const centres = patches.map(([s, x, y]) => [corner(s)[0] + (x + 0.5) * unit(s), corner(s)[1] + (y + 0.5) * unit(s)]);
 
   function evaluate(way, seed) {
     const test = drawSplit(patches, scenes.length, way, state.share, randomness(seed * 7919 + way * 104729 + Math.round(state.share * 100)));
@@ -109,24 +103,20 @@ function render({ model, el }) {
   function again() {
     state.now = evaluate(state.way, state.seed);
     const ground = state.now.members.map((i) => shared(patches, state.now.test, i));
-    state.now.mean = ground.reduce((a, b) => a + b, 0) / ground.length;
+    state.now.mean = sum(ground) / ground.length;
     state.now.leaky = ground.filter((g) => g > 0).length;
     state.log[state.way].push(state.now.right);
     draw();
   }
 
-  function square(p, colour, line, dash = []) {
+  function square(p, colour, line, under = 0, dash = []) {
     const [x, y] = corner(p[0]), u = unit(p[0]);
-    pen.lineWidth = line;
-    pen.strokeStyle = colour;
-    pen.setLineDash(dash);
-    pen.strokeRect(x + p[1] * u, y + p[2] * u, u, u);
-    pen.setLineDash([]);
+    outline(pen, [x + p[1] * u, y + p[2] * u, u, u], colour, line, under, dash);
   }
 
   function draw() {
     const { test, near } = state.now;
-    pen.clearRect(0, 0, wide, high);
+    wipe(pen, wide, high);
     pen.font = "12px Inter, system-ui, sans-serif";
     scenes.forEach((scene, s) => {
       const [x, y] = corner(s), side = sheet.naturalWidth / columns;
@@ -135,26 +125,19 @@ function render({ model, el }) {
       pen.fillText(scene.name, x, y - 5);
     });
     patches.forEach((p, i) => {
-      const [x, y] = corner(p[0]), u = unit(p[0]), wrong = test[i] && patches[near[i]][3] !== p[3];
-      pen.beginPath();
-      pen.arc(x + (p[1] + 0.5) * u, y + (p[2] + 0.5) * u, 4.5, 0, 7);
-      pen.fillStyle = wrong ? "#fff" : test[i] ? TEST : TRAIN;
-      pen.fill();
-      pen.lineWidth = wrong ? 2 : 1;
-      pen.strokeStyle = wrong ? TEST : "#fff";
-      pen.stroke();
+      const wrong = test[i] && patches[near[i]][3] !== p[3];
+      mark(pen, () => pen.arc(...centres[i], 4.5, 0, 7), wrong ? "#fff" : test[i] ? TEST : TRAIN, wrong ? TEST : "#fff", wrong ? 2 : 1);
     });
     const i = state.chosen, p = patches[i], touching = patches.filter((q, j) => test[j] !== test[i] && overlaps(p, q));
     touching.forEach((q) => square(q, test[i] ? TRAIN : TEST, 1.5));
-    if (test[i]) square(patches[near[i]], "#fff", 2.5, [4, 3]);
-    square(p, INK, 4.5);
-    square(p, "#ffdd33", 2.5);
+    if (test[i]) square(patches[near[i]], "#fff", 2.5, 0, [4, 3]);
+    square(p, CHOSEN, 2.5, 4.5);
     tell(i, p, touching.length);
     chart();
   }
 
   function tell(i, p, touching) {
-    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]], percent = (v) => `${Math.round(100 * v)}%`;
+    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]];
     const where = `A <b>${test[i] ? "test" : "training"}</b> patch of ${scenes[p[0]].name} (${name(i)}). `;
     if (test[i]) {
       const twin = near[i], home = patches[twin][0] === p[0] ? "of the same scene" : `in ${scenes[patches[twin][0]].name}`;
@@ -163,64 +146,24 @@ function render({ model, el }) {
     words.innerHTML = `Test set of ${WAYS[state.way]}: <b>${leaky} of ${members.length}</b> test patches share ground with training (mean share <b>${percent(mean)}</b>). The class of the nearest training patch is right for <b>${percent(right)}</b> of them.`;
   }
 
+  // One dot a draw, one line a way of splitting.
   function chart() {
-    const left = 130, span = wide - left - 30, x = (v) => left + v * span;
-    ink.clearRect(0, 0, wide, 112);
-    ink.font = "12px Inter, system-ui, sans-serif";
-    ink.fillStyle = FAINT;
-    for (let tick = 0; tick <= 10; tick += 2) {
-      ink.fillText(`${tick * 10}%`, x(tick / 10) - 10, 108);
-      ink.fillStyle = LINE;
-      ink.fillRect(x(tick / 10), 4, 1, 88);
-      ink.fillStyle = FAINT;
-    }
-    WAYS.forEach((name, way) => {
-      const y = 20 + way * 30, values = state.log[way];
-      ink.fillStyle = way === state.way ? INK : FAINT;
-      ink.fillText(name, 0, y + 4);
-      values.forEach((v, k) => {
-        const last = way === state.way && k === values.length - 1;
-        ink.globalAlpha = last ? 1 : 0.45;
-        ink.beginPath();
-        ink.arc(x(v), y, last ? 6 : 4, 0, 7);
-        ink.fillStyle = last ? TEST : TRAIN;
-        ink.fill();
-      });
-      ink.globalAlpha = 1;
-    });
-    strip.setAttribute("aria-label", "Share of test patches whose class is right, by way of splitting: " + WAYS.map((name, way) =>
-      `${name} ${Math.round(100 * state.log[way].reduce((a, b) => a + b, 0) / Math.max(1, state.log[way].length))}% on average`).join(", "));
+    const x = (v) => 130 + v * (wide - 160), ticks = range(6, (i) => i / 5);
+    const dots = WAYS.map((name, way) => text(0, 24 + way * 30, name, { size: 12, colour: way === state.way ? INK : FAINT })
+      + state.log[way].map((v, k, all) => {
+        const last = way === state.way && k === all.length - 1;
+        return `<circle cx="${x(v)}" cy="${20 + way * 30}" r="${last ? 6 : 4}" fill="${last ? TEST : TRAIN}" opacity="${last ? 1 : 0.45}"/>`;
+      }).join(""));
+    const means = WAYS.map((name, way) => `${name} ${percent(sum(state.log[way]) / Math.max(1, state.log[way].length))} on average`);
+    strip.innerHTML = svg(wide, 112, `Share of test patches whose class is right, by way of splitting: ${means.join(", ")}`,
+      ticks.map((v) => line(x(v), 4, x(v), 92) + text(x(v), 108, percent(v), { anchor: "middle" })).join("") + dots.join(""));
   }
 
-  function closest(px, py) {
-    let best = Infinity, found = state.chosen;
-    patches.forEach((p, i) => {
-      const [x, y] = corner(p[0]), u = unit(p[0]), d = (x + (p[1] + 0.5) * u - px) ** 2 + (y + (p[2] + 0.5) * u - py) ** 2;
-      if (d < best) { best = d; found = i; }
-    });
-    return found;
-  }
-  const point = (event) => { const i = closest(...place(canvas, event, wide, high)); if (i !== state.chosen) { state.chosen = i; draw(); } };
-  canvas.addEventListener("pointermove", point);
-  canvas.addEventListener("pointerdown", point);
-  canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const p = patches[state.chosen], [x, y] = corner(p[0]), u = unit(p[0]);
-    const from = [x + (p[1] + 0.5) * u, y + (p[2] + 0.5) * u];
-    let best = Infinity, found = state.chosen;
-    patches.forEach((q, i) => {
-      const [qx, qy] = corner(q[0]), v = unit(q[0]), dx = qx + (q[1] + 0.5) * v - from[0], dy = qy + (q[2] + 0.5) * v - from[1];
-      const ahead = dx * step[0] + dy * step[1], aside = Math.abs(dx * step[1]) + Math.abs(dy * step[0]);
-      if (ahead > 1 && ahead + 3 * aside < best) { best = ahead + 3 * aside; found = i; }
-    });
-    state.chosen = found;
-    draw();
-  });
+  const choose = (i) => { if (i !== state.chosen) { state.chosen = i; draw(); } };
+  pointed(canvas, wide, high, (x, y) => choose(nearestTo(centres, x, y)));
+  arrows(canvas, (dx, dy) => choose(nextTo(centres, state.chosen, dx, dy, 3)));
   fill();
   again();
   state.chosen = state.now.members[0] ?? 0;
   draw();
 }
-export default { render };

@@ -2,9 +2,7 @@
 function scores(recall, share) {
   const there = share.map((s) => s > 0);
   const count = there.filter(Boolean).length || 1;
-  const aa = recall.reduce((sum, r, i) => sum + (there[i] ? r : 0), 0) / count;
-  const total = share.reduce((a, b) => a + b, 0) || 1;
-  const oa = recall.reduce((sum, r, i) => sum + r * share[i], 0) / total;
+  const aa = sum(recall.filter((_, i) => there[i])) / count, oa = sum(recall.map((r, i) => r * share[i])) / (sum(share) || 1);
   return { aa, oa, count };
 }
 
@@ -13,38 +11,32 @@ function picture(names, colours, recall, share, { aa, oa }) {
   const one = names.map((name, i) => {
     const width = 8 + 58 * share[i] / top, height = 120 * recall[i];
     return `<rect x="${x(i) + 34 - width / 2}" y="${136 - height}" width="${width}" height="${height}" fill="${colours[i]}" stroke="${LINE}"/>`
-      + `<text x="${x(i) + 34}" y="152" text-anchor="middle" font-size="11" fill="${INK}">${name}</text>`
-      + `<text x="${x(i) + 34}" y="166" text-anchor="middle" font-size="10.5" fill="${FAINT}">${(100 * share[i]).toFixed(1)}%</text>`;
+      + text(x(i) + 34, 152, name, { anchor: "middle", colour: INK }) + text(x(i) + 34, 166, percent(share[i], 1), { anchor: "middle" });
   });
-  const line = (value, colour, text, dy) => `<line x1="36" x2="708" y1="${136 - 120 * value}" y2="${136 - 120 * value}" stroke="${colour}" stroke-width="1.6" stroke-dasharray="5 4"/>`
-    + `<text x="714" y="${136 - 120 * value + dy}" font-size="11.5" font-weight="600" fill="${colour}">${text} ${(100 * value).toFixed(1)}%</text>`;
+  const level = (value, colour, name, dy) => line(36, 136 - 120 * value, 708, 136 - 120 * value, `stroke="${colour}" stroke-width="1.6" stroke-dasharray="5 4"`)
+    + text(714, 136 - 120 * value + dy, `${name} ${percent(value, 1)}`, { size: 11.5, colour, extra: 'font-weight="600"' });
   const apart = aa >= oa ? [-2, 11] : [11, -2];
-  const ticks = [0, 0.5, 1].map((t) => `<text x="32" y="${140 - 120 * t}" text-anchor="end" font-size="10.5" fill="${FAINT}">${100 * t}</text>`);
-  return one.join("") + ticks.join("") + line(aa, S1, "AA", apart[0]) + line(oa, S2, "OA", apart[1]);
+  const ticks = [0, 0.5, 1].map((t) => text(32, 140 - 120 * t, 100 * t, { anchor: "end" }));
+  return one.join("") + ticks.join("") + level(aa, S1, "AA", apart[0]) + level(oa, S2, "OA", apart[1]);
 }
 
-function render({ model, el }) {
-  const names = model.get("names"), colours = model.get("colours"), splits = model.get("splits"), shares = model.get("shares");
-  const state = { recall: [...model.get("recall")], split: 0 };
+function render({ names, colours, splits, shares, recall }, el) {
+  const state = { recall: [...recall], split: 0 };
   const root = frame(el, "Explorer: average and overall accuracy");
-  const top = node("div", { style: "margin-bottom:8px" }, root);
-  const canvas = node("div", {}, root);
-  const words = node("p", { role: "status", "aria-live": "polite", style: "margin:4px 0 8px" }, root);
-  const controls = node("div", { style: "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,200px),1fr));gap:6px 18px" }, root);
+  const top = box(root, "margin-bottom:8px"), chart = box(root), words = status(root, "margin:4px 0 8px");
+  const controls = box(root, "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,200px),1fr));gap:6px 18px");
 
   function draw() {
     const share = shares[state.split], found = scores(state.recall, share);
-    canvas.innerHTML = `<svg viewBox="0 0 786 172" role="img" aria-label="Recall of each class as bar height, share of patches as bar width" style="width:100%;height:auto;display:block">`
-      + picture(names, colours, state.recall, share, found) + "</svg>";
+    chart.innerHTML = svg(786, 172, "Recall of each class as bar height, share of patches as bar width", picture(names, colours, state.recall, share, found));
     const rare = share.reduce((best, s, i) => (s > 0 && (best < 0 || s < share[best]) ? i : best), -1);
-    words.innerHTML = `average accuracy <b>${(100 * found.aa).toFixed(1)}%</b> · overall accuracy <b>${(100 * found.oa).toFixed(1)}%</b> · `
+    words.innerHTML = `average accuracy <b>${percent(found.aa, 1)}</b> · overall accuracy <b>${percent(found.oa, 1)}</b> · `
       + (rare < 0 ? "" : `one more point of recall on ${names[rare]} moves AA by ${(1 / found.count).toFixed(3)} and OA by ${share[rare].toFixed(3)} points`);
   }
 
   choice(top, "class shares of", splits, 0, (i) => { state.split = i; draw(); });
   names.forEach((name, i) => slider(controls, `recall of ${name}`, {
-    min: 0, max: 1, step: 0.01, value: state.recall[i], format: (v) => `${Math.round(100 * v)}%`,
+    min: 0, max: 1, step: 0.01, value: state.recall[i], format: percent,
   }, (v) => { state.recall[i] = v; draw(); }));
   draw();
 }
-export default { render };

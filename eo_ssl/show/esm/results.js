@@ -1,4 +1,4 @@
-// Everything measured, as a table: sort by a heading, filter by task, labels, start and name, compare with a chosen row.
+// Everything measured, as a table: sort by a heading, filter by task, labels, start and name.
 const COLUMNS = [
   ["label", "method", (r) => r.label],
   ["task", "task", (r, tasks) => tasks.findIndex((t) => t[0] === r.task)],
@@ -11,52 +11,38 @@ const CELL = "padding:3px 6px;border-bottom:1px solid #e3e7ec;white-space:nowrap
 const share = (f) => `${+(100 * f).toPrecision(3)}%`;
 const plain = (s) => s.toLowerCase().replace(/[^a-z0-9+]+/g, " ");
 
-function select(parent, name, options, changed) {
-  const label = node("label", { style: "display:flex;gap:6px;align-items:center" }, parent);
-  node("span", { style: `color:${FAINT}` }, label, name);
-  const input = node("select", { "aria-label": name, style: "font:inherit;padding:2px 4px;max-width:200px" }, label);
-  options.forEach(([value, text]) => node("option", { value }, input, text));
-  input.addEventListener("change", () => changed(input.value));
-  return input;
-}
-
 // One strip on an axis that all rows of a task share: interval, seeds as dots, mean as a bar.
 function strip(row, span) {
   const x = (v) => 4 + 132 * (v - span[0]) / (span[1] - span[0] || 1);
-  const seeds = row.values.map((v) => `<circle cx="${x(v).toFixed(1)}" cy="9" r="2.2" fill="none" stroke="${FAINT}"/>`).join("");
-  return `<svg viewBox="0 0 140 18" width="120" height="18" aria-hidden="true"><line x1="4" x2="136" y1="9" y2="9" stroke="${LINE}"/>`
-    + `<line x1="${x(row.low).toFixed(1)}" x2="${x(row.high).toFixed(1)}" y1="9" y2="9" stroke="${S2}" stroke-width="3"/>${seeds}`
-    + `<line x1="${x(row.mean).toFixed(1)}" x2="${x(row.mean).toFixed(1)}" y1="3" y2="15" stroke="${INK}" stroke-width="2"/></svg>`;
+  const seeds = row.values.map((v) => `<circle cx="${x(v)}" cy="9" r="2.2" fill="none" stroke="${FAINT}"/>`).join("");
+  const own = line(x(row.low), 9, x(row.high), 9, `stroke="${S2}" stroke-width="3"`) + seeds + line(x(row.mean), 3, x(row.mean), 15, `stroke="${INK}" stroke-width="2"`);
+  return `<svg viewBox="0 0 140 18" width="120" height="18" aria-hidden="true">${line(4, 9, 136, 9)}${own}</svg>`;
 }
 
-function render({ model, el }) {
-  const rows = model.get("rows"), tasks = model.get("tasks"), note = model.get("note");
+function render({ rows, tasks, note }, el) {
   const state = { task: tasks[0][0], fraction: "all", start: "all", text: "", sort: "mean", down: true };
   const spans = Object.fromEntries(tasks.map(([task]) => {
     const own = rows.filter((r) => r.task === task), all = own.flatMap((r) => [r.low, r.high, ...r.values]);
     return [task, [Math.min(...all), Math.max(...all)]];
   }));
   const root = frame(el, "Explorer: everything measured");
-  root.style.colorScheme = "light"; // dark boxes on a white ground would be hard to read
   if (note) node("p", { style: "margin:0 0 8px;font-weight:600;color:#8a4b00" }, root, note);
-  const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:6px 16px;margin-bottom:8px" }, root);
+  const controls = box(root, `${ROW}gap:6px 16px;margin-bottom:8px`);
   const fractions = [...new Set(rows.map((r) => r.fraction))].sort((a, b) => a - b);
   select(controls, "task", [...tasks, ["all", "all tasks"]], (v) => { state.task = v; if (v !== "all" && state.sort === "task") state.sort = "mean"; draw(); });
   select(controls, "labels", [["all", "any share"], ...fractions.map((f) => [String(f), share(f)])], (v) => { state.fraction = v; draw(); });
   select(controls, "start", [["all", "any"], ...[...new Set(rows.map((r) => r.start))].map((s) => [s, s])], (v) => { state.start = v; draw(); });
   const search = node("label", { style: "display:flex;gap:6px;align-items:center" }, controls);
   node("span", { style: `color:${FAINT}` }, search, "method contains");
-  const box = node("input", { type: "search", "aria-label": "method contains", style: "font:inherit;padding:2px 4px;width:110px" }, search);
-  box.addEventListener("input", () => { state.text = plain(box.value); draw(); });
-  const words = node("p", { role: "status", "aria-live": "polite", style: `margin:0 0 6px;color:${FAINT}` }, root);
+  const input = node("input", { type: "search", "aria-label": "method contains", style: "font:inherit;padding:2px 4px;width:110px" }, search);
+  input.addEventListener("input", () => { state.text = plain(input.value); draw(); });
+  const words = status(root, `margin:0 0 6px;color:${FAINT}`);
   const pane = node("div", { role: "region", tabindex: 0, "aria-label": "results, scrolls", style: "overflow:auto;max-height:460px" }, root);
   const table = node("table", { style: "border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums;margin:0" }, pane);
   const head = node("tr", {}, node("thead", {}, table)), body = node("tbody", {}, table);
   const buttons = COLUMNS.map(([key, name]) => {
     const cell = node("th", { scope: "col", style: `${CELL}text-align:left;position:sticky;top:0;background:#fff` }, head);
-    const button = node("button", { type: "button", style: `all:unset;cursor:pointer;font-weight:600;color:${INK}` }, cell, name);
-    button.addEventListener("focus", () => { button.style.outline = button.matches(":focus-visible") ? `2px solid ${S2}` : "none"; });
-    button.addEventListener("blur", () => { button.style.outline = "none"; });
+    const button = node("button", { type: "button", style: `font:inherit;font-weight:600;padding:0;border:0;background:none;cursor:pointer;color:${INK}` }, cell, name);
     button.addEventListener("click", () => {
       state.down = state.sort === key ? !state.down : !["label", "task"].includes(key);
       state.sort = key;
@@ -84,8 +70,8 @@ function render({ model, el }) {
     });
     body.replaceChildren();
     for (const r of found) {
-      const line = node("tr", {}, body), cell = (text, style = "") => node("td", { style: CELL + style }, line, text);
-      node("th", { scope: "row", style: `${CELL}text-align:left;font-weight:400` }, line, r.label);
+      const entry = node("tr", {}, body), cell = (words, style = "") => node("td", { style: CELL + style }, entry, words);
+      node("th", { scope: "row", style: `${CELL}text-align:left;font-weight:400` }, entry, r.label);
       if (state.task === "all") cell(tasks.find((t) => t[0] === r.task)[1]);
       cell(r.labels === null ? share(r.fraction) : `${share(r.fraction)} (${r.labels})`).dataset.labels = "";
       cell(String(r.seeds));
@@ -98,4 +84,3 @@ function render({ model, el }) {
   }
   draw();
 }
-export default { render };

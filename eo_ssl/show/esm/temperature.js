@@ -3,14 +3,13 @@ function weights(positive, negatives, temperature) {
   const logits = [positive, ...negatives].map((s) => s / temperature);
   const top = Math.max(...logits);                    // subtract the largest, so that exp never overflows
   const powers = logits.map((l) => Math.exp(l - top));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return { p: powers.map((x) => x / sum), loss: top + Math.log(sum) - logits[0] };
+  const total = sum(powers);
+  return { p: powers.map((x) => x / total), loss: top + Math.log(total) - logits[0] };
 }
 
 function effective(p) {                                // exp(entropy) of the shares among the negatives
-  const sum = p.reduce((a, b) => a + b, 0);
-  const entropy = p.reduce((h, x) => (x > 0 ? h - (x / sum) * Math.log(x / sum) : h), 0);
-  return Math.exp(entropy);
+  const shares = p.filter((x) => x > 0).map((x) => x / sum(p));
+  return Math.exp(-sum(shares.map((x) => x * Math.log(x))));
 }
 
 function bars(values, { low, high, y, height, colour, title }) {
@@ -18,27 +17,23 @@ function bars(values, { low, high, y, height, colour, title }) {
   const one = values.map((v, i) => {
     const end = y + height * (high - v) / (high - low);
     const x = left + i * step + (i > 0 ? 8 : 0);
-    const box = `x="${x.toFixed(1)}" y="${Math.min(zero, end).toFixed(2)}" width="${Math.max(0.8, step - 1).toFixed(1)}"`;
-    return `<rect ${box} height="${Math.max(0.4, Math.abs(end - zero)).toFixed(2)}" fill="${i ? colour : OWN}"/>`;
+    const rect = `x="${x.toFixed(1)}" y="${Math.min(zero, end).toFixed(2)}" width="${Math.max(0.8, step - 1).toFixed(1)}"`;
+    return `<rect ${rect} height="${Math.max(0.4, Math.abs(end - zero)).toFixed(2)}" fill="${i ? colour : OWN}"/>`;
   });
   const ticks = [low, 0, high].filter((t, i, all) => all.indexOf(t) === i).map((t) => {
     const at = y + height * (high - t) / (high - low);
-    return `<line x1="${left - 4}" x2="700" y1="${at}" y2="${at}" stroke="${LINE}"/>`
-      + `<text x="${left - 8}" y="${at + 4}" text-anchor="end" font-size="11" fill="${FAINT}">${signed(t, t % 1 ? 2 : 0)}</text>`;
+    return line(left - 4, at, 700, at) + text(left - 8, at + 4, signed(t, t % 1 ? 2 : 0), { anchor: "end" });
   });
-  return `<text x="${left}" y="${y - 9}" font-size="12.5" fill="${INK}">${title}</text>${ticks.join("")}${one.join("")}`;
+  return text(left, y - 9, title, { size: 12.5, colour: INK }) + ticks.join("") + one.join("");
 }
 
-function render({ model, el }) {
-  const all = model.get("negatives");
-  const state = { log: Math.log10(model.get("temperature")), count: Math.min(model.get("count"), all.length), positive: model.get("positive") };
+function render(spec, el) {
+  const all = spec.negatives, state = { log: Math.log10(spec.temperature), count: spec.count, positive: spec.positive };
   const root = frame(el, "Explorer: temperature and negatives");
-  const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:10px 24px;margin-bottom:6px" }, root);
-  const picture = node("div", {}, root);
-  const words = node("p", { role: "status", "aria-live": "polite", style: "margin:6px 0 0" }, root);
+  const controls = box(root, `${ROW}gap:10px 24px;margin-bottom:6px`), picture = box(root), words = status(root);
 
   // Evenly spaced quantiles: few negatives look like many, only fewer.
-  const chosen = () => Array.from({ length: state.count }, (_, i) => all[Math.floor((i + 0.5) * all.length / state.count)]);
+  const chosen = () => range(state.count, (i) => all[Math.floor((i + 0.5) * all.length / state.count)]);
 
   function draw() {
     const temperature = 10 ** state.log, negatives = chosen();
@@ -46,11 +41,9 @@ function render({ model, el }) {
     const high = Math.max(0.1, Math.ceil(Math.max(...p) * 10) / 10);
     const chance = Math.log(1 + negatives.length), many = effective(p.slice(1));
     const label = `Similarities of the partner and ${negatives.length} negatives above, their softmax shares below`;
-    picture.innerHTML = `<svg viewBox="0 0 720 290" role="img" aria-label="${label}" style="width:100%;height:auto;display:block">`
-      + bars([state.positive, ...negatives], { low: -1, high: 1, y: 26, height: 96, colour: OTHER, title: "cosine with the anchor: first the partner (green), then the negatives (red)" })
-      + bars(p, { low: 0, high, y: 168, height: 108, colour: OTHER, title: "softmax share of each: a negative is pushed away by its share; the partner is pulled by what it lacks" })
-      + "</svg>";
-    words.innerHTML = `loss <b>${loss.toFixed(3)}</b> (chance ${chance.toFixed(3)}) · partner’s share <b>${(100 * p[0]).toFixed(1)}%</b> · `
+    picture.innerHTML = svg(720, 290, label, bars([state.positive, ...negatives], { low: -1, high: 1, y: 26, height: 96, colour: OTHER, title: "cosine with the anchor: first the partner (green), then the negatives (red)" })
+      + bars(p, { low: 0, high, y: 168, height: 108, colour: OTHER, title: "softmax share of each: a negative is pushed away by its share; the partner is pulled by what it lacks" }));
+    words.innerHTML = `loss <b>${loss.toFixed(3)}</b> (chance ${chance.toFixed(3)}) · partner’s share <b>${percent(p[0], 1)}</b> · `
       + `the push acts as if on <b>${many.toFixed(1)}</b> of ${negatives.length} negatives · gradient on the partner’s cosine <b>${signed(-(1 - p[0]) / temperature)}</b>`;
   }
 
@@ -59,4 +52,3 @@ function render({ model, el }) {
   slider(controls, "cosine of the partner", { min: -1, max: 1, step: 0.01, value: state.positive, format: signed }, (v) => { state.positive = v; draw(); });
   draw();
 }
-export default { render };

@@ -1,5 +1,4 @@
 // A token under the pointer: its window, its shifted window, and what has reached it after one, two or three blocks.
-const TOKEN = "#ffdd33", PLAIN = "#ffffff", MOVED = "#ff7722";
 
 // The window of a place along one axis; with a shift, windows are cut at the border as the mask does.
 const along = (at, window, shift) => (shift ? Math.floor((at + window - shift) / window) : Math.floor(at / window));
@@ -35,50 +34,34 @@ function order(count, shift, shifted, merged) {
   return out;
 }
 
-function render({ model, el }) {
-  const side = model.get("side"), window = model.get("window"), shift = model.get("shift"), metres = model.get("metres");
-  const size = 384, cell = size / side;
+function render({ side, window, shift, metres, title, picture }, el) {
+  const TOKEN = CHOSEN, PLAIN = "#ffffff", MOVED = "#ff7722", size = 384, cell = size / side;
   const state = { row: Math.floor(side / 2) - 1, col: Math.floor(side / 2) - 1, blocks: 1, shifted: true, merged: false };
   const root = frame(el, "Explorer: what a token sees through its windows");
-  node("div", { style: `color:${FAINT};font-size:12.5px;margin-bottom:6px` }, root, model.get("title"));
-  const controls = node("div", { style: "display:flex;flex-wrap:wrap;gap:8px 26px;align-items:flex-end;margin-bottom:10px" }, root);
-  slider(controls, "attention blocks", { min: 1, max: 3, step: 1, value: 1, format: (v) => String(v) }, (v) => { state.blocks = v; draw(); });
+  box(root, `${HINT}margin-bottom:6px`, title);
+  const controls = box(root, `${ROW}gap:8px 26px;align-items:flex-end;margin-bottom:10px`);
+  slider(controls, "attention blocks", { min: 1, max: 3, step: 1, value: 1, format: String }, (v) => { state.blocks = v; draw(); });
   choice(controls, "every second block", ["shifted", "not shifted"], 0, (i) => { state.shifted = i === 0; draw(); });
   choice(controls, "merging after two blocks", ["no", "yes"], 0, (i) => { state.merged = i === 1; draw(); });
-  const line = node("div", { style: "display:flex;flex-wrap:wrap;gap:18px;align-items:flex-start" }, root);
-  const [canvas, pen] = drawing(node("div", {}, line), size, size, "Satellite picture cut into tokens. Choose a token with the arrow keys.", true);
-  const beside = node("div", { style: "flex:1 1 220px;min-width:200px" }, line);
-  const key = node("div", { style: `color:${FAINT};font-size:12.5px;line-height:1.7` }, beside);
+  const [left, right] = beside(root, size, 18);
+  const [canvas, pen] = drawing(left, size, size, "Satellite picture cut into tokens. Choose a token with the arrow keys.", true);
+  const key = box(right, `${HINT}line-height:1.7`);
   const swatch = (colour, dash) => `<span style="display:inline-block;width:22px;height:0;border-top:3px ${dash} ${colour};background:#556;box-shadow:0 0 0 2px #556;vertical-align:middle;margin:0 8px 0 2px"></span>`;
   key.innerHTML = `${swatch(TOKEN, "solid")}the token<br>${swatch(PLAIN, "solid")}its window<br>${swatch(MOVED, "dashed")}its shifted window<br>in colour: what has reached it<br>hover, touch, or use the arrow keys`;
-  const words = node("p", { role: "status", "aria-live": "polite", style: "margin:10px 0 0" }, beside);
-
-  const photo = new Image();
-  photo.addEventListener("load", () => draw());
-  photo.src = model.get("picture");
+  const words = status(right), image = photo(picture, () => draw());
 
   function seen(count) {
     const blocks = order(count, shift, state.shifted, state.merged);
     return [seenAlong(state.row, side, window, blocks), seenAlong(state.col, side, window, blocks)];
   }
 
-  function outline([top, bottom], [left, right], colour, dash) {
-    pen.setLineDash([]);
-    pen.lineWidth = 5;
-    pen.strokeStyle = "rgba(20,25,35,0.65)";
-    const box = [left * cell + 1.5, top * cell + 1.5, (right - left) * cell - 3, (bottom - top) * cell - 3];
-    pen.strokeRect(...box);
-    pen.lineWidth = 2.5;
-    pen.setLineDash(dash);
-    pen.strokeStyle = colour;
-    pen.strokeRect(...box);
-    pen.setLineDash([]);
+  function frameOf([top, bottom], [left, right], colour, dash = []) {
+    outline(pen, [left * cell + 1.5, top * cell + 1.5, (right - left) * cell - 3, (bottom - top) * cell - 3], colour, 2.5, 5, dash);
   }
 
   function draw() {
     const [rows, cols] = seen(state.blocks);
-    pen.clearRect(0, 0, size, size);
-    if (photo.complete && photo.naturalWidth) pen.drawImage(photo, 0, 0, size, size);
+    wipe(pen, size, size, image);
     pen.fillStyle = "rgba(245,246,248,0.78)";
     pen.beginPath();
     pen.rect(0, 0, size, size);
@@ -90,15 +73,15 @@ function render({ model, el }) {
       pen.strokeRect(i * cell, -1, 0, size + 2);
       pen.strokeRect(-1, i * cell, size + 2, 0);
     }
-    outline(span(state.row, side, window, 0), span(state.col, side, window, 0), PLAIN, []);
-    if (state.shifted) outline(span(state.row, side, window, shift), span(state.col, side, window, shift), MOVED, [7, 4]);
-    outline([state.row, state.row + 1], [state.col, state.col + 1], TOKEN, []);
+    frameOf(span(state.row, side, window, 0), span(state.col, side, window, 0), PLAIN);
+    if (state.shifted) frameOf(span(state.row, side, window, shift), span(state.col, side, window, shift), MOVED, [7, 4]);
+    frameOf([state.row, state.row + 1], [state.col, state.col + 1], TOKEN);
     tell();
   }
 
   function tell() {
     const count = ([r, c]) => (r[1] - r[0]) * (c[1] - c[0]), all = side * side;
-    const per = [1, 2, 3].map((n) => `${n === state.blocks ? "<b>" : ""}${n} block${n > 1 ? "s" : ""}: ${count(seen(n))} (${Math.round(100 * count(seen(n)) / all)}%)${n === state.blocks ? "</b>" : ""}`);
+    const per = [1, 2, 3].map((n) => `${n === state.blocks ? "<b>" : ""}${n} block${n > 1 ? "s" : ""}: ${count(seen(n))} (${percent(count(seen(n)) / all)})${n === state.blocks ? "</b>" : ""}`);
     const [rows, cols] = seen(state.blocks), far = (c, [a, b]) => Math.max(c - a, b - 1 - c);
     const metresFar = Math.max(far(state.row, rows), far(state.col, cols)) * metres;
     const coarse = state.merged && state.blocks > 2 ? " After merging, it shares one token with three neighbours." : "";
@@ -106,23 +89,8 @@ function render({ model, el }) {
       + `The farthest is ${Math.round(metresFar)} m away along a row or column.${coarse}`;
   }
 
-  function hover(event) {
-    const [x, y] = place(canvas, event, size, size), limit = (v) => Math.min(side - 1, Math.max(0, Math.floor(v / cell)));
-    state.row = limit(y);
-    state.col = limit(x);
-    draw();
-  }
-
-  canvas.addEventListener("pointermove", hover);
-  canvas.addEventListener("pointerdown", hover);
-  canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    state.row = Math.min(side - 1, Math.max(0, state.row + step[0]));
-    state.col = Math.min(side - 1, Math.max(0, state.col + step[1]));
-    draw();
-  });
+  const move = (col, row) => { state.col = clamp(col, 0, side - 1); state.row = clamp(row, 0, side - 1); draw(); };
+  pointed(canvas, side, side, (x, y) => move(Math.floor(x), Math.floor(y)));
+  arrows(canvas, (dx, dy) => move(state.col + dx, state.row + dy));
   draw();
 }
-export default { render };
