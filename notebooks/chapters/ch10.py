@@ -1,12 +1,242 @@
-"""Checks of chapter 10: patch expand, mIoU from a confusion matrix."""
+"""Chapter 10: what a score of pixels depends on besides the model, the panels of maps, and the exercise checks."""
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
 
+from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
-from eo_ssl.evaluate.segmentation_metrics import segmentation_metrics
+from eo_ssl.data.pair import Pair
+from eo_ssl.errors import DataError
+from eo_ssl.evaluate.intervals import average_accuracy, mean_iou
+from eo_ssl.evaluate.methods import get_method
+from eo_ssl.evaluate.metrics import confusion_matrix
+from eo_ssl.evaluate.predict import corners
+from eo_ssl.evaluate.segmentation_metrics import boundary_counts, boundary_f1, segmentation_metrics
+from eo_ssl.evaluate.summary import interval, pick
+from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
+from eo_ssl.show import label_map, radar, true_colour
+from eo_ssl.show.words import listed, percent
+
+MODELS = ("unet", "swinunet-scratch", "swinunet-frozen", "swinunet-finetune", "ensemble")
+PANEL = ("unet", "swinunet-scratch", "swinunet-finetune", "ensemble")
+# Right, wrong, unlabelled: distinct in lightness as well as in hue.
+_VERDICT = np.array([[0.85, 0.89, 0.93], [0.80, 0.20, 0.07], [1.0, 1.0, 1.0]])
+
+# --- What a score depends on ---
+
+
+def coverage(size: int, crop: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """How often each pixel of a patch is tested (size, size): by tiles, or with `rng` by as many random crops."""
+    starts = corners(size, crop)
+    places = [(y, x) for y in starts for x in starts]
+    if rng is not None:
+        places = rng.integers(0, size - crop + 1, (len(places), 2)).tolist()
+    seen = np.zeros((size, size), dtype=int)
+    for top, left in places:
+        seen[top : top + crop, left : left + crop] += 1
+    return seen
+
+
+def map_confusion(found: Tensor, truth: Tensor) -> np.ndarray:
+    """Confusion of label maps with the truth (N, H, W), one matrix per patch: (N, 8, 8)."""
+    return np.stack([confusion_matrix(f, t.long(), NUM_CLASSES).numpy() for f, t in zip(found, truth)])
+
+
+def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int, seed: int = 0) -> np.ndarray:
+    """mIoU of the same maps (N, H, W) scored on one random crop per patch, drawn `draws` times: (draws,)."""
+    rng, size, scores = np.random.default_rng(seed), truth.shape[-1], []
+    for _ in range(draws):
+        places = rng.integers(0, size - crop + 1, (len(truth), 2)).tolist()
+        cut = [
+            torch.stack([m[y : y + crop, x : x + crop] for m, (y, x) in zip(maps, places)])
+            for maps in (found, truth)
+        ]
+        scores.append(mean_iou(map_confusion(*cut).sum(0)[None])[0])
+    return np.array(scores)
+
+
+def batch_means(counts: np.ndarray, batch_size: int) -> tuple[int, int, float]:
+    """The published way: pixel AA per batch, then the mean. Batches that are NaN, batches, mean of what is left
+    when absent classes are skipped. Shape: counts (N, K, K)."""
+    batches = [counts[i : i + batch_size].sum(0) for i in range(0, len(counts), batch_size)]
+    undefined = sum(bool((c.sum(1) == 0).any()) for c in batches)
+    return undefined, len(batches), float(np.mean([average_accuracy(c[None])[0] for c in batches if c.sum()]))
+
+
+def shifted(truth: Tensor, shifts: Sequence[int]) -> pd.DataFrame:
+    """Scores of a perfect map that is displaced sideways by some pixels. Shape: truth (N, H, W)."""
+    rows = []
+    for by in shifts:
+        found = torch.roll(truth, by, dims=2)
+        keep, target = found != IGNORE, truth.clone()
+        target[..., : max(by, 0)] = IGNORE  # what was rolled in from the other side has no verdict
+        target = torch.where(keep, target, torch.full_like(target, IGNORE))
+        counts = map_confusion(found, target).sum(0)
+        edges = boundary_counts(found.long(), target.long())
+        rows.append({
+            "pixels": by, "overall accuracy": np.trace(counts) / max(counts.sum(), 1),
+            "mIoU": mean_iou(counts[None])[0], "boundary F1": boundary_f1(edges)["boundary_f1"] or 0.0,
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index("pixels")
+
+
+def batch_table(counts: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:
+    """Pixel AA as a mean over batches, in the given order and sorted by commonest class; last row: pooled.
+
+    Shape: counts (N, K, K). Columns: batches, those without a value, and the two means without absent classes.
+    """
+    order = np.argsort(counts.sum(2).argmax(1), kind="stable")
+    rows = {}
+    for size in (*sizes, len(counts)):
+        undefined, total, mean = batch_means(counts, size)
+        name = f"batches of {size}" if size in sizes else "pooled over the set"
+        rows[name] = {
+            "batches": total, "without a value": undefined, "mean of the rest": mean,
+            "sorted by class": batch_means(counts[order], size)[2],
+        }  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
+def agreement(members: Mapping[str, Tensor], truth: Tensor) -> tuple[float, pd.DataFrame]:
+    """How often two models agree on labelled pixels, and shares of right pixels of both and of their average.
+
+    Shape: members (N, K, H, W) probabilities, truth (N, H, W).
+    """
+    one, two = members.values()
+    known, agree = truth != IGNORE, one.argmax(1) == two.argmax(1)
+    right = {name: p.argmax(1) == truth for name, p in (members | {"both": (one + two) / 2}).items()}
+    shares = {
+        "all pixels": {name: r[known].float().mean().item() for name, r in right.items()},
+        "where they disagree": {name: r[known & ~agree].float().mean().item() for name, r in right.items()},
+    }
+    return agree[known].float().mean().item(), pd.DataFrame(shares)
+
+
+def various(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Some pairs, each chosen to show classes, or a country, that those before it lack."""
+    left, picked, seen = list(pairs), [], set()
+    while left and len(picked) < count:
+        shows = [{*np.flatnonzero(pair.eight).tolist(), pair.country} for pair in left]
+        best = max(range(len(left)), key=lambda i: len(shows[i] - seen))
+        seen |= shows[best]
+        picked.append(left.pop(best))
+    return picked
+
+
+def moved(before: Sequence[nn.Module], after: Sequence[nn.Module]) -> float:
+    """How far all weights of some networks have moved, as a share of their length: ‖after − before‖ / ‖before‖."""
+    old, new = (torch.cat([p.detach().flatten().cpu() for m in nets for p in m.parameters()])
+                for nets in (before, after))  # fmt: skip
+    return ((new - old).norm() / old.norm()).item()
+
+
+def scores(results: pd.DataFrame, folder: Path, methods: Sequence[str] = MODELS) -> pd.DataFrame:
+    """mIoU with its interval, pixel AA with its interval, boundary F1 and seconds of each training."""
+    rows = {}
+    for name in methods:
+        lines = pick(results, "segment", name, 1.0)
+        rows[get_method(name).label] = {
+            "mIoU": percent(interval(folder, results, "segment", name, 1.0, "miou")),
+            "pixel AA": percent(interval(folder, results, "segment", name, 1.0, "aa")),
+            "boundary F1, %": f"{100 * lines['test.boundary_f1'].mean():.0f}",
+            "seeds": len(lines),
+            "seconds": "–" if name == "ensemble" else f"{lines['seconds'].mean():.0f}",  # it trains nothing
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Method")
+
+
+# --- Panels of maps ---
+
+
+def choose_rows(source: Any, rows: Sequence[int], count: int = 3) -> list[int]:
+    """Patches with the most classes, each chosen to show classes that those before it lack."""
+    size, left, seen = source.patch_size, list(rows), set()
+    classes = {r: set(np.unique(source.mask(r, 0, 0, size)).tolist()) - {IGNORE} for r in left}
+    chosen: list[int] = []
+    while left and len(chosen) < count:
+        best = max(left, key=lambda r: (len(classes[r] - seen), len(classes[r]), -r))
+        chosen.append(best)
+        seen |= classes[best]
+        left.remove(best)
+    return chosen
+
+
+def predicted_maps(folder: Path, results: pd.DataFrame, method: str) -> dict[int, np.ndarray]:
+    """Label maps that the first seed of a method predicted, by row of the catalogue (written while testing)."""
+    key = str(pick(results, "segment", method, 1.0)["key"].iloc[0])
+    path = Path(folder) / "counts" / f"{key.replace(' ', '_')}.npz"
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no predicted maps; delete the line of {key} in results.jsonl and run the grid again"
+        )
+    with np.load(path, allow_pickle=False) as file:
+        return {int(name.removeprefix("map_")): file[name] for name in file.files if name.startswith("map_")}
+
+
+def qualitative(source: Any, folder: Path, results: pd.DataFrame, methods: Sequence[str] = PANEL) -> Figure:
+    """S2 true colour, S1, truth, the prediction of each method, and where the last one errs; one test patch per row."""
+    maps = {name: predicted_maps(folder, results, name) for name in methods}
+    rows, pictures, said = choose_rows(source, sorted(set.intersection(*map(set, maps.values())))), [], []
+    for number, row in enumerate(rows, 1):
+        patch, truth = source.read(row), source.mask(row, 0, 0, source.patch_size)
+        found = {name: one[row] for name, one in maps.items()}
+        errors = _VERDICT[np.where(truth == IGNORE, 2, found[methods[-1]] != truth)]
+        pictures.append(
+            [true_colour(patch["s2"]), radar(patch["s1"]), *map(label_map, (truth, *found.values())), errors]
+        )
+        known = truth != IGNORE
+        right = {get_method(name).label: (one == truth)[known].mean() for name, one in found.items()}
+        said.append(f"Row {number}: {shares(truth[known])}; pixels right: {listed(right)}.")
+    titles = ["Sentinel-2", "Sentinel-1", "truth", *map(_title, methods), "errors of the last"]
+    fig = show.grid(pictures, titles, cell=1.25)
+    show.legend(fig, loc="outside lower left", ncols=8, fontsize=7)
+    return show.describe(
+        fig, f"Grid of images, one test patch per row: {', '.join(titles)}. {' '.join(said)}"
+    )
+
+
+def real_panel(pairs: Sequence[Pair], maps: Mapping[str, np.ndarray], kind: str) -> Figure:
+    """Predictions where there is no truth map: S2, S1 and one map (N, H, W) per model, labels as text.
+
+    `kind` says what the patches are ("real", "simulated").
+    """
+    titles = [f"Sentinel-2 ({kind})", f"Sentinel-1 ({kind})", *map(_title, maps)]
+    rows = [
+        [true_colour(pair.s2, pair.s2_bands), radar(pair.s1), *(label_map(m[i]) for m in maps.values())]
+        for i, pair in enumerate(pairs)
+    ]
+    fig, said = show.grid(rows, titles, cell=1.5, extra=0.45), []
+    for i, pair in enumerate(pairs):
+        words = "; ".join(pair.labels) or "no labels"
+        ax = fig.axes[i * len(titles)]
+        caption = textwrap.fill(f"{pair.country}: {words}", 24 * len(titles))
+        ax.text(0, -0.03, caption, transform=ax.transAxes, fontsize=7, va="top").set_in_layout(False)
+        found = "; ".join(f"{get_method(name).label} {shares(m[i], 2)}" for name, m in maps.items())
+        said.append(f"Row {i + 1}, {pair.country}, labelled {words}: {found}")
+    show.legend(fig, loc="outside lower left", ncols=8, fontsize=7)
+    return show.describe(fig, f"Predictions on {kind} patches, without a truth map. {'. '.join(said)}.")
+
+
+def _title(method: str) -> str:
+    """The label of a method, broken to stand above a small picture."""
+    return get_method(method).label.replace(" from ", "\nfrom ").replace(", ", ",\n").replace(" + ", "\n+ ")
+
+
+def shares(labels: np.ndarray, count: int = 3) -> str:
+    """The commonest classes of a label map with their shares."""
+    share = np.bincount(labels.ravel(), minlength=NUM_CLASSES)[:NUM_CLASSES] / max(labels.size, 1)
+    return listed({CLASS_NAMES[k]: share[k] for k in np.argsort(-share)[:count] if share[k] > 0})
+
+
+# --- Exercise checks ---
 
 
 @exercise("patch expand", praise="Channels became places, and no number was lost.")

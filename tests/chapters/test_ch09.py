@@ -11,15 +11,14 @@ import pytest
 import torch
 
 from chapters import ch09
+from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.results import read_results
 from eo_ssl.models.encoders import make_encoder
-from eo_ssl.show import swin, swin_text
-from eo_ssl.show.explore import window_explorer
+from eo_ssl.show.widgets_swin import window_explorer
 
 PICTURE = np.random.default_rng(0).random((64, 64, 3))
-ESM = Path(swin.__file__).parent / "esm" / "windows.js"
+ESM = Path(show.__file__).parent / "esm" / "windows.js"
 
 
 @pytest.mark.parametrize("token", [(0, 0), (7, 7), (5, 14), (15, 2)])
@@ -27,32 +26,31 @@ ESM = Path(swin.__file__).parent / "esm" / "windows.js"
 def test_exactly_the_pixels_within_reach_influence_a_token(token, blocks, order):
     torch.manual_seed(0)
     encoder = make_encoder("swin_mini", 2, 64).eval()
-    found = swin.influence(encoder, torch.randn(1, 2, 64, 64), blocks, token)
-    expected = swin.reach(16, 4, order, token).repeat(4, 0).repeat(4, 1)
+    found = ch09.influence(encoder, torch.randn(1, 2, 64, 64), blocks, token)
+    expected = ch09.reach(16, 4, order, token).repeat(4, 0).repeat(4, 1)
     assert np.array_equal(found > 0, expected)
 
 
 def test_without_shifts_no_depth_leaves_the_window():
-    assert swin.reach(16, 4, (0,) * 9, (7, 7)).sum() == 16
-    assert swin.reach(16, 4, (0, 2), (7, 7)).sum() == 64
-    assert swin.reach(4, 4, (2,), (0, 0)).all()  # one window only: nothing to shift
+    assert ch09.reach(16, 4, (0,) * 9, (7, 7)).sum() == 16
+    assert ch09.reach(16, 4, (0, 2), (7, 7)).sum() == 64
+    assert ch09.reach(4, 4, (2,), (0, 0)).all()  # one window only: nothing to shift
 
 
 @pytest.mark.parametrize("wrong", [(15, 4, 0), (16, 4, 4), (16, 0, 0)])
 def test_windows_that_do_not_fit_are_refused(wrong):
     with pytest.raises(ConfigError, match="do not fit"):
-        swin.groups(*wrong)
+        ch09.groups(*wrong)
 
 
 def test_figures_carry_their_numbers_in_words():
-    assert "16 windows" in swin.windows(PICTURE, 4, 4, 2).eo_alt
-    assert "25 windows" in swin.windows(PICTURE, 4, 4, 2).eo_alt
-    seen = {"2 blocks": swin.reach(16, 4, (0, 2), (7, 7))}
-    assert "64 of 256 tokens (25%)" in swin.reaches(PICTURE, seen, (7, 7), 4).eo_alt
+    assert "16 windows" in ch09.windows(PICTURE, 4, 4, 2).eo_alt
+    assert "25 windows" in ch09.windows(PICTURE, 4, 4, 2).eo_alt
+    seen = {"2 blocks": ch09.reach(16, 4, (0, 2), (7, 7))}
+    assert "64 of 256 tokens (25%)" in ch09.reaches(PICTURE, seen, (7, 7), 4).eo_alt
     half = np.tile([0.0, 1.0], (64, 32))
-    assert "50% of the pixels" in swin.influences({"x": half}, (7, 7), 4).eo_alt
-    assert "stage 3 has 4 by 4 tokens" in swin.merging(PICTURE, 4, 4).eo_alt
-    assert "head 1 from -1.00 to 1.00" in swin.bias_tables({"head 1": np.eye(7) * 2 - 1}).eo_alt
+    assert "50% of the pixels" in ch09.influences({"x": half}, (7, 7), 4).eo_alt
+    assert "stage 3 has 4 by 4 tokens" in ch09.merging(PICTURE, 4, 4).eo_alt
 
 
 def test_the_explorer_refuses_a_picture_that_windows_do_not_fill():
@@ -80,32 +78,8 @@ def test_the_browser_and_python_agree_on_what_is_seen(tmp_path):
                     blocks = [2 if shifted and i % 2 else 0 for i in range(count)]
                     if merged and count > 2:
                         blocks.insert(2, "merge")
-                    rows = np.flatnonzero(swin.reach(16, 4, blocks, (at, at)).any(1))
+                    rows = np.flatnonzero(ch09.reach(16, 4, blocks, (at, at)).any(1))
                     assert next(found) == [rows[0], rows[-1] + 1]
-
-
-@pytest.mark.parametrize(("right", "words"), [(9, "ahead of"), (2, "behind"), (6, "cannot be told from")])
-def test_the_verdict_follows_the_interval(write_model, tmp_path, right, words):
-    write_model("swin-frozen", right)
-    write_model("dual-frozen", 6)
-    results = read_results(tmp_path / "results.jsonl")
-    said = swin_text.compared(results, tmp_path, "swin-frozen", "dual-frozen", evidence=True)
-    assert f"**{words}**" in said and "no evidence" not in said
-    assert "no evidence" in swin_text.compared(
-        results, tmp_path, "swin-frozen", "dual-frozen", evidence=False
-    )
-
-
-def test_every_shared_fraction_has_its_verdict(write_model, tmp_path):
-    for fraction, right in ((0.1, 9), (1.0, 6)):
-        write_model("swin-frozen", right, fraction)
-        write_model("dual-frozen", 6, fraction)
-    write_model("dual-frozen", 6, 0.5)  # the rival alone: no verdict
-    results = read_results(tmp_path / "results.jsonl")
-    said = swin_text.verdicts(results, tmp_path, [("swin-frozen", "dual-frozen")], True)
-    few, all_labels = said.split("With ")[1:]
-    assert "10%" in few and "**ahead of**" in few
-    assert "100%" in all_labels and "**cannot be told from**" in all_labels
 
 
 @pytest.mark.parametrize(("losses", "words"), [((4.0, 4.1), "Both pairs had learned"),
@@ -123,7 +97,7 @@ def test_a_pair_that_is_hardly_pretrained_is_called_so(losses, words):
         )
         for name, loss in zip(("Swin pair", "ResNet pair"), losses)
     }
-    said = swin_text.starting_points(histories, 5.9, True)
+    said = ch09.starting_points(histories, 5.9)
     assert words in said and "**8%**" in said and "guessing finds 3%" in said
 
 

@@ -1,20 +1,17 @@
-"""Chapter 10: what is tested by tiles and by random crops, scores of displaced maps, figures and the explorer."""
+"""Chapter 10: what is tested by tiles and by random crops, scores of displaced maps, panels and checks."""
 
-import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from chapters import ch10
 from eo_ssl.course.checks import ExerciseFailed
-from eo_ssl.course.lessons import pixels
 from eo_ssl.data.pair import Pair
-from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import mean_iou
 from eo_ssl.sensors import S2_BANDS
-from eo_ssl.show import segmentation
-from eo_ssl.show import explore as widgets
 
 
 @pytest.fixture
@@ -27,15 +24,15 @@ def truth():
 @pytest.mark.parametrize(("size", "crop"), [(64, 32), (128, 48), (120, 64), (32, 32)])
 def test_tiles_leave_no_pixel_out_and_random_crops_have_the_same_number_of_looks(size, crop):
     tiled, random = (
-        pixels.coverage(size, crop),
-        pixels.coverage(size, crop, np.random.default_rng(0)),
+        ch10.coverage(size, crop),
+        ch10.coverage(size, crop, np.random.default_rng(0)),
     )
     assert tiled.min() >= 1 and tiled.sum() == random.sum()
     assert crop == size or random.min() == 0
 
 
 def test_a_displaced_map_scores_less_the_further_it_is_and_boundaries_forgive_their_tolerance(truth):
-    found = pixels.shifted(truth, (0, 1, 2, 4, 6))
+    found = ch10.shifted(truth, (0, 1, 2, 4, 6))
     assert found.loc[0].tolist() == [1.0, 1.0, 1.0]
     assert (found["mIoU"].diff().dropna() < 0).all() and (found["overall accuracy"].diff().dropna() < 0).all()
     assert found.loc[2, "boundary F1"] > 0.9 > found.loc[4, "boundary F1"]
@@ -44,14 +41,14 @@ def test_a_displaced_map_scores_less_the_further_it_is_and_boundaries_forgive_th
 def test_unlabelled_pixels_never_count_in_a_displaced_map(truth):
     holes = truth.clone()
     holes[:, ::3] = 255
-    assert pixels.shifted(holes, (0,)).loc[0, "overall accuracy"] == 1.0
+    assert ch10.shifted(holes, (0,)).loc[0, "overall accuracy"] == 1.0
 
 
 def test_the_score_of_random_crops_depends_on_the_draw_and_whole_patches_leave_no_draw(truth):
     found = torch.roll(truth, 3, dims=1)
-    assert np.ptp(pixels.crop_scores(found, truth, 16, 20)) > 0
-    whole = pixels.crop_scores(found, truth, 32, 3)
-    assert np.allclose(whole, mean_iou(pixels.map_confusion(found, truth).sum(0)[None])[0])
+    assert np.ptp(ch10.crop_scores(found, truth, 16, 20)) > 0
+    whole = ch10.crop_scores(found, truth, 32, 3)
+    assert np.allclose(whole, mean_iou(ch10.map_confusion(found, truth).sum(0)[None])[0])
 
 
 def test_batch_means_depend_on_the_order_and_the_pooled_one_does_not():
@@ -59,26 +56,17 @@ def test_batch_means_depend_on_the_order_and_the_pooled_one_does_not():
     for i in range(8):
         counts[i, i % 2, 0] = 10  # class 0 always right, class 1 never
     mixed, ordered = counts, counts[np.argsort(np.arange(8) % 2, kind="stable")]
-    assert pixels.batch_means(mixed, 8) == (1, 1, 0.5) == pixels.batch_means(ordered, 8)
+    assert ch10.batch_means(mixed, 8) == (1, 1, 0.5) == ch10.batch_means(ordered, 8)
     uneven = counts[[0, 1, 3, 5]]
-    assert pixels.batch_means(uneven, 2)[2] != pixels.batch_means(uneven, 4)[2]
-    assert pixels.batch_means(counts, 2)[:2] == (4, 4)
+    assert ch10.batch_means(uneven, 2)[2] != ch10.batch_means(uneven, 4)[2]
+    assert ch10.batch_means(counts, 2)[:2] == (4, 4)
 
 
-def test_the_figures_say_what_they_show():
-    views = {"tiles": pixels.coverage(64, 32), "random": pixels.coverage(64, 32, np.random.default_rng(1))}
-    assert "tiles: 0% of the pixels never" in segmentation.coverage_maps(views).eo_alt
-    assert "96 channels at 56 by 56" in segmentation.architecture((96, 192, 384), (4, 8, 16), 224).eo_alt
-    assert (
-        "at 2 pixels" in segmentation.shift_lines(pixels.shifted(torch.zeros(1, 8, 8).int(), (0, 2))).eo_alt
-    )
-
-
-@pytest.mark.parametrize(("real", "word"), [(True, "real patches"), (False, "simulated patches")])
-def test_the_panel_without_truth_says_real_or_simulated_and_gives_the_labels(real, word):
+@pytest.mark.parametrize("kind", ["real", "simulated"])
+def test_the_panel_without_truth_says_what_it_shows_and_gives_the_labels(kind):
     maps = {"unet": np.zeros((1, 32, 32), int), "ensemble": np.full((1, 32, 32), 7)}
-    alt = segmentation.real_panel([pair()], maps, real).eo_alt
-    assert word in alt and "without a truth map" in alt and "Pastures" in alt
+    alt = ch10.real_panel([pair()], maps, kind).eo_alt
+    assert f"{kind} patches" in alt and "without a truth map" in alt and "Pastures" in alt
     assert "UNet Forest 100%" in alt and "UNet + SwinUNet Water 100%" in alt
 
 
@@ -116,51 +104,43 @@ def test_another_measure_is_not_taken_for_miou(answer, hint):
         ch10.check_mean_iou(answer)
 
 
-def probability() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    raw = rng.random((8, 16, 16)) ** 4
-    return raw / raw.sum(0)
+def named(country: str, *classes: int) -> Pair:
+    eight = np.isin(np.arange(8), classes)
+    bands = np.zeros((2, 4, 4), np.float32)
+    return Pair(name=country, s1=bands, s2=bands, s2_bands=("B04", "B03"), labels=("x",), country=country,
+                source="test", eight=eight, date=None, s1_date=None)  # fmt: skip
 
 
-def test_a_byte_holds_class_and_confidence():
-    p = probability()
-    code = np.frombuffer(base64.b64decode(widgets.packed(p)), np.uint8).reshape(16, 16)
-    assert (code >> 5 == p.argmax(0)).all()
-    assert np.abs((code & 31) / 31 - p.max(0)).max() <= 0.5 / 31 + 1e-6
-
-
-def explorer():
-    p, rng = probability(), np.random.default_rng(1)
-    item = {"s2": rng.random((13, 16, 16)).astype("f4"), "s2_bands": S2_BANDS, "maps": [p, p[::-1]]}
-    first = {**item, "name": "one", "note": "truth is known", "truth": np.full((16, 16), 7)}
-    return p, widgets.prediction_explorer(
-        ["A", "B"], [first, {**item, "name": "two", "note": "none", "truth": None}]
+def test_the_table_of_batches_ends_with_the_pooled_score_whatever_the_order():
+    counts = np.zeros((8, 8, 8), dtype=int)
+    for i in range(8):
+        counts[i, i % 2, 0] = 10  # class 0 always right, class 1 never
+    table = ch10.batch_table(counts, (2,))
+    assert (
+        table.loc["batches of 2", "mean of the rest"] == 0.5 == table.loc["batches of 2", "sorted by class"]
     )
+    assert table.loc["batches of 2", "batches"] == 4
+    assert table.loc["pooled over the set", ["mean of the rest", "sorted by class"]].tolist() == [0.5, 0.5]
 
 
-def test_every_patch_needs_a_map_of_every_model():
-    with pytest.raises(ConfigError, match="one map per model"):
-        widgets.prediction_explorer(["A"], [{"maps": []}])
+def test_pairs_are_chosen_to_show_what_is_missing():
+    pairs = [named("A", 0), named("A", 0), named("B", 1, 2)]
+    assert [p.country for p in ch10.various(pairs, 2)] == ["B", "A"]
+    assert len(ch10.various(pairs, 9)) == 3
+    assert len(ch10.various([replace(p, country="C") for p in pairs], 0)) == 0
 
 
-def test_patches_wider_than_the_page_allows_are_shown_by_their_middle():
-    assert widgets._middle(np.zeros((8, 256, 256))).shape == (8, 128, 128)
+def test_two_copies_agree_everywhere_and_unlabelled_pixels_do_not_count():
+    one = torch.rand(2, 8, 4, 4, generator=torch.Generator().manual_seed(0)).softmax(1)
+    truth = one.argmax(1)
+    truth[0, 0] = 255
+    agree, table = ch10.agreement({"a": one, "b": one.clone()}, truth)
+    assert agree == 1.0 and table["all pixels"].tolist() == [1.0] * 3
+    assert table["where they disagree"].isna().all()
 
 
-@pytest.mark.browser
-def test_the_explorer_reads_class_and_confidence_under_the_cross(opened):
-    p, widget = explorer()
-    page = opened(widget)
-    said = page.locator("[role=status]")
-    page.get_by_role("radio", name="A", exact=True).check()
-    page.locator("canvas").press("ArrowRight")
-    sure, best = p[:, 8, 9].max(), p[:, 8, 9].argmax()
-    assert said.inner_text() == (
-        f"row 8, column 9, A: {widget.names[best]}, {int(100 * round(31 * sure) / 31 + 0.5)}%"
-    )
-    page.get_by_role("radio", name="truth").check()
-    assert said.inner_text().endswith("Water")
-    page.get_by_label("patch", exact=True).select_option("1")
-    assert page.get_by_role("radio", name="truth").count() == 0
-    assert "truth" not in said.inner_text()
-    page.get_by_label("opacity of the map").fill("0")
+def test_weights_that_doubled_moved_by_their_own_length():
+    before, after = nn.Linear(3, 3), nn.Linear(3, 3)
+    after.load_state_dict({k: 2 * v for k, v in before.state_dict().items()})
+    assert ch10.moved([before], [before]) == 0
+    assert ch10.moved([before], [after]) == pytest.approx(1)
