@@ -1,11 +1,23 @@
 """Checks of chapter 11: right answers pass in any style; each known mistake is told what it is."""
 
+import copy
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
 from chapters import ch11
 from eo_ssl.course.checks import ExerciseFailed
+from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.evaluate.intervals import Comparison, Interval
+from eo_ssl.evaluate.results import append_result, read_results
+from eo_ssl.models.dual import DualEncoder
+from eo_ssl.models.encoders import make_encoder
+from eo_ssl.models.fusion import Classifier
+from eo_ssl.models.swin_unet import SwinUNet
+from eo_ssl.models.unet import UNet
 
 
 def interval(means):
@@ -83,3 +95,201 @@ def test_average_ranks_in_another_style_pass():
 def test_mistakes_of_the_average_rank_are_named(answer, message):
     with pytest.raises(ExerciseFailed, match=message):
         ch11.check_average_rank(answer)
+
+
+# --- Claims ---
+
+CLAIM = ch11.Claim(
+    "A beats both", "fusion", "single", tuple((("dual-finetune", 1.0), (m, 1.0)) for m in ("early", "late"))
+)
+UP, DOWN, ACROSS = Interval(0.05, 0.02, 0.08), Interval(-0.05, -0.08, -0.02), Interval(0.01, -0.02, 0.04)
+
+
+@pytest.fixture
+def outcome(monkeypatch):
+    """`outcome({"early": UP, …})`: the claim examined in a run where these rivals were trained."""
+
+    def make(gaps, claim=CLAIM, own="dual-finetune"):
+        found = lambda folder, lines, task, first, second, metric: Comparison(gaps[second[0]], 0.5)  # noqa: E731
+        monkeypatch.setattr(ch11, "compare", found)
+        lines = [
+            {"task": claim.task, "method": m, "fraction": 1.0, "seed": 0, "test_reads": 1}
+            for m in (own, *gaps)
+        ]
+        return ch11.examine(pd.DataFrame(lines), ".", [claim])[0]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("gaps", "status", "said"),
+    [
+        ({"early": UP, "late": UP}, ch11.HOLDS, "is ahead of"),
+        ({"early": UP, "late": DOWN}, ch11.FAILS, "is behind Late fusion"),
+        ({"early": ACROSS, "late": DOWN}, ch11.FAILS, "is behind Late fusion"),
+        ({"early": ACROSS, "late": UP}, ch11.OPEN, "cannot be told from Early fusion"),
+        ({"early": UP}, ch11.IN_PART, "1 of 2 comparisons run"),
+        ({}, ch11.NOT_RUN, "does not train"),
+    ],
+)
+def test_a_claim_is_worded_by_the_comparison_that_decides(outcome, gaps, status, said):
+    found = outcome(gaps)
+    assert found.status == status == ch11.verdict(found, True) and said in found.words
+    assert ch11.verdict(found, False) == ("not run" if status == ch11.NOT_RUN else "no evidence")
+
+
+def test_simclr_with_all_bands_stands_in_where_rgb_was_not_run(outcome):
+    claim = ch11.Claim("x", "fusion", "single", ((("dual-finetune", 1.0), ("simclr-rgb-finetune", 1.0)),))
+    assert outcome({"simclr-finetune": UP}, claim).run[0][1][0] == "simclr-finetune"
+    both = outcome({"simclr-finetune": DOWN, "simclr-rgb-finetune": UP}, claim)
+    assert both.run[0][1][0] == "simclr-rgb-finetune" and both.status == ch11.HOLDS
+
+
+def test_the_published_side_names_its_closest_comparison_and_how_it_was_read():
+    assert ch11.published_words(ch11.CLAIMS[0]) == "≈ 65.3 against 62 ± 4 %"
+    ours = [claim for claim in ch11.CLAIMS if not claim.published]
+    assert ours and all("not published" in ch11.published_words(claim) for claim in ours)
+
+
+@pytest.fixture
+def run(tmp_path, write_model):
+    for method, right, fraction in (
+        ("early", 6, 1),
+        ("late", 5, 1),
+        ("dual-finetune", 9, 1),
+        ("dual-finetune", 8, 0.1),
+    ):
+        write_model(method, right, fraction)
+    for method, right in (("swinunet-scratch", 5), ("swinunet-finetune", 4)):
+        write_model(method, right, task="segment")
+    return read_results(tmp_path / "results.jsonl"), tmp_path
+
+
+def test_the_claims_table_has_every_claim_under_its_paper_and_a_smoke_run_settles_none(run):
+    outcomes = ch11.examine(*run)
+    table = ch11.claims_table(outcomes, True)
+    assert len(table) == len(ch11.CLAIMS) + 2 and table.rows[1][2] == "**holds as far as run**"
+    assert "at 10% is ahead of Early fusion at 100%" in outcomes[0].words
+    smoke = ch11.claims_table(outcomes, False)
+    assert "not evidence" in smoke.caption
+    assert {row[2] for row in smoke.rows if len(row) > 1} == {"**no evidence**", "**not run**"}
+    said = ch11.tally(outcomes)
+    published = sum(claim.published for claim in ch11.CLAIMS)
+    assert f"Of {published} published claims" in said and "holds as far as run **3**" in said
+
+
+# --- Published beside measured ---
+
+
+def test_differences_are_taken_to_the_best_supervised_model_of_the_same_column(run):
+    rows = ch11.column_differences(*run, *ch11.COLUMNS[0][:3])
+    dual = rows["Dual-SimCLR, fine-tuned"]
+    assert dual["published"] == pytest.approx(0.70 - 0.62)
+    assert dual["this run"].value == pytest.approx(0.9 - 0.6)  # early is the better one here
+    assert np.isnan(rows["MMA, fine-tuned"]["this run"]) and "Early fusion" not in rows
+    swin = ch11.column_differences(*run, *ch11.COLUMNS[2][:3])
+    assert swin["Dual-SimCLR, fine-tuned"]["this run"].value == pytest.approx(
+        0.9 - 0.5
+    )  # early is no rival there
+    assert swin["Swin pair, frozen"]["published"] == pytest.approx(0.572 - 0.436)
+
+
+def test_figures_say_both_numbers_and_what_was_not_run_and_have_an_axis_for_each_paper(run, tmp_path):
+    alt = ch11.differences(*run).eo_alt
+    assert "Dual-SimCLR, fine-tuned: published +8.0, this run +30.0" in alt and "this run not run" in alt
+    fig = ch11.curves_beside(*run)
+    assert len(fig.axes) == 6 and fig.axes[0].get_ylim() != fig.axes[1].get_ylim()
+    assert "not run" in ch11.differences(pd.DataFrame(), tmp_path).eo_alt
+    ch11.curves_beside(pd.DataFrame(), tmp_path)
+
+
+def test_both_tables_have_one_form_with_the_averages_first(tmp_path):
+    line = {"task": "single", "method": "late", "fraction": 1.0, "test_reads": 1}
+    for seed in range(2):
+        test = {"aa": 0.5, "oa": 0.6 + 0.1 * seed, "per_class": [0.5] * 7 + [None]}
+        append_result(tmp_path / "results.jsonl", {**line, "key": f"late {seed}", "seed": seed, "test": test})
+    table = ch11.beside(read_results(tmp_path / "results.jsonl"), "single")
+    assert table.head[:4] == ("Method", "AA", "OA", "Forest") and len(table.head) == 11
+    sections = [i for i, row in enumerate(table.rows) if len(row) == 1]
+    assert [table.rows[i][0] for i in sections] == ["published", "this run"] and sections == [0, 8]
+    assert table.rows[sections[1] - 1][:3] == ("MMA", "69±2", "69±1")
+    assert table.rows[-1][:4] == ("Late fusion", "50±0", "65±7", "50±0") and table.rows[-1][-1] == "–"
+
+
+# --- One pair of encoders ---
+
+
+def test_shared_numbers_are_the_same_memory_not_equal_values_and_parameters_add_up():
+    pair = DualEncoder(make_encoder("swin_nano", 2, 32), make_encoder("swin_nano", 13, 32))
+    classifier, segmenter = Classifier(pair), SwinUNet(pair.s1, pair.s2)
+    inside = sum(p.numel() for p in pair.parameters())
+    assert ch11.shared(pair, classifier) == (inside, inside)
+    assert ch11.shared(classifier, segmenter)[0] == inside
+    assert ch11.shared(pair, copy.deepcopy(classifier))[0] == 0
+    for model in (classifier, segmenter):
+        assert sum(ch11.parameters(model).values()) == sum(p.numel() for p in model.parameters())
+    with pytest.raises(ConfigError, match="no pair of encoders"):
+        ch11.parameters(UNet(15, 8, 4))
+
+
+def test_two_answers_are_said_in_words_and_unlabelled_pixels_do_not_count():
+    truth = np.zeros((8, 8), np.uint8)
+    truth[:4] = 255
+    found = np.zeros((8, 8), np.int64)
+    found[4, :4] = 3
+    share, rng = np.array([0.6, 0.4, 0, 0, 0, 0, 0, 0]), np.random.default_rng(0)
+    alt = ch11.two_answers(rng.normal(-12, 3, (2, 8, 8)), rng.random((13, 8, 8)), share, found, truth).eo_alt
+    assert "Forest with 60%" in alt and "right in 88%" in alt and "mostly Forest, 100%" in alt
+
+
+# --- More unlabelled patches ---
+
+
+def measured(fraction, low, high, epochs=30, unlabelled=1764, mean=0.6):
+    gap = {"value": (low + high) / 2, "low": low, "high": high}
+    return {"unlabelled": unlabelled, "epochs": epochs, "updates": 13 * epochs, "top5": 0.13, "chance_top5": 0.026,
+            "method": "dual-finetune", "fraction": fraction, "n_labels": 49, "mean": mean, "difference": gap}  # fmt: skip
+
+
+@pytest.fixture
+def kept():
+    ends = {30: (0.02, 0.1), 60: (-0.1, -0.02), 90: (-0.03, 0.05)}
+    rows = [measured(f, *pair, epochs) for f in (0.1, 1.0) for epochs, pair in ends.items()]
+    return {
+        "baseline": {"method": "early"},
+        "rows": rows,
+        "commit": "abc",
+        "machine": {},
+        "date": "x",
+        "seeds": 3,
+    }
+
+
+def test_each_variant_is_worded_by_its_interval(kept):
+    first, second, third = ch11.unlabelled_words(kept).splitlines()[2:5]
+    assert "30 epochs" in first and "+6.0 points (95% interval +2.0 to +10.0); the claim **holds**" in first
+    assert "−6.0 points" in second and "the claim **does not hold**" in second
+    assert "is undecided" in third and "13% of cases, by chance in 2.6%" in third
+
+
+@pytest.mark.parametrize(("score", "advises"), [(0.7, True), (0.58, False)])
+def test_the_lesson_is_drawn_only_where_more_patches_helped_most(kept, score, advises):
+    few = [
+        measured(0.1, 0, 0.1),
+        measured(0.1, 0, 0.1, 90, mean=0.62),
+        measured(0.1, 0, 0.1, 30, 8000, score),
+    ]
+    rows = few + [{**row, "fraction": 1.0} for row in few]
+    said = ch11.unlabelled_words({**kept, "rows": rows})
+    assert "by +2.0 points" in said and ("in common" in said) == advises
+    assert ("+10.0" if advises else "−2.0") in said
+
+
+def test_no_file_is_no_measurement_and_a_damaged_one_is_named(tmp_path, kept):
+    path = tmp_path / "x.json"
+    assert ch11.read_measurement(path) is None
+    path.write_text(json.dumps({k: v for k, v in kept.items() if k != "commit"}))
+    with pytest.raises(DataError, match="commit missing"):
+        ch11.read_measurement(path)
+    path.write_text(json.dumps(kept))
+    assert ch11.read_measurement(path) == kept

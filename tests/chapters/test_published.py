@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eo_ssl.course import published
-from eo_ssl.course.claims import CLAIMS
+from chapters import published
+from chapters.ch11 import CLAIMS
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.methods import METHODS
 from eo_ssl.sensors import CLASS_NAMES
@@ -13,13 +13,18 @@ NUMBERS = published.numbers()
 TABLES = NUMBERS[NUMBERS["kind"] == "table"]
 
 
+def class_mean(task, method):
+    rows = TABLES[(TABLES["task"] == task) & (TABLES["method"] == method)]
+    return rows[rows["column"].isin(CLASS_NAMES)]["value"].mean()
+
+
 @pytest.mark.parametrize(("task", "average"), [("single", "aa"), ("multi", "f1_macro")])
 def test_the_average_column_is_the_mean_of_the_classes_within_rounding(task, average):
     found = TABLES[(TABLES["task"] == task) & (TABLES["column"] == average)]
     assert len(found) == 7
     for row in found.itertuples():
         # Eight classes and the average are each rounded to a whole percent.
-        assert abs(published.class_mean(task, row.method) - row.value) <= 0.01, row.method
+        assert abs(class_mean(task, row.method) - row.value) <= 0.01, row.method
 
 
 def test_every_table_row_has_all_classes_and_sits_between_the_extremes_of_its_classes():

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.sensors import CLASS_NAMES
+from eo_ssl.evaluate.methods import get_method
 
 NOT_PUBLISHED = "not published where we could read it"
 KINDS = {
@@ -38,6 +38,11 @@ def paper(name: str) -> dict[str, str]:
     if name not in papers:
         raise ConfigError(f"no paper called {name!r}; there are {', '.join(papers)}")
     return papers[name]
+
+
+def claims() -> list[dict[str, Any]]:
+    """The claims of both papers: text, paper, task, metric, and comparisons as "dual-finetune 0.1 > late 1"."""
+    return _content()["claims"]
 
 
 @cache
@@ -96,8 +101,6 @@ def score(paper: str, task: str, method: str, fraction: float) -> pd.Series | No
 
 def table(task: str) -> pd.DataFrame:
     """The published table of a task in percent, mean ± standard deviation over runs, as the course prints its own."""
-    from eo_ssl.evaluate.methods import get_method
-
     found = numbers()
     found = found[(found["kind"] == "table") & (found["task"] == task)]
     if not len(found):
@@ -108,10 +111,3 @@ def table(task: str) -> pd.DataFrame:
     names = {"aa": "AA", "oa": "OA", "f1_macro": "Avg F1", "f1_micro": "O-F1"}
     wide.index = pd.Index([get_method(m).label for m in wide.index], name="Method")
     return wide.rename(columns=names).rename_axis(columns=None)
-
-
-def class_mean(task: str, method: str) -> float:
-    """Mean over the classes of a row of a published table: what its average column should say, up to rounding."""
-    found = numbers()
-    found = found[(found["kind"] == "table") & (found["task"] == task) & (found["method"] == method)]
-    return float(found[found["column"].isin(CLASS_NAMES)]["value"].mean())
