@@ -18,12 +18,13 @@ from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import average_accuracy, mean_iou
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.metrics import confusion_matrix
-from eo_ssl.evaluate.predict import corners
+from eo_ssl.evaluate.predict import Standardised, corners, probabilities
 from eo_ssl.evaluate.segmentation_metrics import boundary_counts, boundary_f1, segmentation_metrics
 from eo_ssl.evaluate.summary import interval, pick
 from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 from eo_ssl.show import label_map, radar, true_colour
 from eo_ssl.show.words import listed, percent
+from eo_ssl.train.embed import pair_batch
 
 MODELS = ("unet", "swinunet-scratch", "swinunet-frozen", "swinunet-finetune", "ensemble")
 PANEL = ("unet", "swinunet-scratch", "swinunet-finetune", "ensemble")
@@ -151,6 +152,15 @@ def scores(results: pd.DataFrame, folder: Path, methods: Sequence[str] = MODELS)
             "seconds": "–" if name == "ensemble" else f"{lines['seconds'].mean():.0f}",  # it trains nothing
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("Method")
+
+
+def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
+    """Probabilities of pairs of one size, standardised with the model's statistics: (N, 8, P, P)."""
+    size = min(pair.s1.shape[-1] for pair in pairs)
+    batch = pair_batch(pairs, max(size, tile), down.statistics)
+    found = probabilities(down, Standardised(batch["s1"], batch["s2"]), tile)
+    edge = (found.shape[-1] - size) // 2
+    return found[..., edge : edge + size, edge : edge + size]
 
 
 # --- Panels of maps ---

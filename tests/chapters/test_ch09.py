@@ -15,7 +15,7 @@ from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.encoders import make_encoder
-from eo_ssl.show.widgets_swin import window_explorer
+from eo_ssl.show.explore import window_explorer
 
 PICTURE = np.random.default_rng(0).random((64, 64, 3))
 ESM = Path(show.__file__).parent / "esm" / "windows.js"
@@ -55,7 +55,7 @@ def test_figures_carry_their_numbers_in_words():
 
 def test_the_explorer_refuses_a_picture_that_windows_do_not_fill():
     widget = window_explorer(PICTURE, 4, 4, "here")
-    assert (widget.side, widget.window, widget.shift, widget.metres) == (16, 4, 2, 40.0)
+    assert [widget.spec[name] for name in ("side", "window", "shift", "metres")] == [16, 4, 2, 40.0]
     with pytest.raises(ConfigError, match="even number of windows"):
         window_explorer(PICTURE[:48], 4, 4, "here")
 

@@ -11,6 +11,7 @@ from chapters import ch10
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.data.pair import Pair
 from eo_ssl.evaluate.intervals import mean_iou
+from eo_ssl.evaluate.results import append_result, read_results
 from eo_ssl.sensors import S2_BANDS
 
 
@@ -144,3 +145,33 @@ def test_weights_that_doubled_moved_by_their_own_length():
     after.load_state_dict({k: 2 * v for k, v in before.state_dict().items()})
     assert ch10.moved([before], [before]) == 0
     assert ch10.moved([before], [after]) == pytest.approx(1)
+
+
+class Source:
+    patch_size = 4
+
+    def mask(self, row, top, left, size):
+        return np.full((4, 4), row % 8, np.uint8)
+
+    def read(self, row):
+        return {"s1": np.zeros((2, 4, 4)), "s2": np.zeros((13, 4, 4))}
+
+
+def test_the_panel_shows_each_model_and_counts_its_errors(tmp_path):
+    (tmp_path / "counts").mkdir()
+    for method in ch10.PANEL:
+        key = f"segment {method} f=1 s=0"
+        maps = {f"map_{row}": np.full((4, 4), row, np.uint8) for row in (0, 1)}
+        np.savez(tmp_path / "counts" / f"{key.replace(' ', '_')}.npz", **maps)
+        line = {"key": key, "method": method, "task": "segment", "fraction": 1.0, "seed": 0, "test_reads": 1}
+        append_result(tmp_path / "results.jsonl", {**line, "test": {"miou": 0.5}})
+    fig = ch10.qualitative(Source(), tmp_path, read_results(tmp_path / "results.jsonl"))
+    assert len(fig.axes) == 2 * 8 and "pixels right: UNet 100%" in fig.eo_alt
+
+
+def test_the_panel_prefers_patches_that_show_more_classes():
+    class Mixed(Source):
+        def mask(self, row, top, left, size):
+            return np.arange(16, dtype=np.uint8).reshape(4, 4) % (row + 1)
+
+    assert ch10.choose_rows(Mixed(), [0, 5, 2], 2) == [5, 2]
