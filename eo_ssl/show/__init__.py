@@ -24,8 +24,6 @@ from eo_ssl.show.plots import (
     stacked,
     title,
 )
-from eo_ssl.show.schematics import band_chart, mechanisms, two_ways
-from eo_ssl.show.speckle import decibel_views, even_fields, normalised_power, speckle_histogram
 from eo_ssl.show.words import caution, listed, percent, points, settled, share, signed, verdict
 
 __all__ = [
@@ -33,14 +31,11 @@ __all__ = [
     "PALETTE",
     "PRESETS",
     "axes_grid",
-    "band_chart",
     "bars",
     "caution",
     "composite",
-    "decibel_views",
     "density",
     "describe",
-    "even_fields",
     "figure",
     "forest",
     "grey",
@@ -52,8 +47,6 @@ __all__ = [
     "lines",
     "listed",
     "matrix",
-    "mechanisms",
-    "normalised_power",
     "pairs",
     "percent",
     "points",
@@ -63,13 +56,11 @@ __all__ = [
     "settled",
     "share",
     "signed",
-    "speckle_histogram",
     "spectra",
     "stacked",
     "text",
     "title",
     "true_colour",
-    "two_ways",
     "use_style",
     "verdict",
 ]

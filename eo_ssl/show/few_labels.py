@@ -17,7 +17,6 @@ from eo_ssl.evaluate.summary import MAIN, compare, finished, interval
 from eo_ssl.show.browser import script
 from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import PALETTE, describe
-from eo_ssl.show.fusion import metric_name
 from eo_ssl.show.results import curve, style_of
 from eo_ssl.show.tables import Table
 
@@ -188,3 +187,8 @@ def label_explorer(
     if not curves:
         raise DataError("the label explorer needs a method with two label fractions")
     return LabelExplorer(curves=curves, unit={"aa": "average accuracy", "f1_macro": "macro F1"}[MAIN[task]])
+
+
+def metric_name(task: str) -> str:
+    """The main metric of a task in words."""
+    return {"aa": "average accuracy", "f1_macro": "macro F1", "miou": "mIoU"}[MAIN[task]]

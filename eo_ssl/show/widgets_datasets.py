@@ -73,7 +73,6 @@ def positions(frame: pd.DataFrame, size: int) -> tuple[list[tuple[int, float, fl
 
 def scene_picture(source: Any, frame: pd.DataFrame, rows: Sequence[int], side: int = _SIDE) -> np.ndarray:
     """The patches of one scene laid out as on the ground, in true colour: (side, side, 3) in [0, 1]."""
-    from eo_ssl.show.datasets import mosaic
 
     places, (width,) = positions(frame, source.patch_size)
     step = max(1, int(source.patch_size * width / side / 1.5))
@@ -82,3 +81,19 @@ def scene_picture(source: Any, frame: pd.DataFrame, rows: Sequence[int], side: i
     picture[~filled] = 0.93
     at = np.minimum((np.arange(side) + 0.5) / side * len(picture), len(picture) - 1).astype(int)
     return picture[at][:, at]
+
+
+def mosaic(
+    images: Sequence[np.ndarray], places: Sequence[tuple[int, float, float]], width: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Patches (B, h, h) pasted at (scene, x, y), in units of a patch: the scene (B, H, H) and where it is filled."""
+    side = images[0].shape[-1]
+    total = int(np.ceil(width * side))
+    canvas, filled = np.zeros((len(images[0]), total, total), np.float32), np.zeros((total, total), bool)
+    for image, (_, x, y) in zip(images, places):
+        top, left = round(y * side), round(x * side)
+        area = (slice(top, min(top + side, total)), slice(left, min(left + side, total)))
+        h, w = canvas[(0, *area)].shape
+        canvas[(slice(None), *area)] = np.nan_to_num(image[:, :h, :w])
+        filled[area] = True
+    return canvas, filled

@@ -4,11 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from eo_ssl.losses import clip_loss, nt_xent
 from eo_ssl.show import contrastive, contrastive_maps, contrastive_pairs, contrastive_text
 
 RNG = np.random.default_rng(0)
@@ -32,18 +28,7 @@ def history() -> pd.DataFrame:
     })  # fmt: skip
 
 
-def worked() -> plt.Figure:
-    logits = RNG.normal(size=(8, 8))
-    np.fill_diagonal(logits, -np.inf)
-    share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return contrastive.worked_example(np.eye(8), logits, share, PICTURES)
-
-
 FIGURES = {
-    "worked example": worked,
-    "temperatures": lambda: contrastive.temperatures(0.5, RNG.uniform(-1, 1, 9), (0.02, 0.5)),
-    "chance": lambda: contrastive.chance_curve([4, 32, 256]),
-    "circles": lambda: contrastive.circles({"a": RNG.normal(size=(9, 2))}, RNG.random(9), {"a": [0.5, 1.0]}, "NDVI"),
     "neighbours": lambda: contrastive.neighbours(PICTURES[:2], [PICTURES[2:4], PICTURES[4:6]], [["q", "a", "b"]] * 2),
     "game": lambda: contrastive_pairs.guessing_game(PICTURES[:4], PICTURES[4:]),
     "architecture": contrastive_pairs.architecture,
@@ -68,30 +53,6 @@ def test_training_curves_describe_the_run(history):
     alt = contrastive.training(history, 4.5).eo_alt
     assert "from 4.00 to 2.50" in alt and "guessing 4.50" in alt
     assert "from alignment 1.00" in contrastive_pairs.alignment_uniformity(history).eo_alt
-
-
-@pytest.mark.parametrize("n", [2, 7])
-def test_chance_level_is_the_loss_of_identical_embeddings(n):
-    same = torch.ones(n, 3)
-    others = ~np.eye(n, dtype=bool)
-    assert contrastive.chance_level(others) == pytest.approx(nt_xent(same, same, 0.1).item(), rel=1e-5)
-    assert contrastive.chance_level(others, same_sensor=False) == pytest.approx(
-        clip_loss(same, same).item(), rel=1e-5
-    )
-
-
-def test_chance_level_leaves_masked_neighbours_out_as_the_loss_does():
-    mask = torch.zeros(5, 5, dtype=torch.bool)
-    mask[0, 1] = mask[1, 0] = mask[2, 4] = mask[4, 2] = True
-    same = torch.ones(5, 3)
-    allowed = ~(mask | torch.eye(5, dtype=torch.bool)).numpy()
-    assert contrastive.chance_level(allowed) == pytest.approx(nt_xent(same, same, 0.1, mask).item(), rel=1e-5)
-
-
-@given(st.floats(0.003, 2), st.floats(-1, 1), st.lists(st.floats(-1, 1), min_size=1, max_size=20))
-def test_softmax_shares_sum_to_one_at_any_temperature(temperature, positive, negatives):
-    share = contrastive.softmax_shares(positive, np.array(negatives), temperature)
-    assert share.sum() == pytest.approx(1) and (share >= 0).all()
 
 
 def test_maps_that_agree_get_the_same_colours():

@@ -79,15 +79,6 @@ PICTURES = {
         ),
         ["a: 50% at 1, 60% at 100", "guessing 0.1"],
     ),
-    "decibel_views": (lambda: show.decibel_views(pair().band("VV")), ["lowest tenth"]),
-    "even_fields": (lambda: show.even_fields([(pair(), slice(0, 8), slice(0, 8))]), ["1 even field"]),
-    "speckle_histogram": (
-        lambda: show.speckle_histogram(np.random.default_rng(0).gamma(4.4, 1 / 4.4, 999), 4.4),
-        ["gamma law for 4.4 looks"],
-    ),
-    "two_ways": (show.two_ways, ["sunlight", "radar"]),
-    "mechanisms": (show.mechanisms, ["Calm water", "double bounce"]),
-    "band_chart": (show.band_chart, ["B08 near infrared 833 nm", "B10 cirrus"]),
 }
 
 
@@ -98,11 +89,6 @@ def test_each_plot_brings_alt_text_from_its_data(name):
     assert all(words in fig.eo_alt for words in expected), fig.eo_alt
     fig.canvas.draw()  # lays out without error
     plt.close(fig)
-
-
-def test_power_is_normalised_by_the_mean_of_power_not_of_decibels():
-    fields = show.normalised_power([(pair(), slice(0, 16), slice(0, 16))])
-    assert fields[0].mean() == pytest.approx(1)
 
 
 def test_panels_of_one_figure_each_add_their_sentence():
