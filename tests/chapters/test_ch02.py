@@ -1,6 +1,7 @@
 """Chapter 02: what leaks, is drawn or damaged, against slow or closed forms; checks that name the usual mistakes."""
 
 import itertools
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.data.catalog import find
 from eo_ssl.data.check import check
 from eo_ssl.errors import DataError
+from eo_ssl.show.widgets_datasets import leakage_explorer
 
 
 def split(scenes, share, seed):
@@ -212,3 +214,34 @@ def test_the_check_finds_every_damage_and_nothing_else(root, tmp_path):
 def test_three_patches_are_too_few_to_damage_four(root, tmp_path):
     with pytest.raises(DataError, match="at least 4"):
         ch02.damaged_copy(root, find(root).iloc[:3], tmp_path / "copy")
+
+
+class Overlapping:
+    """One scene of 3 × 3 patches that overlap by half, and one like it far away."""
+
+    patch_size = 16
+
+    def __init__(self):
+        places = [(k, x * 80.0 + k * 1e5, -y * 80.0) for k in range(2) for y in range(3) for x in range(3)]
+        self.catalog = pd.DataFrame(places, columns=["scene", "x", "y"])
+        self.catalog = self.catalog.assign(epsg=32632, resolution=10.0)
+
+    def majority(self, rows):
+        return self.catalog["scene"].to_numpy()[np.asarray(rows)]
+
+    def read(self, row):
+        return {"s2": np.full((13, 16, 16), row / 18, np.float32)}
+
+
+@pytest.mark.browser
+def test_the_explorer_measures_shared_ground_as_the_chapter_does(opened):
+    source = Overlapping()
+    page = opened(leakage_explorer(source, range(18), np.arange(36.0).reshape(18, 2)))
+    page.get_by_role("slider").fill("0.5")
+    page.get_by_role("radio", name="a side of each scene").check()
+    # Five of nine patches of a scene: a whole edge, and two of the row behind it, whichever come first.
+    frame = source.catalog[:9]
+    behind = [np.isin(np.arange(9), [0, 1, 2, *pair]) for pair in ([3, 4], [3, 5], [4, 5])]
+    shares = [100 * ch02.shared_ground(frame, in_test, 16).mean() for in_test in behind]
+    said = [int(x) for x in re.findall(r"\d+", page.locator("[role=status]").inner_text())]
+    assert min(shares) - 1 <= said[2] <= max(shares) + 1
