@@ -1,56 +1,13 @@
-"""Figures of chapter 04: a contrastive loss, its temperature, its chance level, its collapse."""
+"""Figures of chapters 05, 06 and 09: the chance level, training curves, nearest neighbours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eo_ssl.show.contrastive_steps import PARTNER, worked_example
-from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, describe
-
-__all__ = [
-    "chance_curve",
-    "chance_level",
-    "circles",
-    "neighbours",
-    "softmax_shares",
-    "temperatures",
-    "training",
-    "worked_example",
-]
-
-NEGATIVE = PALETTE[1]
-
-
-def softmax_shares(positive: float, negatives: np.ndarray, temperature: float) -> np.ndarray:
-    """Shares of the softmax over one partner (first) and its negatives: softmax([s₊, s₁, …] / τ), (1 + K,).
-
-    >>> softmax_shares(0.5, np.array([0.5, 0.5]), 0.1).round(3).tolist()
-    [0.333, 0.333, 0.333]
-    """
-    logits = np.concatenate([[positive], np.asarray(negatives, dtype=float)]) / temperature
-    powers = np.exp(logits - logits.max())
-    return powers / powers.sum()
-
-
-def temperatures(positive: float, negatives: np.ndarray, values: Sequence[float]) -> Figure:
-    """The same similarities under several temperatures: who is pushed, and how hard."""
-    ordered = np.sort(negatives)[::-1]
-    fig, axes = plt.subplots(1, len(values), figsize=(7.6, 2.5), sharey=True)
-    said = []
-    for ax, value in zip(axes, values):
-        share = softmax_shares(positive, ordered, value)
-        ax.bar([0], share[:1], color=PARTNER, width=1.0, label="partner")
-        ax.bar(np.arange(2, len(share) + 1), share[1:], color=NEGATIVE, width=1.0, label="negatives")
-        ax.set(title=f"τ = {value:g}", xticks=[], xlabel="partner, then negatives", ylim=(0, 1))
-        said.append(
-            f"at τ = {value:g} the partner has {share[0]:.0%} and the hardest negative {share[1]:.0%}"
-        )
-    axes[0].set_ylabel("softmax share")
-    axes[-1].legend(loc="upper right")
-    return describe(fig, f"Softmax shares of one partner and {len(ordered)} negatives: {'; '.join(said)}")
+from eo_ssl.show.figure import COLOURS, INK, PALETTE, describe
 
 
 def chance_level(others: np.ndarray, same_sensor: bool = True) -> float:
@@ -64,55 +21,6 @@ def chance_level(others: np.ndarray, same_sensor: bool = True) -> float:
     """
     negatives = others.sum(1) * (2 if same_sensor else 1)
     return float(np.log1p(negatives).mean())
-
-
-def chance_curve(batch_sizes: Sequence[int]) -> Figure:
-    """log(2N − 1) over the batch size, in nats and bits."""
-    n = np.array(batch_sizes)
-    chance = np.log(2 * n - 1)
-    fig, ax = plt.subplots(figsize=(5.6, 2.9))
-    ax.plot(n, chance, color=PALETTE[0], marker="o", markersize=4.5)
-    for x, y in zip(n, chance):
-        ax.annotate(
-            f"{y:.1f}", (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8, color=FAINT
-        )
-    ax.set(
-        xscale="log", xlabel="pairs in the batch, N", ylabel="log(2N − 1)  (nats)", ylim=(0, chance[-1] * 1.2)
-    )
-    ax.set_xticks(n, [f"{x:,}" for x in n], minor=False)
-    ax.minorticks_off()
-    ax.grid(axis="y")
-    return describe(
-        fig,
-        f"The loss of guessing grows with the logarithm of the batch: {chance[0]:.1f} nats for {n[0]} pairs, "
-        f"{chance[-1]:.1f} for {n[-1]:,}",
-    )
-
-
-def circles(
-    embeddings: Mapping[str, np.ndarray],
-    colour: np.ndarray,
-    spread: Mapping[str, Sequence[float]],
-    label: str,
-) -> Figure:
-    """Two-dimensional embeddings on the unit circle, one panel per loss, and their spread during training."""
-    fig, axes = plt.subplots(
-        1, len(embeddings) + 1, figsize=(7.8, 2.8), width_ratios=[1] * len(embeddings) + [1.25]
-    )
-    jitter = 1 + 0.045 * np.random.default_rng(0).standard_normal(len(colour))  # radius only: shows crowding
-    for ax, (name, z) in zip(axes, embeddings.items()):
-        ax.add_patch(plt.Circle((0, 0), 1, fill=False, color="#c5ccd3", linewidth=1))
-        points = ax.scatter(*(z * jitter[:, None]).T, c=colour, cmap="viridis", s=14, linewidth=0)
-        ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", title=name)
-        ax.set_axis_off()
-    fig.colorbar(points, ax=axes[0], location="left", shrink=0.7, label=label)
-    for name, values in spread.items():
-        axes[-1].plot(values, label=name)
-    axes[-1].set(xlabel="update", ylabel="spread (1 = even)", ylim=(0, 1.1))
-    axes[-1].legend(loc="center right")
-    axes[-1].grid(axis="y")
-    said = "; ".join(f"{n}: spread {v[0]:.2f} before, {v[-1]:.2f} after" for n, v in spread.items())
-    return describe(fig, f"Embeddings on the unit circle after training. {said}")
 
 
 def training(history: pd.DataFrame, chance: float, note: str = "held-out") -> Figure:

@@ -1,16 +1,175 @@
-"""Checks of chapter 02: a scene-disjoint split, patches that share ground, the true label fraction."""
+"""Chapter 02: band features, shared ground, label lists with copies, damaged files; a map of splits; the checks."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import rasterio
+from matplotlib.figure import Figure
 
+from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
-from eo_ssl.course.lessons.datasets import unique_in_balanced_list
+from eo_ssl.data.simulation.difficulty import band_statistics
+from eo_ssl.errors import DataError
+from eo_ssl.sensors import IGNORE, NUM_CLASSES
+
+SETS = {"training": show.PALETTE[0], "validation": show.PALETTE[5], "test": "#ee7733"}  # and their colours
 
 
-def _scenes() -> np.ndarray:
-    names = np.array([f"scene_{i}" for i in range(20)])
-    return np.random.default_rng(3).permutation(np.repeat(names, np.arange(20) % 4 + 2))
+def band_features(source: Any, rows: Sequence[int], change: Callable | None = None) -> np.ndarray:
+    """Mean and standard deviation of the 15 bands of each patch, (N, 30), after `s1, s2 = change(s1, s2)` if given.
+
+    S1 in dB, S2 in reflectance; pixels that are no data do not count.
+    """
+    features = []
+    for row in rows:
+        patch = source.read(int(row))
+        s1, s2 = (patch["s1"], patch["s2"]) if change is None else change(patch["s1"], patch["s2"])
+        if patch["valid"].all():
+            features.append(band_statistics(s1, s2))
+        else:
+            bands = np.concatenate([s1, s2])[:, patch["valid"]].astype(np.float64)  # (15, pixels)
+            features.append(np.concatenate([bands.mean(1), bands.std(1)]))
+    return np.stack(features)
+
+
+def compact_sample(
+    catalog: pd.DataFrame, rows: Sequence[int], scenes: int, per_scene: int, seed: int = 0
+) -> list[int]:
+    """Rows of some scenes drawn at random, in each of them the patches nearest its middle, sorted.
+
+    Large sets have hundreds of patches a scene; this keeps neighbours together and the work small.
+    """
+    frame = catalog.iloc[np.asarray(rows)].assign(row=np.asarray(rows))
+    names = np.random.default_rng([seed, 2]).permutation(frame["scene"].unique())[:scenes]
+    kept: list[int] = []
+    for name in names:
+        own = frame[frame["scene"] == name]
+        x, y = own["x"].fillna(0), own["y"].fillna(0)
+        away = np.maximum((x - (x.min() + x.max()) / 2).abs(), (y - (y.min() + y.max()) / 2).abs())
+        kept += own.loc[away.sort_values(kind="stable").index, "row"].iloc[:per_scene].tolist()
+    return sorted(kept)
+
+
+def per_image_maximum(s1: np.ndarray, s2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalisation of the code published with the papers: clip, then divide each channel by its own maximum.
+
+    S1 is clipped to [−25, 0] dB and shifted by 25, S2 to reflectance [0, 1]; every channel then ends at 1.
+    """
+    s1, s2 = np.clip(s1, -25, 0) + 25, np.clip(s2, 0, 1)
+    return tuple(x / np.maximum(x.max((1, 2), keepdims=True), 1e-9) for x in (s1, s2))  # type: ignore[return-value]
+
+
+def confusion_counts(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """One 8 × 8 confusion matrix per patch, so that patches can be resampled. Shape: (N,), (N,) → (N, 8, 8)."""
+    counts = np.zeros((len(truth), NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+    known = np.flatnonzero(truth != IGNORE)
+    counts[known, truth[known], guess[known]] = 1
+    return counts
+
+
+def shared_ground(frame: pd.DataFrame, in_test: np.ndarray, size: int, cells: int = 16) -> np.ndarray:
+    """Share of the ground of each test patch that lies in training patches too, measured on `cells`² points.
+
+    `frame` has the columns epsg, x, y (upper-left corner) and resolution; patches are `size` pixels wide.
+    Shape: (N,) bool → (number of test patches,) in [0, 1].
+    """
+    test, train = frame[in_test], frame[~np.asarray(in_test)]
+    extent = float(frame["resolution"].iloc[0]) * size
+    points = (np.arange(cells) + 0.5) / cells * extent
+    shares = []
+    for epsg, x, y in zip(test["epsg"], test["x"], test["y"]):
+        near = train[(train["epsg"] == epsg) & ((train[["x", "y"]] - [x, y]).abs() < extent).all(axis=1)]
+        px, py = np.meshgrid(x + points, y - points)
+        covered = np.zeros_like(px, dtype=bool)
+        for left, top in zip(near["x"], near["y"]):
+            covered |= (px >= left) & (px < left + extent) & (py <= top) & (py > top - extent)
+        shares.append(covered.mean())
+    return np.array(shares)
+
+
+def unique_in_balanced_list(counts: Sequence[int], fraction: float) -> float:
+    """Expected number of different patches in a share of a class-balanced list made by copying.
+
+    Every class of n patches is repeated until it has as many entries as the largest, n_max. In a random share f
+    of that list a given patch is missing with probability (1 − f)^(n_max / n), so
+
+        unique(f) = Σ_c n_c · (1 − (1 − f)^(n_max / n_c)).
+
+    >>> round(unique_in_balanced_list([10, 10], 0.1), 6), round(unique_in_balanced_list([10, 1], 0.5), 3)
+    (2.0, 5.999)
+    """
+    n = np.asarray([c for c in counts if c > 0], dtype=float)
+    return float((n * (1 - (1 - fraction) ** (n.max() / n))).sum())
+
+
+def draw_from_balanced_list(labels: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:
+    """Positions drawn from the class-balanced list with copies, as the published lists were: copies included."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(labels == c) for c in np.unique(labels[labels != IGNORE])]
+    most = max(map(len, members))
+    entries = np.concatenate([np.resize(rng.permutation(m), most) for m in members])
+    return rng.choice(entries, max(1, round(fraction * len(entries))), replace=False)
+
+
+def damaged_copy(root: Path, patches: pd.DataFrame, out: Path) -> dict[str, str]:
+    """Copy some patches into a small data root and damage four of them; returns what was done, id → words.
+
+    `patches` are rows of a catalog with s1, s2 and label files, four at least.
+    """
+    if len(patches) < 4:
+        raise DataError(f"{len(patches)} patches: at least 4 are needed to damage four of them")
+    shutil.rmtree(out, ignore_errors=True)
+    for path in [p for key in ("s1", "s2", "lc", "dfc") for p in patches[key] if p]:
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(root) / path, out / path)
+    nan, partner, scaled, cut = patches.iloc[:4].to_dict("records")
+    _rewrite(out / nan["s1"], first=np.nan)
+    (out / partner["s2"]).unlink()
+    _rewrite(out / scaled["s1"], scale=100)
+    whole = (out / cut["s2"]).read_bytes()
+    (out / cut["s2"]).write_bytes(whole[: len(whole) // 2])
+    return {
+        nan["id"]: "one radar pixel set to NaN",
+        partner["id"]: "its optical file deleted",
+        scaled["id"]: "its radar file stored as dB × 100",
+        cut["id"]: "half of its optical file cut off",
+    }
+
+
+def _rewrite(path: Path, first: float | None = None, scale: float = 1) -> None:
+    """Write a file again with all values times `scale`, or with its first pixel set to `first`."""
+    with rasterio.open(path) as image:
+        data, profile = image.read() * scale, image.profile
+    data[0, 0, 0] = data[0, 0, 0] if first is None else first
+    with rasterio.open(path, "w", **profile) as image:
+        image.write(data.astype(profile["dtype"]))
+
+
+def split_maps(
+    frame: pd.DataFrame, splits: Mapping[str, np.ndarray], scenes: Sequence[str], size: int
+) -> Figure:
+    """Patches of some scenes as translucent squares, training or test, under named splits (N,) bool (True: test)."""
+    extent = float(frame["resolution"].iloc[0]) * size
+    fig, axes = show.axes_grid(len(splits), len(scenes))
+    for line, (name, in_test) in zip(axes, splits.items()):
+        show.row_name(line[0], name)
+        for ax, scene in zip(line, scenes):
+            own = (frame["scene"] == scene).to_numpy()
+            for x, y, test in zip(frame["x"][own], frame["y"][own], np.asarray(in_test)[own]):
+                look = {"fc": SETS["test" if test else "training"], "ec": "white", "alpha": 0.45}
+                ax.add_patch(plt.Rectangle((x, y - extent), extent, extent, **look))
+            ax.autoscale_view()
+            ax.set_aspect("equal")
+    handles = [plt.Rectangle((0, 0), 1, 1, fc=SETS[s], alpha=0.6, label=s) for s in ("training", "test")]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    alt = f"""{len(scenes)} scenes as overlapping squares under {len(splits)} splits ({", ".join(splits)}). Split by
+    single patches, test squares lie on training squares everywhere; split by scenes, each scene has one colour."""
+    return show.describe(fig, alt)
 
 
 def _test_scenes(scene_split: Callable, scenes: np.ndarray, share: float, seed: int) -> frozenset[str]:
@@ -28,14 +187,14 @@ def _test_scenes(scene_split: Callable, scenes: np.ndarray, share: float, seed: 
 
 @exercise("scene-disjoint split", praise="No patch of a test scene was ever near the training set.")
 def check_scene_split(scene_split: Callable) -> None:
-    scenes = _scenes()
+    names = np.array([f"scene_{i}" for i in range(20)])
+    scenes = np.random.default_rng(3).permutation(np.repeat(names, np.arange(20) % 4 + 2))
     drawn = _test_scenes(scene_split, scenes, 0.2, 0)
     if len(drawn) != 4:
         hint = "the share counts scenes, not patches" if len(drawn) > 1 else "was the share used?"
         expect(False, f"20 % of 20 scenes are 4 test scenes; here are {len(drawn)}: {hint}.")
-    expect(
-        len(_test_scenes(scene_split, scenes, 0.5, 0)) == 10, "Half of 20 scenes should be 10 test scenes."
-    )
+    half = len(_test_scenes(scene_split, scenes, 0.5, 0))
+    expect(half == 10, f"Half of 20 scenes should be 10 test scenes; here are {half}.")
     expect(_test_scenes(scene_split, scenes, 0.2, 0) == drawn,
            "The same seed gave other scenes the second time: make the generator from it, inside the function.")  # fmt: skip
     others = {_test_scenes(scene_split, scenes, 0.2, seed) for seed in range(1, 6)}
@@ -46,12 +205,16 @@ def check_scene_split(scene_split: Callable) -> None:
     few = np.repeat(["a", "b"], 3)
     for share, what in ((0.01, "1 %"), (0.99, "99 %")):
         count = len(_test_scenes(scene_split, few, share, 0))
-        expect(
-            count == 1, f"{what} of two scenes: one for test, one left for training; here {count} are test."
-        )
+        expect(count == 1, f"{what} of two scenes: one for test, one for training; here {count} are test.")
 
 
-def _patches() -> tuple[np.ndarray, np.ndarray]:
+def _overlap(train: np.ndarray, test: np.ndarray, extent: float) -> np.ndarray:
+    apart = np.abs(test[:, None, 1:] - train[None, :, 1:])  # (M, N, 2)
+    return ((test[:, None, 0] == train[None, :, 0]) & (apart < extent).all(2)).any(1)
+
+
+@exercise("find the leak", praise="Run this on every split you are given, before you believe a score.")
+def check_leaks(leaks: Callable) -> None:
     train = np.array([[32632, 0, 0], [32632, 5000, 0], [32633, 9000, 9000]], dtype=float)
     test = np.array([
         [32632, 640, 0],      # half of it
@@ -63,17 +226,6 @@ def _patches() -> tuple[np.ndarray, np.ndarray]:
         [32633, 9900, 8100],  # a corner of it, east and south
         [32632, -1200, 1200], # a corner of it, west and north
     ], dtype=float)  # fmt: skip
-    return train, test
-
-
-def _overlap(train: np.ndarray, test: np.ndarray, extent: float) -> np.ndarray:
-    apart = np.abs(test[:, None, 1:] - train[None, :, 1:])  # (M, N, 2)
-    return ((test[:, None, 0] == train[None, :, 0]) & (apart < extent).all(2)).any(1)
-
-
-@exercise("find the leak", praise="Run this on every split you are given, before you believe a score.")
-def check_leaks(leaks: Callable) -> None:
-    train, test = _patches()
     apart = np.abs(test[:, None, 1:] - train[None, :, 1:])
     zone = test[:, None, 0] == train[None, :, 0]
     wanted = _overlap(train, test, 1280)
@@ -90,12 +242,9 @@ def check_leaks(leaks: Callable) -> None:
         "a circle is not a square: compare x and y one by one": (zone & (np.hypot(*np.moveaxis(apart, 2, 0)) < 1280)).any(1),
         "the answer is the other way round: True means it leaks": ~wanted,
     }  # fmt: skip
-    named = {text: np.asarray(value, dtype=float) for text, value in mistakes.items()}
-    expect_close(got.astype(float), wanted.astype(float), "the eight test patches", mistakes=named)
-    expect_close(np.asarray(leaks(train, test, 300.0)).astype(float), _overlap(train, test, 300).astype(float),
-                 "the same with patches of 300 m")  # fmt: skip
-    empty = np.asarray(leaks(train[:0], test, 1280.0))
-    expect(not empty.any(), "With no training patches nothing leaks.")
+    expect_close(got, wanted, "the eight test patches", mistakes=mistakes)
+    expect_close(leaks(train, test, 300.0), _overlap(train, test, 300), "the same with patches of 300 m")
+    expect(not np.any(leaks(train[:0], test, 1280.0)), "With no training patches nothing leaks.")
 
 
 @exercise("true fraction", praise="Count different patches before you plot a label fraction.")

@@ -1,23 +1,128 @@
-"""Checks of chapter 04: NT-Xent, the bound on mutual information, a log-sum-exp that survives."""
+"""Chapter 04: NT-Xent with every number on screen, temperatures, collapse, training curves; the checks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close
 from eo_ssl.losses import clip_loss, nt_xent
+
+PARTNER = show.PALETTE[2]
+
+
+def worked_example(
+    similarity: np.ndarray, logits: np.ndarray, share: np.ndarray, pictures: Sequence[np.ndarray]
+) -> Figure:
+    """The four steps of NT-Xent for N pairs: cosines, logits, softmax of each row, and the partner's −log share.
+
+    Shape: similarity, logits, share (2N, 2N), logits with −inf on the diagonal; 2N pictures (H, W, 3).
+    """
+    count = len(similarity)
+    partner = np.roll(np.eye(count, dtype=bool), count // 2, axis=1)
+    logits = np.where(np.isfinite(logits), logits, np.nan)  # hatched
+    fig, ((one, two), (three, four)) = plt.subplots(2, 2, figsize=(7.8, 8.1))
+    top = float(np.nanmax(np.abs(logits)))
+    for ax, values, end, cmap, form, title in (
+        (one, similarity, 1, "RdBu_r", "{:z.1f}", "1 · cosine of every view with every other"),
+        (two, logits, top, "RdBu_r", "{:z.0f}", "2 · divided by τ, own view masked"),
+        (three, share, 1, "Greens", "{:.2f}", "3 · softmax of each row: shares"),
+    ):
+        span = (-end, end) if cmap == "RdBu_r" else (0, end)
+        show.matrix(values, form=form, span=span, cmap=cmap, outlined=partner, ax=ax, title=title)
+    for k, picture in enumerate(pictures):  # left of its row and below its column
+        left = (-0.13, 1 - (k + 0.94) / count, 0.11, 0.88 / count)
+        below = ((k + 0.06) / count, -0.13, 0.88 / count, 0.11)
+        for inset in (ax.inset_axes(box) for ax in (one, two, three) for box in (left, below)):
+            inset.imshow(picture, aspect="auto")
+            inset.set_axis_off()
+    loss, chance = -np.log(share[partner]), np.log(count - 1)
+    four.barh([f"view {i + 1}" for i in range(count)], loss, color=PARTNER, height=0.7)
+    four.axvline(loss.mean(), 0, 0.88, color="black", linewidth=1.5, label=f"mean {loss.mean():.2f}")
+    four.axvline(chance, 0, 0.88, color=show.COLOURS["chance"], ls="--", label=f"chance {chance:.2f}")
+    four.set(title="4 · −log of the partner's share", ylim=(count - 0.4, -1.4))
+    four.legend(loc="upper right", ncols=2)
+    alt = f"""Four steps for {count // 2} pairs of views: a table of {count} by {count} cosines; the same divided by the
+    temperature, diagonal masked; softmax shares by row, the partner's outlined ({share[partner].min():.2f} to
+    {share[partner].max():.2f}); minus the logarithm of those as bars, mean {loss.mean():.2f}, chance {chance:.2f}."""
+    return show.describe(fig, alt)
+
+
+def temperatures(shares: Mapping[float, np.ndarray]) -> Figure:
+    """Softmax shares (1 + K,) of the partner, first, and of the negatives, hardest first, by temperature."""
+    fig, axes = plt.subplots(1, len(shares), figsize=(7.6, 2.5), sharey=True)
+    for ax, (temperature, share) in zip(axes, shares.items()):
+        ax.bar(0, share[0], color=PARTNER, width=1, label="partner")
+        ax.bar(np.arange(2, len(share) + 1), share[1:], color=show.PALETTE[1], width=1, label="negatives")
+        ax.set(title=f"τ = {temperature:g}", xticks=[], xlabel="partner, then negatives", ylim=(0, 1))
+    axes[0].set_ylabel("softmax share")
+    axes[-1].legend(loc="upper right")
+    said = [
+        f"at τ = {t:g} the partner has {s[0]:.0%}, the hardest negative {s[1]:.0%}" for t, s in shares.items()
+    ]
+    return show.describe(
+        fig, f"Softmax shares of a partner and {len(share) - 1} negatives: {'; '.join(said)}."
+    )
+
+
+def circles(
+    embeddings: Mapping[str, np.ndarray],
+    spread: Mapping[str, Sequence[float]],
+    colour: np.ndarray,
+    label: str,
+) -> Figure:
+    """Embeddings (V, 2) on the unit circle, one panel per loss, and their spread during training."""
+    fig, axes = plt.subplots(1, len(embeddings) + 1, figsize=(7.8, 2.8), width_ratios=[1, 1, 1.25])
+    jitter = 1 + 0.045 * np.random.default_rng(0).standard_normal(
+        (len(colour), 1)
+    )  # radius only: shows crowding
+    for ax, (name, z) in zip(axes, embeddings.items()):
+        ax.add_patch(plt.Circle((0, 0), 1, fill=False, color="#c5ccd3"))
+        points = ax.scatter(*(z * jitter).T, c=colour, s=14, linewidth=0)
+        ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", title=name)
+        ax.set_axis_off()
+    fig.colorbar(points, ax=axes[0], location="left", shrink=0.7, label=label)
+    steps, plain = range(len(next(iter(spread.values())))), {name: {"marker": ""} for name in spread}
+    show.lines(steps, spread, "update", "spread (1 = even)", styles=plain, ax=axes[-1], ylim=(0, 1.1))
+    return show.describe(fig, f"Embeddings on the unit circle after training. {fig.eo_alt}")
+
+
+def chance_level(others: np.ndarray, same_sensor: bool = True) -> float:
+    """Loss of pure guessing, mean log of the number of candidates, in nats.
+
+    `others` (N, N) bool marks the pairs that count as negatives (False on the diagonal). NT-Xent has a candidate
+    per view (`same_sensor`), CLIP and MMA only those of the other sensor.
+
+    >>> float(np.exp(chance_level(~np.eye(4, dtype=bool))).round(3))
+    7.0
+    """
+    return float(np.log1p(others.sum(1) * (2 if same_sensor else 1)).mean())
+
+
+def training(history: pd.DataFrame, chance: float, note: str = "held-out") -> Figure:
+    """Curves of a pretraining run: losses with the chance level, retrieval among held-out patches, spread."""
+    fig, (loss, rank, spread) = plt.subplots(1, 3, figsize=(7.8, 2.6))
+    epoch, losses = history["epoch"], {"training batches": history["train_loss"], note: history["val_loss"]}
+    guessing = {f"{note}, guessing": chance}
+    show.lines(epoch, losses, "epoch", "loss (nats)", guides=guessing, ax=loss, ylim=(0, None))
+    columns = {"first": "val_top1", "among five": "val_top5", "five, guessing": "val_chance_top5"}
+    found = {name: history[column] for name, column in columns.items()}
+    show.lines(epoch, found, "epoch", "partner found", ["five, guessing"], ax=rank, ylim=(0, 1.04))
+    show.lines(epoch, {"spread": history["val_spread"]}, "epoch", "spread of z", ax=spread, ylim=(0, 1.1))
+    return fig
 
 
 def _pairs() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(4)
-    z1 = torch.randn(5, 8, generator=generator)
-    return 3 * z1, z1 + 0.7 * torch.randn(
-        5, 8, generator=generator
-    )  # lengths differ: they must be normalised
+    z1, noise = torch.randn(5, 8, generator=generator), torch.randn(5, 8, generator=generator)
+    return 3 * z1, z1 + 0.7 * noise  # lengths differ: they must be normalised
 
 
 def _without_mask(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -83,9 +188,12 @@ def _check_gradient(my_nt_xent: Callable, z1: Tensor, z2: Tensor) -> None:
     try:
         loss.backward()
     except RuntimeError as error:
+        why = f"{error}"
+        if "inplace operation" in why:
+            why = """A value that it needs was changed in place: mask the logits with −inf before the exponential, not
+            its result."""
         raise ExerciseFailed(
-            "The loss is right, but its gradient cannot be computed. A value that the gradient needs was changed "
-            "in place: mask the logits with −inf before the exponential, not its result."
+            f"The loss is right, but its gradient cannot be computed. {' '.join(why.split())}"
         ) from error
     nt_xent(theirs, z2, 0.2).backward()
     expect_close(ours.grad, theirs.grad, "the gradient with respect to z1", rtol=1e-3, atol=1e-5)

@@ -1,10 +1,16 @@
-"""The checks of chapter 01 accept right answers in any form and answer the usual mistakes by name."""
+"""Chapter 01: checks accept right answers in any form and name the usual mistakes; drawings that describe themselves."""
+
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from chapters import ch01
 from eo_ssl.course.checks import ExerciseFailed
+from eo_ssl.sensors import S2
+
+IMAGES = Path(ch01.__file__).parents[1] / "images"
 
 
 def right_ndvi(red, nir):
@@ -17,10 +23,20 @@ def quiet_ndvi(red, nir):
         return np.nan_to_num((nir - red) / (nir + red))
 
 
+def ndvi_of_images(red, nir):
+    out = np.zeros(red.shape)
+    for i in range(red.shape[0]):
+        for j in range(red.shape[1]):
+            total = nir[i, j] + red[i, j]
+            out[i, j] = (nir[i, j] - red[i, j]) / total if total else 0
+    return out
+
+
 @pytest.mark.parametrize(
     "check, answer",
     [
         ("check_ndvi", right_ndvi),
+        ("check_ndvi", ndvi_of_images),
         ("check_ndvi", quiet_ndvi),
         ("check_decibels", lambda p: 10 * np.log10(np.clip(p, 1e-5, None))),
         ("check_looks", lambda db: (10 ** (db / 10)).mean() ** 2 / (10 ** (db / 10)).var()),
@@ -48,3 +64,22 @@ def test_right_answers_pass(check, answer):
 def test_usual_mistakes_are_named(check, answer, hint):
     with np.errstate(all="ignore"), pytest.raises(ExerciseFailed, match=hint):
         getattr(ch01, check)(answer)
+
+
+def test_an_error_that_has_nothing_to_do_with_zeros_keeps_its_own_message():
+    def only_where_there_is_light(red, nir):
+        return right_ndvi(red, nir) if red.any() else red["nothing"]
+
+    with pytest.raises(ExerciseFailed, match="IndexError"):
+        ch01.check_ndvi(only_where_there_is_light)
+
+
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("*.svg")), ids=lambda path: path.stem)
+def test_a_drawing_has_a_title_and_a_description(path):
+    texts = {element.tag.rpartition("}")[2]: element.text for element in ElementTree.parse(path).getroot()}
+    assert len(texts["title"]) > 10 and len(texts["desc"]) > 60
+
+
+def test_the_drawing_of_the_bands_shows_the_bands_of_the_package():
+    drawn = (IMAGES / "bands.svg").read_text(encoding="utf-8")
+    assert all(f"{band.name} {band.sees} {band.centre:.0f} nm" in drawn for band in S2)
