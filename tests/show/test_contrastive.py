@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eo_ssl.losses import clip_loss, nt_xent
-from eo_ssl.show import contrastive, contrastive_maps, contrastive_pairs, contrastive_text
+from eo_ssl.show import contrastive, contrastive_text
 
 RNG = np.random.default_rng(0)
 PICTURES = list(RNG.random((8, 6, 6, 3)))
@@ -45,16 +45,6 @@ FIGURES = {
     "chance": lambda: contrastive.chance_curve([4, 32, 256]),
     "circles": lambda: contrastive.circles({"a": RNG.normal(size=(9, 2))}, RNG.random(9), {"a": [0.5, 1.0]}, "NDVI"),
     "neighbours": lambda: contrastive.neighbours(PICTURES[:2], [PICTURES[2:4], PICTURES[4:6]], [["q", "a", "b"]] * 2),
-    "game": lambda: contrastive_pairs.guessing_game(PICTURES[:4], PICTURES[4:]),
-    "architecture": contrastive_pairs.architecture,
-    "overlap": lambda: contrastive_pairs.overlapping(PICTURES[0], PICTURES[1], (0, 3)),
-    "matrices": lambda: contrastive_pairs.matrices({"a": np.eye(5), "b": np.eye(5)}, np.zeros((5, 5), dtype=bool)),
-    "push": lambda: contrastive_pairs.push({"x": 0.1, "y": 0.9}, {"x": 0.6, "y": 0.4}),
-    "maps": lambda: contrastive_maps.feature_maps({"a": PICTURES[:3], "b": PICTURES[3:6]}),
-    "places": lambda: contrastive_maps.place_by_place(PICTURES[0], PICTURES[1], np.eye(4), np.zeros((4, 4))),
-    "offsets": lambda: contrastive_maps.offsets(16, 12),
-    "surfaces": lambda: contrastive_maps.surfaces({"a": np.eye(3)}, {"a": (1, 2)}),
-    "intervals": lambda: contrastive_maps.bars_with_intervals({"a": (0.5, 0.4, 0.6)}, 0.1, "found"),
 }  # fmt: skip
 
 
@@ -67,7 +57,6 @@ def test_every_figure_brings_alt_text_made_from_its_data(name):
 def test_training_curves_describe_the_run(history):
     alt = contrastive.training(history, 4.5).eo_alt
     assert "from 4.00 to 2.50" in alt and "guessing 4.50" in alt
-    assert "from alignment 1.00" in contrastive_pairs.alignment_uniformity(history).eo_alt
 
 
 @pytest.mark.parametrize("n", [2, 7])
@@ -92,13 +81,6 @@ def test_chance_level_leaves_masked_neighbours_out_as_the_loss_does():
 def test_softmax_shares_sum_to_one_at_any_temperature(temperature, positive, negatives):
     share = contrastive.softmax_shares(positive, np.array(negatives), temperature)
     assert share.sum() == pytest.approx(1) and (share >= 0).all()
-
-
-def test_maps_that_agree_get_the_same_colours():
-    maps = RNG.normal(size=(6, 4, 4))
-    one, two = contrastive_maps.as_colours([maps, 3 * maps])
-    assert one.shape == (4, 4, 3)
-    np.testing.assert_allclose(one, two, atol=1e-6)
 
 
 def test_no_result_is_stated_without_caution_at_smoke(history):
