@@ -18,9 +18,8 @@ from eo_ssl.course.recipes import Embeddings
 from eo_ssl.evaluate.retrieval import retrieval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
 
-COLOURS = {"band statistics": "#ccaa22", "untrained": "#999999", "SimCLR": "#66aacc", "Dual-SimCLR": "#228833",
-           "MMA": "#aa3377"}  # fmt: skip
-NO_CLASS = "no single class"
+COLOURS = {"untrained": "#777777", "Dual-SimCLR": "#228833", "MMA": "#ccaa22"}  # as in the figures of results
+NO_CLASS, WAYS = "no single class", ("s1_to_s2", "s2_to_s1")
 
 
 def kinds(data: str, stand_ins: bool) -> tuple[str, str]:
@@ -87,19 +86,17 @@ def planes(
     """One plane (N, 2) for each encoder, coloured by group; the patches `marked` (N,) bool, of this kind, are triangles."""
     fig, axes = plt.subplots(2, -(-len(layouts) // 2), figsize=(7.6, 6.9), squeeze=False)
     colours = np.array(group["colours"])[np.asarray(group["codes"])]
+    dot = {"s": 12, "edgecolors": "#888888", "linewidths": 0.4}
+    triangle = {"s": 30, "edgecolors": "#1f2933", "linewidths": 0.6, "marker": "^"}
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (name, plane) in zip(axes.flat, layouts.items()):
-        ax.scatter(*plane[~marked].T, c=colours[~marked], s=12, edgecolors="#88888866", linewidths=0.3)
-        ax.scatter(
-            *plane[marked].T, c=colours[marked], s=30, marker="^", edgecolors="#1f2933", linewidths=0.6
-        )
+        ax.scatter(*plane[~marked].T, c=colours[~marked], **dot)
+        ax.scatter(*plane[marked].T, c=colours[marked], **triangle)
         ax.set_title(name)
     for code in np.unique(group["codes"]):
-        axes[0, 0].scatter(
-            [], [], color=group["colours"][code], label=group["labels"][code], edgecolors="#888888"
-        )
-    axes[0, 0].scatter([], [], color="white", marker="^", edgecolors="#1f2933", label=f"{kind} pair")
+        axes[0, 0].scatter([], [], color=group["colours"][code], label=group["labels"][code], **dot)
+    axes[0, 0].scatter([], [], color="white", label=f"{kind} pair", **triangle)
     fig.legend(loc="outside lower center", ncols=5)
     return show.describe(
         fig,
@@ -122,13 +119,6 @@ def strangers(scene: Sequence[str], k: int, seed: int = 0) -> np.ndarray:
     return np.stack([rng.choice(np.flatnonzero(codes != code), k) for code in codes])
 
 
-def shared_labels(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Intersection over union of the labels (N, C) of each item and of its neighbours (N, k), averaged: (N,)."""
-    own, other = labels[:, None, :] > 0, labels[nearest] > 0  # (N, 1, C), (N, k, C)
-    union = (own | other).sum(2)
-    return ((own & other).sum(2) / np.maximum(union, 1)).mean(1)
-
-
 def retrieval_table(embedded: Mapping[str, Embeddings], ks: Sequence[int]) -> pd.DataFrame:
     """Recall@k both ways, one row for each method with two sensors and one for guessing."""
     rows: dict[str, dict[str, float]] = {}
@@ -136,11 +126,7 @@ def retrieval_table(embedded: Mapping[str, Embeddings], ks: Sequence[int]) -> pd
         if e.z1 is not None and e.z2 is not None:
             found = retrieval(vectors(e.z1), vectors(e.z2), ks)
             rows[name] = {key: value for key, value in found.items() if "_to_" in key}
-            guess = {
-                f"{way}_recall@{k}": found[f"chance_recall@{k}"]
-                for way in ("s1_to_s2", "s2_to_s1")
-                for k in ks
-            }
+            guess = {f"{way}_recall@{k}": found[f"chance_recall@{k}"] for way in WAYS for k in ks}
     return pd.DataFrame({**rows, "guessing": guess}).T
 
 
@@ -149,14 +135,13 @@ def recall_curves(tables: Mapping[str, pd.DataFrame], ks: Sequence[int]) -> Figu
     fig, axes = plt.subplots(1, len(tables), figsize=(3.8 * len(tables), 3.1), sharey=True, squeeze=False)
     for ax, (name, table) in zip(axes[0], tables.items()):
         curves, styles = {}, {}
-        for way, back, line in (("s1_to_s2", "", "-"), ("s2_to_s1", ", back", ":")):
+        for way, back, line in zip(WAYS, ("", ", back"), "-:"):
             for method, row in table.drop(index="guessing" if back else []).iterrows():
                 curves[f"{method}{back}"] = row[[f"{way}_recall@{k}" for k in ks]]
                 if method != "guessing":
                     styles[f"{method}{back}"] = {"color": COLOURS[method], "ls": line}
-        axis = {"title": name, "ylim": (0, 1.02), "xticks": range(len(ks)), "xticklabels": ks}
-        show.lines(range(len(ks)), curves, "k", "partner among the first k", ["guessing"], percent=True, styles=styles,
-                   ax=ax, **axis)  # fmt: skip
+        look = {"styles": styles, "percent": True, "log": "x", "title": name, "ylim": (0, 1.02)}
+        show.lines(ks, curves, "k", "partner among the first k", ["guessing"], ax=ax, **look)
         handles, labels = ax.get_legend_handles_labels()
         ax.legend(handles[: len(table)], labels[: len(table)]).set_visible(ax is axes[0, 0])
     axes[0, -1].set_ylabel("")

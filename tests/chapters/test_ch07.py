@@ -148,11 +148,6 @@ def test_methods_without_radar_take_no_part_in_retrieval():
     assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["Dual-SimCLR", "guessing"]
 
 
-def test_label_sets_in_common_are_intersection_over_union():
-    labels = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]])
-    assert ch07.shared_labels(np.array([[1, 2], [0, 0], [2, 2]]), labels).tolist() == [0.25, 0.5, 1.0]
-
-
 def test_a_layout_keeps_neighbours_and_fills_the_square():
     pytest.importorskip("umap")
     rng = np.random.default_rng(0)
