@@ -15,6 +15,7 @@ from torch import Tensor
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 from eo_ssl.course.recipes import Embeddings
+from eo_ssl.data.pair import Pair
 from eo_ssl.evaluate.retrieval import retrieval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
 
@@ -30,6 +31,11 @@ def kinds(data: str, stand_ins: bool) -> tuple[str, str]:
     """
     own, pair = ("simulated", "real") if data == "simulated" else ("labelled", "BigEarthNet")
     return own, "stand-in" if stand_ins else pair
+
+
+def image_of(pair: Pair) -> str:
+    """The image that a pair was cut from, by its name; a stand-in, whose name does not tell, is an image of its own."""
+    return pair.name if pair.source == "simulated" else pair.name.rsplit("_", 2)[0]
 
 
 def features(embedded: Embeddings) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Chapter 07: computations against plain loops and known cases; checks accept any form and name the usual mistakes."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,6 +137,16 @@ def test_neighbours_and_strangers_come_from_other_scenes_and_the_nearest_first()
     unit = (values - values.mean(0)) / values.std(0)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     assert near[0].tolist() == sorted([2, 3, 4], key=lambda j: -unit[0] @ unit[j])[:2]
+
+
+def test_every_stand_in_has_neighbours_in_other_images():
+    names = [
+        f"ROIs0000_validation_0_p{i}" for i in range(4)
+    ]  # all of one data set: they were of one image once
+    images = [ch07.image_of(SimpleNamespace(name=name, source="simulated")) for name in names]
+    assert ch07.strangers(images, 2).shape == (4, 2)
+    pair = SimpleNamespace(name="S2A_MSIL2A_20170613T101031_87_48", source="BigEarthNet v1")
+    assert ch07.image_of(pair) == "S2A_MSIL2A_20170613T101031"
 
 
 def test_methods_without_radar_take_no_part_in_retrieval():
