@@ -1,14 +1,81 @@
-"""Checks of chapter 05: the mask of false negatives, uniformity."""
+"""Chapter 05: ground that two patches share, agreement of two encoders, the path of a run; checks of its exercises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 from eo_ssl.train import monitors
+
+
+def overlapping(first: np.ndarray, second: np.ndarray, shift: int) -> Figure:
+    """Two patches (H, W, 3) of one scene, the second `shift` pixels to the right; the ground in both is framed."""
+    fig = show.grid([first, second], ["anchor", "its “negative”"], cell=2.6)
+    height, width = first.shape[:2]
+    for ax, left in zip(fig.axes, (shift, 0)):
+        frame = plt.Rectangle(
+            (left - 0.5, -0.5), width - shift, height, fill=False, edgecolor="#ffdd33", linewidth=2.5
+        )
+        ax.add_patch(frame)
+    share = (width - shift) / width
+    return show.describe(
+        fig,
+        f"Two neighbouring patches of one scene; the framed part, {share:.0%} of each, is the same ground",
+    )
+
+
+def agreement(cosine: np.ndarray, overlap: np.ndarray) -> tuple[float, float]:
+    """Mean cosine of partners and of strangers, patches that share no ground (equal where there are no strangers).
+
+    Shape: cosine (N, N), radar by optical; overlap (N, N) bool, True for different patches that share ground.
+    """
+    strangers = ~overlap & ~np.eye(len(cosine), dtype=bool)
+    partners = float(np.diag(cosine).mean())
+    return partners, float(cosine[strangers].mean()) if strangers.any() else partners
+
+
+def matrices(tables: Mapping[str, np.ndarray], overlap: np.ndarray) -> Figure:
+    """Cosines of every radar patch (row) with every optical patch (column), side by side; dots mark shared ground."""
+    axis = {"xlabel": "Sentinel-2 patch", "ylabel": "Sentinel-1 patch"}
+    fig = show.matrix(
+        tables, span=(-1, 1), cmap="RdBu_r", colourbar="cosine", cell=3.2 / len(overlap), **axis
+    )
+    rows, columns = np.nonzero(overlap)
+    said = []
+    for ax, (name, table) in zip(fig.axes, tables.items()):
+        ax.scatter(columns, rows, s=5, color="#1f2933", linewidth=0)
+        partners, others = agreement(table, overlap)
+        said.append(f"{name}: partners {partners:.2f}, strangers {others:.2f}")
+    return show.describe(
+        fig,
+        f"Cosines of radar and optical patches, dots where they share ground; mean values {'; '.join(said)}",
+    )
+
+
+def alignment_uniformity(history: pd.DataFrame) -> Figure:
+    """The path of a run in the plane of alignment and uniformity, both better towards the lower left."""
+    fig, ax = plt.subplots(figsize=(5.0, 3.3))
+    x, y = history["val_uniformity"].to_numpy(), history["val_alignment"].to_numpy()
+    ax.plot(x, y, color="#5f6b7a", linewidth=1)
+    fig.colorbar(ax.scatter(x, y, c=history["epoch"], cmap="viridis", s=28, zorder=3), label="epoch")
+    for name, at in (("first", 0), ("last", -1)):
+        ax.annotate(name, (x[at], y[at]), (6, 4), textcoords="offset points", fontsize=8)
+    ax.set(xlabel="uniformity (lower: more evenly spread)", ylabel="alignment (lower: partners closer)")
+    ax.grid()
+    ax.margins(0.12)
+    return show.describe(
+        fig,
+        f"Alignment against uniformity over {len(x)} epochs: from alignment {y[0]:.2f}, uniformity {x[0]:.2f} to "
+        f"{y[-1]:.2f} and {x[-1]:.2f}",
+    )
+
 
 # Six patches: 0 and 1 side by side, 2 diagonal to 0, 3 two steps away, 4 at the same grid place of another scene.
 SCENE = torch.tensor([7, 7, 7, 7, 8, 7])

@@ -1,14 +1,64 @@
-"""Checks of chapter 06: mean cosine of two maps place by place, and its maximum over offsets."""
+"""Chapter 06: maps in colours, the surface of the search over offsets, cases to explore; checks of its exercises."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close
+from eo_ssl.data.pair import Pair
 from eo_ssl.losses import map_similarity
+
+
+def as_colours(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Feature maps (E, h, w) as pictures (h, w, 3): their three main directions, found together, as red, green, blue."""
+    flat = np.concatenate([m.reshape(len(m), -1).T for m in maps])  # (places, E)
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    centred = flat - flat.mean(0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:3]
+    scores = centred @ directions.T  # (places, 3)
+    low, high = np.percentile(scores, [2, 98], axis=0)
+    colours = np.clip((scores - low) / np.maximum(high - low, 1e-9), 0, 1)
+    ends = np.cumsum([m[0].size for m in maps])[:-1]
+    return [c.reshape(*m.shape[1:], -1) for c, m in zip(np.split(colours, ends), maps)]
+
+
+def surfaces(values: Mapping[str, np.ndarray], truth: Mapping[str, tuple[int, int]]) -> Figure:
+    """Mean cosine at every offset for several pairs; a ring marks the true offset (y, x), a cross the maximum."""
+    ticks = [str(k) for k in range(len(next(iter(values.values()))))]
+    fig = show.matrix(values, ticks, ticks, cmap="viridis", colourbar="mean cosine", cell=0.4)
+    said = []
+    for ax, (name, surface) in zip(fig.axes, values.items()):
+        ax.tick_params(axis="x", rotation=0)
+        y, x = np.unravel_index(surface.argmax(), surface.shape)
+        ax.plot(x, y, marker="x", color="white", markersize=9, markeredgewidth=2.2)
+        said.append(f"{name}: maximum {surface.max():.2f} at ({y}, {x})")
+        if name in truth:
+            y, x = truth[name]
+            ax.plot(x, y, "o", color="none", markeredgecolor="#ff5533", markersize=17, markeredgewidth=2)
+            said[-1] += f", true offset ({y}, {x})"
+    return show.describe(fig, f"Mean cosine over all offsets. {'; '.join(said)}")
+
+
+def places(wanted: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
+    """Pairs by name: the real places by the names given, simulated stand-ins by number and classes.
+
+    >>> from types import SimpleNamespace as P
+    >>> places({"fields": 1}, [P(source="BigEarthNet v1"), P(source="BigEarthNet v2")])
+    {'fields': 1}
+    >>> places({"fields": 0}, [P(source="simulated", labels=("Forest", "Water"))])
+    {'stand-in 1 (Forest, Water)': 0}
+    """
+    named = {}
+    for name, i in wanted.items():
+        if pairs[i].source == "simulated":
+            name = f"stand-in {i + 1} ({', '.join(pairs[i].labels) or 'no label'})"
+        named[name] = i
+    return named
 
 
 def _number(value: object) -> None:
@@ -48,7 +98,7 @@ def check_best_offset(best_offset: Callable) -> None:
     small = large[:, 3:7, 1:5] + 0.4 * torch.randn(6, 4, 4, generator=generator)
     answer = best_offset(large.clone(), small.clone())
     expect(
-        isinstance(answer, tuple) and len(answer) == 2,
+        isinstance(answer, tuple | list) and len(answer) == 2,
         "Return two things: the largest similarity, and its offset (y, x).",
     )
     value, place = answer

@@ -1,12 +1,157 @@
-"""Checks of chapter 07: nearest neighbours by hand, Recall@k."""
+"""Chapter 07: features side by side, planes, neighbours, retrieval; checks of its exercises."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.recipes import Embeddings
+from eo_ssl.data.pair import Pair
+from eo_ssl.evaluate.retrieval import retrieval
+from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
+
+COLOURS = {"untrained": "#777777", "Dual-SimCLR": "#228833", "MMA": "#ccaa22"}  # as in the figures of results
+NO_CLASS, WAYS = "no single class", ("s1_to_s2", "s2_to_s1")
+
+
+def kinds(data: str, stand_ins: bool) -> tuple[str, str]:
+    """What the patches of the run and the pairs beside them are, in a word each: for captions, texts and the explorer.
+
+    >>> kinds("simulated", stand_ins=False), kinds("/data/sen12ms", stand_ins=False)
+    (('simulated', 'real'), ('labelled', 'BigEarthNet'))
+    """
+    own, pair = ("simulated", "real") if data == "simulated" else ("labelled", "BigEarthNet")
+    return own, "stand-in" if stand_ins else pair
+
+
+def image_of(pair: Pair) -> str:
+    """The image that a pair was cut from, by its name; a stand-in, whose name does not tell, is an image of its own."""
+    return pair.name if pair.source == "simulated" else pair.name.rsplit("_", 2)[0]
+
+
+def features(embedded: Embeddings) -> np.ndarray:
+    """Features before the head of all sensors that the method has, side by side: (N, d) or (N, 2d)."""
+    return torch.cat([h for h in (embedded.h1, embedded.h2) if h is not None], dim=1).numpy()
+
+
+def vectors(z: Tensor) -> Tensor:
+    """Embeddings as vectors whose cosine is the similarity of the loss: (N, D), or maps (N, E, h, w) → (N, E·h·w).
+
+    Maps are normalised at every location first, so the cosine is the mean of the cosines place by place: what MMA
+    compares when both maps have the same size.
+    """
+    return F.normalize(z, dim=1).flatten(1) if z.ndim == 4 else z
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Each feature (N, D) with mean 0 and deviation 1; a constant one becomes 0."""
+    return (values - values.mean(0)) / np.maximum(values.std(0), 1e-9)
+
+
+def layout(values: np.ndarray, seed: int = 0, neighbours: int = 15) -> np.ndarray:
+    """UMAP of features (N, D) by cosine, each feature standardised first: (N, 2), scaled to [0, 1]."""
+    import umap
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on one thread with a seed: said in the text
+        model = umap.UMAP(
+            n_neighbors=min(neighbours, len(values) - 1), metric="cosine", random_state=seed, n_jobs=1
+        )
+        plane = model.fit_transform(standardised(values))
+    low, high = plane.min(0), plane.max(0)
+    return (plane - low) / np.maximum(high - low, 1e-9)
+
+
+def class_group(codes: np.ndarray) -> dict[str, Any]:
+    """Colours by class for planes and explorer; 255 becomes a ninth, white one."""
+    codes = np.where(np.asarray(codes) == IGNORE, NUM_CLASSES, codes)
+    return {"name": "class", "labels": [*(c.name for c in CLASSES), NO_CLASS],
+            "colours": [*(c.colour for c in CLASSES), IGNORE_COLOUR], "codes": codes}  # fmt: skip
+
+
+def place_group(names: Sequence[str]) -> dict[str, Any]:
+    """Colours by region for the explorer, in the order of appearance."""
+    codes, labels = pd.factorize(pd.Series(names))
+    table = plt.get_cmap("tab20")(np.arange(len(labels)) % 20, bytes=True)[:, :3]
+    colours = ["#" + bytes(one).hex() for one in table]
+    return {"name": "region", "labels": [str(x) for x in labels], "colours": colours, "codes": codes}
+
+
+def planes(
+    layouts: Mapping[str, np.ndarray], group: Mapping[str, Any], marked: np.ndarray, kind: str
+) -> Figure:
+    """One plane (N, 2) for each encoder, coloured by group; the patches `marked` (N,) bool, of this kind, are triangles."""
+    fig, axes = plt.subplots(2, -(-len(layouts) // 2), figsize=(7.6, 6.9), squeeze=False)
+    colours = np.array(group["colours"])[np.asarray(group["codes"])]
+    dot = {"s": 12, "edgecolors": "#888888", "linewidths": 0.4}
+    triangle = {"s": 30, "edgecolors": "#1f2933", "linewidths": 0.6, "marker": "^"}
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (name, plane) in zip(axes.flat, layouts.items()):
+        ax.scatter(*plane[~marked].T, c=colours[~marked], **dot)
+        ax.scatter(*plane[marked].T, c=colours[marked], **triangle)
+        ax.set_title(name)
+    for code in np.unique(group["codes"]):
+        axes[0, 0].scatter([], [], color=group["colours"][code], label=group["labels"][code], **dot)
+    axes[0, 0].scatter([], [], color="white", label=f"{kind} pair", **triangle)
+    fig.legend(loc="outside lower center", ncols=5)
+    return show.describe(
+        fig,
+        f"{len(layouts)} UMAP planes ({', '.join(layouts)}) of {len(marked)} patches by {group['name']}; "
+        f"{int(marked.sum())} of them are {kind} pairs, drawn as triangles",
+    )
+
+
+def neighbours(values: np.ndarray, scene: Sequence[str], k: int = 5) -> np.ndarray:
+    """The k nearest items of other scenes by cosine of standardised features: (N, k) positions."""
+    unit = F.normalize(torch.as_tensor(standardised(values)), dim=1)
+    codes = torch.as_tensor(pd.factorize(pd.Series(scene))[0])
+    similarity = (unit @ unit.T).masked_fill(codes[:, None] == codes[None, :], -torch.inf)  # (N, N)
+    return similarity.topk(k, dim=1).indices.numpy()
+
+
+def strangers(scene: Sequence[str], k: int, seed: int = 0) -> np.ndarray:
+    """For each item k others of other scenes, drawn at random (with repetition where there are few): (N, k)."""
+    codes, rng = pd.factorize(pd.Series(scene))[0], np.random.default_rng(seed)
+    return np.stack([rng.choice(np.flatnonzero(codes != code), k) for code in codes])
+
+
+def retrieval_table(embedded: Mapping[str, Embeddings], ks: Sequence[int]) -> pd.DataFrame:
+    """Recall@k both ways, one row for each method with two sensors and one for guessing."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, e in embedded.items():
+        if e.z1 is not None and e.z2 is not None:
+            found = retrieval(vectors(e.z1), vectors(e.z2), ks)
+            rows[name] = {key: value for key, value in found.items() if "_to_" in key}
+            guess = {f"{way}_recall@{k}": found[f"chance_recall@{k}"] for way in WAYS for k in ks}
+    return pd.DataFrame({**rows, "guessing": guess}).T
+
+
+def recall_curves(tables: Mapping[str, pd.DataFrame], ks: Sequence[int]) -> Figure:
+    """Recall@k of radar → optical (solid) and back (dotted), a panel for each set of pairs, guessing in grey."""
+    fig, axes = plt.subplots(1, len(tables), figsize=(3.8 * len(tables), 3.1), sharey=True, squeeze=False)
+    for ax, (name, table) in zip(axes[0], tables.items()):
+        curves, styles = {}, {}
+        for way, back, line in zip(WAYS, ("", ", back"), "-:"):
+            for method, row in table.drop(index="guessing" if back else []).iterrows():
+                curves[f"{method}{back}"] = row[[f"{way}_recall@{k}" for k in ks]]
+                if method != "guessing":
+                    styles[f"{method}{back}"] = {"color": COLOURS[method], "ls": line}
+        look = {"styles": styles, "percent": True, "log": "x", "title": name, "ylim": (0, 1.02)}
+        show.lines(ks, curves, "k", "partner among the first k", ["guessing"], ax=ax, **look)
+        handles, labels = ax.get_legend_handles_labels()
+        ax.legend(handles[: len(table)], labels[: len(table)]).set_visible(ax is axes[0, 0])
+    axes[0, -1].set_ylabel("")
+    return fig
 
 
 def _vote(similarity: Tensor, labels: Tensor, k: int) -> Tensor:

@@ -1,12 +1,41 @@
-"""Checks of chapter 08: a bootstrap interval, a backbone that is really frozen."""
+"""Chapter 08: the rival of the headline claim and what an interval says of the claim; checks of its exercises."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
+from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.errors import DataError
+from eo_ssl.evaluate.intervals import Interval
+from eo_ssl.show.results import curve
+
+SUPERVISED = ("s1", "s2", "early", "late")
+
+
+def best_supervised(results: pd.DataFrame, folder: Path, task: str = "single") -> pd.Series:
+    """The best model without pretraining with all labels: a row of `show.results.curve` (method, value, low, high …)."""
+    one = results[(results["task"] == task) & np.isclose(results["fraction"], 1.0)]
+    known = [method for method in SUPERVISED if (one["method"] == method).any()]
+    if not known:
+        raise DataError("no supervised model with all labels; run chapter 03 first")
+    points = curve(results, folder, task, known)
+    points = points[np.isclose(points["fraction"], 1.0)]
+    return points.loc[points["value"].idxmax()]
+
+
+def claim(gap: Interval) -> str:
+    """What the interval of a paired difference, claimed to be above zero, says of the claim.
+
+    >>> claim(Interval(0.02, -0.01, 0.05))
+    '**This run does not settle the claim.**'
+    """
+    said = ("does not settle the claim", "holds", "does not hold")[show.settled(gap)]
+    return f"**This run {said}.**" if "settle" in said else f"**The claim {said} in this run.**"
 
 
 @exercise("bootstrap", praise="No formula, no bell curve: only drawing again.")

@@ -1,13 +1,17 @@
-"""The checks of chapter 07 accept right answers in any form and answer the usual mistakes by name."""
+"""Chapter 07: computations against plain loops and known cases; checks accept any form and name the usual mistakes."""
 
 from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from chapters import ch07
 from eo_ssl.course.checks import ExerciseFailed
+from eo_ssl.course.recipes import Embeddings
+from eo_ssl.losses import map_similarity
 
 
 def by_hand(features, labels, queries, k, similarity=None):
@@ -80,3 +84,87 @@ def test_a_tie_that_goes_to_the_smaller_class_is_noticed():
 
     with pytest.raises(ExerciseFailed):
         ch07.check_knn(smallest)
+
+
+def embeddings(n=12, d=4, radar=True):
+    g = torch.Generator().manual_seed(0)
+    h1, h2, z = (torch.randn(n, d, generator=g) for _ in range(3))
+    index = torch.arange(n)
+    return Embeddings(h1, h2, z, z, index) if radar else Embeddings(None, h2, None, None, index)
+
+
+@pytest.mark.parametrize(
+    ("data", "stand_ins", "words"),
+    [
+        ("simulated", False, ("simulated", "real")),
+        ("simulated", True, ("simulated", "stand-in")),
+        ("/data/sen12ms", False, ("labelled", "BigEarthNet")),
+    ],
+)
+def test_patches_of_a_real_data_set_are_not_called_simulated(data, stand_ins, words):
+    assert ch07.kinds(data, stand_ins) == words
+    plane, pair = np.random.default_rng(0).random((6, 2)), np.arange(6) > 3
+    group = ch07.class_group(np.array([0, 1, 2, 3, 255, 255]))
+    alt = ch07.planes({"a": plane, "b": plane}, group, pair, words[1]).eo_alt
+    assert f"2 of them are {words[1]} pairs" in alt
+
+
+def test_patches_without_a_single_class_and_regions_have_colours_of_their_own():
+    group = ch07.class_group(np.array([0, 255]))
+    assert group["labels"][group["codes"][1]] == ch07.NO_CLASS and len(group["colours"]) == 9
+    regions = ch07.place_group(["x", "y", "x"])
+    assert regions["labels"] == ["x", "y"] and regions["colours"] == ["#1f77b4", "#aec7e8"]
+
+
+def test_the_cosine_of_flattened_maps_is_what_mma_compares():
+    g = torch.Generator().manual_seed(0)
+    m1, m2 = torch.randn(5, 6, 3, 3, generator=g), torch.randn(5, 6, 3, 3, generator=g)
+    v1, v2 = (F.normalize(ch07.vectors(m), dim=1) for m in (m1, m2))
+    assert torch.allclose(v1 @ v2.T, map_similarity(m1, m2), atol=1e-5)
+
+
+def test_features_are_those_of_all_sensors_a_method_has():
+    assert ch07.features(embeddings()).shape == (12, 8)
+    assert ch07.features(embeddings(radar=False)).shape == (12, 4)
+
+
+def test_neighbours_and_strangers_come_from_other_scenes_and_the_nearest_first():
+    values = np.array([[1.0, 0.0], [1.0, 0.01], [1.0, 0.3], [0.0, 1.0], [-1.0, 0.2]])
+    scene = ["a", "a", "b", "b", "c"]
+    near = ch07.neighbours(values, scene, 2)
+    for found in (near, ch07.strangers(scene, 2)):
+        assert all(scene[i] != scene[j] for i, row in enumerate(found) for j in row)
+    unit = (values - values.mean(0)) / values.std(0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    assert near[0].tolist() == sorted([2, 3, 4], key=lambda j: -unit[0] @ unit[j])[:2]
+
+
+def test_every_stand_in_has_neighbours_in_other_images():
+    names = [
+        f"ROIs0000_validation_0_p{i}" for i in range(4)
+    ]  # all of one data set: they were of one image once
+    images = [ch07.image_of(SimpleNamespace(name=name, source="simulated")) for name in names]
+    assert ch07.strangers(images, 2).shape == (4, 2)
+    pair = SimpleNamespace(name="S2A_MSIL2A_20170613T101031_87_48", source="BigEarthNet v1")
+    assert ch07.image_of(pair) == "S2A_MSIL2A_20170613T101031"
+
+
+def test_methods_without_radar_take_no_part_in_retrieval():
+    table = ch07.retrieval_table({"SimCLR": embeddings(radar=False), "Dual-SimCLR": embeddings()}, (1, 3))
+    assert list(table.index) == ["Dual-SimCLR", "guessing"]
+    assert table.loc["Dual-SimCLR", "s1_to_s2_recall@1"] == 1.0
+    assert table.loc["guessing", "s2_to_s1_recall@3"] == pytest.approx(3 / 12)
+    fig = ch07.recall_curves({"held out": table, "pairs": table}, (1, 3))
+    assert "held out: partner among the first k" in fig.eo_alt and "Dual-SimCLR, back: 100%" in fig.eo_alt
+    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["Dual-SimCLR", "guessing"]
+
+
+def test_a_layout_keeps_neighbours_and_fills_the_square():
+    pytest.importorskip("umap")
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.eye(2, 6) * 20, 15, axis=0)
+    plane = ch07.layout(groups + rng.normal(size=(30, 6)), seed=0)
+    assert plane.min() == 0 and plane.max() == 1
+    centre = plane[:15].mean(0), plane[15:].mean(0)
+    nearer = np.linalg.norm(plane - centre[0], axis=1) < np.linalg.norm(plane - centre[1], axis=1)
+    assert nearer[:15].all() and not nearer[15:].any()
