@@ -128,7 +128,8 @@ def simulated(profile: Profile, seed: int) -> Path:
 
     One process at a time writes it; an interrupted one is finished by the next.
     """
-    from eo_ssl.data import archives, simulate
+    from eo_ssl import simulate
+    from eo_ssl.data import archives
 
     target = simulated_target(profile, seed)
     if (target / "dataset.json").is_file():  # written last
@@ -145,7 +146,7 @@ def simulated(profile: Profile, seed: int) -> Path:
 
 def simulated_target(profile: Profile, seed: int) -> Path:
     """Where the simulated data set of this profile and seed is kept, whether it exists or not."""
-    from eo_ssl.data import simulate
+    from eo_ssl import simulate
 
     return places.simulated_folder(profile.simulate, seed, simulate.VERSION)
 
@@ -153,7 +154,7 @@ def simulated_target(profile: Profile, seed: int) -> Path:
 def data_version(profile: Profile, data: str, seed: int) -> str:
     """Name and version of the data set, from its `dataset.json` where it has one."""
     if data == SIMULATED:
-        from eo_ssl.data import simulate
+        from eo_ssl import simulate
 
         return f"simulated {profile.simulate} {simulate.VERSION} seed {seed}"
     card = Path(data) / "dataset.json"

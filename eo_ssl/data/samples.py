@@ -13,7 +13,7 @@ import numpy as np
 
 from eo_ssl.data import bigearthnet
 from eo_ssl.data.pair import Pair, Scene
-from eo_ssl.data.sample_archives import ARCHIVES, BENV2, SCENE, available, fetch, folder
+from eo_ssl.data.fetch import ARCHIVES, BENV2, SCENE, available, fetch, folder
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json
 from eo_ssl.sensors import CLASS_NAMES, DN_PER_REFLECTANCE, S1_BANDS, S2, S2_BANDS, S2_BANDS_L2A

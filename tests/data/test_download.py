@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eo_ssl import files
-from eo_ssl.data import sample_archives
+from eo_ssl.data import fetch as sample_archives
 from eo_ssl.data.download import Archive, download
 from eo_ssl.errors import DataError
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eo_ssl.data.simulation.difficulty import band_statistics
+from eo_ssl.simulate.difficulty import band_statistics
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import IGNORE, NUM_CLASSES
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eo_ssl.data.simulation.difficulty import band_statistics, majority
-from eo_ssl.data.simulation.fidelity import (
+from eo_ssl.simulate.difficulty import band_statistics, majority
+from chapters.a1 import (
     WATER,
     ClassSums,
     Texture,

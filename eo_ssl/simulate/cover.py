@@ -3,10 +3,10 @@
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.noise import Fields
-from eo_ssl.data.simulation.parcels import Parcels
-from eo_ssl.data.simulation.plan import SceneSpec
-from eo_ssl.data.simulation.terrain import Terrain
+from eo_ssl.simulate.noise import Fields
+from eo_ssl.simulate.parcels import Parcels
+from eo_ssl.simulate.world import SceneSpec
+from eo_ssl.simulate.terrain import Terrain
 
 FOREST, SHRUB, GRASS, WETLAND, CROP, URBAN, BARREN, WATER = range(8)
 _LAND = (FOREST, SHRUB, GRASS, WETLAND, CROP, BARREN)

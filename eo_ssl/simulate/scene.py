@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eo_ssl.data.simulation.labels import coarse_labels, fine_labels
-from eo_ssl.data.simulation.landscape import Landscape, make_landscape
-from eo_ssl.data.simulation.optical import optical
-from eo_ssl.data.simulation.plan import SceneSpec
-from eo_ssl.data.simulation.radar import radar
-from eo_ssl.data.simulation.write import write_scene
+from eo_ssl.simulate.labels import coarse_labels, fine_labels
+from eo_ssl.simulate.landscape import Landscape, make_landscape
+from eo_ssl.simulate.optical import optical
+from eo_ssl.simulate.world import SceneSpec
+from eo_ssl.simulate.radar import radar
+from eo_ssl.simulate.write import write_scene
 
 
 def render(spec: SceneSpec) -> tuple[Landscape, dict[str, np.ndarray]]:

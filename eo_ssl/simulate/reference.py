@@ -8,7 +8,7 @@ of BigEarthNet v2 (Clasen et al. 2024). All were measured on small samples: anch
 
 import numpy as np
 
-from eo_ssl.data.simulation.fidelity import Texture
+from chapters.a1 import Texture
 from eo_ssl.sensors import S2_BANDS
 
 # How far the simulated set may be from the reference, as the tests assert and the book shows.

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from eo_ssl.data.simulation.cover import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
-from eo_ssl.data.simulation.landscape import Landscape
-from eo_ssl.data.simulation.materials import crop_stage
-from eo_ssl.data.simulation.noise import Fields
+from eo_ssl.simulate.cover import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
+from eo_ssl.simulate.landscape import Landscape
+from eo_ssl.simulate.materials import crop_stage
+from eo_ssl.simulate.noise import Fields
 from eo_ssl.sensors import to_db, to_linear
 
 # Level of each class in dB (VV, VH) before texture, moisture and speckle.

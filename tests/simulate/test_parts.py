@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from eo_ssl.data.simulation.fidelity import autocorrelation, class_means, class_sums, speckle
-from eo_ssl.data.simulation.noise import Fields, generator, hash01
-from eo_ssl.data.simulation.plan import plan
-from eo_ssl.data.simulation.rivers import drainage
-from eo_ssl.data.simulation.scene import render
-from eo_ssl.data.simulation.survey import Patch, survey
+from chapters.a1 import autocorrelation, class_means, class_sums, speckle
+from eo_ssl.simulate.noise import Fields, generator, hash01
+from eo_ssl.simulate.world import plan
+from eo_ssl.simulate.ground import drainage
+from eo_ssl.simulate.scene import render
+from eo_ssl.simulate.survey import Patch, survey
 from eo_ssl.sensors import S2_BANDS
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from eo_ssl.data import simulate as module
-from eo_ssl.data.simulate import simulate
-from eo_ssl.data.simulation.labels import DFC_CODE
-from eo_ssl.data.simulation.plan import PROFILES, plan
-from eo_ssl.data.simulation.regions import REGIONS
+from eo_ssl import simulate as module
+from eo_ssl.simulate import simulate
+from eo_ssl.simulate.labels import DFC_CODE
+from eo_ssl.simulate.world import PROFILES, plan
+from eo_ssl.simulate.regions import REGIONS
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.sensors import DFC10_TO_EIGHT, IGBP_TO_EIGHT, IGNORE, remap
 
@@ -198,7 +198,7 @@ def test_the_number_of_workers_does_not_change_a_byte(root, tmp_path):
 
 def test_another_seed_gives_other_data(root):
     first, second = plan("smoke", 0)[20], plan("smoke", 1)[20]
-    from eo_ssl.data.simulation.scene import render
+    from eo_ssl.simulate.scene import render
 
     assert not np.array_equal(render(first)[1]["s2"], render(second)[1]["s2"])
 

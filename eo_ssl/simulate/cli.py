@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         workers: Annotated[int, typer.Option(help="Processes; 0 means one a core.", min=0)] = 0,
     ) -> None:
         """Write the simulated data set; run it again to finish an interrupted one."""
-        from eo_ssl.data.simulate import simulate
+        from eo_ssl.simulate import simulate
 
         root = simulate(out, profile, seed, workers or None)
         typer.echo(f"simulated data set ({profile}) in {root}")

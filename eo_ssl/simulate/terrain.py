@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.noise import Fields
-from eo_ssl.data.simulation.rivers import river_bank
+from eo_ssl.simulate.noise import Fields
+from eo_ssl.simulate.ground import river_bank
 
 
 @dataclass(frozen=True)

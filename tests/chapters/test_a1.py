@@ -1,18 +1,18 @@
 """The simulated world against the measured one: levels, texture, speckle, and how hard it is.
 
-Reference values and tolerances: `eo_ssl.data.simulation.reference`.
+Reference values and tolerances: `eo_ssl.simulate.reference`.
 """
 
 import numpy as np
 import pytest
 
-from eo_ssl.data.simulation import reference
-from eo_ssl.data.simulation.difficulty import across, within
-from eo_ssl.data.simulation.fidelity import autocorrelation, looks
-from eo_ssl.data.simulation.plan import Profile, plan
-from eo_ssl.data.simulation.radar import speckle
-from eo_ssl.data.simulation.scene import render
-from eo_ssl.data.simulation.survey import Patch, Survey, survey
+from eo_ssl.simulate import reference
+from eo_ssl.simulate.difficulty import across, within
+from chapters.a1 import autocorrelation, looks
+from eo_ssl.simulate.world import Profile, plan
+from eo_ssl.simulate.radar import speckle
+from eo_ssl.simulate.scene import render
+from eo_ssl.simulate.survey import Patch, Survey, survey
 from eo_ssl.sensors import CLASS_NAMES, DFC10_TO_EIGHT, S2_BANDS, band_index, remap, to_db
 
 # All regions of the labelled splits, with patches as large as those of the laptop profile.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_simulate import digest
 
-from eo_ssl.data.simulate import simulate
+from eo_ssl.simulate import simulate
 
 SCRIPT = "import sys; from eo_ssl.data.simulate import simulate; simulate(sys.argv[1], 'smoke', 0, int(sys.argv[2]))"
 

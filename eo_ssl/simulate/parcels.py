@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.noise import Fields, hash01
+from eo_ssl.simulate.noise import Fields, hash01
 
 
 @dataclass(frozen=True)

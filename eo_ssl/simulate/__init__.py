@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from eo_ssl.data.simulation.plan import SPLITS, SceneSpec, plan, profile_named
+from eo_ssl.simulate.world import SPLITS, SceneSpec, plan, profile_named
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json, require_space, write_json
 
@@ -115,7 +115,7 @@ def _run(root: Path, todo: list[SceneSpec], workers: int, total: int) -> None:
 
 
 def _one(root: Path, spec: SceneSpec) -> None:
-    from eo_ssl.data.simulation.scene import write
+    from eo_ssl.simulate.scene import write
 
     write(root, spec)
     _marker(root / _STATE, spec).touch()

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from eo_ssl.data.simulation.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
-from eo_ssl.data.simulation.landscape import Landscape
-from eo_ssl.data.simulation.spectra import (
+from eo_ssl.simulate.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
+from eo_ssl.simulate.landscape import Landscape
+from eo_ssl.simulate.spectra import (
     ASPHALT,
     BRIGHT,
     BROADLEAF,

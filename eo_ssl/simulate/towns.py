@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eo_ssl.data.simulation.noise import Fields, hash01
-from eo_ssl.data.simulation.parcels import Parcels
+from eo_ssl.simulate.noise import Fields, hash01
+from eo_ssl.simulate.parcels import Parcels
 
 
 @dataclass(frozen=True)

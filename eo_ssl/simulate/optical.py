@@ -3,12 +3,12 @@
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.cover import CROP, GRASS, WATER
-from eo_ssl.data.simulation.landscape import Landscape
-from eo_ssl.data.simulation.materials import abundances
-from eo_ssl.data.simulation.noise import Fields, generator
-from eo_ssl.data.simulation.regions import REGIONS
-from eo_ssl.data.simulation.spectra import SPECTRA
+from eo_ssl.simulate.cover import CROP, GRASS, WATER
+from eo_ssl.simulate.landscape import Landscape
+from eo_ssl.simulate.materials import abundances
+from eo_ssl.simulate.noise import Fields, generator
+from eo_ssl.simulate.regions import REGIONS
+from eo_ssl.simulate.spectra import SPECTRA
 from eo_ssl.sensors import S2
 
 WAVELENGTH = np.array([band.centre for band in S2], dtype=np.float32) / 1000  # micrometres

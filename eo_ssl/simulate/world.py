@@ -5,8 +5,8 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from eo_ssl.data.simulation.noise import generator, hash01
-from eo_ssl.data.simulation.regions import REGIONS, Region
+from eo_ssl.simulate.noise import generator, hash01
+from eo_ssl.simulate.regions import REGIONS, Region
 from eo_ssl.errors import ConfigError
 
 MARGIN = 24

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eo_ssl.data.simulation.cover import (
+from eo_ssl.simulate.cover import (
     FOREST,
     URBAN,
     WATER,
@@ -14,12 +14,12 @@ from eo_ssl.data.simulation.cover import (
     urban_mask,
     water_mask,
 )
-from eo_ssl.data.simulation.noise import Fields
-from eo_ssl.data.simulation.parcels import Parcels, make_parcels
-from eo_ssl.data.simulation.plan import SceneSpec
-from eo_ssl.data.simulation.regions import Season, season_of
-from eo_ssl.data.simulation.terrain import Terrain, make_terrain
-from eo_ssl.data.simulation.towns import Town, make_town
+from eo_ssl.simulate.noise import Fields
+from eo_ssl.simulate.parcels import Parcels, make_parcels
+from eo_ssl.simulate.world import SceneSpec
+from eo_ssl.simulate.regions import Season, season_of
+from eo_ssl.simulate.terrain import Terrain, make_terrain
+from eo_ssl.simulate.towns import Town, make_town
 
 
 @dataclass(frozen=True)

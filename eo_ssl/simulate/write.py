@@ -10,7 +10,7 @@ import rasterio
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from eo_ssl.data.simulation.plan import SceneSpec
+from eo_ssl.simulate.world import SceneSpec
 
 # Deflate is in every GDAL build; level 1 and a predictor give most of the gain at a third of the time.
 _OPTIONS = {"driver": "GTiff", "compress": "deflate", "zlevel": 1, "interleave": "band"}
