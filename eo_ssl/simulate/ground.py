@@ -1,9 +1,109 @@
-"""Rivers that follow the valleys of a terrain."""
+"""The ground of a scene: random fields, hills, rivers in their valleys, and the parcels people laid over it."""
 
 import heapq
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
+
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+
+
+@lru_cache(maxsize=64)
+def _amplitude(n: int, beta: float, scale: float) -> np.ndarray:
+    k = fft.fftfreq(n).astype(np.float32)
+    power = k[:, None] ** 2 + k[None, :] ** 2 + np.float32(1.0 / (2 * np.pi * scale)) ** 2
+    amplitude = power ** (-beta / 4)
+    amplitude[0, 0] = 0.0
+    return (amplitude * (n / np.sqrt((amplitude**2).sum()))).astype(np.float32)
+
+
+class Fields:
+    """Correlated Gaussian fields of one size from one generator.
+
+    Each field has zero mean, unit variance and the spectrum (k² + (2π·scale)⁻²)^(−β/2): rough below
+    `scale` pixels with roughness 1/β, uncorrelated above. One complex inverse FFT gives two fields, so
+    a second request with the same spectrum costs nothing.
+    """
+
+    def __init__(self, rng: np.random.Generator, n: int) -> None:
+        self.rng, self.n = rng, n
+        self._spare: dict[tuple[float, float], np.ndarray] = {}
+
+    def __call__(self, scale: float, beta: float = 3.0) -> np.ndarray:
+        """One (n, n) float32 field with correlation length about `scale` pixels."""
+        key = (scale, beta)
+        if key in self._spare:
+            return self._spare.pop(key)
+        white = self.rng.standard_normal((self.n, self.n, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        pair = fft.ifft2(white * _amplitude(self.n, beta, scale)) * self.n
+        first, self._spare[key] = _standard(pair.real), _standard(pair.imag)
+        return first
+
+
+def _standard(field: np.ndarray) -> np.ndarray:
+    field = field.astype(np.float32)
+    field -= field.mean()
+    field /= field.std()
+    return field
+
+
+def hash01(*keys: np.ndarray | int) -> np.ndarray:
+    """A uniform number in [0, 1) for each tuple of integers: the same tuple, the same number."""
+    mixed = np.uint64(0x9E3779B97F4A7C15)
+    for key in keys:
+        with np.errstate(over="ignore"):
+            mixed = (mixed ^ np.asarray(key).astype(np.int64).view(np.uint64)) * _MIX
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX2
+            mixed = mixed ^ (mixed >> np.uint64(32))
+    return ((mixed >> np.uint64(40)).astype(np.float32)) / np.float32(2**24)
+
+
+def generator(*keys: int) -> np.random.Generator:
+    """A generator that depends on the integers given and on nothing else."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(keys)))
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """Elevation in metres, its gradient (rise per metre east and south), and distance to a river bank.
+
+    `bank` is in pixels, negative in the water; `wetness` is a smooth standardised index, high in valleys.
+    """
+
+    elevation: np.ndarray
+    east: np.ndarray
+    south: np.ndarray
+    bank: np.ndarray
+    wetness: np.ndarray
+
+    @property
+    def slope(self) -> np.ndarray:
+        """Steepest rise per metre."""
+        return np.hypot(self.east, self.south)
+
+
+def make_terrain(rng: np.random.Generator, fields: Fields, relief: float, river: float) -> Terrain:
+    """Terrain with `relief` metres of standard deviation and a river up to `river` pixels wide."""
+    n = fields.n
+    # Rounded hills, and ridges where a field changes sign; lengths in metres do not depend on the scene's size.
+    shape = fields(140, 4.6) - 0.6 * np.abs(fields(80, 4.4)) + 0.06 * fields(36, 3.4)
+    shape = ndimage.gaussian_filter(shape, 1.6)
+    ramp = np.linspace(-1, 1, n, dtype=np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    fall = np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]
+    shape += 0.8 * fall
+    bank = river_bank(rng, shape, fall, river)
+    # Valleys widen along the water: the river has cut into the land.
+    valley = np.exp(-np.maximum(bank, 0) / 22.0)
+    elevation = np.float32(relief) * (shape - 0.35 * ndimage.gaussian_filter(valley, 2.0))
+    south, east = np.gradient(elevation, 10.0)
+    wetness = 1.6 * valley - 0.5 * shape + 0.4 * fields(24, 3.4)
+    wetness = (wetness - wetness.mean()) / wetness.std()
+    return Terrain(*(a.astype(np.float32) for a in (elevation, east, south, bank, wetness)))
+
 
 STEP = 8  # pixels to a cell of the drainage grid
 _OFFSETS = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -111,3 +211,99 @@ def _winding(
     for k, cell in enumerate(chain):
         placed.setdefault(cell, path[:, min(2 * STEP * k, dense.size - 1)])
     return path[0], path[1]
+
+
+@dataclass(frozen=True)
+class Parcels:
+    """Parcel and block number of each pixel, the direction of its rows in radians, and three masks.
+
+    `road` is paved, `track` a farm track, `edge` the seam between two parcels; all one pixel wide.
+    """
+
+    label: np.ndarray
+    block: np.ndarray
+    angle: np.ndarray
+    road: np.ndarray
+    track: np.ndarray
+    edge: np.ndarray
+    count: int
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Replace every value by the mean of its parcel, (n, n)."""
+        flat = self.label.ravel()
+        total = np.bincount(flat, values.ravel(), self.count)
+        return (total / np.bincount(flat, minlength=self.count)).astype(np.float32)[self.label]
+
+
+def make_parcels(rng: np.random.Generator, fields: Fields, size: float, aspect: float) -> Parcels:
+    """Blocks bounded by roads, cut into strips, cut into parcels of about `size`² pixels.
+
+    `aspect` stretches parcels along their block's direction: 1 square fields, 4 long strips.
+    """
+    pitch = 4.5 * size + 12
+    block = _blocks(rng, fields, pitch)
+    count = int(block.max()) + 1
+    # Most blocks follow the lie of the land, some turn by a right angle or go their own way.
+    angles = rng.uniform(0, np.pi) + rng.normal(0, 0.25, count) + np.pi / 2 * rng.integers(0, 2, count)
+    angles += (rng.random(count) < 0.25) * rng.uniform(0, np.pi, count)
+    wide = size / np.sqrt(aspect) * np.exp(rng.normal(0, 0.45, count))
+    deep = size * np.sqrt(aspect) * np.exp(rng.normal(0, 0.35, count))
+    label = _strips(rng, block, angles.astype(np.float32), wide.astype(np.float32), deep.astype(np.float32))
+    seam = _seam(label)
+    border = _seam(block)
+    salt = int(rng.integers(1 << 30))
+    chance = hash01(block, salt)
+    road, track = border & (chance < 0.3), border & (chance >= 0.3) & (chance < 0.75)
+    return Parcels(
+        label,
+        block,
+        angles.astype(np.float32)[block],
+        road,
+        track,
+        seam & ~road & ~track,
+        int(label.max()) + 1,
+    )
+
+
+def _blocks(rng: np.random.Generator, fields: Fields, pitch: float) -> np.ndarray:
+    """Voronoi cells of a jittered grid, their borders bent by a smooth displacement."""
+    n = fields.n
+    ticks = np.arange(-pitch, n + pitch, pitch)
+    y, x = np.meshgrid(ticks, ticks, indexing="ij")
+    y, x = (a + rng.uniform(-0.45, 0.45, a.shape) * pitch for a in (y, x))
+    inside = (y >= 0) & (y < n) & (x >= 0) & (x < n)
+    seeds = np.ones((n, n), dtype=bool)
+    seeds[y[inside].astype(int), x[inside].astype(int)] = False
+    iy, ix = ndimage.distance_transform_edt(seeds, return_distances=False, return_indices=True)
+    code = np.unique(iy * n + ix, return_inverse=True)[1].reshape(n, n)
+    rows, cols = np.indices((n, n), dtype=np.int32)
+    dy, dx = ((0.10 * pitch) * fields(1.2 * pitch, 4.0) for _ in range(2))
+    rows = np.clip(rows + dy, 0, n - 1).astype(np.int32)
+    cols = np.clip(cols + dx, 0, n - 1).astype(np.int32)
+    return code[rows, cols].astype(np.int32)
+
+
+def _strips(
+    rng: np.random.Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
+) -> np.ndarray:
+    """Number parcels: strips across the block's direction, each cut at its own intervals."""
+    n = block.shape[0]
+    axis = np.arange(n, dtype=np.float32)
+    cos, sin = np.cos(angle)[block], np.sin(angle)[block]
+    salt = int(rng.integers(1 << 30))
+    u = (axis[None, :] * cos + axis[:, None] * sin) / wide[block]
+    # Uneven strips: shift the cuts by a smooth periodic amount.
+    strip = np.floor(u + 0.45 * np.sin(2.1 * u + 7 * hash01(block, salt))).astype(np.int32)
+    v = (-axis[None, :] * sin + axis[:, None] * cos) / deep[block]
+    own = hash01(block, strip, salt + 1)
+    piece = np.floor(v * (0.6 + 0.9 * own) + 9 * own).astype(np.int32)
+    key = (block.astype(np.int64) * 4096 + (strip + 2048)) * 4096 + (piece + 2048)
+    return np.unique(key, return_inverse=True)[1].reshape(n, n).astype(np.int32)
+
+
+def _seam(label: np.ndarray) -> np.ndarray:
+    """True where the pixel to the right or below belongs to another area."""
+    seam = np.zeros(label.shape, dtype=bool)
+    seam[:, :-1] = label[:, :-1] != label[:, 1:]
+    seam[:-1] |= label[:-1] != label[1:]
+    return seam

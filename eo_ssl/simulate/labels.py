@@ -3,8 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.simulate.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
-from eo_ssl.simulate.landscape import Landscape
+from eo_ssl.simulate.landscape import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND, Landscape
 
 # Codes of the simplified IGBP legend of DFC2020, in the order of the eight classes.
 DFC_CODE = np.array([1, 2, 4, 5, 6, 7, 9, 10], dtype=np.uint8)

@@ -3,11 +3,9 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from eo_ssl.simulate.cover import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
-from eo_ssl.simulate.landscape import Landscape
-from eo_ssl.simulate.materials import crop_stage
-from eo_ssl.simulate.noise import Fields
 from eo_ssl.sensors import to_db, to_linear
+from eo_ssl.simulate.ground import Fields
+from eo_ssl.simulate.landscape import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND, Landscape, crop_stage
 
 # Level of each class in dB (VV, VH) before texture, moisture and speckle.
 _LEVEL = np.array([

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eo_ssl.simulate.difficulty import band_statistics, majority
 from chapters.a1 import (
     WATER,
     ClassSums,
@@ -18,6 +17,7 @@ from chapters.a1 import (
     texture,
 )
 from eo_ssl.sensors import NUM_CLASSES
+from eo_ssl.simulate.difficulty import band_statistics, majority
 
 if TYPE_CHECKING:
     from eo_ssl.data.source import Source
