@@ -10,7 +10,6 @@ From plan to file: `world` (scenes), `ground`, `landscape` (classes), `optical`,
 
 import os
 import shutil
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +48,6 @@ def simulate(
     identity["patch_size"] = chosen.patch
     try:
         if not _finished(root, identity):
-            _open(root, identity)
             specs = plan(profile, seed)
             _write_missing(root, specs, workers, scheduler)
             write_json(root / "dataset.json", {**identity, **_summary(specs)})
@@ -61,32 +59,23 @@ def simulate(
 
 
 def _finished(root: Path, identity: dict) -> bool:
-    """True when `root` holds exactly this set; an error when it holds another one or foreign files."""
-    if not (root / "dataset.json").exists():
-        if root.is_dir() and any(root.iterdir()) and not (root / _STATE).is_dir():
-            raise DataError(
-                f"{root}: the folder is not empty and holds no simulated data set; choose another folder"
-            )
-        return False
-    found = read_json(root / "dataset.json")
-    for key, value in identity.items():
-        if found.get(key) != value:
-            raise DataError(
-                f"{root}: holds a simulated set with {key} {found.get(key)!r}, not {value!r}; "
-                "choose another folder or delete this one"
-            )
-    return True
-
-
-def _open(root: Path, identity: dict) -> None:
-    """Mark the folder as an unfinished set, or check that the unfinished set in it is the same one."""
-    known = root / _STATE / "identity.json"
-    if not known.exists():
-        write_json(known, identity)
-    elif read_json(known) != identity:
+    """True when `root` holds exactly this set, else mark it as begun; an error when it holds anything else."""
+    for known in (root / "dataset.json", root / _STATE / "identity.json"):
+        if known.exists():
+            found = read_json(known)
+            for key, value in identity.items():
+                if found.get(key) != value:
+                    raise DataError(
+                        f"{root}: holds a simulated set with {key} {found.get(key)!r}, not {value!r}; "
+                        "choose another folder or delete this one"
+                    )
+            return known.name == "dataset.json"
+    if root.is_dir() and any(entry.name != _STATE for entry in root.iterdir()):
         raise DataError(
-            f"{root}: holds an unfinished set of another version, profile or seed; delete it or choose another folder"
+            f"{root}: the folder is not empty and holds no simulated data set; choose another folder"
         )
+    write_json(root / _STATE / "identity.json", identity)
+    return False
 
 
 def _write_missing(root: Path, specs: list[SceneSpec], workers: int, scheduler: str) -> None:
@@ -134,8 +123,7 @@ def encoded(spec: SceneSpec) -> dict[str, bytes]:
 def _geotiff(image: np.ndarray, epsg: int, place: rasterio.Affine, predictor: int) -> bytes:
     bands, height, width = image.shape
     shape = {"count": bands, "height": height, "width": width, "blockysize": height, "dtype": image.dtype}
-    with warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+    with MemoryFile() as memory:
         with memory.open(
             **shape, crs=f"EPSG:{epsg}", transform=place, predictor=predictor, **_OPTIONS
         ) as file:
@@ -147,12 +135,10 @@ def _summary(specs: list[SceneSpec]) -> dict:
     """Counts of patches per split, the regions, and one entry per scene."""
     counts = {split: sum(s.grid**2 for s in specs if s.split == split) for split in SPLITS}
     regions = {
-        s.region.name: {"split": s.region.split, "climate": s.region.climate, "epsg": s.region.epsg}
-        for s in specs
+        s.region.name: {fact: getattr(s.region, fact) for fact in ("split", "climate", "epsg")} for s in specs
     }
     facts = ("split", "number", "season", "grid", "stride", "first", "easting", "northing")
-    scenes = [
-        {name: getattr(s, name) for name in facts} | {"region": s.region.name, "first_patch": s.path("s2", 0)}
-        for s in specs
-    ]
+    scenes = [{fact: getattr(s, fact) for fact in facts} for s in specs]
+    for entry, s in zip(scenes, specs):
+        entry |= {"region": s.region.name, "first_patch": s.path("s2", 0)}
     return {"counts": counts, "regions": regions, "scenes": scenes}

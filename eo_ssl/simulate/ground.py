@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.random import PCG64, Generator, SeedSequence
 from scipy import fft, ndimage
 
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
@@ -28,7 +29,7 @@ class Fields:
     a second request with the same spectrum costs nothing.
     """
 
-    def __init__(self, rng: np.random.Generator, n: int) -> None:
+    def __init__(self, rng: Generator, n: int) -> None:
         self.rng, self.n = rng, n
         self._spare: dict[tuple[float, float], np.ndarray] = {}
 
@@ -61,9 +62,9 @@ def hash01(*keys: np.ndarray | int) -> np.ndarray:
     return ((mixed >> np.uint64(40)).astype(np.float32)) / np.float32(2**24)
 
 
-def generator(*keys: int) -> np.random.Generator:
+def generator(*keys: int) -> Generator:
     """A generator that depends on the integers given and on nothing else."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(keys)))
+    return Generator(PCG64(SeedSequence(keys)))
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,19 @@ class Terrain:
         return np.hypot(self.east, self.south)
 
 
-def make_terrain(rng: np.random.Generator, fields: Fields, relief: float, river: float) -> Terrain:
+def incline(rng: Generator, n: int) -> np.ndarray:
+    """A plane that rises across the scene in some direction, (n, n), by 2 along an axis."""
+    ramp = np.linspace(-1, 1, n, dtype=np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]
+
+
+def make_terrain(rng: Generator, fields: Fields, relief: float, river: float) -> Terrain:
     """Terrain with `relief` metres of standard deviation and a river up to `river` pixels wide."""
-    n = fields.n
     # Rounded hills, and ridges where a field changes sign; lengths in metres do not depend on the scene's size.
     shape = fields(140, 4.6) - 0.6 * np.abs(fields(80, 4.4)) + 0.06 * fields(36, 3.4)
     shape = ndimage.gaussian_filter(shape, 1.6)
-    ramp = np.linspace(-1, 1, n, dtype=np.float32)
-    angle = rng.uniform(0, 2 * np.pi)
-    fall = np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]
+    fall = incline(rng, fields.n)
     shape += 0.8 * fall
     bank = river_bank(rng, shape, fall, river)
     # Valleys widen along the water: the river has cut into the land.
@@ -110,7 +115,7 @@ _OFFSETS = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)
 _SMALLEST = 0.02  # share of the largest catchment from which a channel is drawn
 
 
-def river_bank(rng: np.random.Generator, elevation: np.ndarray, fall: np.ndarray, width: float) -> np.ndarray:
+def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: float) -> np.ndarray:
     """Distance in pixels, (n, n), to the nearest river bank, negative in the water; the widest is `width` pixels.
 
     The land drains towards the side where `fall` is low. A river from upstream enters on the high side.
@@ -193,7 +198,7 @@ def _chains(down: np.ndarray, area: np.ndarray) -> list[list[int]]:
 
 
 def _winding(
-    rng: np.random.Generator, chain: list[int], n: int, placed: dict[int, np.ndarray]
+    rng: Generator, chain: list[int], n: int, placed: dict[int, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """A winding line through the centres of the cells of a chain, two points a pixel.
 
@@ -235,7 +240,7 @@ class Parcels:
         return (total / np.bincount(flat, minlength=self.count)).astype(np.float32)[self.label]
 
 
-def make_parcels(rng: np.random.Generator, fields: Fields, size: float, aspect: float) -> Parcels:
+def make_parcels(rng: Generator, fields: Fields, size: float, aspect: float) -> Parcels:
     """Blocks bounded by roads, cut into strips, cut into parcels of about `size`² pixels.
 
     `aspect` stretches parcels along their block's direction: 1 square fields, 4 long strips.
@@ -249,23 +254,14 @@ def make_parcels(rng: np.random.Generator, fields: Fields, size: float, aspect: 
     wide = size / np.sqrt(aspect) * np.exp(rng.normal(0, 0.45, count))
     deep = size * np.sqrt(aspect) * np.exp(rng.normal(0, 0.35, count))
     label = _strips(rng, block, angles.astype(np.float32), wide.astype(np.float32), deep.astype(np.float32))
-    seam = _seam(label)
-    border = _seam(block)
-    salt = int(rng.integers(1 << 30))
-    chance = hash01(block, salt)
+    border, chance = _seam(block), hash01(block, int(rng.integers(1 << 30)))
     road, track = border & (chance < 0.3), border & (chance >= 0.3) & (chance < 0.75)
-    return Parcels(
-        label,
-        block,
-        angles.astype(np.float32)[block],
-        road,
-        track,
-        seam & ~road & ~track,
-        int(label.max()) + 1,
-    )
+    edge = _seam(label) & ~road & ~track
+    angle = angles.astype(np.float32)[block]
+    return Parcels(label, block, angle, road, track, edge, int(label.max()) + 1)
 
 
-def _blocks(rng: np.random.Generator, fields: Fields, pitch: float) -> np.ndarray:
+def _blocks(rng: Generator, fields: Fields, pitch: float) -> np.ndarray:
     """Voronoi cells of a jittered grid, their borders bent by a smooth displacement."""
     n = fields.n
     ticks = np.arange(-pitch, n + pitch, pitch)
@@ -276,15 +272,13 @@ def _blocks(rng: np.random.Generator, fields: Fields, pitch: float) -> np.ndarra
     seeds[y[inside].astype(int), x[inside].astype(int)] = False
     iy, ix = ndimage.distance_transform_edt(seeds, return_distances=False, return_indices=True)
     code = np.unique(iy * n + ix, return_inverse=True)[1].reshape(n, n)
-    rows, cols = np.indices((n, n), dtype=np.int32)
-    dy, dx = ((0.10 * pitch) * fields(1.2 * pitch, 4.0) for _ in range(2))
-    rows = np.clip(rows + dy, 0, n - 1).astype(np.int32)
-    cols = np.clip(cols + dx, 0, n - 1).astype(np.int32)
+    bent = (axis + (0.10 * pitch) * fields(1.2 * pitch, 4.0) for axis in np.indices((n, n), dtype=np.int32))
+    rows, cols = (np.clip(axis, 0, n - 1).astype(np.int32) for axis in bent)
     return code[rows, cols].astype(np.int32)
 
 
 def _strips(
-    rng: np.random.Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
+    rng: Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
 ) -> np.ndarray:
     """Number parcels: strips across the block's direction, each cut at its own intervals."""
     n = block.shape[0]

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.random import Generator
 from scipy import ndimage
 
-from eo_ssl.simulate.ground import Fields, Parcels, Terrain, hash01, make_parcels, make_terrain
+from eo_ssl.simulate.ground import Fields, Parcels, Terrain, hash01, incline, make_parcels, make_terrain
 from eo_ssl.simulate.world import SceneSpec, Season, season_of
 
 FOREST, SHRUB, GRASS, WETLAND, CROP, URBAN, BARREN, WATER = range(8)
-_LAND = (FOREST, SHRUB, GRASS, WETLAND, CROP, BARREN)
+_LAND = np.array([FOREST, SHRUB, GRASS, WETLAND, CROP, BARREN], dtype=np.uint8)
 
 # What usually lies around a class: one row per theme, columns in the order of the classes.
 _COMPANY = np.array([
@@ -82,22 +83,17 @@ def make_landscape(spec: SceneSpec) -> Landscape:
     return Landscape(spec, season, cover, terrain, parcels, town, mixed, height, rough, patchy)
 
 
-def scene_mix(rng: np.random.Generator, spec: SceneSpec) -> np.ndarray:
+def scene_mix(rng: Generator, spec: SceneSpec) -> np.ndarray:
     """Class shares of one scene, (8,): its theme and company, bent towards its region, with some luck."""
     region = np.array(spec.region.mix)
     mix = _COMPANY[spec.theme] ** 0.9 * (region / region.mean()) ** 0.3 * np.exp(rng.normal(0, 0.35, 8))
     return mix / mix.sum()
 
 
-def water_mask(
-    rng: np.random.Generator, fields: Fields, terrain: Terrain, share: float, coast: bool
-) -> np.ndarray:
+def water_mask(rng: Generator, fields: Fields, terrain: Terrain, share: float, coast: bool) -> np.ndarray:
     """Rivers, and lakes (or a sea along one side, if `coast`) until the share of the scene is reached."""
-    n = fields.n
     if coast:
-        angle = rng.uniform(0, 2 * np.pi)
-        ramp = np.linspace(-1, 1, n, dtype=np.float32)
-        score = 2.2 * (np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]) + 0.5 * fields(70, 3.4)
+        score = 2.2 * incline(rng, fields.n) + 0.5 * fields(70, 3.4)
     else:
         score = fields(64, 3.8) - 0.7 * terrain.elevation / terrain.elevation.std()
     water = terrain.bank < 0
@@ -123,12 +119,7 @@ def urban_mask(
 
 
 def land_cover(
-    rng: np.random.Generator,
-    fields: Fields,
-    terrain: Terrain,
-    parcels: Parcels,
-    water: np.ndarray,
-    mix: np.ndarray,
+    rng: Generator, fields: Fields, terrain: Terrain, parcels: Parcels, water: np.ndarray, mix: np.ndarray
 ) -> np.ndarray:
     """Class codes of everything that is neither water nor town, (n, n) uint8, in the shares of `mix`.
 
@@ -150,8 +141,8 @@ def land_cover(
         parcels.mean(crop) + luck[2][parcels.label],
         0.9 * fields(80, 3.6) + 0.7 * steep + 0.2 * fields(9, 3.2) - 0.3 * terrain.wetness,
     ])  # fmt: skip
-    bias = _quota(scores[:, ::4, ::4][:, ~water[::4, ::4]], mix[list(_LAND)] / mix[list(_LAND)].sum())
-    return np.array(_LAND, dtype=np.uint8)[np.argmax(scores + bias[:, None, None], axis=0)]
+    bias = _quota(scores[:, ::4, ::4][:, ~water[::4, ::4]], mix[_LAND] / mix[_LAND].sum())
+    return _LAND[np.argmax(scores + bias[:, None, None], axis=0)]
 
 
 def _quota(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -164,9 +155,7 @@ def _quota(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
     return bias
 
 
-def make_town(
-    rng: np.random.Generator, fields: Fields, parcels: Parcels, urban: np.ndarray, core: np.ndarray
-) -> Town:
+def make_town(rng: Generator, fields: Fields, parcels: Parcels, urban: np.ndarray, core: np.ndarray) -> Town:
     """Fill the mask `urban` with streets and buildings; `core` in 0 to 1 says how central a pixel is."""
     salt = int(rng.integers(1 << 30))
     axis = np.arange(fields.n, dtype=np.float32)

@@ -7,22 +7,14 @@ from scipy import ndimage
 
 from eo_ssl.sensors import S2
 from eo_ssl.simulate.ground import Fields, generator
-from eo_ssl.simulate.landscape import (
-    CROP,
-    GRASS,
-    URBAN,
-    WATER,
-    WETLAND,
-    Landscape,
-    crop_stage,
-)
+from eo_ssl.simulate.landscape import CROP, GRASS, URBAN, WATER, WETLAND, Landscape, crop_stage
 from eo_ssl.simulate.world import REGIONS
 
 # Order of the rows below.
 CONIFER, BROADLEAF, GREEN, DRY, DARK, BRIGHT, SAND, ASPHALT, SHEET, TILE, CLEAR, TURBID = range(12)
 
 # Typical values of public spectral libraries and of PROSAIL, moved within their spread until the classes of the
-# simulated set had the level of the reference rows in `fidelity`. B10 never reaches the ground.
+# simulated set had the level of the real ones in the appendix. B10 never reaches the ground.
 SPECTRA = np.array([
     [.010, .012, .025, .013, .040, .150, .190, .200, .215, .215, 0, .080, .030],  # conifers
     [.012, .015, .036, .016, .064, .250, .335, .345, .365, .370, 0, .145, .050],  # broadleaf trees
@@ -37,26 +29,24 @@ SPECTRA = np.array([
     [.020, .025, .024, .014, .020, .019, .019, .018, .017, .014, 0, .008, .004],  # clear water, some glint
     [.045, .058, .085, .075, .078, .062, .063, .054, .050, .030, 0, .027, .016],  # turbid water
 ], dtype=np.float32)  # fmt: skip
-
-
 WAVELENGTH = np.array([band.centre for band in S2], dtype=np.float32) / 1000  # micrometres
-# Clear air over land: reflectance of the air itself, and the share of surface reflectance that comes through.
-_PATH = np.array(
-    [0.105, 0.072, 0.045, 0.026, 0.022, 0.017, 0.013, 0.011, 0.009, 0.004, 0.001, 0.002, 0.001],
-    dtype=np.float32,
-)
-_THROUGH = np.array(
-    [0.80, 0.84, 0.88, 0.92, 0.91, 0.93, 0.95, 0.93, 0.97, 0.28, 0.004, 0.93, 0.90], dtype=np.float32
-)
-# Relative texture of each class below the size of a parcel (crowns, tussocks, plough lines, waves).
+# Clear air over land: reflectance of the air itself, and the share of surface reflectance that comes through. Noise
+# of the detector in reflectance (about the specified signal-to-noise ratios).
+_PATH, _THROUGH, _NOISE = np.array([
+    [.105, .072, .045, .026, .022, .017, .013, .011, .009, .004, .001, .002, .001],
+    [.800, .840, .880, .920, .910, .930, .950, .930, .970, .280, .004, .930, .900],
+    [.0012, .0012, .0011, .0011, .0012, .0013, .0014, .0014, .0014, .0014, .0003, .0012, .0011],
+], dtype=np.float32)  # fmt: skip
+_BLUR = {
+    10: 0.60,
+    20: 0.4,
+    60: 0.4,
+}  # point spread in pixels of the band; the coarse ones are averaged before
+# Relative texture of each class below the size of a parcel (crowns, tussocks, plough lines, waves), and spread between
+# parcels.
 _TEXTURE = np.array([0.11, 0.09, 0.035, 0.07, 0.03, 0.10, 0.06, 0.02], dtype=np.float32)
 _SPREAD = np.array([0.10, 0.14, 0.12, 0.14, 0.13, 0.12, 0.16, 0.08], dtype=np.float32)
-CLOUDY_SHARE = 0.12
-# Noise in reflectance (about the specified signal-to-noise ratios) and point spread in pixels of the band.
-_NOISE = np.array(
-    [0.0012, 0.0012, 0.0011, 0.0011, 0.0012, 0.0013, 0.0014, 0.0014, 0.0014, 0.0014, 0.0003, 0.0012, 0.0011]
-)
-_PSF = {10: 0.60, 20: 0.75, 60: 1.2}
+_CLOUDY = 0.12  # share of scenes with thin cloud
 
 
 def optical(land: Landscape) -> np.ndarray:
@@ -70,7 +60,7 @@ def optical(land: Landscape) -> np.ndarray:
     surface *= _light(land)
     path, through = _air(land, rng)
     top = surface * through[:, None, None] + path[:, None, None]
-    if rng.random() < CLOUDY_SHARE:
+    if rng.random() < _CLOUDY:
         top = _clouds(top, rng, fields)
     return _sense(top, rng)
 
@@ -116,9 +106,8 @@ def _light(land: Landscape) -> np.ndarray:
     direct = np.clip(incidence / np.cos(zenith), 0.05, 2.0)
     reach = np.clip(1.0 / np.tan(np.deg2rad(land.season.sun)) * 14 / 10, 0.3, 3.0)
     shift = (np.cos(azimuth) * reach, -np.sin(azimuth) * reach)
-    thrown = (
-        ndimage.shift(ndimage.gaussian_filter(land.height, 0.6), shift, order=1, mode="nearest") - land.height
-    )
+    crowns = ndimage.gaussian_filter(land.height, 0.6)
+    thrown = ndimage.shift(crowns, shift, order=1, mode="nearest") - land.height
     shade = 0.45 * np.clip(thrown / 15, 0, 1)
     return ((0.22 + 0.78 * direct) * (1 - shade)).astype(np.float32)
 
@@ -130,9 +119,8 @@ def _air(land: Landscape, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     haze = np.float32(0.014 * (load - 1.1) * mass) * (WAVELENGTH / 0.55) ** -1.3
     path = _PATH * np.float32(0.55 + 0.3 * mass) + haze
     path[10] = _PATH[10]
-    vapour = np.exp(rng.normal(0, 0.18))
     through = _THROUGH * np.exp(-0.9 * haze)
-    through[9] = through[9] ** vapour
+    through[9] **= np.exp(rng.normal(0, 0.18))  # water vapour
     return np.maximum(path, 0.0005).astype(np.float32), through.astype(np.float32)
 
 
@@ -155,8 +143,8 @@ def _sense(top: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for k, band in enumerate(S2):
         step = band.resolution // 10
         image = top[k] if step == 1 else top[k].reshape(n // step, step, n // step, step).mean((1, 3))
-        image = ndimage.gaussian_filter(image, _PSF[band.resolution] if step == 1 else 0.4, truncate=3)
-        image += np.float32(_NOISE[k]) * rng.standard_normal(image.shape, dtype=np.float32)
+        image = ndimage.gaussian_filter(image, _BLUR[band.resolution], truncate=3)
+        image += _NOISE[k] * rng.standard_normal(image.shape, dtype=np.float32)
         count = np.clip(np.rint(image * 1e4), 1, 16000).astype(np.uint16)
         out[k] = count if step == 1 else count.repeat(step, 0).repeat(step, 1)
     return out

@@ -2,15 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle, islice
 
 import numpy as np
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.simulate.ground import generator, hash01
-
-# Forest, Shrubland, Grassland, Wetlands, Croplands, Urban, Barren, Water
-Mix = tuple[float, float, float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,9 @@ class Region:
     north: float
     latitude: float
     seasons: str
-    mix: Mix
+    mix: tuple[
+        float, ...
+    ]  # shares of Forest, Shrubland, Grassland, Wetlands, Croplands, Urban, Barren, Water
     field: float
     relief: float
     moisture: float
@@ -110,8 +108,7 @@ def season_of(region: Region, season: int) -> Season:
     declination = (-18.0, 12.0, 18.0, -8.0)[season]
     # Sentinel-2 passes at about 10:30 local time, some way from culmination.
     sun = max(18.0, 0.93 * (90.0 - abs(region.latitude - declination)) - 3.0)
-    green, leaf, crop = (values[local] for values in _SEASONS[region.climate])
-    return Season(green, leaf, crop, sun)
+    return Season(*(values[local] for values in _SEASONS[region.climate]), sun)
 
 
 MARGIN = 24
@@ -215,7 +212,7 @@ class SceneSpec:
 
 
 def profile_named(name: str) -> Profile:
-    """The profile of that name; raises `ConfigError` naming those that exist."""
+    """The profile of that name; raises `ConfigError` where there is none."""
     if name not in PROFILES:
         raise ConfigError(f"profile {name!r} does not exist; choose one of {', '.join(PROFILES)}")
     return PROFILES[name]
@@ -228,33 +225,27 @@ def plan(profile: str | Profile, seed: int) -> list[SceneSpec]:
     The theme (the class a scene is rich in) is drawn systematically from the class shares of the region.
     """
     chosen = profile if isinstance(profile, Profile) else profile_named(profile)
-    specs: list[SceneSpec] = []
-    for k, split in enumerate(SPLITS):
-        regions = [region for region in REGIONS if region.split == split]
-        visits = [0] * len(regions)
-        first = 0
-        for number, r in enumerate(islice(cycle(range(len(regions))), chosen.scenes[k])):
-            specs.append(_spec(chosen, k, seed, number, regions[r], visits[r], first))
-            visits[r] += 1
-            first += 0 if split == "pretrain" else chosen.grid[k] ** 2
-    return specs
+    return [_spec(chosen, k, seed, number) for k in range(3) for number in range(chosen.scenes[k])]
 
 
-def _spec(
-    chosen: Profile, k: int, seed: int, number: int, region: Region, visit: int, first: int
-) -> SceneSpec:
-    rng = generator(seed, 11, REGIONS.index(region))
-    start, turn = rng.random(), rng.integers(len(region.seasons))
-    season = "wsuf".index(region.seasons[(visit + turn) % len(region.seasons)])
+def _spec(chosen: Profile, k: int, seed: int, number: int) -> SceneSpec:
+    """Scene `number` (from 0) of split `k`."""
+    regions = [region for region in REGIONS if region.split == SPLITS[k]]
+    visit, turn = divmod(number, len(regions))
+    region, place = regions[turn], REGIONS.index(regions[turn])
+    rng = generator(seed, 11, place)
+    start, first_season = rng.random(), rng.integers(len(region.seasons))
+    season = "wsuf".index(region.seasons[(visit + first_season) % len(region.seasons)])
     # Golden-ratio steps visit the cumulative shares evenly, whatever the number of scenes.
     point = (start + visit * 0.6180339887) % 1.0
     theme = int(np.searchsorted(np.cumsum(region.mix), point).clip(0, 7))
     # Scenes of one region stand on a 16 km lattice, jittered: near each other, never overlapping.
     lattice = np.array([visit % 4 - 1.5, visit // 4 - 1.5])
-    east, north = lattice * 16_000 + generator(seed, 12, REGIONS.index(region), visit).uniform(-500, 500, 2)
+    east, north = lattice * 16_000 + generator(seed, 12, place, visit).uniform(-500, 500, 2)
+    easting, northing = round((500_000 + east) / 10) * 10.0, round((region.north * 1000 + north) / 10) * 10.0
+    patch, grid, overlaps = chosen.patch, chosen.grid[k], SPLITS[k] == "pretrain"
     return SceneSpec(
-        seed, SPLITS[k], number + 1 if k == 0 else number, region, season, theme, chosen.patch, chosen.grid[k],
-        chosen.patch // 2 if k == 0 else chosen.patch,
-        round((500_000 + east) / 10) * 10.0, round((region.north * 1000 + north) / 10) * 10.0,
-        first, chosen.s1_dtype if k else "float32",
+        seed, SPLITS[k], number + overlaps, region, season, theme, patch, grid,
+        stride=patch // 2 if overlaps else patch, easting=easting, northing=northing,
+        first=0 if overlaps else number * grid**2, s1_dtype="float32" if overlaps else chosen.s1_dtype,
     )  # fmt: skip
