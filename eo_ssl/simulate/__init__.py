@@ -86,7 +86,7 @@ def _write_missing(root: Path, specs: list[SceneSpec], workers: int, scheduler: 
     workers = min(workers or cores(), max(len(todo), 1))
     bar = tqdm(total=len(specs), initial=len(specs) - len(todo), desc="simulate", unit="scene", disable=None)
     with bar, executor(workers, scheduler) as pool:
-        for _, made in unordered(encoded, todo, pool):
+        for _, made in unordered(encoded, todo, pool, ahead=64):
             for path, content in made.result().items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / _STATE / "half").write_bytes(content)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eo_ssl.simulate.difficulty import band_statistics
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import IGNORE, NUM_CLASSES
+from eo_ssl.simulate.difficulty import band_statistics
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
