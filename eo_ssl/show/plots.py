@@ -8,7 +8,7 @@ from matplotlib import patheffects as effects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.sensors import S2
 from eo_ssl.show import composites
 from eo_ssl.show.figure import FAINT, GRID, PALETTE, axes_grid, describe

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import compare, interval, pick
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.summary import pick
 from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES

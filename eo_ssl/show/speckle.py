@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.sensors import to_linear
 from eo_ssl.show.composites import grey, limits, true_colour
 from eo_ssl.show.figure import COLOURS, FAINT, axes_grid, describe

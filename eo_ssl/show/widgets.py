@@ -10,7 +10,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError
 from eo_ssl.sensors import S1, S2
 from eo_ssl.show.composites import PRESETS

@@ -11,7 +11,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.predict import Batch, predict_maps
 from eo_ssl.sensors import CLASSES, IGNORE

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from eo_ssl.sensors import S2
 from eo_ssl.simulate.ground import Fields, generator
@@ -54,7 +55,8 @@ def optical(land: Landscape) -> np.ndarray:
     n = land.spec.padded
     rng = land.spec.rng(23)
     fields = Fields(rng, n)
-    surface = (_local_spectra(land, rng).T @ abundances(land)).reshape(13, n, n)  # (13, n, n)
+    with threadpool_limits(2, "blas"):  # one thread rounds otherwise than several: the same bytes on any machine
+        surface = (_local_spectra(land, rng).T @ abundances(land)).reshape(13, n, n)  # (13, n, n)
     surface *= np.exp(_brightness(land, rng))
     surface *= 1 + _tilt(land, rng) * (WAVELENGTH[:, None, None] - 0.9)
     surface *= _light(land)

@@ -9,7 +9,7 @@ import torch
 from chapters import ch10
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.course.lessons import pixels
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import mean_iou
 from eo_ssl.sensors import S2_BANDS

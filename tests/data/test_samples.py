@@ -16,7 +16,7 @@ from rasterio.transform import from_origin
 from safetensors.numpy import save
 
 from eo_ssl import files
-from eo_ssl.data import bigearthnet, measures as indices, samples
+from eo_ssl.data import samples as bigearthnet, measures as indices, samples
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import CLASS_NAMES, S2, S2_BANDS, S2_BANDS_L2A
 

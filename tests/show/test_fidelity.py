@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.simulate import reference
 from eo_ssl.sensors import CLASS_NAMES, S2_BANDS
 from eo_ssl.show import fidelity as plots

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError
 from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A
 from eo_ssl.show import widgets

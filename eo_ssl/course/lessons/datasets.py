@@ -10,7 +10,7 @@ import pandas as pd
 
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import IGNORE, NUM_CLASSES
-from eo_ssl.simulate.difficulty import band_statistics
+from eo_ssl.data.measures import band_statistics
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

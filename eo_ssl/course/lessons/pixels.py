@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.intervals import average_accuracy, mean_iou
 from eo_ssl.evaluate.metrics import confusion_matrix
 from eo_ssl.evaluate.predict import corners
