@@ -55,7 +55,8 @@ def optical(land: Landscape) -> np.ndarray:
     n = land.spec.padded
     rng = land.spec.rng(23)
     fields = Fields(rng, n)
-    with threadpool_limits(2, "blas"):  # one thread rounds otherwise than several: the same bytes on any machine
+    # A matrix product on one thread rounds otherwise than on several: two, for the same bytes on any machine.
+    with threadpool_limits(2, "blas"):
         surface = (_local_spectra(land, rng).T @ abundances(land)).reshape(13, n, n)  # (13, n, n)
     surface *= np.exp(_brightness(land, rng))
     surface *= 1 + _tilt(land, rng) * (WAVELENGTH[:, None, None] - 0.9)
