@@ -23,10 +23,10 @@ import numpy as np
 
 from eo_ssl.course import places
 from eo_ssl.course.claims import SUPERVISED
-from eo_ssl.data import simulate as simulator
+from eo_ssl import simulate as simulator
 from eo_ssl.data.blocks import spatial_blocks
 from eo_ssl.data.dataset import open_source
-from eo_ssl.data.simulation import plan as scenes
+from eo_ssl.simulate import world as scenes
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.grid import Grid, work
 from eo_ssl.evaluate.grids import make_grid

@@ -65,7 +65,10 @@ def sha256(path: str | Path) -> str:
 
 def cache_dir() -> Path:
     """Folder for downloads: `EO_SSL_CACHE` if set, otherwise `~/.cache/eo_ssl`."""
-    return Path(os.environ.get("EO_SSL_CACHE") or Path.home() / ".cache" / "eo_ssl").expanduser()
+    try:
+        return Path(os.environ.get("EO_SSL_CACHE") or "~/.cache/eo_ssl").expanduser()
+    except RuntimeError as error:  # a user without an entry in the system's table, and no HOME
+        raise DataError("this user has no home folder; set EO_SSL_CACHE to a folder for the cache") from error
 
 
 def require_space(folder: str | Path, needed: int, purpose: str) -> None:

@@ -10,14 +10,15 @@ result, and the coordinating process alone writes what came back.
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
-from eo_ssl.errors import ConfigError
+from eo_ssl.errors import ConfigError, EOError
 
 POLL_SECONDS = 0.2
 
@@ -37,7 +38,8 @@ def executor(
     """A pool of `workers` processes (0: one per core), or a Dask cluster where `scheduler` names its address.
 
     One worker needs no pool: None, and `unordered` then calls the function in this process. `initializer` runs
-    first in each process of a local pool. Raises `ConfigError` where Dask or its scheduler cannot be had.
+    first in each process of a local pool. An error in the block ends a local pool at once, whatever it is doing.
+    Raises `ConfigError` where Dask or its scheduler cannot be had.
     """
     if scheduler:
         with _cluster(scheduler) as client, client.get_executor(pure=False) as pool:
@@ -48,18 +50,28 @@ def executor(
         yield None
         return
     # Spawned, not forked: the parent may hold threads of GDAL or torch.
-    start = (os.getpid(), initializer, initargs)
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=start) as pool:
+    context = get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    start = (os.getpid(), theirs, initializer, initargs)
+    with theirs, ours, ProcessPoolExecutor(workers, context, initializer=_begin, initargs=start) as pool:
         try:
             yield pool
+        except BaseException:
+            ours.close()  # the workers see it and end
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def unordered(
-    function: Callable[[Any], Any], tasks: Iterable[Any], pool: Executor | None = None
+    function: Callable[[Any], Any], tasks: Iterable[Any], pool: Executor | None = None, ahead: int = 256
 ) -> Iterator[tuple[Any, Future]]:
-    """Each task with its finished future, in the order in which they finish; without a pool one by one, here."""
+    """Each task with its finished future, in the order in which they finish; without a pool one by one, here.
+
+    At most `ahead` tasks are handed out and not yet looked at, so that results do not pile up. A task that raises
+    keeps its error in its future and stops no other. Raises `EOError` when a process of a local pool is killed or
+    the pool is closed: what was yielded before is done, the rest is not.
+    """
     if pool is None:
         for task in tasks:
             future: Future = Future()
@@ -69,12 +81,26 @@ def unordered(
                 future.set_exception(error)
             yield task, future
         return
-    futures = {pool.submit(function, task): task for task in tasks}
+    tasks, running = iter(tasks), {}
     try:
-        for future in as_completed(futures):
-            yield futures[future], future
+        while True:
+            for task in islice(tasks, ahead - len(running)):
+                running[pool.submit(function, task)] = task
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                if future.cancelled():
+                    raise EOError("the workers were sent away before their work was done; run it again")
+                if isinstance(future.exception(), BrokenExecutor):
+                    raise future.exception()
+                yield running.pop(future), future
+    except BrokenExecutor as error:
+        raise EOError(
+            "a worker process ended early: killed, perhaps for lack of memory (fewer workers need less), or, in a "
+            'script, started from outside `if __name__ == "__main__":`; what was finished is kept, run it again'
+        ) from error
     finally:
-        for future in futures:
+        for future in running:
             future.cancel()
 
 
@@ -89,12 +115,12 @@ def _cluster(address: str) -> Any:
         raise ConfigError(f"no dask scheduler answers at {address} ({error})") from error
 
 
-def _begin(parent: int, initializer: Callable[..., None] | None, initargs: tuple) -> None:
+def _begin(parent: int, line: Connection, initializer: Callable[..., None] | None, initargs: tuple) -> None:
     """First thing in a worker: end with the parent, however it goes; a killed one cannot tell its workers."""
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_SECONDS)
+        while os.getppid() == parent and not line.poll(POLL_SECONDS):  # nothing is sent: an answer is its end
+            pass
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from eo_ssl.course import notebooks, session, status
-from eo_ssl.data import sample_archives
+from eo_ssl.data import fetch as sample_archives
 from eo_ssl.errors import DataError
 
 ROOT = Path(__file__).parents[1]

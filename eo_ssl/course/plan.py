@@ -150,7 +150,7 @@ def _inputs(profile: Profile, data: str, seed: int) -> dict[str, Any]:
 
 
 def _samples() -> dict[str, str]:
-    from eo_ssl.data import sample_archives
+    from eo_ssl.data import fetch as sample_archives
 
     return sample_archives.available()
 

@@ -133,7 +133,7 @@ def data(run: Run) -> Item:
 
 def samples() -> Item:
     """The small real patches: fetched once, used offline after that."""
-    from eo_ssl.data import sample_archives
+    from eo_ssl.data import fetch as sample_archives
 
     states = sample_archives.available()
     missing = [f"{name} {state}" for name, state in states.items() if state != "ready"]

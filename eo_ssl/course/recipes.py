@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from eo_ssl.course.session import Run
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.train.embed import Embeddings, embed_batch, pair_batch
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 import html
 import multiprocessing
 import os
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eo_ssl.course import places
 from eo_ssl.course.demands import SIMULATED, check_data, require_data, require_gpu
 from eo_ssl.errors import ConfigError
-from eo_ssl.files import read_json
+from eo_ssl.files import locked, read_json
 from eo_ssl.profiles import Profile, get_profile
 from eo_ssl.provenance import commit
 
@@ -128,24 +127,20 @@ def simulated(profile: Profile, seed: int) -> Path:
 
     One process at a time writes it; an interrupted one is finished by the next.
     """
-    from eo_ssl.data import archives, simulate
+    from eo_ssl import simulate
 
     target = simulated_target(profile, seed)
     if (target / "dataset.json").is_file():  # written last
         return target
     if multiprocessing.parent_process() is not None:  # would wait for the lock that its parent holds
         raise ConfigError(UNGUARDED)
-    try:
-        with archives.locked(target.parent):
-            simulate.simulate(target, profile.simulate, seed=seed)
-    except BrokenProcessPool as error:
-        raise ConfigError(f"the processes that simulate the data ended early; {UNGUARDED}") from error
-    return target
+    with locked(target.parent / ".lock", "simulate the data set"):
+        return simulate.simulate(target, profile.simulate, seed=seed)
 
 
 def simulated_target(profile: Profile, seed: int) -> Path:
     """Where the simulated data set of this profile and seed is kept, whether it exists or not."""
-    from eo_ssl.data import simulate
+    from eo_ssl import simulate
 
     return places.simulated_folder(profile.simulate, seed, simulate.VERSION)
 
@@ -153,7 +148,7 @@ def simulated_target(profile: Profile, seed: int) -> Path:
 def data_version(profile: Profile, data: str, seed: int) -> str:
     """Name and version of the data set, from its `dataset.json` where it has one."""
     if data == SIMULATED:
-        from eo_ssl.data import simulate
+        from eo_ssl import simulate
 
         return f"simulated {profile.simulate} {simulate.VERSION} seed {seed}"
     card = Path(data) / "dataset.json"

@@ -55,7 +55,7 @@ def sizes(profile: Profile, data: str) -> Sizes:
         return _counted(Path(data))
     if profile.real_data:
         return PUBLISHED
-    from eo_ssl.data.simulation.plan import profile_named
+    from eo_ssl.simulate.world import profile_named
 
     plan = profile_named(profile.simulate)
     pairs, train, test = (plan.patches(split) for split in ("pretrain", "train", "test"))

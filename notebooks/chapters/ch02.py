@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
-from eo_ssl.data.simulation.difficulty import band_statistics
+from eo_ssl.data.measures import band_statistics
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import IGNORE, NUM_CLASSES
 

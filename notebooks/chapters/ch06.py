@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.losses import map_similarity
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 from eo_ssl.course.recipes import Embeddings
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.retrieval import retrieval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import average_accuracy, mean_iou
 from eo_ssl.evaluate.methods import get_method

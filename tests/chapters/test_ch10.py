@@ -9,7 +9,7 @@ from torch import nn
 
 from chapters import ch10
 from eo_ssl.course.checks import ExerciseFailed
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.intervals import mean_iou
 from eo_ssl.evaluate.results import append_result, read_results
 from eo_ssl.sensors import S2_BANDS

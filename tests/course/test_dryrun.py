@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eo_ssl.course import dryrun, workload
-from eo_ssl.data.simulate import simulate
+from eo_ssl.simulate import simulate
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.grids import PLANS, get_plan, make_grid
 from eo_ssl.evaluate.methods import METHODS

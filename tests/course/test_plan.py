@@ -186,5 +186,5 @@ def test_keys_depend_on_the_package_source(folder, tmp_path, monkeypatch):
 
 def test_keys_depend_on_whether_the_real_patches_are_there(folder, tmp_path, monkeypatch):
     before = keys(folder, tmp_path)
-    monkeypatch.setattr("eo_ssl.data.sample_archives.available", lambda: {"benv2": "ready"})
+    monkeypatch.setattr("eo_ssl.data.fetch.available", lambda: {"benv2": "ready"})
     assert keys(folder, tmp_path) != before

@@ -51,7 +51,7 @@ def test_what_does_not_fit_is_an_error_with_the_fix(arguments, words, tmp_path, 
 
 
 def test_finetune_trains_once_and_then_shows_the_same_result(tmp_path):
-    from eo_ssl.data.simulate import simulate
+    from eo_ssl.simulate import simulate
 
     data = simulate(tmp_path / "set", "smoke", seed=0, workers=1)
     settings = ["backbone=resnet_nano", "image_size=32", "updates=2", "evaluations=1", "batch_size=8"]

@@ -73,7 +73,7 @@ def test_the_stamp_changes_with_the_data_and_the_checkpoint(tmp_path):
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    from eo_ssl.data.simulate import simulate
+    from eo_ssl.simulate import simulate
 
     return simulate(tmp_path_factory.mktemp("data") / "set", "smoke", seed=0, workers=1)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.evaluate.measured import in_order
 from eo_ssl.evaluate.results import read_results

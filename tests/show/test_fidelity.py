@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from eo_ssl.data.pair import Pair
-from eo_ssl.data.simulation import reference
+from eo_ssl.data.samples import Pair
+from chapters import a1 as reference
 from eo_ssl.sensors import CLASS_NAMES, S2_BANDS
 from eo_ssl.show import fidelity as plots
 

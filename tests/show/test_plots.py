@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eo_ssl import show
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eo_ssl.course import recipes
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A

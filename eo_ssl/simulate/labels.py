@@ -3,8 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from eo_ssl.data.simulation.cover import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
-from eo_ssl.data.simulation.landscape import Landscape
+from eo_ssl.simulate.landscape import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND, Landscape
 
 # Codes of the simplified IGBP legend of DFC2020, in the order of the eight classes.
 DFC_CODE = np.array([1, 2, 4, 5, 6, 7, 9, 10], dtype=np.uint8)
@@ -39,10 +38,8 @@ def coarse_labels(land: Landscape) -> np.ndarray:
     col -= col.min()
     rows, cols = int(row.max()) + 1, int(col.max()) + 1
     cell = row * cols + col
-    share = np.stack([np.bincount(cell[land.cover == c], minlength=rows * cols) for c in range(8)]).astype(
-        np.float64
-    )
-    share = ndimage.gaussian_filter(share.reshape(8, rows, cols), (0, 0.45, 0.45))
+    count = [np.bincount(cell[land.cover == c], minlength=rows * cols) for c in range(8)]
+    share = ndimage.gaussian_filter(np.stack(count).reshape(8, rows, cols).astype(float), (0, 0.45, 0.45))
     share /= np.maximum(share.sum(0), 1e-9)
     share *= np.exp(rng.normal(0, 0.25, share.shape))
     wrong = rng.random((rows, cols)) < 0.125
@@ -76,6 +73,5 @@ def _igbp(share: np.ndarray, land: Landscape) -> np.ndarray:
         (share[BARREN] > 0.4, 16),
         (share[WATER] > 0.4, 17),
     )
-    return np.select(
-        [rule for rule, _ in rules], [np.broadcast_to(code, tree.shape) for _, code in rules], 10
-    ).astype(np.uint8)
+    conditions, codes = zip(*rules)
+    return np.select(list(conditions), list(codes), 10).astype(np.uint8)

@@ -3,11 +3,9 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from eo_ssl.data.simulation.cover import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND
-from eo_ssl.data.simulation.landscape import Landscape
-from eo_ssl.data.simulation.materials import crop_stage
-from eo_ssl.data.simulation.noise import Fields
 from eo_ssl.sensors import to_db, to_linear
+from eo_ssl.simulate.ground import Fields
+from eo_ssl.simulate.landscape import CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND, Landscape, crop_stage
 
 # Level of each class in dB (VV, VH) before texture, moisture and speckle.
 _LEVEL = np.array([
@@ -28,15 +26,13 @@ def radar(land: Landscape) -> np.ndarray:
     rng = land.spec.rng(25)
     fields = Fields(rng, land.spec.padded)
     look = 1 if rng.random() < 0.5 else -1
-    level = _backscatter(land, rng, fields)
-    level += _geometry(land, rng, look)
+    level = _backscatter(land, rng, fields) + _geometry(land, rng, look)
     out = np.empty_like(level)
     for k in range(2):
         power = to_linear(level[k]) + _houses(land, rng, k, look)
         power = ndimage.gaussian_filter(power.astype(np.float32), 0.6, truncate=3)
-        out[k] = to_db(
-            power * speckle(rng, land.spec.padded) + _FLOOR[k] * rng.gamma(LOOKS, 1 / LOOKS, power.shape)
-        )
+        echo = power * speckle(rng, land.spec.padded)
+        out[k] = to_db(echo + _FLOOR[k] * rng.gamma(LOOKS, 1 / LOOKS, power.shape))
     # 1/128 dB is far below the speckle, and rounding to it halves the size of the files.
     return np.round(out * 128) / 128
 
@@ -71,12 +67,9 @@ def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> n
     luck = (spec.luck(label, 41) + spec.luck(label, 42) - 1) * 2.4
     managed = (cover == CROP) | (cover == GRASS)
     between = np.where(managed, luck, 0.7 * fields(20, 3.0))
-    common = (
-        _FINE[cover] * fields(2.2, 3.8)
-        + _PATCHY[cover] * (0.8 * fields(8, 3.0) + 0.6 * land.patchy)
-        + _BETWEEN[cover] * between
-    )
-    level += common.astype(np.float32)
+    fine = _FINE[cover] * fields(2.2, 3.8)
+    patchy = _PATCHY[cover] * (0.8 * fields(8, 3.0) + 0.6 * land.patchy)
+    level += (fine + patchy + _BETWEEN[cover] * between).astype(np.float32)
     stage = crop_stage(land, label) - 0.45
     wet = region.moisture - 0.5 + rng.normal(0, 0.15)
     crop, open_ground = cover == CROP, (cover != WATER) & (cover != FOREST) & (cover != URBAN)
@@ -90,16 +83,14 @@ def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> n
     level[1] -= 1.2 * flooded
     wind = (cover == WATER) * (0.8 * fields(spec.padded / 6, 3.4) + 0.5 * fields(20, 2.8))
     level += wind.astype(np.float32)
-    lanes = (land.parcels.road & (cover != WATER) & (cover != URBAN)) * np.float32(-2.5)
-    return level + lanes
+    return level + (land.parcels.road & (cover != WATER) & (cover != URBAN)) * np.float32(-2.5)
 
 
 def _geometry(land: Landscape, rng: np.random.Generator, look: int) -> np.ndarray:
     """What the side view does, (n, n) in dB: slopes, incidence across the scene, and the edges of woods."""
     incidence = np.deg2rad(rng.uniform(31, 45))
     rise = look * ndimage.gaussian_filter(land.terrain.east, 1.0)
-    facing = np.arctan(rise)
-    local = np.clip(incidence - facing, np.deg2rad(8), np.deg2rad(80))
+    local = np.clip(incidence - np.arctan(rise), np.deg2rad(8), np.deg2rad(80))
     slope = 10 * np.log10(np.clip(np.tan(incidence) / np.tan(local), 0.15, 8.0))
     # The rim of a wood that faces the radar is bright, the ground behind it lies in shadow.
     edge = look * ndimage.gaussian_filter(land.height, 0.8, order=(0, 1))
@@ -113,8 +104,7 @@ def _houses(land: Landscape, rng: np.random.Generator, channel: int, look: int) 
     town, spec = land.town, land.spec
     track = np.deg2rad(78 if look > 0 else 102)  # direction of flight on the map
     aligned = np.cos(2 * (land.parcels.angle - track)) ** 8
-    strong = spec.rng(26)
-    points = strong.random(town.roof.shape, dtype=np.float32)
+    points = spec.rng(26).random(town.roof.shape, dtype=np.float32)
     bright = np.where(points > 0.90, (points - 0.90) / 0.10, 0) ** 3 * (1 + town.hall)
     gain = (6.0, 0.9)[channel]
     return gain * town.roof * bright * (0.7 + 1.2 * aligned) * np.exp(rng.normal(0, 0.2))

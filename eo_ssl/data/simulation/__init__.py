@@ -1,1 +1,0 @@
-"""The simulated data set: landscapes, two sensors, two label maps, written like SEN12MS and DFC2020."""

@@ -1,0 +1,144 @@
+"""The simulated data set: thousands of co-located, labelled patches, without a network.
+
+    from eo_ssl.simulate import simulate
+    root = simulate("data/simulated", "smoke", seed=0)
+
+The folder looks like SEN12MS and DFC2020 side by side, so the readers of the real sets read it. The same version,
+profile and seed give the same bytes, whatever the number of workers and however often the run was interrupted.
+From plan to file: `world` (scenes), `ground`, `landscape` (classes), `optical`, `radar`, `labels`, `render` (images).
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.io import MemoryFile
+from tqdm import tqdm
+
+from eo_ssl.errors import DataError
+from eo_ssl.files import read_json, require_space, write_json
+from eo_ssl.parallel import cores, executor, unordered
+from eo_ssl.simulate.labels import coarse_labels, fine_labels
+from eo_ssl.simulate.landscape import make_landscape
+from eo_ssl.simulate.optical import optical
+from eo_ssl.simulate.radar import radar
+from eo_ssl.simulate.world import SPLITS, SceneSpec, plan, profile_named
+
+VERSION = "1.1"
+_STATE = ".simulating"  # folder of an unfinished set: whose it is, and the file being written
+_BYTES = 15  # on disk per pixel of a patch, all bands of all files, with some room
+# Deflate is in every GDAL build; level 1 and a predictor give most of the gain at a third of the time.
+_OPTIONS = {"driver": "GTiff", "compress": "deflate", "zlevel": 1, "interleave": "band"}
+_PREDICTOR = {"s1": 3, "s2": 2, "lc": 1, "dfc": 1}
+
+
+def simulate(
+    out: str | Path, profile: str = "laptop", seed: int = 0, workers: int = 0, scheduler: str = ""
+) -> Path:
+    """Write the simulated set of a profile to `out` and return that folder; finish or skip what is there already.
+
+    `workers` processes (0: one a core), or the Dask cluster whose `scheduler` address is given, take one scene at
+    a time. Raises `ConfigError` for an unknown profile or scheduler and `DataError` when the folder holds another
+    data set or cannot be written, or the disk is too small.
+    """
+    chosen, root = profile_named(profile), Path(out)
+    identity = {"name": "simulated", "version": VERSION, "seed": seed, "profile": profile}
+    identity["patch_size"] = chosen.patch
+    try:
+        if not _finished(root, identity):
+            specs = plan(profile, seed)
+            _write_missing(root, specs, workers, scheduler)
+            write_json(root / "dataset.json", {**identity, **_summary(specs)})
+        shutil.rmtree(root / _STATE, ignore_errors=True)
+    except OSError as error:
+        reason = f"{error.strerror or error}; make room or choose another folder"
+        raise DataError(f"{error.filename or root}: cannot be written ({reason})") from error
+    return root
+
+
+def _finished(root: Path, identity: dict) -> bool:
+    """True when `root` holds exactly this set, else mark it as begun; an error when it holds anything else."""
+    for known in (root / "dataset.json", root / _STATE / "identity.json"):
+        if known.exists():
+            found = read_json(known)
+            for key, value in identity.items():
+                if found.get(key) != value:
+                    raise DataError(
+                        f"{root}: holds a simulated set with {key} {found.get(key)!r}, not {value!r}; "
+                        "choose another folder or delete this one"
+                    )
+            return known.name == "dataset.json"
+    if root.is_dir() and any(entry.name != _STATE for entry in root.iterdir()):
+        raise DataError(
+            f"{root}: the folder is not empty and holds no simulated data set; choose another folder"
+        )
+    write_json(root / _STATE / "identity.json", identity)
+    return False
+
+
+def _write_missing(root: Path, specs: list[SceneSpec], workers: int, scheduler: str) -> None:
+    """Simulate the scenes that lack a file; only this process writes, each file in place at once or not at all."""
+    todo = [spec for spec in specs if not all((root / path).exists() for path in spec.paths())]
+    pixels = sum(spec.grid**2 * spec.patch**2 for spec in todo)
+    require_space(root, int(pixels * _BYTES), "the simulated data set")
+    workers = min(workers or cores(), max(len(todo), 1))
+    bar = tqdm(total=len(specs), initial=len(specs) - len(todo), desc="simulate", unit="scene", disable=None)
+    with bar, executor(workers, scheduler) as pool:
+        for _, made in unordered(encoded, todo, pool, ahead=64):
+            for path, content in made.result().items():
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / _STATE / "half").write_bytes(content)
+                os.replace(root / _STATE / "half", root / path)
+            bar.update()
+
+
+def render(spec: SceneSpec) -> dict[str, np.ndarray]:
+    """The images of a scene by sensor, each (bands, size, size) with the margins cut off.
+
+    s1 in dB, s2 in digital numbers, lc and (where the scene is labelled) dfc in the codes of their legends.
+    """
+    land = make_landscape(spec)
+    images = {"s1": radar(land).astype(spec.s1_dtype), "s2": optical(land), "lc": coarse_labels(land)}
+    if "dfc" in spec.sensors:
+        images["dfc"] = fine_labels(land)[None]
+    start = (spec.padded - spec.size) // 2
+    inner = slice(start, start + spec.size)
+    return {sensor: np.ascontiguousarray(image[:, inner, inner]) for sensor, image in images.items()}
+
+
+def encoded(spec: SceneSpec) -> dict[str, bytes]:
+    """Every file of a scene, by its path below the root: patches of its images as GeoTIFF (UTM, 10 m)."""
+    content = {}
+    for sensor, image in render(spec).items():
+        for patch in range(spec.grid**2):
+            y, x = (k * spec.stride for k in divmod(patch, spec.grid))
+            window = image[:, y : y + spec.patch, x : x + spec.patch]
+            place = rasterio.Affine(10.0, 0.0, spec.easting + 10.0 * x, 0.0, -10.0, spec.northing - 10.0 * y)
+            content[spec.path(sensor, patch)] = _geotiff(window, spec.region.epsg, place, _PREDICTOR[sensor])
+    return content
+
+
+def _geotiff(image: np.ndarray, epsg: int, place: rasterio.Affine, predictor: int) -> bytes:
+    bands, height, width = image.shape
+    shape = {"count": bands, "height": height, "width": width, "blockysize": height, "dtype": image.dtype}
+    with MemoryFile() as memory:
+        with memory.open(
+            **shape, crs=f"EPSG:{epsg}", transform=place, predictor=predictor, **_OPTIONS
+        ) as file:
+            file.write(image)
+        return memory.read()
+
+
+def _summary(specs: list[SceneSpec]) -> dict:
+    """Counts of patches per split, the regions, and one entry per scene."""
+    counts = {split: sum(s.grid**2 for s in specs if s.split == split) for split in SPLITS}
+    regions = {
+        s.region.name: {fact: getattr(s.region, fact) for fact in ("split", "climate", "epsg")} for s in specs
+    }
+    facts = ("split", "number", "season", "grid", "stride", "first", "easting", "northing")
+    scenes = [{fact: getattr(s, fact) for fact in facts} for s in specs]
+    for entry, s in zip(scenes, specs):
+        entry |= {"region": s.region.name, "first_patch": s.path("s2", 0)}
+    return {"counts": counts, "regions": regions, "scenes": scenes}

@@ -1,0 +1,303 @@
+"""The ground of a scene: random fields, hills, rivers in their valleys, and the parcels people laid over it."""
+
+import heapq
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.random import PCG64, Generator, SeedSequence
+from scipy import fft, ndimage
+
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+
+
+@lru_cache(maxsize=64)
+def _amplitude(n: int, beta: float, scale: float) -> np.ndarray:
+    k = fft.fftfreq(n).astype(np.float32)
+    power = k[:, None] ** 2 + k[None, :] ** 2 + np.float32(1.0 / (2 * np.pi * scale)) ** 2
+    amplitude = power ** (-beta / 4)
+    amplitude[0, 0] = 0.0
+    return (amplitude * (n / np.sqrt((amplitude**2).sum()))).astype(np.float32)
+
+
+class Fields:
+    """Correlated Gaussian fields of one size from one generator.
+
+    Each field has zero mean, unit variance and the spectrum (k² + (2π·scale)⁻²)^(−β/2): rough below
+    `scale` pixels with roughness 1/β, uncorrelated above. One complex inverse FFT gives two fields, so
+    a second request with the same spectrum costs nothing.
+    """
+
+    def __init__(self, rng: Generator, n: int) -> None:
+        self.rng, self.n = rng, n
+        self._spare: dict[tuple[float, float], np.ndarray] = {}
+
+    def __call__(self, scale: float, beta: float = 3.0) -> np.ndarray:
+        """One (n, n) float32 field with correlation length about `scale` pixels."""
+        key = (scale, beta)
+        if key in self._spare:
+            return self._spare.pop(key)
+        white = self.rng.standard_normal((self.n, self.n, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        pair = fft.ifft2(white * _amplitude(self.n, beta, scale)) * self.n
+        first, self._spare[key] = _standard(pair.real), _standard(pair.imag)
+        return first
+
+
+def _standard(field: np.ndarray) -> np.ndarray:
+    field = field.astype(np.float32)
+    field -= field.mean()
+    field /= field.std()
+    return field
+
+
+def hash01(*keys: np.ndarray | int) -> np.ndarray:
+    """A uniform number in [0, 1) for each tuple of integers: the same tuple, the same number."""
+    mixed = np.uint64(0x9E3779B97F4A7C15)
+    for key in keys:
+        with np.errstate(over="ignore"):
+            mixed = (mixed ^ np.asarray(key).astype(np.int64).view(np.uint64)) * _MIX
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX2
+            mixed = mixed ^ (mixed >> np.uint64(32))
+    return ((mixed >> np.uint64(40)).astype(np.float32)) / np.float32(2**24)
+
+
+def generator(*keys: int) -> Generator:
+    """A generator that depends on the integers given and on nothing else."""
+    return Generator(PCG64(SeedSequence(keys)))
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """Elevation in metres, its gradient (rise per metre east and south), and distance to a river bank.
+
+    `bank` is in pixels, negative in the water; `wetness` is a smooth standardised index, high in valleys.
+    """
+
+    elevation: np.ndarray
+    east: np.ndarray
+    south: np.ndarray
+    bank: np.ndarray
+    wetness: np.ndarray
+
+    @property
+    def slope(self) -> np.ndarray:
+        """Steepest rise per metre."""
+        return np.hypot(self.east, self.south)
+
+
+def incline(rng: Generator, n: int) -> np.ndarray:
+    """A plane that rises across the scene in some direction, (n, n), by 2 along an axis."""
+    ramp = np.linspace(-1, 1, n, dtype=np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]
+
+
+def make_terrain(rng: Generator, fields: Fields, relief: float, river: float) -> Terrain:
+    """Terrain with `relief` metres of standard deviation and a river up to `river` pixels wide."""
+    # Rounded hills, and ridges where a field changes sign; lengths in metres do not depend on the scene's size.
+    shape = fields(140, 4.6) - 0.6 * np.abs(fields(80, 4.4)) + 0.06 * fields(36, 3.4)
+    shape = ndimage.gaussian_filter(shape, 1.6)
+    fall = incline(rng, fields.n)
+    shape += 0.8 * fall
+    bank = river_bank(rng, shape, fall, river)
+    # Valleys widen along the water: the river has cut into the land.
+    valley = np.exp(-np.maximum(bank, 0) / 22.0)
+    elevation = np.float32(relief) * (shape - 0.35 * ndimage.gaussian_filter(valley, 2.0))
+    south, east = np.gradient(elevation, 10.0)
+    wetness = 1.6 * valley - 0.5 * shape + 0.4 * fields(24, 3.4)
+    wetness = (wetness - wetness.mean()) / wetness.std()
+    return Terrain(*(a.astype(np.float32) for a in (elevation, east, south, bank, wetness)))
+
+
+STEP = 8  # pixels to a cell of the drainage grid
+_OFFSETS = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+_SMALLEST = 0.02  # share of the largest catchment from which a channel is drawn
+
+
+def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: float) -> np.ndarray:
+    """Distance in pixels, (n, n), to the nearest river bank, negative in the water; the widest is `width` pixels.
+
+    The land drains towards the side where `fall` is low. A river from upstream enters on the high side.
+    """
+    n = elevation.shape[0]
+    coarse, fall = (a[STEP // 2 :: STEP, STEP // 2 :: STEP] for a in (elevation, fall))
+    rim = np.ones(coarse.shape, dtype=bool)
+    rim[1:-1, 1:-1] = False
+    outlets = rim & (fall <= np.quantile(fall[rim], 0.3))
+    source = int(np.where(rim & (fall >= np.quantile(fall[rim], 0.7)), coarse, np.inf).argmin())
+    down, area = drainage(coarse, outlets, {source: 2 * coarse.size})
+    share = np.sqrt(area.ravel() / area.max())
+    line = np.ones((n, n), dtype=bool)
+    radius = np.zeros((n, n), dtype=np.float32)
+    placed: dict[int, np.ndarray] = {}
+    for chain in _chains(down, area.ravel()):
+        y, x = _winding(rng, chain, n, placed)
+        wide = 0.5 * width * np.interp(np.linspace(0, 1, y.size), np.linspace(0, 1, len(chain)), share[chain])
+        inside = (y >= 0) & (y < n) & (x >= 0) & (x < n)
+        at = y[inside].astype(int), x[inside].astype(int)
+        line[at] = False
+        radius[at] = wide[inside]
+    if line.all():
+        return np.full((n, n), n, dtype=np.float32)
+    distance, (iy, ix) = ndimage.distance_transform_edt(line, return_indices=True)
+    # A stream narrower than most of a pixel has a valley but no water of its own.
+    return (distance + 0.4 - radius[iy, ix]).astype(np.float32)
+
+
+def drainage(
+    elevation: np.ndarray, outlets: np.ndarray, inflow: dict[int, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow direction and drained area of a small grid, by priority flood from the outlets.
+
+    `inflow` adds area from outside at a cell (flat index). Returns the flat index of the cell each cell drains
+    into (itself at an outlet) and the area in cells that drains through it. Source: Barnes et al. (2014),
+    "Priority-flood: an optimal depression-filling and watershed-labeling algorithm".
+    """
+    (rows, cols), heights = elevation.shape, elevation.tolist()
+    down = list(range(rows * cols))
+    queue = [(heights[r][c], r, c) for r, c in np.argwhere(outlets).tolist()]
+    heapq.heapify(queue)
+    seen, order = outlets.tolist(), []
+    while queue:
+        height, r, c = heapq.heappop(queue)
+        order.append(r * cols + c)
+        for dr, dc in _OFFSETS:
+            y, x = r + dr, c + dc
+            if 0 <= y < rows and 0 <= x < cols and not seen[y][x]:
+                seen[y][x] = True
+                down[y * cols + x] = r * cols + c
+                heapq.heappush(queue, (max(height, heights[y][x]), y, x))
+    area = [1.0] * (rows * cols)
+    for cell, extra in inflow.items():
+        area[cell] += extra
+    for cell in reversed(order):
+        if down[cell] != cell:
+            area[down[cell]] += area[cell]
+    return np.array(down), np.array(area, dtype=np.float32).reshape(rows, cols)
+
+
+def _chains(down: np.ndarray, area: np.ndarray) -> list[list[int]]:
+    """Runs of cells along the channels: each from its source to the border or to a longer run."""
+    channel = np.flatnonzero(area > _SMALLEST * area.max())
+    fed = set(down[channel[down[channel] != channel]].tolist())
+    paths = []
+    for head in (int(c) for c in channel if int(c) not in fed):
+        path = [head]
+        while down[path[-1]] != path[-1]:
+            path.append(int(down[path[-1]]))
+        paths.append(path)
+    taken: set[int] = set()
+    chains = []
+    for path in sorted(paths, key=lambda path: (-len(path), path[0])):
+        end = next((i for i, cell in enumerate(path) if cell in taken), len(path) - 1)
+        if end > 3:
+            taken.update(path[:end])
+            chains.append(path[: end + 1])
+    return chains
+
+
+def _winding(
+    rng: Generator, chain: list[int], n: int, placed: dict[int, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A winding line through the centres of the cells of a chain, two points a pixel.
+
+    `placed` remembers where a line passes each cell, so that a tributary ends in the river it joins.
+    """
+    cells = np.array(chain)
+    points = np.stack([cells // (n // STEP), cells % (n // STEP)]).astype(np.float64) * STEP + STEP / 2
+    points[:, 1:-1] += rng.normal(0, 0.9 * STEP, (2, len(chain) - 2))
+    dense = np.linspace(0, len(chain) - 1, 2 * STEP * len(chain))
+    path = np.stack([np.interp(dense, np.arange(len(chain)), row) for row in points])
+    path = ndimage.gaussian_filter1d(path, 2.2 * STEP, axis=1, mode="nearest")
+    if chain[-1] in placed:
+        taper = np.clip(1 - np.arange(dense.size)[::-1] / (6.0 * STEP), 0, 1)
+        path += taper * (placed[chain[-1]] - path[:, -1])[:, None]
+    for k, cell in enumerate(chain):
+        placed.setdefault(cell, path[:, min(2 * STEP * k, dense.size - 1)])
+    return path[0], path[1]
+
+
+@dataclass(frozen=True)
+class Parcels:
+    """Parcel and block number of each pixel, the direction of its rows in radians, and three masks.
+
+    `road` is paved, `track` a farm track, `edge` the seam between two parcels; all one pixel wide.
+    """
+
+    label: np.ndarray
+    block: np.ndarray
+    angle: np.ndarray
+    road: np.ndarray
+    track: np.ndarray
+    edge: np.ndarray
+    count: int
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Replace every value by the mean of its parcel, (n, n)."""
+        flat = self.label.ravel()
+        total = np.bincount(flat, values.ravel(), self.count)
+        return (total / np.bincount(flat, minlength=self.count)).astype(np.float32)[self.label]
+
+
+def make_parcels(rng: Generator, fields: Fields, size: float, aspect: float) -> Parcels:
+    """Blocks bounded by roads, cut into strips, cut into parcels of about `size`² pixels.
+
+    `aspect` stretches parcels along their block's direction: 1 square fields, 4 long strips.
+    """
+    pitch = 4.5 * size + 12
+    block = _blocks(rng, fields, pitch)
+    count = int(block.max()) + 1
+    # Most blocks follow the lie of the land, some turn by a right angle or go their own way.
+    angles = rng.uniform(0, np.pi) + rng.normal(0, 0.25, count) + np.pi / 2 * rng.integers(0, 2, count)
+    angles += (rng.random(count) < 0.25) * rng.uniform(0, np.pi, count)
+    wide = size / np.sqrt(aspect) * np.exp(rng.normal(0, 0.45, count))
+    deep = size * np.sqrt(aspect) * np.exp(rng.normal(0, 0.35, count))
+    label = _strips(rng, block, angles.astype(np.float32), wide.astype(np.float32), deep.astype(np.float32))
+    border, chance = _seam(block), hash01(block, int(rng.integers(1 << 30)))
+    road, track = border & (chance < 0.3), border & (chance >= 0.3) & (chance < 0.75)
+    edge = _seam(label) & ~road & ~track
+    angle = angles.astype(np.float32)[block]
+    return Parcels(label, block, angle, road, track, edge, int(label.max()) + 1)
+
+
+def _blocks(rng: Generator, fields: Fields, pitch: float) -> np.ndarray:
+    """Voronoi cells of a jittered grid, their borders bent by a smooth displacement."""
+    n = fields.n
+    ticks = np.arange(-pitch, n + pitch, pitch)
+    y, x = np.meshgrid(ticks, ticks, indexing="ij")
+    y, x = (a + rng.uniform(-0.45, 0.45, a.shape) * pitch for a in (y, x))
+    inside = (y >= 0) & (y < n) & (x >= 0) & (x < n)
+    seeds = np.ones((n, n), dtype=bool)
+    seeds[y[inside].astype(int), x[inside].astype(int)] = False
+    iy, ix = ndimage.distance_transform_edt(seeds, return_distances=False, return_indices=True)
+    code = np.unique(iy * n + ix, return_inverse=True)[1].reshape(n, n)
+    bent = (axis + (0.10 * pitch) * fields(1.2 * pitch, 4.0) for axis in np.indices((n, n), dtype=np.int32))
+    rows, cols = (np.clip(axis, 0, n - 1).astype(np.int32) for axis in bent)
+    return code[rows, cols].astype(np.int32)
+
+
+def _strips(
+    rng: Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
+) -> np.ndarray:
+    """Number parcels: strips across the block's direction, each cut at its own intervals."""
+    n = block.shape[0]
+    axis = np.arange(n, dtype=np.float32)
+    cos, sin = np.cos(angle)[block], np.sin(angle)[block]
+    salt = int(rng.integers(1 << 30))
+    u = (axis[None, :] * cos + axis[:, None] * sin) / wide[block]
+    # Uneven strips: shift the cuts by a smooth periodic amount.
+    strip = np.floor(u + 0.45 * np.sin(2.1 * u + 7 * hash01(block, salt))).astype(np.int32)
+    v = (-axis[None, :] * sin + axis[:, None] * cos) / deep[block]
+    own = hash01(block, strip, salt + 1)
+    piece = np.floor(v * (0.6 + 0.9 * own) + 9 * own).astype(np.int32)
+    key = (block.astype(np.int64) * 4096 + (strip + 2048)) * 4096 + (piece + 2048)
+    return np.unique(key, return_inverse=True)[1].reshape(n, n).astype(np.int32)
+
+
+def _seam(label: np.ndarray) -> np.ndarray:
+    """True where the pixel to the right or below belongs to another area."""
+    seam = np.zeros(label.shape, dtype=bool)
+    seam[:, :-1] = label[:, :-1] != label[:, 1:]
+    seam[:-1] |= label[:-1] != label[1:]
+    return seam

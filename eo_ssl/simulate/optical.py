@@ -1,0 +1,308 @@
+"""Sentinel-2 Level-1C: from materials to digital numbers, through light, air, optics and detector."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from threadpoolctl import threadpool_limits
+
+from eo_ssl.sensors import S2
+from eo_ssl.simulate.ground import Fields, generator
+from eo_ssl.simulate.landscape import CROP, GRASS, URBAN, WATER, WETLAND, Landscape, crop_stage
+from eo_ssl.simulate.world import REGIONS
+
+# Order of the rows below.
+CONIFER, BROADLEAF, GREEN, DRY, DARK, BRIGHT, SAND, ASPHALT, SHEET, TILE, CLEAR, TURBID = range(12)
+
+# Typical values of public spectral libraries and of PROSAIL, moved within their spread until the classes of the
+# simulated set had the level of the real ones in the appendix. B10 never reaches the ground.
+SPECTRA = np.array([
+    [.010, .012, .025, .013, .040, .150, .190, .200, .215, .215, 0, .080, .030],  # conifers
+    [.012, .015, .036, .016, .064, .250, .335, .345, .365, .370, 0, .145, .050],  # broadleaf trees
+    [.022, .028, .064, .034, .100, .310, .408, .415, .440, .445, 0, .200, .090],  # green grass and crops
+    [.055, .070, .100, .138, .175, .213, .233, .248, .268, .278, 0, .350, .245],  # straw and dead leaves
+    [.040, .050, .070, .090, .105, .118, .128, .138, .148, .155, 0, .190, .150],  # dark, wet soil
+    [.080, .100, .145, .202, .228, .252, .267, .282, .297, .307, 0, .420, .350],  # bright, dry soil
+    [.150, .195, .250, .300, .320, .340, .355, .365, .385, .395, 0, .465, .400],  # sand and light rock
+    [.060, .070, .080, .085, .092, .097, .100, .103, .106, .108, 0, .125, .118],  # asphalt
+    [.190, .225, .250, .270, .280, .290, .295, .300, .305, .310, 0, .320, .290],  # metal sheet and concrete
+    [.050, .060, .085, .135, .160, .175, .185, .195, .205, .210, 0, .255, .230],  # tiles
+    [.020, .025, .024, .014, .020, .019, .019, .018, .017, .014, 0, .008, .004],  # clear water, some glint
+    [.045, .058, .085, .075, .078, .062, .063, .054, .050, .030, 0, .027, .016],  # turbid water
+], dtype=np.float32)  # fmt: skip
+WAVELENGTH = np.array([band.centre for band in S2], dtype=np.float32) / 1000  # micrometres
+# Clear air over land: reflectance of the air itself, and the share of surface reflectance that comes through. Noise
+# of the detector in reflectance (about the specified signal-to-noise ratios).
+_PATH, _THROUGH, _NOISE = np.array([
+    [.105, .072, .045, .026, .022, .017, .013, .011, .009, .004, .001, .002, .001],
+    [.800, .840, .880, .920, .910, .930, .950, .930, .970, .280, .004, .930, .900],
+    [.0012, .0012, .0011, .0011, .0012, .0013, .0014, .0014, .0014, .0014, .0003, .0012, .0011],
+], dtype=np.float32)  # fmt: skip
+_BLUR = {
+    10: 0.60,
+    20: 0.4,
+    60: 0.4,
+}  # point spread in pixels of the band; the coarse ones are averaged before
+# Relative texture of each class below the size of a parcel (crowns, tussocks, plough lines, waves), and spread between
+# parcels.
+_TEXTURE = np.array([0.11, 0.09, 0.035, 0.07, 0.03, 0.10, 0.06, 0.02], dtype=np.float32)
+_SPREAD = np.array([0.10, 0.14, 0.12, 0.14, 0.13, 0.12, 0.16, 0.08], dtype=np.float32)
+_CLOUDY = 0.12  # share of scenes with thin cloud
+
+
+def optical(land: Landscape) -> np.ndarray:
+    """The scene as Sentinel-2 would deliver it: (13, n, n) uint16 digital numbers on the 10 m grid."""
+    n = land.spec.padded
+    rng = land.spec.rng(23)
+    fields = Fields(rng, n)
+    # A matrix product on one thread rounds otherwise than on several: two, for the same bytes on any machine.
+    with threadpool_limits(2, "blas"):
+        surface = (_local_spectra(land, rng).T @ abundances(land)).reshape(13, n, n)  # (13, n, n)
+    surface *= np.exp(_brightness(land, rng))
+    surface *= 1 + _tilt(land, rng) * (WAVELENGTH[:, None, None] - 0.9)
+    surface *= _light(land)
+    path, through = _air(land, rng)
+    top = surface * through[:, None, None] + path[:, None, None]
+    if rng.random() < _CLOUDY:
+        top = _clouds(top, rng, fields)
+    return _sense(top, rng)
+
+
+def _local_spectra(land: Landscape, rng: np.random.Generator) -> np.ndarray:
+    """The spectra of the materials as they are in this region and scene: species, soils and leaves differ."""
+    regional = generator(land.spec.seed, 24, REGIONS.index(land.spec.region))
+    log = np.zeros_like(SPECTRA)
+    for stream, level in ((regional, 0.12), (rng, 0.06)):
+        knots = stream.normal(0, level, (SPECTRA.shape[0], 5))
+        at = np.array([0.44, 0.66, 0.75, 1.0, 2.2])
+        log += np.stack([np.interp(WAVELENGTH, at, row) for row in knots]).astype(np.float32)
+        log += stream.normal(0, 0.8 * level, (SPECTRA.shape[0], 1)).astype(np.float32)
+    return SPECTRA * np.exp(log)
+
+
+def _brightness(land: Landscape, rng: np.random.Generator) -> np.ndarray:
+    """Log factor on all bands, (n, n): texture within parcels, spread between parcels and between stands."""
+    cover, spec = land.cover, land.spec
+    luck = spec.luck(land.parcels.label, 31) + spec.luck(land.parcels.label, 32) - 1
+    managed = (cover == CROP) | (cover == GRASS)
+    between = np.where(managed, 2.4 * luck, 0.7 * land.patchy).astype(np.float32)
+    scene = rng.normal(0, 0.06, 8).astype(np.float32)
+    between[cover == WATER] = 0
+    texture = 0.85 * land.rough + 0.3 * rng.standard_normal(cover.shape, dtype=np.float32)
+    return _TEXTURE[cover] * texture + _SPREAD[cover] * between + scene[cover]
+
+
+def _tilt(land: Landscape, rng: np.random.Generator) -> np.ndarray:
+    """Relative change of reflectance per micrometre, (n, n): cultivars, moisture, residues."""
+    spec = land.spec
+    luck = spec.luck(land.parcels.label, 33) - 0.5
+    return (0.30 * luck * (land.cover != WATER) + rng.normal(0, 0.05)).astype(np.float32)
+
+
+def _light(land: Landscape) -> np.ndarray:
+    """Direct and diffuse light on each slope relative to flat ground, and the shadows trees throw, (n, n)."""
+    terrain, zenith = land.terrain, np.deg2rad(90 - land.season.sun)
+    # Morning sun: from the south-east in the north, from the north-east in the south.
+    azimuth = np.deg2rad(150 if land.spec.region.latitude > 0 else 40)
+    towards = np.sin(azimuth) * terrain.east - np.cos(azimuth) * -terrain.south
+    incidence = (np.cos(zenith) - np.sin(zenith) * towards) / np.sqrt(1 + terrain.slope**2)
+    direct = np.clip(incidence / np.cos(zenith), 0.05, 2.0)
+    reach = np.clip(1.0 / np.tan(np.deg2rad(land.season.sun)) * 14 / 10, 0.3, 3.0)
+    shift = (np.cos(azimuth) * reach, -np.sin(azimuth) * reach)
+    crowns = ndimage.gaussian_filter(land.height, 0.6)
+    thrown = ndimage.shift(crowns, shift, order=1, mode="nearest") - land.height
+    shade = 0.45 * np.clip(thrown / 15, 0, 1)
+    return ((0.22 + 0.78 * direct) * (1 - shade)).astype(np.float32)
+
+
+def _air(land: Landscape, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Path reflectance and transmittance of each band, (13,): clear air plus haze, thicker for a low sun."""
+    load = max(0.05, land.spec.region.haze * np.exp(rng.normal(0, 0.35)))
+    mass = 0.5 * (1 + 1 / np.sin(np.deg2rad(land.season.sun)))
+    haze = np.float32(0.014 * (load - 1.1) * mass) * (WAVELENGTH / 0.55) ** -1.3
+    path = _PATH * np.float32(0.55 + 0.3 * mass) + haze
+    path[10] = _PATH[10]
+    through = _THROUGH * np.exp(-0.9 * haze)
+    through[9] **= np.exp(rng.normal(0, 0.18))  # water vapour
+    return np.maximum(path, 0.0005).astype(np.float32), through.astype(np.float32)
+
+
+def _clouds(top: np.ndarray, rng: np.random.Generator, fields: Fields) -> np.ndarray:
+    """Thin cloud over part of the scene, and its shadow beside it."""
+    density = np.clip(fields(fields.n / 8, 3.0) + 0.25 * fields(14, 3.2) - rng.uniform(0.9, 1.7), 0, None)
+    thick = 1 - np.exp(-rng.uniform(0.15, 0.7) * density)
+    dy, dx = rng.integers(14, 32), -rng.integers(10, 26)
+    shadow = ndimage.gaussian_filter(np.roll(thick, (dy, dx), (0, 1)), 1.5)
+    white = np.where(WAVELENGTH < 1.2, 0.62, 0.45).astype(np.float32)
+    white[9:11] = 0.30, 0.03
+    top = top * (1 - 0.45 * shadow)
+    return top * (1 - thick) + white[:, None, None] * thick
+
+
+def _sense(top: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur, sample on the native grid, add noise, repeat to 10 m, and count: (13, n, n) uint16."""
+    n = top.shape[1]
+    out = np.empty((13, n, n), dtype=np.uint16)
+    for k, band in enumerate(S2):
+        step = band.resolution // 10
+        image = top[k] if step == 1 else top[k].reshape(n // step, step, n // step, step).mean((1, 3))
+        image = ndimage.gaussian_filter(image, _BLUR[band.resolution], truncate=3)
+        image += _NOISE[k] * rng.standard_normal(image.shape, dtype=np.float32)
+        count = np.clip(np.rint(image * 1e4), 1, 16000).astype(np.uint16)
+        out[k] = count if step == 1 else count.repeat(step, 0).repeat(step, 1)
+    return out
+
+
+def abundances(land: Landscape) -> np.ndarray:
+    """Share of each material in each pixel, (K, n·n), rows summing to one."""
+    spec, season = land.spec, land.season
+    n = spec.padded
+    rng = spec.rng(22)
+    share = np.zeros((len(SPECTRA), n * n), dtype=np.float32)
+    green = np.clip(season.green * (0.55 + 0.6 * spec.region.vigour) + rng.normal(0, 0.08), 0.05, 0.95)
+    soil = 1 - spec.region.bright + 0.5 * (spec.region.moisture - 0.5)
+    dark = np.clip(soil + rng.normal(0, 0.12), 0.05, 0.95)
+    for cover, fill in _FILL.items():
+        where = np.flatnonzero(land.cover.ravel() == cover)
+        if where.size:
+            fill(_View(land, where, share, np.float32(green), np.float32(dark), rng))
+    _roads(land, share)
+    return share
+
+
+@dataclass
+class _View:
+    """One class in one scene: the pixels, and shorthand to read maps and add materials there."""
+
+    land: Landscape
+    where: np.ndarray  # flat indices of the pixels
+    share: np.ndarray  # (K, n·n)
+    green: np.float32
+    dark: np.float32
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        self.season, self.region = self.land.season, self.land.spec.region
+        self.rough, self.patchy = self.map(self.land.rough), self.map(self.land.patchy)
+        self.parcel = self.map(self.land.parcels.label)
+
+    def map(self, values: np.ndarray) -> np.ndarray:
+        return values.ravel()[self.where]
+
+    def luck(self, salt: int) -> np.ndarray:
+        """A uniform number per parcel."""
+        return self.land.spec.luck(self.parcel, salt)
+
+    def set(self, material: int, fraction: np.ndarray) -> None:
+        self.share[material, self.where] = fraction
+
+    def ground(self, fraction: np.ndarray, dark: np.ndarray | float) -> None:
+        """Bare soil, from dark and wet to bright and dry."""
+        dark = np.clip(dark, 0, 1)
+        self.set(DARK, fraction * dark)
+        self.set(BRIGHT, fraction * (1 - dark))
+
+    def herbs(self, fraction: np.ndarray, green: np.ndarray) -> None:
+        """Grass or crop, from green to dry."""
+        self.set(GREEN, fraction * green)
+        self.set(DRY, fraction * (1 - green))
+
+
+def _forest(v: _View) -> None:
+    closed = np.clip(1.0 + 0.04 * v.patchy + 0.04 * v.rough - 0.15 * (1 - v.region.vigour), 0.2, 1.0)
+    broad = v.map(v.land.mixed)
+    leaf = v.season.leaf
+    v.set(CONIFER, closed * (1 - broad))
+    v.set(BROADLEAF, closed * broad * leaf)
+    rest = 1 - closed * (1 - broad) - closed * broad * leaf
+    # Bare branches and litter, a quarter of it in the shade of the trunks.
+    v.herbs(0.32 * rest, np.full_like(rest, 0.6 * v.green))
+    v.ground(0.30 * rest, np.full_like(rest, 0.9))
+
+
+def _shrub(v: _View) -> None:
+    bush = np.clip(0.06 + 0.24 * v.region.vigour + 0.14 * v.patchy + 0.10 * v.rough, 0.05, 0.9)
+    bare = np.clip(0.90 - 0.45 * v.region.vigour + 0.10 * v.patchy, 0.02, 0.9) * (1 - bush)
+    v.set(BROADLEAF, 0.6 * bush)
+    v.set(CONIFER, 0.4 * bush)
+    v.ground(bare, np.full_like(bush, 0.35 * v.dark))
+    v.herbs(1 - bush - bare, np.full_like(bush, 0.45 * v.green))
+
+
+def _grass(v: _View) -> None:
+    green = np.clip(v.green * (0.75 + 0.7 * v.luck(1)) + 0.08 * v.patchy + 0.03 * v.rough, 0.02, 1)
+    bare = np.clip(0.22 - 0.2 * v.green + 0.2 * (v.luck(2) - 0.5) + 0.04 * v.patchy, 0, 0.7)
+    tree = np.clip(0.25 * (v.luck(3) - 0.7) + 0.03 * v.rough, 0, 0.3)
+    v.ground(bare * (1 - tree), np.full_like(green, v.dark))
+    v.set(BROADLEAF, tree)
+    v.herbs((1 - bare) * (1 - tree), green)
+
+
+def _wetland(v: _View) -> None:
+    wet = np.clip(0.13 + 0.15 * v.patchy + 0.05 * v.rough + 0.1 * v.map(v.land.terrain.wetness), 0.0, 0.9)
+    reed = np.clip(0.85 * v.green + 0.22 + 0.12 * v.patchy, 0.05, 0.9)
+    bush = np.clip(0.10 * v.rough - 0.02, 0, 0.5) * (1 - wet)
+    v.set(CLEAR, 0.5 * wet)
+    v.set(DARK, 0.5 * wet)
+    v.set(BROADLEAF, bush)
+    v.herbs(1 - wet - bush, reed)
+
+
+def _crop(v: _View) -> None:
+    stage = crop_stage(v.land, v.parcel)
+    along = 0.05 * v.patchy + 0.03 * v.rough
+    plant = np.clip(stage + along * (0.3 + stage), 0, 0.97)
+    straw = (v.luck(6) < 0.35) * v.luck(7) * (1 - plant)
+    ripe = (v.luck(8) < 0.25) & (stage > 0.5)
+    green = np.where(ripe, 0.25 + 0.4 * v.luck(9), 0.85 + 0.15 * v.luck(9))
+    v.ground(1 - plant - straw, v.dark + 0.5 * (v.luck(10) - 0.5) + 0.05 * v.patchy)
+    v.set(GREEN, plant * green)
+    v.set(DRY, plant * (1 - green) + straw)
+
+
+def _urban(v: _View) -> None:
+    town = v.land.town
+    roof, street, kind = v.map(town.roof), v.map(town.street), v.map(town.kind)
+    bright = np.where(v.map(town.hall), 0.75, 0.15) * (0.4 + kind)
+    v.set(SHEET, roof * np.clip(bright, 0, 1))
+    v.set(TILE, roof * (1 - np.clip(bright, 0, 1)))
+    v.set(ASPHALT, street)
+    garden = 1 - roof - street
+    tree = np.clip(0.3 * v.region.vigour + 0.15 * v.patchy + 0.10 * v.rough, 0, 0.8)
+    v.set(BROADLEAF, garden * tree * (0.3 + 0.7 * v.season.leaf))
+    v.ground(garden * 0.25 * (1 - v.region.vigour), np.full_like(garden, v.dark))
+    rest = garden - garden * tree * (0.3 + 0.7 * v.season.leaf) - garden * 0.25 * (1 - v.region.vigour)
+    v.herbs(np.maximum(rest, 0), np.full_like(garden, min(0.9, 0.25 + 0.7 * v.green)))
+
+
+def _barren(v: _View) -> None:
+    kind = v.rng.uniform(0.5, 1.1)
+    plants = np.clip(0.06 + 0.05 * v.patchy + 0.04 * v.rough, 0, 0.3)
+    sand = np.clip(kind + 0.15 * v.patchy, 0, 1) * (1 - plants)
+    v.set(SAND, sand)
+    v.ground(1 - plants - sand, np.full_like(sand, 0.25 * v.dark))
+    v.herbs(plants, np.full_like(sand, 0.3 * v.green))
+
+
+def _water(v: _View) -> None:
+    base = np.clip(v.region.turbid + v.rng.normal(0, 0.15), 0, 1)
+    shallow = np.exp(-np.abs(v.map(v.land.terrain.bank)) / 6.0) * 0.2
+    turbid = np.clip(0.8 * base + 0.06 * v.patchy + shallow, 0, 1)
+    v.set(TURBID, turbid)
+    v.set(CLEAR, 1 - turbid)
+
+
+def _roads(land: Landscape, share: np.ndarray) -> None:
+    """Replace part of the pixels under roads, tracks and seams; a road never crosses water in sight."""
+    dry = (land.cover != WATER) & (land.cover != URBAN)
+    for mask, fraction, material in (
+        (land.parcels.road, 0.55, ASPHALT),
+        (land.parcels.track, 0.45, BRIGHT),
+        (land.parcels.edge & (land.cover == CROP), 0.35, GREEN),
+    ):
+        where = np.flatnonzero((mask & dry & (land.cover != WETLAND)).ravel())
+        share[:, where] *= 1 - np.float32(fraction)
+        share[material, where] += np.float32(fraction)
+
+
+_FILL = dict(enumerate((_forest, _shrub, _grass, _wetland, _crop, _urban, _barren, _water)))

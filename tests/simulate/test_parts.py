@@ -1,0 +1,67 @@
+"""The parts of the simulator: fields, hashes, rivers, speckle, the size of a scene."""
+
+import numpy as np
+import pytest
+
+from eo_ssl.data.measures import autocorrelation, looks
+from eo_ssl.simulate import render
+from eo_ssl.simulate.ground import Fields, drainage, generator, hash01
+from eo_ssl.simulate.radar import speckle
+from eo_ssl.simulate.world import plan
+
+
+def test_fields_are_standardised_and_rougher_for_a_shorter_scale():
+    fields = Fields(generator(1), 192)
+    rough, smooth = fields(2, 3.2), fields(20, 3.2)
+    for field in (rough, smooth):
+        assert field.mean() == pytest.approx(0, abs=1e-4)
+        assert field.std() == pytest.approx(1, abs=1e-4)
+    assert autocorrelation(smooth, 8) > autocorrelation(rough, 8) + 0.3
+
+
+def test_two_fields_of_one_transform_are_independent():
+    fields = Fields(generator(2), 256)
+    assert abs(np.corrcoef(fields(4, 3.0).ravel(), fields(4, 3.0).ravel())[0, 1]) < 0.1
+
+
+def test_hashes_are_uniform_repeatable_and_change_with_every_key():
+    x = hash01(np.arange(20_000), 7)
+    assert np.histogram(x, bins=10, range=(0, 1))[0] / 2000 == pytest.approx(1, abs=0.1)
+    assert np.array_equal(x, hash01(np.arange(20_000), 7))
+    assert abs(np.corrcoef(x, hash01(np.arange(20_000), 8))[0, 1]) < 0.03
+    assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < 0.03
+
+
+def test_all_water_runs_to_an_outlet_and_none_is_lost():
+    elevation = np.random.default_rng(0).normal(size=(24, 24)).cumsum(0).cumsum(1)
+    outlets = np.zeros((24, 24), dtype=bool)
+    outlets[-1, 5:9] = True
+    down, area = drainage(elevation, outlets, {0: 100.0})
+    cells = np.arange(down.size)
+    for _ in range(down.size):
+        cells = down[cells]
+    assert outlets.ravel()[cells].all()
+    assert area[outlets].sum() == down.size + 100
+
+
+def test_a_scene_has_the_size_and_the_bands_it_promises():
+    spec = next(s for s in plan("paper", 0) if s.split == "test")
+    assert spec.padded % 24 == 0 and spec.padded >= spec.size + 48
+    images = render(spec)
+    assert {k: (v.shape, str(v.dtype)) for k, v in images.items()} == {
+        "s1": ((2, 512, 512), "float64"),  # as in DFC2020; float32 in SEN12MS
+        "s2": ((13, 512, 512), "uint16"),
+        "lc": ((4, 512, 512), "uint8"),
+        "dfc": ((1, 512, 512), "uint8"),
+    }
+
+
+def test_speckle_alone_is_gamma_with_five_looks_and_correlated():
+    power = speckle(np.random.default_rng(0), 768)
+    assert power.mean() == pytest.approx(1, abs=0.02)
+    assert looks(power) == pytest.approx(5, abs=0.25)
+    # Gamma with L looks: skewness 2/√L.
+    skewness = np.mean((power - 1) ** 3) / np.mean((power - 1) ** 2) ** 1.5
+    assert skewness == pytest.approx(2 / np.sqrt(5), abs=0.08)
+    assert autocorrelation(power, 1) == pytest.approx(0.70, abs=0.02)
+    assert autocorrelation(power, 8) == pytest.approx(0, abs=0.02)
