@@ -9,11 +9,13 @@ of WorldCereal (temporal means, 500 pixels worldwide) and the same TerraMesh til
 of BigEarthNet v2 (Clasen et al. 2024). All were measured on small samples: anchors, not truth.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
@@ -21,9 +23,12 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from eo_ssl import show
 from eo_ssl.data.measures import autocorrelation, band_statistics, looks
+from eo_ssl.data.samples import Pair
 from eo_ssl.data.source import class_counts, majority_of
-from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES, S2_BANDS, band_index, to_linear
+from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES, S2, S2_BANDS, band_index, to_linear
+from eo_ssl.show.composites import RADAR_LIMITS
 
 # How far the simulated set may be from the reference, as the tests assert and the book shows.
 S1_TOLERANCE, S2_TOLERANCE, TEXTURE_TOLERANCE = 1.5, 0.25, 0.12
@@ -242,3 +247,84 @@ def within(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
 
 def _average_accuracy(truth: np.ndarray, guess: np.ndarray) -> float:
     return float(recall_score(truth, guess, labels=np.unique(truth), average="macro"))
+
+
+REAL, SIMULATED = "#5f6b7a", show.PALETTE[1]
+
+
+def side_by_side(real: Sequence[Pair], simulated: Sequence[Pair], size: int = 120) -> Figure:
+    """Columns of patches, real ones left, simulated ones right; rows: two composites, VV and VH.
+
+    All are cut to `size` pixels and stretched alike, each picture by its own percentiles.
+    """
+    columns = []
+    for pair in (*real, *simulated):
+        s1, s2 = pair.s1[:, :size, :size], pair.s2[:, :size, :size]
+        radar = [np.repeat(show.grey(db, span)[..., None], 3, axis=2) for db, span in zip(s1, RADAR_LIMITS)]
+        infrared = show.composite(s2, ("B08", "B04", "B03"), pair.s2_bands)
+        columns.append([show.true_colour(s2, pair.s2_bands), infrared, *radar])
+    rows = ["true colour", "near infrared", "VV", "VH"]
+    titles = ["real"] * len(real) + ["simulated"] * len(simulated)
+    alt = f"{len(real)} real patches beside {len(simulated)} simulated ones, in {', '.join(rows)}."
+    return show.grid([list(row) for row in zip(*columns)], titles, rows=rows, cell=1.15, extra=0.05, alt=alt)
+
+
+def class_spectra(measured: np.ndarray) -> Figure:
+    """One panel a class: measured reflectance (8, 13) as dots, the reference as a line with its tolerance."""
+    bands = np.array(band_index(COMPARED_BANDS))
+    bands = bands[np.argsort([S2[b].centre for b in bands], kind="stable")]
+    nm = [S2[b].centre for b in bands]
+    fig, axes = plt.subplots(2, 4, figsize=(8.2, 3.9), sharex=True, sharey=True)
+    worst = {}
+    for ax, name, found in zip(axes.flat, CLASS_NAMES, measured[:, bands]):
+        wanted = S2_REFERENCE[name][bands]
+        ax.fill_between(
+            nm, wanted * (1 - S2_TOLERANCE), wanted * (1 + S2_TOLERANCE), color=REAL, alpha=0.18, lw=0
+        )
+        ax.plot(nm, wanted, color=REAL, lw=1.3, label="real")
+        ax.plot(nm, found, "o", color=SIMULATED, ms=3.4, label="simulated")
+        ax.set_title(name)
+        ax.grid(axis="y")
+        gap = found / wanted - 1
+        worst[name] = gap[np.nanargmax(np.abs(gap))] if np.isfinite(gap).any() else np.nan
+    axes[0, 0].legend(loc="upper left")
+    fig.supxlabel("wavelength (nm)", fontsize=8.5)
+    fig.supylabel("reflectance", fontsize=8.5)
+    said = show.listed(worst, "{:+.0%}")
+    return show.describe(
+        fig, f"Simulated and real reflectance of eight classes; largest gap in any band: {said}."
+    )
+
+
+def class_backscatter(measured: np.ndarray) -> Figure:
+    """VV and VH of each class in dB: measured (8, 2), and the reference with its tolerance."""
+    fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), sharey=True)
+    for k, (ax, channel) in enumerate(zip(axes, ("VV", "VH"))):
+        wanted = {name: S1_REFERENCE[name][k] for name in CLASS_NAMES}
+        rows = {
+            name: {
+                "real, with tolerance": (v, v - S1_TOLERANCE, v + S1_TOLERANCE),
+                "simulated": float(measured[i, k]),
+            }
+            for i, (name, v) in enumerate(wanted.items())
+        }
+        colours = {"real, with tolerance": REAL, "simulated": SIMULATED}
+        show.forest(rows, "dB", unit="", colours=colours, ax=ax, title=channel)
+        ax.get_legend().remove()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    gaps = measured - np.array([S1_REFERENCE[name] for name in CLASS_NAMES])
+    said = ", ".join(f"{name} {vv:+.1f} and {vh:+.1f}" for name, (vv, vh) in zip(CLASS_NAMES, gaps))
+    return show.describe(fig, f"Simulated minus real backscatter in dB, VV and VH: {said}.")
+
+
+def texture_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Autocorrelation over lag; the first curve is the reference and gets a band of the tolerance."""
+    wanted = next(iter(curves.values()))
+    styles = dict(zip(curves, ({"color": c} for c in (REAL, SIMULATED, show.PALETTE[0]))))
+    fig = show.lines(
+        LAGS, curves, "lag (pixels)", "autocorrelation", log="x", size=(3.9, 2.8), styles=looks_of
+    )
+    known = np.isfinite(wanted)
+    x, y = np.array(LAGS)[known], np.array(wanted)[known]
+    fig.axes[0].fill_between(x, y - TEXTURE_TOLERANCE, y + TEXTURE_TOLERANCE, color=REAL, alpha=0.18, lw=0)
+    return fig

@@ -156,3 +156,13 @@ def test_a_pixel_without_data_and_a_patch_without_class_do_not_count():
     assert np.isfinite(s1[3]).all() and np.isfinite(s2[3]).all()
     assert np.isfinite(world.texture.vv).all() and len(world.speckles) == 1
     a1.across(*world.table("train", "test"), *world.table("test"))
+
+
+def test_figures_say_what_was_measured_and_a_missing_lag_is_left_out():
+    s2 = np.stack([a1.S2_REFERENCE[name] for name in CLASS_NAMES])
+    s2[0, 7] *= 1.5
+    assert "Forest +50%" in a1.class_spectra(s2).eo_alt
+    s1 = np.array([a1.S1_REFERENCE[name] for name in CLASS_NAMES]) + np.array([0.0, 2.0])
+    assert "Water +0.0 and +2.0" in a1.class_backscatter(s1).eo_alt
+    curves = {"real": (0.9, np.nan, 0.5, 0.1), "simulated": (0.8, 0.7, 0.5, 0.2)}
+    assert "autocorrelation over lag" in a1.texture_curves(curves).eo_alt
