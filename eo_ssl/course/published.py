@@ -96,7 +96,7 @@ def score(paper: str, task: str, method: str, fraction: float) -> pd.Series | No
 
 def table(task: str) -> pd.DataFrame:
     """The published table of a task in percent, mean ± standard deviation over runs, as the course prints its own."""
-    from eo_ssl.evaluate.methods import get_method
+    from eo_ssl.experiments.plan import get_method
 
     found = numbers()
     found = found[(found["kind"] == "table") & (found["task"] == task)]

@@ -15,8 +15,8 @@ import pandas as pd
 from eo_ssl.course import published
 from eo_ssl.course.claims import CLAIMS, Claim, Entry
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import compare, finished
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import compare, finished
 
 HOLDS, IN_PART, FAILS, OPEN, NOT_RUN = "holds", "holds as far as run", "does not hold", "undecided", "not run"
 STATUSES = (HOLDS, IN_PART, FAILS, OPEN, NOT_RUN)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.freeze import BackboneModel
+from eo_ssl.models.dual import BackboneModel
 from eo_ssl.sensors import CLASS_NAMES, CLASSES
 from eo_ssl.show.composites import label_map, radar, true_colour
 from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, describe

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import MAIN, compare, finished, interval
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import MAIN, compare, finished, interval
 from eo_ssl.show.browser import script
 from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import PALETTE, describe

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import MAIN, compare, interval
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import MAIN, compare, interval
 from eo_ssl.sensors import CLASS_NAMES, CLASSES
 from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, describe

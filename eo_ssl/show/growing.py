@@ -8,11 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.grids import make_grid
-from eo_ssl.evaluate.measured import TASKS, measured
-from eo_ssl.evaluate.methods import METHODS, get_method
-from eo_ssl.evaluate.results import read_results
-from eo_ssl.evaluate.summary import MAIN
+from eo_ssl.experiments.plan import METHODS, get_method, make_grid
+from eo_ssl.experiments.results import read_results
+from eo_ssl.experiments.tables import MAIN, TASKS, measured
 from eo_ssl.show.figure import GRID, describe
 from eo_ssl.show.results import METRIC_NAMES
 from eo_ssl.show.tables import Table

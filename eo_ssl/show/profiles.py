@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eo_ssl.evaluate.measured import TASKS, in_order
-from eo_ssl.evaluate.methods import METHODS, get_method
-from eo_ssl.evaluate.summary import MAIN
+from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.tables import MAIN, TASKS, in_order
 from eo_ssl.show.evidence import caution
 from eo_ssl.show.figure import GRID, PALETTE, describe
 from eo_ssl.show.results import METRIC_NAMES

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from eo_ssl.course import published
 from eo_ssl.course.claims import SUPERVISED
 from eo_ssl.course.reproduction import STAND_INS
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import MAIN, compare, finished
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import MAIN, compare, finished
 from eo_ssl.show.figure import FAINT, GRID, INK, PALETTE, describe
 from eo_ssl.show.results import curve, style_of
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from eo_ssl.course import published
 from eo_ssl.course.reproduction import NOT_RUN, STAND_INS, STATUSES, Outcome, published_words, verdict, words
-from eo_ssl.evaluate.methods import get_method
+from eo_ssl.experiments.plan import get_method
 from eo_ssl.show.evidence import caution
 from eo_ssl.show.results import table
 from eo_ssl.show.tables import Table

@@ -13,8 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.evaluate.methods import METHODS, get_method
-from eo_ssl.evaluate.summary import MAIN, SECOND, finished, interval, pick
+from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.tables import MAIN, SECOND, finished, interval, pick
 from eo_ssl.sensors import CLASS_NAMES
 from eo_ssl.show.figure import GRID, INK, PALETTE, describe
 

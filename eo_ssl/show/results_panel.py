@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import pick
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import pick
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, IGNORE
 from eo_ssl.show.composites import label_map, radar, true_colour
 from eo_ssl.show.figure import axes_grid, describe

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from eo_ssl.data.pair import Pair
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import compare, interval, pick
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import compare, interval, pick
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES
 from eo_ssl.show.composites import label_map, radar, true_colour
 from eo_ssl.show.evidence import caution

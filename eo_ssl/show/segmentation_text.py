@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from eo_ssl.data.pair import Pair
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import pick
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import pick
 from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES
 from eo_ssl.show.evidence import caution
 from eo_ssl.show.segmentation import verdict

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import compare, finished
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import compare, finished
 from eo_ssl.show.evidence import caution
 
 

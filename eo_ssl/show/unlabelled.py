@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from eo_ssl.course.places import project_root
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.methods import get_method
+from eo_ssl.experiments.plan import get_method
 from eo_ssl.files import read_json
 from eo_ssl.show.figure import FAINT, GRID, PALETTE, describe
 

@@ -8,8 +8,8 @@ import pandas as pd
 import traitlets
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.measured import TASKS
-from eo_ssl.evaluate.methods import METHODS
+from eo_ssl.experiments.plan import METHODS
+from eo_ssl.experiments.tables import TASKS
 from eo_ssl.show.browser import script
 from eo_ssl.show.results import METRIC_NAMES
 

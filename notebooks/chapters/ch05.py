@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
-from eo_ssl.train import monitors
+from eo_ssl.evaluate import retrieval as monitors
 
 # Six patches: 0 and 1 side by side, 2 diagonal to 0, 3 two steps away, 4 at the same grid place of another scene.
 SCENE = torch.tensor([7, 7, 7, 7, 8, 7])

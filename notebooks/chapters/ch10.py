@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
-from eo_ssl.evaluate.segmentation_metrics import segmentation_metrics
+from eo_ssl.evaluate.metrics import segmentation_metrics
 
 
 @exercise("patch expand", praise="Channels became places, and no number was lost.")

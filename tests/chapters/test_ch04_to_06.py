@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from chapters import ch04, ch05, ch06
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.losses import clip_loss, map_similarity, nt_xent
-from eo_ssl.train.monitors import uniformity
+from eo_ssl.evaluate.retrieval import uniformity
 
 
 def check(name):

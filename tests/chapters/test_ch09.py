@@ -13,7 +13,7 @@ import torch
 from chapters import ch09
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.results import read_results
 from eo_ssl.models.encoders import make_encoder
 from eo_ssl.show import swin, swin_text
 from eo_ssl.show.widgets_swin import window_explorer

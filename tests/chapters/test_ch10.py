@@ -11,7 +11,7 @@ from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.course.lessons import pixels
 from eo_ssl.data.pair import Pair
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.intervals import mean_iou
+from eo_ssl.evaluate.metrics import mean_iou
 from eo_ssl.sensors import S2_BANDS
 from eo_ssl.show import segmentation
 from eo_ssl.show import widgets_segmentation as widgets

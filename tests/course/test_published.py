@@ -6,7 +6,7 @@ import pytest
 from eo_ssl.course import published
 from eo_ssl.course.claims import CLAIMS
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.methods import METHODS
+from eo_ssl.experiments.plan import METHODS
 from eo_ssl.sensors import CLASS_NAMES
 
 NUMBERS = published.numbers()

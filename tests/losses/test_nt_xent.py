@@ -8,7 +8,7 @@ import torch
 from lightly.loss import NTXentLoss
 
 from eo_ssl.losses import nt_xent
-from eo_ssl.losses.chunked import sum_over_chunks
+from eo_ssl.losses.common import sum_over_chunks
 
 
 @pytest.mark.parametrize("pairs", [2, 33])

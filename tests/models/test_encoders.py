@@ -5,7 +5,7 @@ import torch
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.encoders import make_encoder
-from eo_ssl.models.registry import SMALL, best_window
+from eo_ssl.models.encoders import SMALL, best_window
 
 TIMM = ("resnet18", "resnet50", "swin_tiny_patch4_window7_224", "convnext_atto")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.results import read_results
 from eo_ssl.show import few_labels
 from eo_ssl.show.results import curve
 

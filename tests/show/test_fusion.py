@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.results import read_results
 from eo_ssl.show import fusion
 from eo_ssl.show.widgets_fusion import metric_explorer
 

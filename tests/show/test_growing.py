@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.measured import measured
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.tables import measured
+from eo_ssl.experiments.results import read_results
 from eo_ssl.profiles import get_profile
 from eo_ssl.show import growing
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eo_ssl.evaluate.measured import in_order
+from eo_ssl.experiments.tables import in_order
 from eo_ssl.show import profiles
 
 

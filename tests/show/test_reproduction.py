@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.results import read_results
 from eo_ssl.show import reproduction
 
 

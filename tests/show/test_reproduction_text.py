@@ -4,7 +4,7 @@ import pytest
 
 from eo_ssl.course.claims import CLAIMS
 from eo_ssl.course.reproduction import examine
-from eo_ssl.evaluate.results import append_result, read_results
+from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.show import reproduction_text
 
 

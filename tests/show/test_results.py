@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.intervals import average_accuracy
-from eo_ssl.evaluate.methods import METHODS
-from eo_ssl.evaluate.results import append_result, read_results
-from eo_ssl.evaluate.summary import compare, finished, interval, summary
+from eo_ssl.evaluate.metrics import average_accuracy
+from eo_ssl.experiments.plan import METHODS
+from eo_ssl.experiments.results import append_result, read_results
+from eo_ssl.experiments.tables import compare, finished, interval, summary
 from eo_ssl.show import results as show
 from eo_ssl.show import results_panel
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from eo_ssl.course.lessons import pixels
 from eo_ssl.data.pair import Pair
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.results import read_results
 from eo_ssl.show import segmentation_text
 
 

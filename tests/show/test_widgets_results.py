@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.measured import in_order
+from eo_ssl.experiments.tables import in_order
 from eo_ssl.show.widgets_results import results_table
 
 ROWS = [

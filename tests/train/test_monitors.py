@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from eo_ssl.train.monitors import (
+from eo_ssl.evaluate.retrieval import (
     alignment,
     collapse_warning,
     embedding_metrics,

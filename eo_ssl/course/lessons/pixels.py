@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from eo_ssl.data.pair import Pair
-from eo_ssl.evaluate.intervals import average_accuracy, mean_iou
-from eo_ssl.evaluate.metrics import confusion_matrix
+from eo_ssl.evaluate.metrics import average_accuracy, boundary_counts, boundary_f1, confusion_matrix, mean_iou
 from eo_ssl.evaluate.predict import corners
-from eo_ssl.evaluate.segmentation_metrics import boundary_counts, boundary_f1
 from eo_ssl.sensors import IGNORE, NUM_CLASSES
 
 

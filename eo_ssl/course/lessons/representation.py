@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.evaluate.cka import linear_cka
 from eo_ssl.evaluate.probe import average_accuracy
-from eo_ssl.evaluate.retrieval import retrieval
+from eo_ssl.evaluate.retrieval import linear_cka, retrieval
 from eo_ssl.sensors import IGNORE
 
 if TYPE_CHECKING:
