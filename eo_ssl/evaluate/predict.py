@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -133,3 +133,49 @@ def predict_maps(
                 seen[top : top + tile, left : left + tile] += 1
             mean = total / seen.clamp(min=1)  # of the probabilities where tiles overlap
             yield row, mean.clamp(min=1e-8).log(), patches.mask[row].long().cpu().where(seen > 0, nothing)
+
+
+@dataclass
+class Standardised:
+    """Whole patches that are standardised already: s1 (N, 2, P, P), s2 (N, 13, P, P), without truth."""
+
+    s1: Tensor
+    s2: Tensor
+
+    @property
+    def size(self) -> int:
+        """Side of a patch in pixels."""
+        return self.s1.shape[-1]
+
+    @property
+    def mask(self) -> Tensor:
+        """No truth: 255 everywhere."""
+        return torch.full((len(self), self.size, self.size), IGNORE)
+
+    def __len__(self) -> int:
+        return len(self.s1)
+
+    def cut(self, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Batch:
+        """Squares out of the patches."""
+        where = list(zip(rows.tolist(), tops.tolist(), lefts.tolist()))
+        return {
+            name: torch.stack([x[r, :, t : t + side, l : l + side] for r, t, l in where])
+            for name, x in (("s1", self.s1), ("s2", self.s2))
+        }
+
+
+def probabilities(down: Any, patches: PatchSet, tile: int) -> Tensor:
+    """Probabilities of whole patches from tiles that cover them: (N, 8, P, P).
+
+    `down` is a model with its `prepare` (`train.finetune_models.Downstream`); patches are in physical units, or
+    `Standardised`, which only go to its device.
+    """
+    device = down.prepare.device
+
+    def move(batch: Batch) -> Batch:
+        return {name: values.to(device) for name, values in batch.items()}
+
+    prepare = move if isinstance(patches, Standardised) else down.prepare
+    return torch.stack(
+        [found.exp() for _, found, _ in predict_maps(down.model.eval(), prepare, patches, tile)]
+    )

@@ -187,7 +187,7 @@ def _timm(name: str, in_chans: int, image_size: int) -> nn.Module:
         return timm.create_model(name, img_size=image_size, **settings)
     except TypeError as error:  # convolutional networks take any size and know no img_size
         if "img_size" not in str(error):
-            raise ConfigError(f"{name} with {in_chans} bands: {error}") from error
+            raise
         return timm.create_model(name, **settings)
 
 
