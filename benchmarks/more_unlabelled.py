@@ -30,8 +30,8 @@ from eo_ssl.data.simulation import plan as scenes
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import hierarchical_interval, paired_difference
 from eo_ssl.evaluate.metrics import METRICS
-from eo_ssl.experiments.grid import CellRunner, GridJob, work
-from eo_ssl.experiments.plan import Grid, make_grid
+from eo_ssl.experiments.grid import GridJob, run_grid
+from eo_ssl.experiments.plan import make_grid
 from eo_ssl.experiments.results import read_results
 from eo_ssl.experiments.tables import counts_of, pick
 from eo_ssl.files import write_json
@@ -74,11 +74,11 @@ def trained(out: Path, base: Path, times: int, epochs: int) -> tuple[Path, dict[
     found = pretrain(config, source, run)
     job = GridJob("laptop", str(data), str(run), ("few-labels",))
     wanted = [
-        replace(cell, stamp=job.stamp(cell))
+        cell
         for cell in make_grid("laptop", ("few-labels",)).cells
         if cell.task == "single" and cell.method in METHODS and (cell.rate or cell.fraction in FRACTIONS)
     ]
-    work(Grid(run.name, tuple(wanted)), run, CellRunner(job, source))
+    run_grid(job, source, workers=1, cells=wanted)
     return run, facts(source, config, found.metrics)
 
 

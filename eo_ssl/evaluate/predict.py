@@ -128,7 +128,8 @@ def predict_maps(
         probability = model(prepare(batch)).float().softmax(1).cpu()  # (B, K, tile, tile)
         for places, found in zip(part.split(each), probability.split(each)):
             total, seen = found.new_zeros(found.shape[1], size, size), found.new_zeros(size, size)
-            for (row, top, left), one in zip(places.tolist(), found):
+            row = int(places[0, 0])
+            for (_, top, left), one in zip(places.tolist(), found):
                 total[:, top : top + tile, left : left + tile] += one
                 seen[top : top + tile, left : left + tile] += 1
             mean = total / seen.clamp(min=1)  # of the probabilities where tiles overlap
