@@ -310,19 +310,17 @@ def _work(
         for task, future in unordered(run, tasks, pool):
             key = task.cell.key
             try:
-                line = future.result()
+                if (line := future.result()) is not None:
+                    append_result(results_path(job.folder), {"key": key, "stamp": stamps[key], **line})
+                    lines[key] = {"key": key, **line}
+                    bar.update(1)
             except BrokenExecutor:
                 raise
             except Exception as error:  # one diverged model must not cost the others
                 failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
                 with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
                     log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
-                continue
-            if line is not None:
-                lines[key] = {"key": key, "stamp": stamps[key], **line}
-                append_result(results_path(job.folder), lines[key])
-                _drop_losers(job, cells, lines)
-                bar.update(1)
+            _drop_losers(job, cells, lines)
 
 
 def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
