@@ -103,7 +103,7 @@ def test_a_grid_killed_again_and_again_ends_with_the_same_lines(whole, tmp_path)
 
 
 def test_a_failing_cell_stops_only_those_that_need_it_and_is_tried_again_next_time(tmp_path, monkeypatch):
-    cells = (*grid_worker.CELLS, Cell("segment", "ensemble", 1.0, 3, needs=(grid_worker.CELLS[5].key,)))
+    cells = (*grid_worker.CELLS, Cell("single", "s2", 1.0, 9, needs=(grid_worker.CELLS[5].key,)))
     monkeypatch.setattr(grid_worker, "CELLS", cells)
     with pytest.raises(EOError, match=r"3 of 13 cells failed, first single late f=1 s=3: diverged; see"):
         grid_worker.run(tmp_path, "broken", workers=1, progress=False)
