@@ -28,12 +28,12 @@ from eo_ssl.data.blocks import spatial_blocks
 from eo_ssl.data.dataset import open_source
 from eo_ssl.simulate import world as scenes
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.grid import Grid, work
-from eo_ssl.evaluate.grids import make_grid
 from eo_ssl.evaluate.intervals import hierarchical_interval, paired_difference
-from eo_ssl.evaluate.job import CellRunner, GridJob
-from eo_ssl.evaluate.results import read_results
-from eo_ssl.evaluate.summary import METRICS, counts_of, pick
+from eo_ssl.evaluate.metrics import METRICS
+from eo_ssl.experiments.grid import GridJob, run_grid
+from eo_ssl.experiments.plan import make_grid
+from eo_ssl.experiments.results import read_results
+from eo_ssl.experiments.tables import counts_of, pick
 from eo_ssl.files import write_json
 from eo_ssl.provenance import commit, machine
 from eo_ssl.train.presets import preset
@@ -74,11 +74,11 @@ def trained(out: Path, base: Path, times: int, epochs: int) -> tuple[Path, dict[
     found = pretrain(config, source, run)
     job = GridJob("laptop", str(data), str(run), ("few-labels",))
     wanted = [
-        replace(cell, stamp=job.stamp(cell))
+        cell
         for cell in make_grid("laptop", ("few-labels",)).cells
         if cell.task == "single" and cell.method in METHODS and (cell.rate or cell.fraction in FRACTIONS)
     ]
-    work(Grid(run.name, tuple(wanted)), run, CellRunner(job, source))
+    run_grid(job, source, workers=1, cells=wanted)
     return run, facts(source, config, found.metrics)
 
 

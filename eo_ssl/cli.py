@@ -8,7 +8,7 @@ import typer
 from eo_ssl.course.cli import app as course_app
 from eo_ssl.data.cli import app as data_app
 from eo_ssl.errors import EOError
-from eo_ssl.evaluate.cli import app as evaluate_app
+from eo_ssl.experiments.cli import app as evaluate_app
 from eo_ssl.train.cli import register as register_training
 
 app = typer.Typer(

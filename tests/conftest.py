@@ -92,7 +92,7 @@ def opened(browser: Any) -> Iterator[Callable[[Any], Any]]:
 def write_model(tmp_path: Path) -> Callable[..., None]:
     """`write_model("late", 7)`: three seeds of a model that has 7 in ten of two classes right, in `tmp_path`."""
 
-    from eo_ssl.evaluate.results import append_result
+    from eo_ssl.experiments.results import append_result
 
     def write(
         method: str, right: int, fraction: float = 1.0, patches: int = 40, task: str = "single"

@@ -62,8 +62,8 @@ def tested_results(run_dir: Path, state: dict[str, Any]) -> Any:
 
     Raises `DataError` where lines of two profiles or data sets are mixed.
     """
-    from eo_ssl.evaluate.results import read_results
-    from eo_ssl.evaluate.summary import finished
+    from eo_ssl.experiments.results import read_results
+    from eo_ssl.experiments.tables import finished
 
     found = finished(read_results(run_dir / "results.jsonl"))
     if not len(found):
@@ -80,6 +80,6 @@ def tested_results(run_dir: Path, state: dict[str, Any]) -> Any:
 
 def planned(profile: str) -> list[str]:
     """Keys of the models that a finished run of the profile has tested."""
-    from eo_ssl.evaluate.grids import make_grid
+    from eo_ssl.experiments.plan import make_grid
 
     return [cell.key for cell in make_grid(profile).cells if cell.rate is None]

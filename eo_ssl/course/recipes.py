@@ -53,9 +53,8 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
 
     Pretrains and trains what is missing; what an earlier chapter trained is read, not trained again.
     """
-    from eo_ssl.evaluate.grids import make_grid
-    from eo_ssl.evaluate.label_fractions import GridJob, run_grid
-    from eo_ssl.evaluate.methods import get_method
+    from eo_ssl.experiments.grid import GridJob, run_grid
+    from eo_ssl.experiments.plan import get_method, make_grid
 
     grid = make_grid(run.profile.name, parts)
     methods = map(get_method, dict.fromkeys(cell.method for cell in grid.cells))

@@ -37,7 +37,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     """All that a run found, as plain values: where, when and from what it was made, and one row per result.
 
     A row is one (task, method, fraction, metric): `values` per seed in the order of seeds, their `mean`, and
-    [`low`, `high`], the 95% interval over seeds and places of `eo_ssl.evaluate.summary.interval`;
+    [`low`, `high`], the 95% interval over seeds and places of `eo_ssl.experiments.tables.interval`;
     `seeds` and `n_labels` are how many. Raises `DataError` where there is no finished chapter.
     """
     state, chapters = status.read(run_dir), status.done(run_dir)
@@ -64,8 +64,8 @@ def summarise(run_dir: Path) -> dict[str, Any]:
 
 def _rows(run_dir: Path, results: Any) -> list[dict[str, Any]]:
     """One row per task, method, fraction and metric, in the order of the course's tables."""
-    from eo_ssl.evaluate.intervals import METRICS
-    from eo_ssl.evaluate.summary import MAIN, SECOND, summary
+    from eo_ssl.evaluate.metrics import METRICS
+    from eo_ssl.experiments.tables import MAIN, SECOND, summary
 
     return [
         _row(run_dir, results, line, metric)
@@ -76,8 +76,8 @@ def _rows(run_dir: Path, results: Any) -> list[dict[str, Any]]:
 
 
 def _row(run_dir: Path, results: Any, line: Any, metric: str) -> dict[str, Any]:
-    from eo_ssl.evaluate.methods import get_method
-    from eo_ssl.evaluate.summary import interval, pick
+    from eo_ssl.experiments.plan import get_method
+    from eo_ssl.experiments.tables import interval, pick
 
     group = pick(results, line.task, line.method, line.fraction)
     found = interval(run_dir, results, line.task, line.method, line.fraction, metric)

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eo_ssl.course.demands import SIMULATED
-from eo_ssl.evaluate.grid import Cell, results_path
-from eo_ssl.evaluate.grids import Plan, get_plan, make_grid
-from eo_ssl.evaluate.methods import Method, get_method
 from eo_ssl.evaluate.predict import corners
-from eo_ssl.evaluate.results import read_lines
+from eo_ssl.experiments.plan import Cell, Method, Plan, get_method, get_plan, make_grid
+from eo_ssl.experiments.results import read_lines, results_path
 from eo_ssl.profiles import Profile
 from eo_ssl.train.config import PretrainConfig
 from eo_ssl.train.finetune_config import FinetuneConfig

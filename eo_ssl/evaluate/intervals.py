@@ -1,13 +1,11 @@
 """How sure can we be? Bootstrap intervals over seeds and places, and paired comparisons of two methods."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-# A metric of summed counts, evaluated for many resamples at once: (R, ...) -> (R,).
-CountMetric = Callable[[np.ndarray], np.ndarray]
+from eo_ssl.evaluate.metrics import CountMetric
 
 
 @dataclass(frozen=True)
@@ -127,41 +125,3 @@ def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
     tail = (1 - level) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
-
-
-def average_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """AA of confusion matrices: mean recall over the classes in the truth. Shape: (R, K, K) -> (R,)."""
-    truth = confusion.sum(-1)
-    recall = np.divide(
-        np.diagonal(confusion, axis1=-2, axis2=-1), truth, where=truth > 0, out=np.zeros(truth.shape)
-    )
-    return recall.sum(-1) / np.maximum((truth > 0).sum(-1), 1)
-
-
-def overall_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """OA of confusion matrices. Shape: (R, K, K) -> (R,)."""
-    return np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(confusion.sum((-2, -1)), 1)
-
-
-def mean_iou(confusion: np.ndarray) -> np.ndarray:
-    """mIoU over the classes in the truth. Shape: (R, K, K) -> (R,)."""
-    hits, truth = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)
-    union = truth + confusion.sum(-2) - hits
-    iou = np.divide(hits, union, where=truth > 0, out=np.zeros(truth.shape))
-    return iou.sum(-1) / np.maximum((truth > 0).sum(-1), 1)
-
-
-def macro_f1(counts: np.ndarray) -> np.ndarray:
-    """Macro F1 of (tp, fp, fn) over the classes with a positive in the truth. Shape: (R, K, 3) -> (R,)."""
-    tp, fp, fn = np.moveaxis(counts, -1, 0)
-    present = tp + fn > 0
-    f1 = np.divide(2 * tp, 2 * tp + fp + fn, where=present, out=np.zeros(tp.shape))
-    return f1.sum(-1) / np.maximum(present.sum(-1), 1)
-
-
-METRICS: dict[str, CountMetric] = {
-    "aa": average_accuracy,
-    "oa": overall_accuracy,
-    "miou": mean_iou,
-    "f1_macro": macro_f1,
-}

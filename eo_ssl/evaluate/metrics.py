@@ -1,56 +1,213 @@
-"""Classification metrics from counts pooled over the whole set, never averaged over batches.
+"""Scores of labels and label maps, from counts pooled over the whole set, never averaged over batches.
 
-A class that does not occur in the truth has no recall, no F1 and no average precision: its entry is None and
-every mean runs over the classes that occur ("classes_present" says how many). The label 255 is never counted.
+Counts come first: a confusion matrix (K, K), rows are the truth, or true positives, false positives and false
+negatives (K, 3). Every score is a function of such counts, and takes many at once, (..., K, K): so the value of a
+model and the thousands of resamples of its interval come from the same code.
+
+A class that does not occur in the truth has no recall, no IoU, no F1 and no average precision: NaN in arrays,
+None in dictionaries, and every mean runs over the classes that occur. The label 255 is never counted.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    binary_average_precision,
-    multiclass_confusion_matrix,
-    multilabel_stat_scores,
-)
+from torchmetrics.functional.classification import binary_average_precision
 
-from eo_ssl.evaluate.calibration import CalibrationBins
-from eo_ssl.sensors import IGNORE, NUM_CLASSES
+from eo_ssl.errors import DataError
+from eo_ssl.losses import NonFiniteError
+from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 
 Metrics = dict[str, Any]
+Array = Tensor | np.ndarray
+SHOWN = 5  # broken rows that an error names
+
+# A score of counts, for one or for many resamples at once: (..., K, K) or (..., K, 3) -> (...).
+CountMetric = Callable[[np.ndarray], np.ndarray]
 
 
-def confusion_matrix(prediction: Tensor, truth: Tensor, num_classes: int = NUM_CLASSES) -> Tensor:
+# Checks
+
+
+def require_finite(what: str, values: Array, used: np.ndarray | None = None) -> None:
+    """Raise `DataError` that names the rows of `values` (N, ...) with NaN or infinity, among the `used` ones (N,).
+
+    A NaN loses every comparison: it would pass for a poor match instead of a broken encoder.
+
+    >>> require_finite("embeddings", np.array([[0.0, 1.0], [np.nan, 1.0]]))
+    Traceback (most recent call last):
+    eo_ssl.errors.DataError: embeddings: 1 of 2 rows hold NaN or infinity (row 1); check encoder and statistics
+    """
+    finite = torch.isfinite(torch.as_tensor(values)).flatten(1).all(1).cpu().numpy()  # (N,)
+    broken = np.flatnonzero(~finite if used is None else ~finite & used)
+    if len(broken):
+        rows = ", ".join(map(str, broken[:SHOWN])) + (" …" if len(broken) > SHOWN else "")
+        word = "row" if len(broken) == 1 else "rows"
+        raise DataError(
+            f"{what}: {len(broken)} of {len(finite)} rows hold NaN or infinity ({word} {rows}); "
+            "check encoder and statistics"
+        )
+
+
+def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = True) -> Tensor:
+    """Labels as int64 class codes; raises `DataError` that names a value outside the legend, and the legend.
+
+    The legend is 0 … K−1 and, with `ignore`, 255 for no label. Shape: any.
+
+    >>> class_codes(np.array([0, 7, -1]))
+    Traceback (most recent call last):
+    eo_ssl.errors.DataError: label -1 is not in the legend: 0 Forest, 1 Shrubland, ..., 7 Water, 255 no label
+    """
+    labels = torch.as_tensor(labels)
+    codes = labels.long()
+    known = (codes >= 0) & (codes < num_classes) & (codes == labels)
+    if ignore:
+        known |= labels == IGNORE
+    if not bool(known.all()):
+        names = CLASS_NAMES if num_classes == NUM_CLASSES else [""] * num_classes
+        legend = [f"{code} {name}".strip() for code, name in enumerate(names)]
+        legend += [f"{IGNORE} no label"] if ignore else []
+        raise DataError(f"label {labels[~known][0].item():g} is not in the legend: {', '.join(legend)}")
+    return codes
+
+
+def _same_shape(prediction: Tensor, truth: Tensor) -> None:
+    if prediction.shape != truth.shape:
+        raise DataError(
+            f"labels {tuple(truth.shape)} do not go with predictions {tuple(prediction.shape)}: "
+            "one class code each is needed, of one-hot labels the argmax"
+        )
+
+
+def _finite_logits(logits: Array) -> Tensor:
+    logits = torch.as_tensor(logits)
+    if not torch.isfinite(logits).all():
+        raise NonFiniteError("the logits hold NaN or infinity: training diverged, lower the learning rate")
+    return logits
+
+
+# Counts
+
+
+def confusion_matrix(prediction: Array, truth: Array, num_classes: int = NUM_CLASSES) -> Tensor:
     """Count truth (rows) against prediction (columns); truth 255 is left out.
 
-    Shape: any two equal shapes -> (K, K) int64.
+    Shape: any two equal shapes of class codes -> (K, K) int64. Raises `DataError` for codes outside the legend.
 
     >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 255]), num_classes=2).tolist()
     [[1, 0], [0, 1]]
     """
+    prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
+    _same_shape(prediction, truth)
+    truth = class_codes(truth, num_classes)
     keep = truth != IGNORE
-    if not keep.any():
-        return torch.zeros(num_classes, num_classes, dtype=torch.int64, device=truth.device)
-    return multiclass_confusion_matrix(
-        prediction[keep], truth[keep].long(), num_classes=num_classes, validate_args=False
-    )
+    found = class_codes(prediction[keep], num_classes, ignore=False)
+    counts = torch.bincount(truth[keep] * num_classes + found, minlength=num_classes**2)
+    return counts.view(num_classes, num_classes)
 
 
-def _ratio(part: Tensor, whole: Tensor) -> list[float | None]:
-    return [float(p) / float(w) if w > 0 else None for p, w in zip(part, whole)]
+def multilabel_counts(probability: Array, target: Array, threshold: float = 0.5) -> Tensor:
+    """True positives, false positives and false negatives per class.
+
+    Shape: probability (N, K), target (N, K) of 0 and 1 -> (K, 3) int64. Raises `DataError` for soft targets.
+    """
+    probability, target = torch.as_tensor(probability), torch.as_tensor(target)
+    _same_shape(probability, target)
+    soft = (target != 0) & (target != 1)
+    if bool(soft.any()):
+        raise DataError(f"a target is 0 or 1 for each class, not {target[soft][0].item():g}")
+    found, true = probability > threshold, target.bool()
+    return torch.stack([(found & true).sum(0), (found & ~true).sum(0), (~found & true).sum(0)], 1)
 
 
-def _mean(values: list[float | None], present: Tensor) -> float | None:
-    """Mean over the classes that occur in the truth; None when none does."""
-    kept = [value or 0.0 for value, here in zip(values, present.tolist()) if here]
-    return sum(kept) / len(kept) if kept else None
+# Scores of counts
 
 
-def confusion_metrics(confusion: Tensor) -> Metrics:
-    """AA, OA, F1 and per-class recall from a confusion matrix.
+def _array(counts: Array) -> np.ndarray:
+    return counts.detach().cpu().numpy() if isinstance(counts, Tensor) else np.asarray(counts)
 
-    recall_c = n_cc / Σ_j n_cj,  AA = mean of recall_c over classes in the truth,  OA = Σ_c n_cc / Σ n,
-    F1_c = 2 n_cc / (Σ_j n_cj + Σ_i n_ic). For one label per sample micro F1 equals OA.
+
+def _share(part: np.ndarray, whole: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """part / whole, NaN elsewhere."""
+    return np.divide(part, whole, where=where, out=np.full(np.shape(whole), np.nan))
+
+
+def class_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the classes that occur (not NaN), added in the order of the classes. Shape: (..., K) -> (...)."""
+    there = ~np.isnan(values)
+    total = sum(np.moveaxis(np.where(there, values, 0.0), -1, 0))
+    return _share(total, there.sum(-1), there.any(-1))
+
+
+def class_recall(confusion: Array) -> np.ndarray:
+    """recall_c = n_cc / Σ_j n_cj. Shape: (..., K, K) -> (..., K)."""
+    confusion = _array(confusion)
+    truth = confusion.sum(-1)
+    return _share(np.diagonal(confusion, axis1=-2, axis2=-1), truth, truth > 0)
+
+
+def class_iou(confusion: Array) -> np.ndarray:
+    """IoU_c = n_cc / (Σ_j n_cj + Σ_i n_ic − n_cc). Shape: (..., K, K) -> (..., K).
+
+    A class that is predicted but never true lowers the IoU of the class it was taken for.
+    """
+    confusion = _array(confusion)
+    hits, truth = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)
+    return _share(hits, truth + confusion.sum(-2) - hits, truth > 0)
+
+
+def class_f1(counts: Array) -> np.ndarray:
+    """F1_c = 2TP / (2TP + FP + FN) of (tp, fp, fn). Shape: (..., K, 3) -> (..., K)."""
+    tp, fp, fn = np.moveaxis(_array(counts), -1, 0)
+    return _share(2 * tp, 2 * tp + fp + fn, tp + fn > 0)
+
+
+def average_accuracy(confusion: Array) -> np.ndarray:
+    """AA: mean recall over the classes in the truth. Shape: (..., K, K) -> (...)."""
+    return class_mean(class_recall(confusion))
+
+
+def overall_accuracy(confusion: Array) -> np.ndarray:
+    """OA = Σ_c n_cc / Σ n. Shape: (..., K, K) -> (...)."""
+    confusion = _array(confusion)
+    total = confusion.sum((-2, -1))
+    return _share(np.trace(confusion, axis1=-2, axis2=-1), total, total > 0)
+
+
+def mean_iou(confusion: Array) -> np.ndarray:
+    """mIoU: mean IoU over the classes in the truth. Shape: (..., K, K) -> (...)."""
+    return class_mean(class_iou(confusion))
+
+
+def macro_f1(counts: Array) -> np.ndarray:
+    """Mean F1 over the classes with a positive in the truth. Shape: (..., K, 3) -> (...)."""
+    return class_mean(class_f1(counts))
+
+
+METRICS: dict[str, CountMetric] = {
+    "aa": average_accuracy,
+    "oa": overall_accuracy,
+    "miou": mean_iou,
+    "f1_macro": macro_f1,
+}
+
+
+# Dictionaries of scores, as they stand in results
+
+
+def _plain(value: np.ndarray | float) -> Any:
+    """Floats for JSON: None for NaN, lists for arrays."""
+    if np.ndim(value):
+        return [_plain(one) for one in value]
+    return None if np.isnan(value) else float(value)
+
+
+def confusion_metrics(confusion: Array) -> Metrics:
+    """AA, OA, F1 and per-class recall from a confusion matrix; for one label per sample micro F1 equals OA.
 
     Shape: confusion (K, K), rows are the truth.
 
@@ -58,92 +215,195 @@ def confusion_metrics(confusion: Tensor) -> Metrics:
     >>> m["aa"], m["oa"], m["per_class"], m["classes_present"]
     (0.875, 0.875, [0.75, None, 1.0], 2)
     """
+    confusion = _array(confusion)
     hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)  # each (K,)
-    present = truth > 0
-    total = int(truth.sum())
-    recall = _ratio(hits, truth)
-    f1 = [v if here else None for v, here in zip(_ratio(2 * hits, truth + predicted), present.tolist())]
-    overall = float(hits.sum()) / total if total else None
+    f1 = class_f1(np.stack([hits, predicted - hits, truth - hits], 1))
+    overall = _plain(overall_accuracy(confusion))
     return {
-        "aa": _mean(recall, present),
+        "aa": _plain(average_accuracy(confusion)),
         "oa": overall,
-        "f1_macro": _mean(f1, present),
+        "f1_macro": _plain(class_mean(f1)),
         "f1_micro": overall,
-        "per_class": recall,
-        "f1_per_class": f1,
+        "per_class": _plain(class_recall(confusion)),
+        "f1_per_class": _plain(f1),
         "confusion": confusion.tolist(),
-        "classes_present": int(present.sum()),
-        "n": total,
+        "classes_present": int((truth > 0).sum()),
+        "n": int(truth.sum()),
     }
 
 
-def classification_metrics(logits: Tensor, label: Tensor) -> Metrics:
+def segmentation_metrics(confusion: Array) -> Metrics:
+    """`confusion_metrics` of pixels, and mIoU. Shape: confusion (K, K), rows are the truth.
+
+    >>> segmentation_metrics(torch.tensor([[2, 1], [0, 1]]))["iou_per_class"]
+    [0.6666666666666666, 0.5]
+    """
+    iou = class_iou(confusion)
+    return {**confusion_metrics(confusion), "miou": _plain(class_mean(iou)), "iou_per_class": _plain(iou)}
+
+
+def classification_metrics(logits: Array, label: Array) -> Metrics:
     """`confusion_metrics` of the most likely class, plus expected calibration error.
 
     Shape: logits (N, K), label (N,) with 255 where there is no label.
-    Raises ValueError when the logits hold NaN or infinity: a diverged model has no score.
+    Raises `NonFiniteError` when the logits hold NaN or infinity: a diverged model has no score.
     """
-    _require_finite(logits)
-    num_classes = logits.shape[1]
-    confusion = confusion_matrix(logits.argmax(1), label, num_classes)
+    logits, label = _finite_logits(logits), torch.as_tensor(label)
+    confusion = confusion_matrix(logits.argmax(1), label, logits.shape[1])
     bins = CalibrationBins()
     bins.update(logits.float().softmax(1), label)
     return {**confusion_metrics(confusion), "ece": bins.error()}
 
 
-def multilabel_counts(probability: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
-    """True positives, false positives and false negatives per class.
-
-    Shape: probability (N, K), target (N, K) -> (K, 3) int64.
-    """
-    num_classes = target.shape[1]
-    if not len(target):
-        return torch.zeros(num_classes, 3, dtype=torch.int64)
-    # Columns of TorchMetrics: tp, fp, tn, fn, support.
-    scores = multilabel_stat_scores(
-        probability, target.long(), num_labels=num_classes, threshold=threshold, average="none"
-    )
-    return scores[:, [0, 1, 3]]
-
-
-def multilabel_count_metrics(counts: Tensor) -> Metrics:
-    """Macro and micro F1 from `multilabel_counts`; F1 = 2TP / (2TP + FP + FN).
-
-    Macro F1 is the mean over classes with at least one positive sample in the truth.
-
-    Shape: counts (K, 3).
-    """
-    tp, fp, fn = counts.unbind(1)
-    present = (tp + fn) > 0
-    f1 = [
-        v if here else None for v, here in zip(_ratio(2 * tp, 2 * tp + fp + fn), present.tolist())
-    ]  # a class never predicted and never true has no F1
-    micro = _ratio(2 * tp.sum()[None], (2 * tp + fp + fn).sum()[None])[0]
+def multilabel_count_metrics(counts: Array) -> Metrics:
+    """Macro and micro F1 from `multilabel_counts`. Shape: counts (K, 3)."""
+    counts = _array(counts)
+    f1, (tp, fp, fn) = class_f1(counts), counts.sum(0)
     return {
-        "f1_macro": _mean(f1, present),
-        "f1_micro": micro,
-        "f1_per_class": f1,
-        "classes_present": int(present.sum()),
+        "f1_macro": _plain(class_mean(f1)),
+        "f1_micro": float(2 * tp / (2 * tp + fp + fn)) if counts.any() else None,
+        "f1_per_class": _plain(f1),
+        "classes_present": int((~np.isnan(f1)).sum()),
     }
 
 
-def multilabel_metrics(logits: Tensor, target: Tensor) -> Metrics:
+def multilabel_metrics(logits: Array, target: Array) -> Metrics:
     """Macro and micro F1 at probability 0.5 and mean average precision (mAP) of independent sigmoids.
 
     Shape: logits (N, K), target (N, K) of 0 and 1.
-    Raises ValueError when the logits hold NaN or infinity.
+    Raises `NonFiniteError` when the logits hold NaN or infinity, `DataError` for soft targets.
     """
-    _require_finite(logits)
-    target, probability = target.long(), logits.float().sigmoid()
-    present = target.any(0) if len(target) else torch.zeros(target.shape[1], dtype=torch.bool)
-    precision = [
-        float(binary_average_precision(probability[:, c], target[:, c])) if here else None
-        for c, here in enumerate(present.tolist())
-    ]
-    metrics = multilabel_count_metrics(multilabel_counts(probability, target))
-    return {**metrics, "map": _mean(precision, present), "ap_per_class": precision, "n": len(target)}
+    probability, target = _finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
+    counts = multilabel_counts(probability, target)
+    target, precision = target.long(), np.full(target.shape[1], np.nan)
+    for c in np.flatnonzero(_array(target.any(0))):
+        precision[c] = float(binary_average_precision(probability[:, c], target[:, c]))
+    scores = {"map": _plain(class_mean(precision)), "ap_per_class": _plain(precision)}
+    return {**multilabel_count_metrics(counts), **scores, "n": len(target)}
 
 
-def _require_finite(logits: Tensor) -> None:
-    if not torch.isfinite(logits).all():
-        raise ValueError("the logits hold NaN or infinity: training diverged, lower the learning rate")
+@dataclass
+class CalibrationBins:
+    """Count, confidence and hits per confidence bin; segmentation has too many pixels to keep them all.
+
+    ECE = Σ_b (n_b / n) · |accuracy_b − confidence_b| with equal-width bins of the largest probability
+    (Guo et al. 2017, eq. 3; 15 bins).
+
+    >>> bins = CalibrationBins()
+    >>> bins.update(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))
+    >>> round(bins.error(), 3)
+    0.45
+    """
+
+    bins: int = 15
+    sums: Tensor = field(init=False)  # (bins, 3): count, confidence, hits
+
+    def __post_init__(self) -> None:
+        self.sums = torch.zeros(self.bins, 3, dtype=torch.float64)
+
+    def update(self, probability: Tensor, truth: Tensor) -> None:
+        """Add samples; truth 255 is left out. Shape: probability (N, K, ...), truth (N, ...)."""
+        keep = truth != IGNORE
+        confidence, prediction = probability.max(1)
+        confidence = confidence[keep].double()
+        hit = (prediction[keep] == truth[keep]).double()
+        index = (confidence * self.bins).ceil().long().sub(1).clamp(0, self.bins - 1)
+        rows = torch.stack([torch.ones_like(confidence), confidence, hit], 1)  # (M, 3)
+        self.sums.index_add_(0, index.cpu(), rows.cpu())
+
+    def error(self) -> float | None:
+        """The expected calibration error in [0, 1]; None when nothing was counted."""
+        count, confidence, hits = self.sums.unbind(1)
+        return float((hits - confidence).abs().sum() / count.sum()) if count.any() else None
+
+
+# Boundaries of label maps
+
+
+def boundaries(mask: Tensor) -> Tensor:
+    """The label map on pixels that touch (4-neighbourhood) another labelled class, 255 elsewhere.
+
+    Pixels labelled 255 belong to no boundary and make none.
+
+    Shape: mask (B, H, W) -> (B, H, W) uint8.
+    """
+    mask = mask.to(torch.uint8)
+    edge = torch.zeros_like(mask, dtype=torch.bool)
+    for axis in (1, 2):
+        size = mask.shape[axis]
+        near, far = mask.narrow(axis, 0, size - 1), mask.narrow(axis, 1, size - 1)
+        differ = (near != far) & (near != IGNORE) & (far != IGNORE)
+        edge.narrow(axis, 0, size - 1).logical_or_(differ)
+        edge.narrow(axis, 1, size - 1).logical_or_(differ)
+    return mask.masked_fill(~edge, IGNORE)
+
+
+def _matched(edges: Tensor, others: Tensor, tolerance: int) -> Tensor:
+    """`edges` where the same class is in `others` within `tolerance` pixels, 255 elsewhere."""
+    height, width = edges.shape[1:]
+    padded = F.pad(others, (tolerance,) * 4, value=IGNORE)
+    found = torch.zeros_like(edges, dtype=torch.bool)
+    for top in range(2 * tolerance + 1):
+        for left in range(2 * tolerance + 1):
+            found |= padded[:, top : top + height, left : left + width] == edges
+    return edges.masked_fill(~found, IGNORE)
+
+
+def boundary_counts(
+    prediction: Tensor, truth: Tensor, tolerance: int = 2, num_classes: int = NUM_CLASSES
+) -> Tensor:
+    """Boundary pixels matched within `tolerance` pixels (Chebyshev distance), per class.
+
+    Shape: prediction, truth (B, H, W) -> (K, 4) int64: matched predicted, all predicted, matched
+    true, all true.
+    """
+    prediction = torch.where(truth == IGNORE, truth, prediction)  # no verdict where there is no truth
+    ours, theirs = boundaries(prediction), boundaries(truth)
+    columns = [_matched(ours, theirs, tolerance), ours, _matched(theirs, ours, tolerance), theirs]
+    counts = [torch.bincount(column.flatten().int(), minlength=256) for column in columns]
+    return torch.stack(counts, 1)[:num_classes]
+
+
+def boundary_f1(counts: Array) -> Metrics:
+    """Boundary F1 per class, 2PR / (P + R), and its mean over classes that have a boundary in the truth.
+
+    P = matched predicted / all predicted, R = matched true / all true (Csurka et al. 2013), counts pooled
+    over the set instead of averaged over images. Shape: (K, 4) of `boundary_counts`.
+    """
+    hit_p, all_p, hit_t, all_t = _array(counts).astype(float).T
+    precision, recall = hit_p / np.maximum(all_p, 1), hit_t / np.maximum(all_t, 1)
+    f1 = _share(2 * precision * recall, precision + recall, precision + recall > 0)
+    f1 = np.where(all_t > 0, np.nan_to_num(f1), np.nan)
+    return {"boundary_f1": _plain(class_mean(f1)), "boundary_f1_per_class": _plain(f1)}
+
+
+@dataclass
+class SegmentationScore:
+    """Collects counts over batches of whole patches; `metrics()` gives everything, pooled."""
+
+    num_classes: int = NUM_CLASSES
+    tolerance: int = 2
+    confusions: list[Tensor] = field(default_factory=list)  # one (K, K) per patch, for intervals over patches
+
+    def __post_init__(self) -> None:
+        self.edges = torch.zeros(self.num_classes, 4, dtype=torch.int64)
+        self.bins = CalibrationBins()
+
+    def update(self, logits: Tensor, truth: Tensor) -> None:
+        """Add patches. Shape: logits (or log-probabilities) (B, K, H, W), truth (B, H, W)."""
+        logits, truth = _finite_logits(logits), torch.as_tensor(truth)
+        prediction = logits.max(1).indices  # (B, H, W); several times faster than argmax on a CPU
+        for one, mask in zip(prediction, truth):
+            self.confusions.append(confusion_matrix(one, mask, self.num_classes).cpu())
+        self.edges += boundary_counts(prediction, truth.long(), self.tolerance, self.num_classes).cpu()
+        self.bins.update(logits.float().softmax(1), truth)
+
+    def counts(self) -> Tensor:
+        """Confusion matrix of every patch, (N, K, K)."""
+        empty = torch.zeros(0, self.num_classes, self.num_classes, dtype=torch.int64)
+        return torch.stack(self.confusions) if self.confusions else empty
+
+    def metrics(self) -> Metrics:
+        """All pixel metrics of the patches seen so far."""
+        pooled = segmentation_metrics(self.counts().sum(0))
+        return {**pooled, **boundary_f1(self.edges), "ece": self.bins.error()}

@@ -1,8 +1,8 @@
 """Predictions for whole patches: cut into tiles that cover them, never cropped at random."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -85,26 +85,27 @@ def predict_tiles(
     return TilePredictions(*(torch.cat(values) for values in (logits, labels, multilabels, owners)))
 
 
-@dataclass
-class Stitcher:
-    """Averages the probabilities of overlapping tiles on the patch they came from."""
+@torch.no_grad()
+def embed_tiles(
+    encoders: Mapping[str, Callable[[Tensor], Tensor]],
+    prepare: Callable[[Batch], Batch],
+    patches: PatchSet,
+    tile: int,
+    limit: int = 1,
+    batch_size: int = 128,
+) -> Batch:
+    """Pooled features of tiles by sensor, with their labels. `prepare` as in `predict_tiles`.
 
-    size: int
-    sums: dict[int, Tensor] = field(default_factory=dict)
-    counts: dict[int, Tensor] = field(default_factory=dict)
-
-    def add(self, row: int, top: int, left: int, probability: Tensor) -> None:
-        """Add one tile, (K, h, w)."""
-        if row not in self.sums:
-            self.sums[row] = probability.new_zeros(len(probability), self.size, self.size)
-            self.counts[row] = probability.new_zeros(self.size, self.size)
-        height, width = probability.shape[1:]
-        self.sums[row][:, top : top + height, left : left + width] += probability
-        self.counts[row][top : top + height, left : left + width] += 1
-
-    def take(self, row: int) -> Tensor:
-        """Mean log-probability of a finished patch, (K, H, W); its memory is given back."""
-        return (self.sums.pop(row) / self.counts.pop(row).clamp(min=1)).clamp(min=1e-8).log()
+    Shape: {"s1": (T, d1), "s2": (T, d2), "label": (T,), "patch": (T,)} for `limit` tiles a patch (0: all).
+    """
+    parts: dict[str, list[Tensor]] = {}
+    for where in tiles(len(patches), patches.size, tile, limit).split(batch_size):
+        batch = patches.cut(where[:, 0], where[:, 1], where[:, 2], tile)
+        inputs = prepare(batch)
+        found = {name: encoder(inputs[name]).float() for name, encoder in encoders.items()}
+        for name, value in {**found, "label": batch["label"], "patch": where[:, 0]}.items():
+            parts.setdefault(name, []).append(value.cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
 
 
 @torch.no_grad()
@@ -121,16 +122,18 @@ def predict_maps(
     With `limit` that many tiles of each patch are looked at; the truth of the rest is 255.
     """
     where = tiles(len(patches), patches.size, tile, limit)
-    per_patch = len(where) // max(1, len(patches))
-    stitcher = Stitcher(patches.size)
-    for part in where.split(max(1, batch_size // per_patch) * per_patch):  # whole patches at a time
+    each, size, nothing = len(where) // max(1, len(patches)), patches.size, torch.tensor(IGNORE)
+    for part in where.split(max(1, batch_size // each) * each):  # whole patches at a time
         batch = patches.cut(part[:, 0], part[:, 1], part[:, 2], tile)
         probability = model(prepare(batch)).float().softmax(1).cpu()  # (B, K, tile, tile)
-        for (row, top, left), one in zip(part.tolist(), probability):
-            stitcher.add(row, top, left, one)
-        for row in part[::per_patch, 0].tolist():
-            seen = stitcher.counts[row] > 0
-            yield row, stitcher.take(row), patches.mask[row].long().cpu().where(seen, torch.tensor(IGNORE))
+        for places, found in zip(part.split(each), probability.split(each)):
+            total, seen = found.new_zeros(found.shape[1], size, size), found.new_zeros(size, size)
+            row = int(places[0, 0])
+            for (_, top, left), one in zip(places.tolist(), found):
+                total[:, top : top + tile, left : left + tile] += one
+                seen[top : top + tile, left : left + tile] += 1
+            mean = total / seen.clamp(min=1)  # of the probabilities where tiles overlap
+            yield row, mean.clamp(min=1e-8).log(), patches.mask[row].long().cpu().where(seen > 0, nothing)
 
 
 @dataclass

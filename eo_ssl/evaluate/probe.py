@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.finite import require_finite
+from eo_ssl.evaluate.metrics import class_codes, require_finite
 from eo_ssl.sensors import IGNORE
 
 Features = np.ndarray  # (N, D)
@@ -39,8 +39,16 @@ class Probe:
 
 
 def average_accuracy(truth: Labels, prediction: Labels) -> float:
-    """Mean recall over the classes that occur in the truth; 255 is left out."""
+    """Mean recall over the classes that occur in the truth; 255 is left out.
+
+    Shape: truth, prediction (N,). Raises `DataError` where nothing is labelled, or for codes outside the legend.
+    """
+    truth, prediction = (np.asarray(class_codes(codes)) for codes in (truth, prediction))
     keep = truth != IGNORE
+    if not keep.any():
+        raise DataError(
+            f"average accuracy: all {len(truth)} labels are {IGNORE} (no label), nothing to score"
+        )
     present = np.unique(truth[keep])
     return float(
         recall_score(truth[keep], prediction[keep], labels=present, average="macro", zero_division=0)

@@ -1,34 +1,35 @@
-"""Cross-modal retrieval: does the radar patch find its own optical twin among all others?"""
+"""What an embedding is worth before any label: do partners find each other, and do the features stay apart?
 
+One rule for ties everywhere: they count as if broken at random, in expectation, so that a collapsed encoder, for
+which all are alike, scores exactly chance.
+"""
+
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.evaluate.finite import require_finite
+from eo_ssl.evaluate.metrics import require_finite
+from eo_ssl.sensors import IGNORE
 
-TIE = 1e-6  # cosine similarities closer than this are one and the same
-
+TIE = 1e-6  # cosines of embeddings closer than this are one and the same
+COLLAPSED = 0.1  # share of the spread of an even distribution below which features count as collapsed
 
 Ranks = tuple[Tensor, Tensor, Tensor]
 
 
-def _ranks(similarity: Tensor, first: int, group: Tensor | None) -> Ranks:
-    """Ranks of rows `first` … of the whole similarity matrix. Shape: (c, N) -> three (c,) int64."""
-    row = torch.arange(len(similarity), device=similarity.device)
-    own = similarity[row, row + first][:, None]  # (c, 1)
-    others = torch.ones_like(similarity, dtype=torch.bool)
-    if group is not None:
-        others = group[first : first + len(similarity), None] != group[None, :]
-    others[row, row + first] = False
-    better = ((similarity > own + TIE) & others).sum(1)
-    tied = (((similarity - own).abs() <= TIE) & others).sum(1)
+def _ranks(similarity: Tensor, own: Tensor, others: Tensor, tie: float = 0.0) -> Ranks:
+    """Better, tied and compared, of each row with its partner's similarity. Shape: (c, N), (c,), (c, N) bool."""
+    own = own[:, None]
+    better = ((similarity > own + tie) & others).sum(1)
+    tied = (((similarity - own).abs() <= tie) & others).sum(1)
     return better, tied, others.sum(1) + 1
 
 
 def ranks(query: Tensor, gallery: Tensor, group: Tensor | None = None, chunk: int = 1024) -> Ranks:
-    """How many gallery items beat the true partner, tie with it, and were compared with it.
+    """How many gallery items beat the true partner, tie with it, and were compared with it, by cosine.
 
     The partner of query i is gallery item i. Items of the same overlap group (they show partly the same ground)
     are left out of the comparison, except the partner.
@@ -39,8 +40,29 @@ def ranks(query: Tensor, gallery: Tensor, group: Tensor | None = None, chunk: in
     require_finite("retrieval, queries", query)
     require_finite("retrieval, gallery", gallery)
     query, gallery = F.normalize(query.double(), dim=1), F.normalize(gallery.double(), dim=1)
-    parts = [_ranks(part @ gallery.T, i * chunk, group) for i, part in enumerate(query.split(chunk))]
-    return tuple(torch.cat(values) for values in zip(*parts))  # type: ignore[return-value]
+    number = torch.arange(len(query), device=query.device)
+    found = []
+    for rows in number.split(chunk):
+        similarity = query[rows] @ gallery.T  # (c, N)
+        place = number if group is None else group
+        others = place[rows, None] != place[None, :]
+        own = similarity.gather(1, rows[:, None])[:, 0]
+        found.append(_ranks(similarity, own, others, TIE))
+    return tuple(torch.cat(values) for values in zip(*found))  # type: ignore[return-value]
+
+
+def recall(found: Ranks, k: int) -> Tensor:
+    """Chance of each query that its partner is among the k first, ties broken at random. → (N,) in [0, 1]"""
+    better, tied, _ = found
+    return ((k - better.double()) / (tied + 1)).clamp(0, 1)
+
+
+def reciprocal_rank(found: Ranks) -> Tensor:
+    """Mean of 1/r over the ranks better+1 … better+tied+1 that a random order of the ties allows. → (N,)"""
+    better, tied, _ = found
+    steps = torch.arange(1, int((better + tied).max()) + 2, dtype=torch.float64, device=better.device)
+    harmonic = torch.cat([steps.new_zeros(1), (1 / steps).cumsum(0)])
+    return (harmonic[better + tied + 1] - harmonic[better]) / (tied + 1)
 
 
 def retrieval(
@@ -48,8 +70,7 @@ def retrieval(
 ) -> dict[str, float]:
     """Recall@k and mean reciprocal rank from S1 to S2 and back, and what chance would give.
 
-    Recall@k = share of queries whose partner is among the k most similar; MRR = mean of 1/rank. Ties count
-    as if broken at random (in expectation), so a collapsed encoder scores exactly chance, not 100 %.
+    Recall@k = share of queries whose partner is among the k most similar; MRR = mean of 1/rank.
 
     Shape: z1 (N, D), z2 (N, D), row i of both shows the same place. Raises `DataError` that names rows with NaN.
 
@@ -63,38 +84,145 @@ def retrieval(
         raise ValueError(f"retrieval needs two equal, non-empty embeddings, got {shapes}")
     require_finite("retrieval, embeddings of S1", z1)
     require_finite("retrieval, embeddings of S2", z2)
-    return _scores(ranks(z1, z2, group), ranks(z2, z1, group), ks)
-
-
-def similarity_retrieval(
-    similarity: Tensor, ks: Sequence[int] = (1, 5, 10), group: Tensor | None = None
-) -> dict[str, float]:
-    """`retrieval` from a similarity matrix, for methods that compare maps and have no vectors.
-
-    Shape: similarity (N, N), rows S1, columns S2. Raises `DataError` that names rows with NaN.
-    """
-    if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1] or not len(similarity):
-        raise ValueError(f"retrieval needs a square similarity matrix, got {tuple(similarity.shape)}")
-    require_finite("retrieval, similarities", similarity)
-    s = similarity.double()
-    return _scores(_ranks(s, 0, group), _ranks(s.T, 0, group), ks)
-
-
-def _scores(there: Ranks, back: Ranks, ks: Sequence[int]) -> dict[str, float]:
     result: dict[str, float] = {}
-    for name, found in (("s1_to_s2", there), ("s2_to_s1", back)):
-        better, tied, compared = (value.double() for value in found)
+    for name, found in (("s1_to_s2", ranks(z1, z2, group)), ("s2_to_s1", ranks(z2, z1, group))):
         for k in ks:
-            result[f"{name}_recall@{k}"] = float(((k - better) / (tied + 1)).clamp(0, 1).mean())
-            result[f"chance_recall@{k}"] = float((k / compared).clamp(max=1).mean())
-        result[f"{name}_mrr"] = float(_expected_reciprocal(better, tied).mean())
+            result[f"{name}_recall@{k}"] = float(recall(found, k).mean())
+            result[f"chance_recall@{k}"] = float((k / found[2].double()).clamp(max=1).mean())
+        result[f"{name}_mrr"] = float(reciprocal_rank(found).mean())
     return result
 
 
-def _expected_reciprocal(better: Tensor, tied: Tensor) -> Tensor:
-    """Mean of 1/r over the ranks better+1 … better+tied+1 that a random order of the ties allows."""
-    last = int((better + tied).max()) + 1
-    harmonic = torch.cat([better.new_zeros(1), (1 / torch.arange(1, last + 1, dtype=better.dtype)).cumsum(0)])
-    low, high = better.long(), (better + tied).long() + 1
-    harmonic = harmonic.to(better.device)
-    return (harmonic[high] - harmonic[low]) / (tied + 1)
+def retrieval_metrics(similarity: Tensor, ignore: Tensor | None = None) -> dict[str, float]:
+    """How well row i finds column i of any similarity, over both directions: what training watches.
+
+    top1 and top5 are Recall@1 and @5, mrr the mean of 1/rank, mean_rank that of the rank; equal numbers tie.
+
+    Shape: similarity (N, N), ignore (N, N) bool: pairs left out (never the diagonal).
+
+    >>> retrieval_metrics(torch.eye(4))["mean_rank"]
+    1.0
+    """
+    others = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    if ignore is not None:
+        others &= ~ignore
+    own = similarity.diagonal()
+    both = (_ranks(similarity, own, others), _ranks(similarity.T, own, others.T))
+    found: Ranks = tuple(torch.cat(values) for values in zip(*both))  # type: ignore[assignment]
+    better, tied, _ = found
+    return {
+        "top1": float(recall(found, 1).float().mean()),
+        "top5": float(recall(found, 5).float().mean()),
+        "mean_rank": float((1 + better + tied / 2).mean()),
+        "mrr": float(reciprocal_rank(found).float().mean()),
+        "chance_top5": float((5 / both[0][2]).clamp(max=1).mean()),
+    }
+
+
+def alignment(z1: Tensor, z2: Tensor) -> float:
+    """Mean squared distance of partners on the unit sphere, E‖z1 − z2‖²; 0 is perfect, 2 is unrelated.
+
+    Shape: z1, z2 (N, D) of unit length. Source: Wang & Isola 2020, eq. 3 with α = 2.
+    """
+    return float((z1 - z2).square().sum(1).mean())
+
+
+def uniformity(z: Tensor) -> float:
+    """log E exp(−2‖zᵢ − zⱼ‖²) over different i, j; 0 when all are equal, about −4 when spread evenly.
+
+    Shape: z (N, D) of unit length. Source: Wang & Isola 2020, eq. 4 with t = 2.
+    """
+    squared = (2 - 2 * z @ z.T).clamp(min=0)  # (N, N)
+    off = ~torch.eye(len(z), dtype=torch.bool, device=z.device)
+    return float(torch.logsumexp(-2 * squared[off], 0) - math.log(len(z) * (len(z) - 1)))
+
+
+def feature_spread(z: Tensor) -> float:
+    """Mean over dimensions of the standard deviation, relative to 1/√D, its value on an even sphere.
+
+    1 is healthy, 0 is collapse: every patch has the same embedding. Shape: z (N, D) of unit length.
+
+    >>> feature_spread(F.normalize(torch.ones(8, 4), dim=1))
+    0.0
+    """
+    return float(z.std(0).mean() * math.sqrt(z.shape[1]))
+
+
+def embedding_metrics(z1: Tensor, z2: Tensor) -> dict[str, float]:
+    """Alignment, uniformity and spread of paired embeddings (N, D); maps (N, D, h, w) are averaged."""
+    z1, z2 = (
+        F.normalize(z.float().flatten(2).mean(2) if z.ndim == 4 else z.float(), dim=1) for z in (z1, z2)
+    )
+    return {
+        "alignment": alignment(z1, z2),
+        "uniformity": (uniformity(z1) + uniformity(z2)) / 2,
+        "spread": min(feature_spread(z1), feature_spread(z2)),
+    }
+
+
+def collapse_warning(spread: float) -> str | None:
+    """A sentence when the features have collapsed, else None."""
+    if spread >= COLLAPSED:
+        return None
+    return (
+        f"the features collapse: their spread is {spread:.3f} of 1/√d (1 is even, 0 is one point); "
+        "lower lr, raise batch_size or check that the inputs are normalised"
+    )
+
+
+def knn_accuracy(features: Tensor, labels: Tensor, group: Tensor, k: int = 20) -> float:
+    """Leave-one-out kNN accuracy by cosine, without neighbours of the same group; NaN without labels.
+
+    Shape: features (N, D), labels (N,) with 255 for none, group (N,).
+    """
+    known = labels != IGNORE
+    features, labels, group = F.normalize(features[known].float(), dim=1), labels[known], group[known]
+    if len(labels) < 2 or len(group.unique()) < 2:
+        return math.nan
+    similarity = features @ features.T
+    similarity[group[:, None] == group[None, :]] = -math.inf
+    weight, nearest = similarity.topk(min(k, len(labels) - 1), dim=1)  # (N, k)
+    votes = torch.zeros(len(labels), int(labels.max()) + 1, device=labels.device)
+    votes.scatter_add_(1, labels[nearest], weight.clamp(min=0))  # -inf neighbours get no vote
+    return float((votes.argmax(1) == labels).float().mean())
+
+
+def linear_cka(x: Tensor, y: Tensor, debiased: bool = False) -> float:
+    """Linear CKA between features of the same N samples: 1 for a rotation, about 0 for unrelated ones.
+
+    CKA = HSIC(XXᵀ, YYᵀ) / √(HSIC(XXᵀ, XXᵀ) · HSIC(YYᵀ, YYᵀ)) (Kornblith et al. 2019, eq. 6). With fewer
+    samples than dimensions the plain estimate is too high even for noise; `debiased` removes that
+    (Nguyen et al. 2021).
+    Returns nan when a representation is constant: there is nothing to align.
+
+    Shape: x (N, D1), y (N, D2), N >= 4 when debiased.
+
+    >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
+    >>> round(linear_cka(x, 5 * x.flip(1)), 6)
+    1.0
+    """
+    if len(x) != len(y) or len(x) < (4 if debiased else 2):
+        raise ValueError(f"CKA compares the same samples twice, got {len(x)} and {len(y)}")
+    x, y = _centred(x), _centred(y)
+    k, l = x @ x.T, y @ y.T  # (N, N)
+    scale = (_hsic(k, k, debiased) * _hsic(l, l, debiased)).sqrt()
+    return float(_hsic(k, l, debiased) / scale) if scale > 0 else math.nan
+
+
+def _hsic(k: Tensor, l: Tensor, debiased: bool) -> Tensor:
+    """Hilbert–Schmidt independence criterion of two Gram matrices (N, N), up to a common factor."""
+    n = len(k)
+    if not debiased:
+        centred = k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
+        return (centred * l).sum()
+    k, l = k - k.diag().diag(), l - l.diag().diag()  # Song et al. 2012, eq. 5: without the diagonals
+    cross = (k.sum(0) * l.sum(0)).sum()
+    return (k * l).sum() + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 * cross / (n - 2)
+
+
+def _centred(x: Tensor) -> Tensor:
+    """Columns without their mean, scaled to unit norm; exactly zero when the rows are all the same."""
+    x = x.double()
+    centred = x - x.mean(0)
+    norm = centred.norm()
+    return centred / norm if norm > 1e-7 * x.norm() else centred * 0

@@ -4,12 +4,22 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from eo_ssl.losses.chunked import BlockLoss, chunk_rows, sum_over_chunks
-from eo_ssl.losses.gather import gather, mean_over_ranks, rank, world_size
-from eo_ssl.losses.inputs import check_pairs, checked, full_precision, unit
-from eo_ssl.losses.masks import false_negative_rows
+from eo_ssl.losses.common import (
+    BlockLoss,
+    check_pairs,
+    checked,
+    chunk_rows,
+    full_precision,
+    gather,
+    mean_over_ranks,
+    rank,
+    sum_over_chunks,
+    unit,
+    without_partners,
+    world_size,
+)
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 
@@ -40,11 +50,11 @@ def _block_losses(
 ) -> tuple[BlockLoss, BlockLoss]:
     """The loss of a block of this process's n anchors among all keys, and of all anchors and keys at once."""
     patch = torch.arange(n, device=device)
-    drop = None if false_negatives is None else false_negative_rows(false_negatives, n)
+    drop = without_partners(false_negatives, n)
 
     def logits_of(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
         logits = similarity(anchors, keys)  # (C, N)
-        return logits if drop is None else logits.masked_fill(drop(patch[rows]), -torch.inf)
+        return logits if drop is None else logits.masked_fill(drop[rows], -torch.inf)
 
     def one_way(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
         return F.cross_entropy(logits_of(rows, anchors, keys), patch[rows] + rank() * n, reduction="sum")
@@ -69,7 +79,7 @@ def clip_loss(
 
     with s(i, j) the cosine of z1ᵢ and z2ⱼ.
 
-    Shape: z1, z2 (N, D); false_negatives (N, N) bool or (N,) groups → (). Errors and chunks as in `nt_xent`.
+    Shape: z1, z2 (N, D); false_negatives (N, N) bool → (). Errors and chunks as in `nt_xent`.
     Source: Radford et al. (2021), "Learning transferable visual models from natural language supervision",
     figure 3.
 
@@ -82,14 +92,3 @@ def clip_loss(
         rows = chunk_rows(chunk, len(z1) * world_size(), z1.device)
         loss = cross_modal_loss(unit(z1), unit(z2), lambda a, b: a @ b.T, temperature, false_negatives, rows)
         return checked(loss)
-
-
-class CLIPLoss(nn.Module):
-    """`clip_loss` with its temperature."""
-
-    def __init__(self, temperature: float = 0.07, chunk: int | None = None) -> None:
-        super().__init__()
-        self.temperature, self.chunk = temperature, chunk
-
-    def forward(self, z1: Tensor, z2: Tensor, false_negatives: Tensor | None = None) -> Tensor:
-        return clip_loss(z1, z2, self.temperature, false_negatives, self.chunk)

@@ -1,13 +1,11 @@
 """MMA, multi-modal alignment: compare feature *maps*, place by place, not pooled vectors."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.losses.chunked import chunk_rows
 from eo_ssl.losses.clip import cross_modal_loss
-from eo_ssl.losses.gather import world_size
-from eo_ssl.losses.inputs import check_pairs, checked, full_precision, unit
+from eo_ssl.losses.common import check_pairs, checked, chunk_rows, full_precision, unit, world_size
 
 
 def _offsets(maps1: Tensor, maps2: Tensor) -> int:
@@ -62,7 +60,7 @@ def mma_loss(
 
         loss = −1/2N Σᵢ [ log softmax_j(S(i, j) / τ)ᵢ + log softmax_j(S(j, i) / τ)ᵢ ]
 
-    Shape: maps1 (N, E, H, W), maps2 (N, E, h, w); false_negatives (N, N) bool or (N,) groups → ().
+    Shape: maps1 (N, E, H, W), maps2 (N, E, h, w); false_negatives (N, N) bool → ().
     Errors and chunks as in `nt_xent`. Source: Windsor et al. (2021), with a log-softmax, because log(softmax)
     underflows at τ = 0.005.
 
@@ -77,14 +75,3 @@ def mma_loss(
         rows = chunk_rows(chunk, len(maps1) * world_size() * offsets, maps1.device)
         loss = cross_modal_loss(unit(maps1), unit(maps2), _correlate, temperature, false_negatives, rows)
         return checked(loss)
-
-
-class MMALoss(nn.Module):
-    """`mma_loss` with its temperature."""
-
-    def __init__(self, temperature: float = 0.005, chunk: int | None = None) -> None:
-        super().__init__()
-        self.temperature, self.chunk = temperature, chunk
-
-    def forward(self, maps1: Tensor, maps2: Tensor, false_negatives: Tensor | None = None) -> Tensor:
-        return mma_loss(maps1, maps2, self.temperature, false_negatives, self.chunk)

@@ -2,12 +2,21 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from eo_ssl.losses.chunked import BlockLoss, chunk_rows, sum_over_chunks
-from eo_ssl.losses.gather import gather, mean_over_ranks, rank
-from eo_ssl.losses.inputs import check_pairs, checked, full_precision, unit
-from eo_ssl.losses.masks import false_negative_rows
+from eo_ssl.losses.common import (
+    BlockLoss,
+    check_pairs,
+    checked,
+    chunk_rows,
+    full_precision,
+    gather,
+    mean_over_ranks,
+    rank,
+    sum_over_chunks,
+    unit,
+    without_partners,
+)
 
 
 def nt_xent(
@@ -23,9 +32,9 @@ def nt_xent(
 
     i and k count the rows of z = [z1; z2], views of one's own sensor included; p(i) is the other view of the
     same patch, and s(i, k) the cosine of zᵢ and z_k. Shape: z1, z2 (N, D) → (). Pairs in `false_negatives`,
-    (N, N) bool or (N,) groups (`losses.masks`), are no negatives. `chunk` anchors are compared at a time: same
-    value and gradient, less memory. The temperature τ may be a parameter that learns. Raises `ConfigError` for
-    inputs that do not pair up, `NonFiniteError` for NaN. Source: Chen et al. (2020), SimCLR, eq. 1.
+    (N, N) bool, are no negatives. `chunk` anchors are compared at a time: same value and gradient, less memory.
+    The temperature τ may be a parameter that learns. Raises `ConfigError` for inputs that do not pair up,
+    `NonFiniteError` for NaN. Source: Chen et al. (2020), SimCLR, eq. 1.
 
     >>> z = torch.ones(4, 8)  # every view looks alike: a guess among 2N - 1 = 7
     >>> round(nt_xent(z, z).exp().item(), 4)
@@ -44,26 +53,15 @@ def _block_loss(n: int, device: torch.device, false_negatives: Tensor | None) ->
     """The loss of a block of this process's 2n anchors: Σ −log of the softmax share of the partner."""
     itself = rank() * 2 * n + torch.arange(2 * n, device=device)  # where anchor i stands among the keys
     partner = itself.roll(n)  # p(i): z1 and z2 of a patch stand n apart
-    drop = None if false_negatives is None else false_negative_rows(false_negatives, n)
+    drop = without_partners(false_negatives, n)  # (n, N)
 
     def block_loss(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
         logits = anchors @ keys.T  # (C, 2N), s(i, k) / τ
         left_out = logits.detach()  # the same memory; a logit of −∞ has no share and no gradient
         left_out.scatter_(1, itself[rows, None], -torch.inf)  # k ≠ i
         if drop is not None:
-            patches = drop(itself[rows] % n).unflatten(1, (-1, n))  # (C, processes, n)
+            patches = drop[itself[rows] % n].unflatten(1, (-1, n))  # (C, processes, n)
             left_out.masked_fill_(patches.repeat(1, 1, 2).flatten(1), -torch.inf)  # both views of each
         return F.cross_entropy(logits, partner[rows], reduction="sum")
 
     return block_loss
-
-
-class NTXent(nn.Module):
-    """`nt_xent` with its temperature."""
-
-    def __init__(self, temperature: float = 0.07, chunk: int | None = None) -> None:
-        super().__init__()
-        self.temperature, self.chunk = temperature, chunk
-
-    def forward(self, z1: Tensor, z2: Tensor, false_negatives: Tensor | None = None) -> Tensor:
-        return nt_xent(z1, z2, self.temperature, false_negatives, self.chunk)

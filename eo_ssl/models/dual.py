@@ -4,23 +4,51 @@ from collections.abc import Mapping
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import Parameter
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.encoders import Encoder, make_encoder
-from eo_ssl.models.freeze import Freezable
+from eo_ssl.models.encoders import Encoder, Freezable, make_encoder
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
 
 SENSORS = ("s1", "s2")
 Batch = Mapping[str, Tensor]
 
 
+def held(batch: Batch, sensors: tuple[str, ...] = SENSORS) -> dict[str, Tensor]:
+    """The images of those sensors that the batch holds."""
+    return {sensor: batch[sensor] for sensor in sensors if batch.get(sensor) is not None}
+
+
 def image_of(batch: Batch) -> Tensor:
     """An image of the batch, for its size and device; `ConfigError` where both sensors are missing."""
-    for sensor in SENSORS:
-        if batch.get(sensor) is not None:
-            return batch[sensor]
+    for image in held(batch).values():
+        return image
     raise ConfigError("the batch holds neither 's1' nor 's2'")
+
+
+class BackboneModel(nn.Module):
+    """A model with a pretrained part, `backbone` (or None), and the rest, its head.
+
+    The two have learning rates of their own, and only the backbone can be frozen.
+    """
+
+    backbone: Freezable | None
+
+    def freeze(self) -> Self:
+        """Freeze the backbone (see `Freezable`); the head still learns."""
+        if self.backbone is not None:
+            self.backbone.freeze()
+        return self
+
+    def backbone_parameters(self) -> list[Parameter]:
+        """Parameters of the backbone; none where there is no backbone."""
+        return [] if self.backbone is None else list(self.backbone.parameters())
+
+    def head_parameters(self) -> list[Parameter]:
+        """All other parameters."""
+        backbone = {id(parameter) for parameter in self.backbone_parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in backbone]
 
 
 class DualEncoder(Freezable):
@@ -70,24 +98,24 @@ class DualEncoder(Freezable):
 
     def features(self, batch: Batch) -> dict[str, Tensor]:
         """Pooled features: s1 (B, 2, H, W), s2 (B, 13, H, W) → {"s1": (B, d1), "s2": (B, d2)}."""
-        image = image_of(batch)
+        images, blank = held(batch), image_of(batch).new_zeros
+        b = len(image_of(batch))
         return {
-            name: encoder(batch[name])
-            if batch.get(name) is not None
-            else image.new_zeros(len(image), encoder.dim)
+            name: encoder(images[name]) if name in images else blank(b, encoder.dim)
             for name, encoder in self.encoders().items()
         }
 
     def pyramids(self, batch: Batch) -> dict[str, list[Tensor]]:
         """Pyramids per sensor, zeros where it is missing. → {"s1": [(B, Cᵢ, Hᵢ, Wᵢ)], "s2": …}"""
+        images, blank = held(batch), image_of(batch).new_zeros
         b, _, h, w = image_of(batch).shape
+
+        def zeros(encoder: Encoder) -> list[Tensor]:
+            levels = zip(encoder.channels, encoder.strides, strict=True)
+            return [blank(b, c, -(-h // s), -(-w // s)) for c, s in levels]
+
         return {
-            name: encoder.pyramid(batch[name])
-            if batch.get(name) is not None
-            else [
-                image_of(batch).new_zeros(b, c, -(-h // s), -(-w // s))
-                for c, s in zip(encoder.channels, encoder.strides, strict=True)
-            ]
+            name: encoder.pyramid(images[name]) if name in images else zeros(encoder)
             for name, encoder in self.encoders().items()
         }
 

@@ -1,12 +1,56 @@
-"""One face for all encoders: pooled features, and the pyramid of maps they come from."""
+"""One face for all encoders: pooled features, and the pyramid of maps they come from.
 
+There is every network of timm by its name, and small ones for laptops and tests.
+"""
+
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Self
+
+import timm
 import torch
+import torch.nn.functional as F
+from timm.models.resnet import BasicBlock, ResNet
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.freeze import Freezable
-from eo_ssl.models.registry import build
+
+# Small networks from timm's own classes: `mini` has about 1.3 M parameters, `nano` under 0.1 M.
+RESNETS = {
+    "resnet_mini": dict(layers=(1, 1, 1, 1), channels=(32, 64, 128, 256)),
+    "resnet_nano": dict(layers=(1, 1, 1, 1), channels=(8, 16, 32, 64), stem_type="deep", stem_width=4),
+}
+SWINS = {
+    "swin_mini": dict(
+        embed_dim=48, depths=(2, 2, 2), num_heads=(3, 6, 12), window_size=4, drop_path_rate=0.0
+    ),
+    "swin_nano": dict(embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4, drop_path_rate=0.0),
+}
+VGGS = {"vgg_mma": (64, 128, 256, 128), "vgg_mma_mini": (16, 32, 64, 64)}
+SMALL = (*RESNETS, *SWINS, *VGGS)
+
+
+class Freezable(nn.Module):
+    """A module that stays as it is once `freeze()` was called, even under `.train()`."""
+
+    frozen = False
+
+    def freeze(self) -> Self:
+        """Take gradients off all parameters and stay in eval mode until `unfreeze()`."""
+        self.frozen = True
+        self.requires_grad_(False)
+        return self.train(self.training)
+
+    def unfreeze(self) -> Self:
+        """Undo `freeze()`; the module is then in training mode."""
+        self.frozen = False
+        self.requires_grad_(True)
+        return self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, unless frozen: statistics of batch-norm would drift, drop-path would stay on."""
+        return super().train(mode and not self.frozen)
 
 
 class Encoder(Freezable):
@@ -23,7 +67,7 @@ class Encoder(Freezable):
     def __init__(self, name: str, in_chans: int, image_size: int) -> None:
         super().__init__()
         self.name, self.in_chans, self.image_size = name, in_chans, image_size
-        self.net = build(name, in_chans, image_size)
+        self.net = _build(name, in_chans, image_size)
         levels = list(self.net.feature_info)[-4:]
         self.channels = tuple(int(level["num_chs"]) for level in levels)
         self.strides = tuple(int(level["reduction"]) for level in levels)
@@ -72,7 +116,8 @@ def make_encoder(name: str, in_chans: int, image_size: int) -> Encoder:
     """An encoder with fresh weights, by its name in timm or `resnet_mini`, `swin_mini`, `resnet_nano`,
     `swin_nano`, `vgg_mma`, `vgg_mma_mini`.
 
-    Raises `ConfigError` for an unknown name (with the nearest ones) or a size below 8 pixels.
+    Raises `ConfigError` for an unknown name (with the nearest ones), a name that promises pretrained weights
+    ("resnet50.a1_in1k"), or a size below 8 pixels.
 
     >>> encoder = make_encoder("resnet_mini", in_chans=13, image_size=64)
     >>> encoder.dim, encoder.channels, encoder.strides
@@ -85,3 +130,97 @@ def make_encoder(name: str, in_chans: int, image_size: int) -> Encoder:
             f"{name}: in_chans ≥ 1 and image_size ≥ 8 are needed, got {in_chans} and {image_size}"
         )
     return Encoder(name, in_chans, image_size)
+
+
+def _build(name: str, in_chans: int, image_size: int) -> nn.Module:
+    """The bare network without a classifier; raises `ConfigError` naming the nearest names."""
+    if name in RESNETS:
+        return ResNet(BasicBlock, in_chans=in_chans, num_classes=0, **RESNETS[name])
+    if name in SWINS:
+        return _swin(SWINS[name], in_chans, image_size)
+    if name in VGGS:
+        return VGG(in_chans, VGGS[name])
+    if not timm.is_model(name):
+        near = get_close_matches(name, [*SMALL, *timm.list_models()], n=4, cutoff=0.5)
+        hint = (
+            f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(SMALL)} and all names of timm"
+        )
+        raise ConfigError(f"unknown encoder {name!r}; {hint}")
+    network, _, weights = name.partition(".")
+    if weights:
+        raise ConfigError(
+            f"{name}: the weights {weights!r} are not loaded here, an encoder starts from random ones; "
+            f"ask for {network!r}"
+        )
+    return _timm(name, in_chans, image_size)
+
+
+def best_window(grid: int, stages: int, wanted: int) -> int:
+    """Window size near `wanted` that fills the patch grid of every stage; `wanted` itself where none does.
+
+    A stage smaller than the window is one window. Where nothing fits, timm pads each stage with zeros up to a
+    multiple of the window and crops afterwards: correct, but it attends to the padding and costs time.
+
+    >>> best_window(56, 4, 7), best_window(32, 4, 7), best_window(31, 4, 7)  # 224, 128, 124 px
+    (7, 8, 7)
+    """
+    grids = [-(-grid // 2**stage) for stage in range(stages)]
+    near = sorted(range(max(2, wanted - 3), wanted + 4), key=lambda w: (abs(w - wanted), -w))
+    return next((w for w in near if all(g % w == 0 or g < w for g in grids)), wanted)
+
+
+def _swin(settings: dict, in_chans: int, image_size: int) -> SwinTransformer:
+    grid = -(-image_size // 4)
+    window = best_window(grid, len(settings["depths"]), settings["window_size"])
+    return SwinTransformer(
+        img_size=grid * 4, in_chans=in_chans, num_classes=0, **{**settings, "window_size": window}
+    )
+
+
+def _timm(name: str, in_chans: int, image_size: int) -> nn.Module:
+    settings = {"pretrained": False, "in_chans": in_chans, "num_classes": 0}
+    if name.startswith("swin_") and "patch4" in name:
+        grid, window = -(-image_size // 4), 12 if "window12" in name else 7
+        settings |= {"img_size": grid * 4, "window_size": best_window(grid, 4, window)}
+        return timm.create_model(name, **settings)
+    try:
+        return timm.create_model(name, img_size=image_size, **settings)
+    except TypeError as error:  # convolutional networks take any size and know no img_size
+        if "img_size" not in str(error):
+            raise
+        return timm.create_model(name, **settings)
+
+
+def _block(in_chans: int, out_chans: int) -> nn.Sequential:
+    """(conv 3×3 – batch norm – ReLU) twice."""
+    layers: list[nn.Module] = []
+    for chans in (in_chans, out_chans):
+        layers += [
+            nn.Conv2d(chans, out_chans, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_chans),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers)
+
+
+class VGG(nn.Module):
+    """Four blocks with a 2×2 max-pool between them: maps at stride 1, 2, 4 and 8.
+
+    Shape: (B, in_chans, H, W) → (B, E, H/8, W/8). Source: Windsor et al. (2021), code.
+    """
+
+    def __init__(self, in_chans: int, channels: tuple[int, ...] = (64, 128, 256, 128)) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_block(a, b) for a, b in pairwise((in_chans, *channels)))
+        self.num_features = channels[-1]
+        self.feature_info = [{"num_chs": c, "reduction": 2**i} for i, c in enumerate(channels)]
+
+    def forward_intermediates(self, x: Tensor, **_: object) -> list[Tensor]:
+        """Maps of all blocks, the finest first (the interface of timm)."""
+        maps = [self.blocks[0](x)]
+        for block in self.blocks[1:]:
+            maps.append(block(F.max_pool2d(maps[-1], 2)))  # (B, C, H/2, W/2)
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_intermediates(x)[-1].mean((2, 3))  # (B, E)

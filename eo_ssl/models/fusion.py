@@ -1,13 +1,11 @@
 """Where two sensors meet: at the input (early), at the features (late), or not at all."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.dual import Batch, DualEncoder, image_of
-from eo_ssl.models.encoders import Encoder, make_encoder
-from eo_ssl.models.freeze import BackboneModel, Freezable
-from eo_ssl.models.heads import LinearHead, PyramidHead
+from eo_ssl.models.dual import BackboneModel, Batch, DualEncoder, held
+from eo_ssl.models.encoders import Encoder, Freezable, make_encoder
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
 
 BANDS = {"s1": len(S1_BANDS), "s2": len(S2_BANDS)}
@@ -19,7 +17,7 @@ def stack(batch: Batch, sensors: tuple[str, ...]) -> Tensor:
 
     Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, 2, 13 or 15, H, W). `ConfigError` where none is there.
     """
-    here = {name: batch[name] for name in sensors if batch.get(name) is not None}
+    here = held(batch, sensors)
     if not here:
         raise ConfigError(f"the model reads {' and '.join(sensors)}, which the batch does not hold")
     b, _, h, w = next(iter(here.values())).shape
@@ -51,7 +49,7 @@ class Classifier(BackboneModel):
     def __init__(self, backbone: StackedEncoder | DualEncoder, num_classes: int = 8) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = LinearHead(backbone.dim, num_classes)
+        self.head = nn.Linear(backbone.dim, num_classes)
 
     def encode(self, batch: Batch) -> Tensor:
         """Pooled features, (B, dim); where the backbone is frozen they can be computed once and kept."""
@@ -59,19 +57,6 @@ class Classifier(BackboneModel):
 
     def forward(self, batch: Batch) -> Tensor:
         return self.head(self.encode(batch))
-
-
-class Segmenter(BackboneModel):
-    """A backbone and a light head on its pyramid. Shape: batch → (B, num_classes, H, W) logits."""
-
-    def __init__(self, backbone: StackedEncoder | DualEncoder, num_classes: int = 8) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = PyramidHead(backbone.channels, num_classes)
-
-    def forward(self, batch: Batch) -> Tensor:
-        size = image_of(batch).shape[2:]
-        return self.head(self.backbone.pyramid(batch), size)
 
 
 def make_backbone(fusion: str, backbone: str, image_size: int) -> StackedEncoder | DualEncoder:
@@ -96,8 +81,3 @@ def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: in
     torch.Size([2, 8])
     """
     return Classifier(make_backbone(fusion, backbone, image_size), num_classes)
-
-
-def make_segmenter(fusion: str, backbone: str, image_size: int, num_classes: int = 8) -> Segmenter:
-    """A segmentation model from scratch with the light head, for any fusion and backbone."""
-    return Segmenter(make_backbone(fusion, backbone, image_size), num_classes)

@@ -4,10 +4,12 @@ The authors' code (github.com/HSG-AIML/SSLTransformerRS) writes its checkpoints 
 
     {"epoch": int, "arch": str, "state_dict": {"backbone1.…": S1, "backbone2.…": S2}, "optimizer": {…}}
 
-with torchvision's names for a ResNet (and a projection `fc`) or the original Swin's names (and an unused `head`).
+with torchvision's names for a ResNet (and a projection `fc`) or the original Swin's names (and an unused `head`),
+all of them after `module.` or `model.` where a wrapper was saved.
 This module was tested on files made in that format, not on the released files themselves.
 """
 
+import re
 from pathlib import Path
 
 import torch
@@ -20,6 +22,9 @@ from eo_ssl.models.encoders import Encoder, make_encoder
 from eo_ssl.sensors import DN_PER_REFLECTANCE, S1_BANDS, S2_BANDS
 
 BRANCHES = {"s1": ("backbone1.", len(S1_BANDS)), "s2": ("backbone2.", len(S2_BANDS))}
+WRAPPER = re.compile(
+    r"^((module|model)\.)+"
+)  # what DataParallel and training frameworks put before each name
 
 
 def load_published(path: str | Path) -> DualEncoder:
@@ -36,12 +41,14 @@ def load_published(path: str | Path) -> DualEncoder:
             f"{path} cannot be read as plain weights: {str(error).splitlines()[0]}"
         ) from error
     weights = content.get("state_dict", content) if isinstance(content, dict) else {}
+    weights = {WRAPPER.sub("", str(name)): value for name, value in weights.items()}
     branches = {
         sensor: {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         for sensor, (prefix, _) in BRANCHES.items()
     }
     if not all(branches.values()):
-        raise CheckpointError(f"{path} holds no 'backbone1.…' and 'backbone2.…' weights")
+        there = ", ".join(sorted({f"{k.partition('.')[0]}.…" for k in weights})[:5]) or "no weights"
+        raise CheckpointError(f"{path} holds no 'backbone1.…' and 'backbone2.…' weights, but {there}")
     return DualEncoder(*(_encoder(path, branches[sensor], BRANCHES[sensor][1]) for sensor in BRANCHES))
 
 

@@ -5,9 +5,8 @@ from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.dual import Batch, DualEncoder, image_of
+from eo_ssl.models.dual import BackboneModel, Batch, DualEncoder, image_of
 from eo_ssl.models.encoders import Encoder
-from eo_ssl.models.freeze import BackboneModel
 from eo_ssl.models.unet import pad_to_multiple
 
 

@@ -5,10 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.dual import Batch
-from eo_ssl.models.freeze import BackboneModel
+from eo_ssl.models.dual import BackboneModel, Batch
 from eo_ssl.models.fusion import stack
-from eo_ssl.models.heads import resize
 
 SENSORS_OF = {2: ("s1",), 13: ("s2",), 15: ("s1", "s2")}
 
@@ -64,5 +62,6 @@ class UNet(BackboneModel):
         x = skips.pop()
         for block in self.up:
             skip = skips.pop()
-            x = block(torch.cat([skip, resize(x, skip.shape[2:])], dim=1))  # (B, C/2, 2H, 2W)
+            up = F.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=False)  # (B, C, 2H, 2W)
+            x = block(torch.cat([skip, up], dim=1))  # (B, C/2, 2H, 2W)
         return self.head(x)[:, :, :h, :w]

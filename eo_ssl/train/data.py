@@ -11,7 +11,7 @@ from torch import Tensor
 from eo_ssl.data.dataset import PatchDataset, make_loader
 from eo_ssl.data.transforms import Statistics
 from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.losses.gather import gather
+from eo_ssl.losses import gather
 from eo_ssl.train.config import PretrainConfig
 from eo_ssl.train.feed import Pinned
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from eo_ssl.data.samples import Pair
 from eo_ssl.data.transforms import Normalise, Statistics
 from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.evaluate.retrieval import retrieval_metrics
 from eo_ssl.sensors import S2_BANDS
 from eo_ssl.train.checkpoint import load_method
 from eo_ssl.train.methods import Method
-from eo_ssl.train.monitors import retrieval_metrics
 
 Batch = dict[str, Tensor]
 

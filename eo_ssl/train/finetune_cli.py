@@ -4,8 +4,6 @@ from typing import Annotated, Any
 
 import typer
 
-from eo_ssl.errors import ConfigError
-
 
 def finetune_command(
     data: Annotated[str, typer.Option(help="Data root with labelled patches, or packed store.")],
@@ -53,16 +51,14 @@ def _with_checkpoint(init: str, pairs: dict[str, str]) -> dict[str, str]:
 
 def _result(config: Any, data: str, folder: Any, accelerator: str, keep: bool) -> dict[str, Any]:
     """The line of this configuration: the one that is there, or a new one."""
-    from eo_ssl.evaluate.claims import claim
-    from eo_ssl.evaluate.job import data_stamp
-    from eo_ssl.evaluate.results import append_result, read_lines
+    from eo_ssl.experiments.grid import data_stamp
+    from eo_ssl.experiments.results import append_result, read_lines
+    from eo_ssl.files import locked
     from eo_ssl.train.finetune_models import init_stamp
 
     path, name = folder / "results.jsonl", config.digest()
     stamp = f"{data_stamp(data)} {init_stamp(config.init)}"
-    with claim(folder / "claims", name) as mine:
-        if not mine:
-            raise ConfigError(f"{folder}: another process trains this very model ({name}); wait for it")
+    with locked(folder / f"{name}.lock", "train this very model"):
         for line in read_lines(path):
             if line.get("key") == name and line.get("stamp") == stamp:
                 return line

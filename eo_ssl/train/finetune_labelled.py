@@ -1,4 +1,4 @@
-"""The labelled splits of a data set in memory, the test set behind its guard."""
+"""The labelled splits of a data set in memory."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,19 +8,17 @@ import torch
 
 from eo_ssl.data.disjoint import check_disjoint
 from eo_ssl.data.splits import label_fraction
-from eo_ssl.evaluate.once import TestOnce
 from eo_ssl.train.finetune_data import Patches, load_patches
 
 
 @dataclass
 class LabelledData:
-    """The labelled splits of a source, read once per process; the test set only through its guard."""
+    """The labelled splits of a source, read once per process; the test set when it is first asked for."""
 
     source: Any
     version: str = ""
     train: Patches = field(init=False)
     val: Patches = field(init=False)
-    test: TestOnce[Patches] = field(init=False)
 
     def __post_init__(self) -> None:
         catalog = self.source.catalog
@@ -31,15 +29,15 @@ class LabelledData:
         self.labels = self.train.labels()
         self.version = self.version or str(self.source.path)
         self.device = torch.device("cpu")
-        loaded: dict[str, Patches] = {}
+        self._rows, self._test = rows["test"], None
 
-        def load() -> Patches:
-            if not loaded:
-                loaded["test"] = load_patches(self.source, rows["test"])
-            loaded["test"] = self._place(loaded["test"], self.device)
-            return loaded["test"]
-
-        self.test = TestOnce(load)
+    @property
+    def test(self) -> Patches:
+        """The test set."""
+        if self._test is None:
+            self._test = load_patches(self.source, self._rows)
+        self._test = self._place(self._test, self.device)
+        return self._test
 
     def to(self, device: torch.device) -> None:
         """Keep the patches on `device` from now on, where they fit: cutting crops there spares the transfer."""

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from eo_ssl.evaluate.metrics import (
     Metrics,
+    SegmentationScore,
     classification_metrics,
     multilabel_metrics,
 )
 from eo_ssl.evaluate.predict import TilePredictions, predict_maps, predict_tiles
-from eo_ssl.evaluate.segmentation_metrics import SegmentationScore
 from eo_ssl.sensors import IGNORE
 from eo_ssl.train.finetune_config import FinetuneConfig
 from eo_ssl.train.finetune_data import Patches

@@ -15,6 +15,7 @@ from typing import Any
 from lightning.fabric import Fabric
 
 from eo_ssl.errors import CheckpointError
+from eo_ssl.evaluate.retrieval import collapse_warning
 from eo_ssl.provenance import commit, versions
 from eo_ssl.train.checkpoint import base_meta, save_pretrained
 from eo_ssl.train.config import PretrainConfig
@@ -23,7 +24,6 @@ from eo_ssl.train.devices import make_fabric, prepare, together
 from eo_ssl.train.epoch import Trainer, held_out_metrics, train_epoch
 from eo_ssl.train.logs import Progress, TensorBoard, write_csv
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.monitors import collapse_warning
 from eo_ssl.train.resume import SavedState, load_state, save_state
 from eo_ssl.train.rundir import PretrainResult, discard, finished_result, run_folder, same_run
 from eo_ssl.train.schedule import make_optimizer

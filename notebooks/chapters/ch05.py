@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
-from eo_ssl.train import monitors
+from eo_ssl.evaluate import retrieval as monitors
 
 
 def overlapping(first: np.ndarray, second: np.ndarray, shift: int) -> Figure:

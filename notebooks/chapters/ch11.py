@@ -17,8 +17,8 @@ from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.evaluate.methods import get_method
-from eo_ssl.evaluate.summary import MAIN, compare, finished
+from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.tables import MAIN, compare, finished
 from eo_ssl.files import read_json
 from eo_ssl.sensors import CLASS_NAMES, CLASSES
 from eo_ssl.show.results import curve, style_of, table

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.methods import get_method
+from eo_ssl.experiments.plan import get_method
 
 NOT_PUBLISHED = "not published where we could read it"
 KINDS = {

@@ -7,7 +7,7 @@ from torch import nn
 
 from chapters import ch03
 from eo_ssl.course.checks import ExerciseFailed
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.results import read_results
 
 
 class NoMissingSensor(nn.Module):

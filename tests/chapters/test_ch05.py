@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from chapters import ch05
 from eo_ssl.course.checks import ExerciseFailed
-from eo_ssl.train.monitors import uniformity
+from eo_ssl.evaluate.retrieval import uniformity
 
 
 def mask_of(scene, row, col):

@@ -8,7 +8,7 @@ from chapters import ch08
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.evaluate.results import read_results
+from eo_ssl.experiments.results import read_results
 
 
 def interval(means, tail=0.025):

@@ -10,8 +10,8 @@ from torch import nn
 from chapters import ch10
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.data.samples import Pair
-from eo_ssl.evaluate.intervals import mean_iou
-from eo_ssl.evaluate.results import append_result, read_results
+from eo_ssl.evaluate.metrics import mean_iou
+from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.sensors import S2_BANDS
 
 

@@ -12,7 +12,7 @@ from chapters import ch11
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.evaluate.intervals import Comparison, Interval
-from eo_ssl.evaluate.results import append_result, read_results
+from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import make_encoder
 from eo_ssl.models.fusion import Classifier

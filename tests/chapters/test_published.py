@@ -6,7 +6,7 @@ import pytest
 from chapters import published
 from chapters.ch11 import CLAIMS
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.methods import METHODS
+from eo_ssl.experiments.plan import METHODS
 from eo_ssl.sensors import CLASS_NAMES
 
 NUMBERS = published.numbers()

@@ -8,9 +8,9 @@ import torch
 from eo_ssl.course import dryrun, workload
 from eo_ssl.simulate import simulate
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.grids import PLANS, get_plan, make_grid
-from eo_ssl.evaluate.methods import METHODS
-from eo_ssl.evaluate.results import append_result
+from eo_ssl.experiments.plan import PLANS, get_plan, make_grid
+from eo_ssl.experiments.plan import METHODS
+from eo_ssl.experiments.results import append_result
 from eo_ssl.profiles import PROFILES, get_profile
 from eo_ssl.train.finetune_config import FinetuneConfig
 from eo_ssl.train.measure import Measured, count, measure_finetuning, measure_pretraining

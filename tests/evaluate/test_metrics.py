@@ -1,4 +1,4 @@
-"""Metrics equal scikit-learn on random inputs, and say something true at the edges."""
+"""Metrics equal scikit-learn on random inputs, are blind to 255, and say something true at the edges."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from eo_ssl.errors import DataError
 from eo_ssl.evaluate import metrics
-from eo_ssl.evaluate.calibration import CalibrationBins
+from eo_ssl.evaluate.metrics import CalibrationBins
+from eo_ssl.losses import NonFiniteError
 
-K = 5
+K, PIXEL_K = 5, 4
 
 
 @st.composite
@@ -119,8 +121,51 @@ def test_an_empty_multilabel_set_scores_none():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_diverged_model_is_refused(bad):
-    with pytest.raises(ValueError, match="diverged"):
+    with pytest.raises(NonFiniteError, match="diverged"):
         metrics.classification_metrics(torch.tensor([[0.0, bad]]), torch.tensor([1]))
+
+
+def test_scores_of_many_counts_at_once_equal_those_of_each():
+    confusion = np.random.default_rng(0).integers(0, 9, (4, 3, 3))
+    confusion[1, 2] = 0  # an absent class
+    plain = [metrics.segmentation_metrics(torch.tensor(one)) for one in confusion]
+    for name in ("aa", "oa", "miou"):
+        assert metrics.METRICS[name](confusion).tolist() == [one[name] for one in plain]
+    counts = np.array([[[3, 1, 2], [0, 4, 0], [1, 0, 0]], [[0, 0, 5], [2, 2, 2], [0, 0, 0]]])
+    expected = [metrics.multilabel_count_metrics(one)["f1_macro"] for one in counts]
+    assert metrics.macro_f1(counts).tolist() == expected
+    assert np.isnan(metrics.mean_iou(np.zeros((2, 3, 3), int))).all()  # nothing counted, nothing known
+
+
+LEGEND = r"is not in the legend: 0 Forest, .*7 Water, 255 no label"
+LOGITS = torch.eye(8)[:3]
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+@pytest.mark.parametrize("label", [[0, 1, -1], [-100, 1, 2], [0, 8, 1], [0.0, 0.5, 1.0]])
+def test_a_label_outside_the_legend_is_named_with_the_legend(label, kind):
+    wrong = next(value for value in label if value not in range(8))
+    with pytest.raises(DataError, match=f"label {wrong:g} {LEGEND}"):
+        metrics.classification_metrics(LOGITS, kind(label))
+    mask = torch.tensor(label)[None, :, None].expand(1, 3, 4)
+    with pytest.raises(DataError, match=f"label {wrong:g} {LEGEND}"):
+        metrics.SegmentationScore().update(torch.zeros(1, 8, 3, 4), mask)
+
+
+def test_numpy_lists_and_other_types_of_labels_are_scored_alike():
+    label = [0, 1, 255]
+    wanted = metrics.classification_metrics(LOGITS, torch.tensor(label))
+    for one in (np.array(label), np.array(label, np.uint8), torch.tensor(label, dtype=torch.float64), label):
+        assert metrics.classification_metrics(LOGITS.numpy(), one) == wanted
+
+
+def test_one_hot_labels_and_soft_targets_are_refused_in_one_line():
+    with pytest.raises(DataError, match=r"labels \(3, 8\).* of one-hot labels the argmax"):
+        metrics.classification_metrics(LOGITS, torch.eye(8)[:3])
+    with pytest.raises(DataError, match=r"0 or 1 for each class, not 0\.4"):
+        metrics.multilabel_metrics(LOGITS, torch.full((3, 8), 0.4))
+    with pytest.raises(DataError, match=r"label 9 is not in the legend: .*7 Water$"):
+        metrics.confusion_matrix(np.array([0, 9]), np.array([0, 1]))
 
 
 def test_pooling_differs_from_averaging_over_batches():
@@ -130,3 +175,97 @@ def test_pooling_differs_from_averaging_over_batches():
     pooled = metrics.classification_metrics(logits, label)["aa"]
     halves = [metrics.classification_metrics(logits[i : i + 2], label[i : i + 2])["aa"] for i in (0, 2)]
     assert pooled == pytest.approx((2 / 3 + 1) / 2) and sum(halves) / 2 != pytest.approx(pooled)
+
+
+def random_maps(seed, classes=PIXEL_K, size=9, batch=2, ignored=0.2):
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.randint(0, classes, (batch, 3, 3), generator=generator).repeat_interleave(3, 1)
+    truth = truth.repeat_interleave(3, 2)[:, :size, :size]
+    truth[torch.rand(truth.shape, generator=generator) < ignored] = 255
+    logits = 2 * torch.randn(batch, PIXEL_K, size, size, generator=generator)
+    return logits, truth
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, PIXEL_K), st.sampled_from([0.0, 0.3, 1.0]))
+def test_iou_equals_scikit_learn_over_the_classes_in_the_truth(seed, classes, ignored):
+    logits, truth = random_maps(seed, classes, ignored=ignored)
+    score = metrics.SegmentationScore(PIXEL_K)
+    for one in range(len(truth)):  # batch by batch, scored as one set
+        score.update(logits[one : one + 1], truth[one : one + 1])
+    ours = score.metrics()
+    keep = (truth != 255).numpy()
+    flat, guess = truth.numpy()[keep], logits.argmax(1).numpy()[keep]
+    if not keep.any():
+        assert ours["miou"] is None and ours["aa"] is None
+        return
+    present = np.unique(flat)
+    expected = sk.jaccard_score(flat, guess, labels=present, average="macro", zero_division=0)
+    assert ours["miou"] == pytest.approx(expected)
+    assert ours["aa"] == pytest.approx(sk.recall_score(flat, guess, labels=present, average="macro"))
+
+
+def slow_boundary_counts(prediction, truth, tolerance):
+    prediction = np.where(truth == 255, 255, prediction)
+
+    def edges(mask, c):
+        found = set()
+        height, width = mask.shape
+        for y in range(height):
+            for x in range(width):
+                near = [(y + dy, x + dx) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))]
+                values = [mask[p] for p in near if 0 <= p[0] < height and 0 <= p[1] < width]
+                if mask[y, x] == c and any(v not in (c, 255) for v in values):
+                    found.add((y, x))
+        return found
+
+    def matched(ours, theirs):
+        return sum(any(max(abs(a - c), abs(b - d)) <= tolerance for c, d in theirs) for a, b in ours)
+
+    rows = []
+    for c in range(PIXEL_K):
+        p, t = edges(prediction, c), edges(truth, c)
+        rows.append([matched(p, t), len(p), matched(t, p), len(t)])
+    return rows
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 3))
+def test_boundary_counts_equal_a_pixel_by_pixel_search(seed, tolerance):
+    logits, truth = random_maps(seed)
+    prediction = logits.argmax(1)
+    slow = sum(
+        np.array(slow_boundary_counts(p, t, tolerance)) for p, t in zip(prediction.numpy(), truth.numpy())
+    )
+    assert metrics.boundary_counts(prediction, truth, tolerance, PIXEL_K).tolist() == slow.tolist()
+
+
+def test_a_perfect_map_has_boundary_f1_one_and_a_shifted_one_depends_on_the_tolerance():
+    truth = torch.zeros(1, 12, 12, dtype=torch.long)
+    truth[:, :, 6:] = 1
+    shifted = truth.roll(2, 2)
+    shifted[:, :, :2] = 0
+    perfect = metrics.boundary_f1(metrics.boundary_counts(truth, truth, 0, PIXEL_K))
+    assert perfect["boundary_f1"] == 1.0 and perfect["boundary_f1_per_class"] == [1.0, 1.0, None, None]
+    assert metrics.boundary_f1(metrics.boundary_counts(shifted, truth, 2, PIXEL_K))["boundary_f1"] == 1.0
+    assert metrics.boundary_f1(metrics.boundary_counts(shifted, truth, 0, PIXEL_K))["boundary_f1"] == 0.0
+
+
+def test_a_map_without_boundaries_has_no_boundary_score():
+    flat = torch.zeros(1, 8, 8, dtype=torch.long)
+    assert metrics.boundary_f1(metrics.boundary_counts(flat, flat, 2, PIXEL_K))["boundary_f1"] is None
+
+
+def test_predictions_where_the_truth_is_unknown_do_not_matter():
+    logits, truth = random_maps(3, ignored=0.4)
+    other = torch.where((truth == 255)[:, None], torch.randn_like(logits), logits)
+    results = []
+    for values in (logits, other):
+        score = metrics.SegmentationScore(PIXEL_K)
+        score.update(values, truth)
+        results.append(score.metrics())
+    assert results[0] == results[1]
+
+
+def test_an_empty_score_is_none():
+    assert metrics.SegmentationScore(PIXEL_K).metrics()["miou"] is None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.losses import NonFiniteError, clip_loss, mma_loss, nt_xent, same_group
+from eo_ssl.losses import NonFiniteError, clip_loss, mma_loss, nt_xent
 
 PAIRS = 8
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -42,23 +42,20 @@ def images() -> tuple[Tensor, Tensor]:
     return tuple(torch.randn(PAIRS, c, 6, 6, generator=generator, dtype=torch.float64) for c in (2, 5))
 
 
-def mask_of(kind: str, rows: slice) -> Tensor | None:
-    return {"none": None, "groups": GROUPS[rows], "mask": same_group(GROUPS)[rows]}[kind]
-
-
-def step(name: str, model: nn.Module, rows: slice, mask: str, chunk: int | None) -> dict[str, Tensor]:
+def step(name: str, model: nn.Module, rows: slice, masked: bool, chunk: int | None) -> dict[str, Tensor]:
     """Loss and parameter gradients of one training step on some of the pairs."""
     s1, s2 = images()
     z1, z2 = model(s1[rows], s2[rows])
-    loss = LOSSES[name](z1, z2, 0.1, mask_of(mask, rows), chunk=chunk)
+    mask = (GROUPS[:, None] == GROUPS)[rows] if masked else None
+    loss = LOSSES[name](z1, z2, 0.1, mask, chunk=chunk)
     loss.backward()
     module = getattr(model, "module", model)
     return {"loss": loss.detach(), **{k: p.grad.clone() for k, p in module.named_parameters()}}
 
 
-def settings() -> list[tuple[str, str, int | None]]:
-    masks_and_chunks = [("none", None), ("groups", 3), ("mask", None)]
-    return [(name, mask, chunk) for name in LOSSES for mask, chunk in masks_and_chunks]
+def settings() -> list[tuple[str, bool, int | None]]:
+    masks_and_chunks = [(False, None), (True, 3), (True, None)]
+    return [(name, masked, chunk) for name in LOSSES for masked, chunk in masks_and_chunks]
 
 
 def errors(rank: int) -> dict[str, str]:
@@ -84,9 +81,9 @@ def main(rank: int, world: int, folder: Path) -> None:
     share = PAIRS // world
     rows = slice(rank * share, (rank + 1) * share)
     results = {}
-    for name, mask, chunk in settings():
+    for name, masked, chunk in settings():
         model = DistributedDataParallel(Branches(name.startswith("mma")).double())
-        results[f"{name}/{mask}/{chunk}"] = step(name, model, rows, mask, chunk)
+        results[f"{name}/{masked}/{chunk}"] = step(name, model, rows, masked, chunk)
     results["errors"] = errors(rank)
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()

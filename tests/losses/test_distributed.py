@@ -33,14 +33,14 @@ def ranks(request, tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
 
 
-@pytest.mark.parametrize("setting", worker.settings(), ids=lambda s: f"{s[0]}-{s[1]}")
+@pytest.mark.parametrize("setting", worker.settings(), ids=lambda s: f"{s[0]}-{s[1]}-{s[2]}")
 def test_loss_and_gradients_equal_one_process_on_the_whole_batch(ranks, setting):
-    name, mask, chunk = setting
+    name, masked, chunk = setting
     model = worker.Branches(name.startswith("mma")).double()
-    expected = worker.step(name, model, slice(0, worker.PAIRS), mask, None)
+    expected = worker.step(name, model, slice(0, worker.PAIRS), masked, None)
     assert expected["one.weight"].abs().max() > 1e-3
     for results in ranks:
-        found = results[f"{name}/{mask}/{chunk}"]
+        found = results[f"{name}/{masked}/{chunk}"]
         assert found.keys() == expected.keys()
         for key, value in expected.items():
             torch.testing.assert_close(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from eo_ssl.losses import CLIPLoss, MMALoss, NTXent, same_group
+from eo_ssl.errors import ConfigError
+from eo_ssl.losses import NonFiniteError, clip_loss, map_similarity, mma_loss, nt_xent
 
 _spec = importlib.util.spec_from_file_location("reference", Path(__file__).with_name("reference.py"))
 reference = importlib.util.module_from_spec(_spec)
@@ -19,6 +20,12 @@ PLAIN = {
     "mma-search": reference.mma_loss,
     "mma-search-back": reference.mma_loss,
 }
+
+
+def together(*groups):
+    """The mask of patches of one group, themselves included."""
+    group = torch.tensor(groups)
+    return group[:, None] == group[None, :]
 
 
 def value_and_gradient(case, x1, x2, *args, **kwargs):
@@ -39,19 +46,19 @@ def test_equals_the_plain_loop(case, pairs, temperature):
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_equals_the_plain_loop_with_false_negatives(case, chunk):
     x1, x2 = case.inputs(6)
-    group = torch.tensor([3, 1, 3, 2, 1, 3])
-    drop = same_group(group)
+    drop = together(3, 1, 3, 2, 1, 3)
     expected = PLAIN[case.name](x1, x2, 0.1, drop)
     assert expected != pytest.approx(PLAIN[case.name](x1, x2, 0.1), rel=1e-3)
-    for mask in (drop, group, drop | torch.eye(6, dtype=torch.bool)):
+    before = drop.clone()
+    for mask in (drop, drop & ~torch.eye(6, dtype=torch.bool)):  # a patch and itself are never left out
         value = case.loss(x1, x2, 0.1, mask, chunk=chunk).item()
         assert value == pytest.approx(expected, rel=1e-4)
+    assert drop.equal(before)
 
 
 def test_a_false_negative_gets_no_gradient(case):
     x1, x2 = case.inputs(2)
-    everyone = torch.zeros(2, dtype=torch.long)
-    loss, grad1, grad2 = value_and_gradient(case, x1, x2, 0.1, everyone)
+    loss, grad1, grad2 = value_and_gradient(case, x1, x2, 0.1, together(0, 0))
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     assert grad1.abs().max() < 1e-6 and grad2.abs().max() < 1e-6
 
@@ -66,8 +73,8 @@ def test_identical_embeddings_give_the_log_of_the_number_of_candidates(case, pai
 
 def test_perfect_pairs_at_low_temperature_have_no_loss():
     z = torch.eye(8)
-    for loss in (NTXent(0.01), CLIPLoss(0.01)):
-        assert loss(z, z).item() == pytest.approx(0.0, abs=1e-6)
+    for loss in (nt_xent, clip_loss):
+        assert loss(z, z, 0.01).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_swapping_the_sensors_changes_nothing(case):
@@ -90,9 +97,9 @@ def test_the_scale_of_the_embeddings_changes_nothing(case):
 @pytest.mark.parametrize("masked", [False, True])
 def test_chunks_change_neither_value_nor_gradient(case, chunk, masked):
     x1, x2 = case.inputs(10, dtype=torch.float64)
-    group = torch.arange(10) // 3 if masked else None
-    whole = value_and_gradient(case, x1, x2, 0.1, group, chunk=1000)
-    parts = value_and_gradient(case, x1, x2, 0.1, group, chunk=chunk)
+    mask = together(*range(4), *range(3), *range(3)) if masked else None
+    whole = value_and_gradient(case, x1, x2, 0.1, mask, chunk=1000)
+    parts = value_and_gradient(case, x1, x2, 0.1, mask, chunk=chunk)
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
@@ -101,9 +108,9 @@ def test_chunks_change_neither_value_nor_gradient(case, chunk, masked):
 def test_gradient_equals_finite_differences(case, chunk):
     x1, x2 = (x.requires_grad_() for x in case.inputs(4, dtype=torch.float64))
     temperature = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    group = torch.tensor([0, 1, 0, 2])
+    mask = together(0, 1, 0, 2)
     assert torch.autograd.gradcheck(
-        lambda a, b, t: case.loss(a, b, t, group, chunk=chunk), (x1, x2, temperature)
+        lambda a, b, t: case.loss(a, b, t, mask, chunk=chunk), (x1, x2, temperature)
     )
 
 
@@ -143,8 +150,63 @@ def test_a_zero_embedding_is_no_nan(case):
     assert torch.isfinite(case.loss(x1, x2, 0.1))
 
 
-def test_the_module_is_the_function(case):
-    module = {"nt_xent": NTXent, "clip": CLIPLoss}.get(case.name, MMALoss)
-    x1, x2 = case.inputs(6)
-    group = torch.arange(6) // 2
-    assert module(0.2, chunk=4)(x1, x2, group).equal(case.loss(x1, x2, 0.2, group, chunk=4))
+# Input that cannot be right is refused in one clear line.
+
+
+def test_one_pair_has_no_negative(case):
+    with pytest.raises(ConfigError, match="at least 2 pairs"):
+        case.loss(*case.inputs(1), 0.1)
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf")])
+def test_temperature_must_be_above_zero(case, temperature):
+    with pytest.raises(ConfigError, match="temperature must be"):
+        case.loss(*case.inputs(4), temperature)
+
+
+def test_inputs_must_pair_up(case):
+    x1, x2 = case.inputs(4)
+    with pytest.raises(ConfigError, match="pair up"):
+        case.loss(x1, x2[:3], 0.1)
+    with pytest.raises(ConfigError, match="pair up"):
+        case.loss(x1, x2[:, :2], 0.1)
+
+
+def test_inputs_must_be_floating_and_of_the_right_rank(case):
+    x1, x2 = case.inputs(4)
+    with pytest.raises(ConfigError, match="must be floating"):
+        case.loss(x1.long(), x2.long(), 0.1)
+    with pytest.raises(ConfigError, match="must be floating"):
+        case.loss(x1[..., None], x2[..., None], 0.1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_nan_is_named_without_a_warning_from_torch(case, bad, chunk):
+    x1, x2 = case.inputs(4)
+    x2.view(-1)[5] = bad
+    x1.requires_grad_()
+    with pytest.raises(NonFiniteError, match="NaN or infinite") as error:
+        case.loss(x1, x2, 0.1, chunk=chunk)
+    assert isinstance(error.value, ValueError)
+
+
+def test_a_mask_of_the_wrong_shape_or_type_is_refused(case):
+    x1, x2 = case.inputs(4)
+    for mask in (torch.zeros(4, 3, dtype=torch.bool), torch.zeros(4, dtype=torch.long), torch.zeros(4, 4)):
+        with pytest.raises(ConfigError, match="false_negatives must be"):
+            case.loss(x1, x2, 0.1, mask)
+
+
+def test_chunk_must_be_positive():
+    with pytest.raises(ConfigError, match="chunk"):
+        nt_xent(torch.randn(4, 8), torch.randn(4, 8), 0.1, chunk=0)
+
+
+def test_a_map_must_fit_into_the_other():
+    wide, tall = torch.randn(3, 4, 2, 5), torch.randn(3, 4, 5, 2)
+    with pytest.raises(ConfigError, match="fit into"):
+        mma_loss(wide, tall, 0.1)
+    with pytest.raises(ConfigError, match="fit into"):
+        map_similarity(wide, tall)

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.encoders import make_encoder
-from eo_ssl.models.registry import SMALL, best_window
+from eo_ssl.models.encoders import SMALL, best_window, make_encoder
 
 TIMM = ("resnet18", "resnet50", "swin_tiny_patch4_window7_224", "convnext_atto")
 
@@ -83,6 +82,11 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         make_encoder("resnet_minni", 2, 64)
     with pytest.raises(ConfigError, match=r"known: resnet_mini.*timm"):
         make_encoder("?", 2, 64)
+
+
+def test_a_name_that_promises_pretrained_weights_is_refused():
+    with pytest.raises(ConfigError, match=r"resnet50.a1_in1k: .* not loaded here.*ask for 'resnet50'"):
+        make_encoder("resnet50.a1_in1k", 13, 64)
 
 
 def test_wrong_input_is_refused():

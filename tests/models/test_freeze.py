@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eo_ssl.models.encoders import make_encoder
-from eo_ssl.models.fusion import make_classifier, make_segmenter
+from eo_ssl.models.fusion import make_classifier
 from eo_ssl.models.swin_unet import SwinUNet
 
 SIZE = 32
@@ -38,7 +38,6 @@ MODELS = [
     (make_classifier, "late", "resnet_nano"),
     (make_classifier, "early", "resnet_nano"),
     (make_classifier, "late", "swin_nano"),
-    (make_segmenter, "late", "resnet_nano"),
     (swin_unet, "late", "swin_nano"),
 ]
 

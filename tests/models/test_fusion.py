@@ -1,10 +1,11 @@
-"""Fusion models: what each reads, and what happens when a sensor is missing."""
+"""Fusion models: what each reads, and what happens when a sensor is missing; the projection head."""
 
 import pytest
 import torch
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.fusion import FUSIONS, make_classifier, make_segmenter, stack
+from eo_ssl.models.fusion import FUSIONS, make_classifier, stack
+from eo_ssl.models.heads import ProjectionHead
 
 
 def batch(size=32, n=3):
@@ -15,13 +16,11 @@ def batch(size=32, n=3):
 @pytest.mark.parametrize("backbone", ["resnet_nano", "swin_nano"])
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_logits_have_a_class_axis_and_reach_every_parameter(fusion, backbone):
-    classifier, segmenter = make_classifier(fusion, backbone, 32), make_segmenter(fusion, backbone, 32)
-    assert classifier(batch()).shape == (3, 8)
-    assert segmenter(batch()).shape == (3, 8, 32, 32)
-    assert segmenter(batch(45)).shape == (3, 8, 45, 45)
-    for model in (classifier, segmenter):
-        model(batch()).square().sum().backward()
-        assert all(p.grad is not None for p in model.parameters())
+    model = make_classifier(fusion, backbone, 32)
+    logits = model(batch())
+    assert logits.shape == (3, 8)
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -45,9 +44,8 @@ def test_early_fusion_sees_the_training_mean_in_place_of_a_missing_sensor(missin
     x = batch()
     gone = {k: v for k, v in x.items() if k != missing}
     zeroed = {**x, missing: torch.zeros_like(x[missing])}
-    for make in (make_classifier, make_segmenter):
-        model = make("early", "resnet_nano", 32).eval()
-        assert model(gone).equal(model(zeroed))
+    model = make_classifier("early", "resnet_nano", 32).eval()
+    assert model(gone).equal(model(zeroed))
 
 
 @pytest.mark.parametrize("missing", ["s1", "s2"])
@@ -78,9 +76,16 @@ def test_an_unknown_fusion_is_named():
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-@pytest.mark.parametrize("make", [make_classifier, make_segmenter])
-def test_backbone_and_head_share_out_all_parameters(fusion, make):
-    model = make(fusion, "resnet_nano", 32)
+def test_backbone_and_head_share_out_all_parameters(fusion):
+    model = make_classifier(fusion, "resnet_nano", 32)
     backbone, head = ({id(p) for p in ps} for ps in (model.backbone_parameters(), model.head_parameters()))
     assert backbone and head and not backbone & head
     assert backbone | head == {id(p) for p in model.parameters()}
+
+
+def test_projection_is_linear_relu_linear_with_128_outputs():
+    head = ProjectionHead(24)
+    assert [type(layer).__name__ for layer in head.layers] == ["Linear", "ReLU", "Linear"]
+    assert head(torch.randn(3, 24)).shape == (3, 128)
+    assert head.layers[0].out_features == 24
+    assert ProjectionHead(24, hidden=8, out=4)(torch.randn(3, 24)).shape == (3, 4)

@@ -18,8 +18,10 @@ def batch(size):
     return {k: torch.randn(2, c, size, size, generator=generator) for k, c in BANDS.items()}
 
 
-def write(path, branches):
-    weights = {f"backbone{i}.{k}": v for i, branch in enumerate(branches, 1) for k, v in branch.items()}
+def write(path, branches, wrapper=""):
+    weights = {
+        f"{wrapper}backbone{i}.{k}": v for i, branch in enumerate(branches, 1) for k, v in branch.items()
+    }
     torch.save({"epoch": 200, "arch": "net", "state_dict": weights, "optimizer": {"state": {}}}, path)
     return path
 
@@ -32,10 +34,13 @@ def resnet(name, bands):
     return net.eval()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_a_resnet_pair_gives_the_features_of_torchvision(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "wrapper"), [("resnet18", ""), ("resnet18", "module.model."), ("resnet50", "module.")]
+)
+def test_a_resnet_pair_gives_the_features_of_torchvision(name, wrapper, tmp_path):
     nets = {sensor: resnet(name, bands) for sensor, bands in BANDS.items()}
-    pair = load_published(write(tmp_path / "weights.pth", [net.state_dict() for net in nets.values()])).eval()
+    states = [net.state_dict() for net in nets.values()]
+    pair = load_published(write(tmp_path / "weights.pth", states, wrapper)).eval()
     assert pair.s1.name == pair.s2.name == name
     x = batch(64)
     for sensor, feature in pair.features(x).items():
@@ -83,7 +88,7 @@ def test_files_of_another_kind_are_refused(tmp_path):
         ("text", "cannot be read"),
         ("absent", "cannot be read"),
         ("pickle", "cannot be read"),
-        ("single", "holds no 'backbone1"),
+        ("single", "holds no 'backbone1.*but conv1"),
         ("incomplete", "does not fit resnet18"),
     ):
         with pytest.raises(CheckpointError, match=message):

@@ -1,11 +1,10 @@
-"""UNet, SwinUNet and their ensemble."""
+"""UNet and SwinUNet."""
 
 import pytest
 import torch
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.encoders import make_encoder
-from eo_ssl.models.ensemble import Ensemble
 from eo_ssl.models.swin_unet import PatchExpand, SwinUNet
 from eo_ssl.models.unet import UNet, pad_to_multiple
 
@@ -122,17 +121,6 @@ def test_patch_expand_lays_each_token_out_as_a_square():
 def test_swin_unet_refuses_other_encoders():
     with pytest.raises(ConfigError, match="needs Swin encoders"):
         SwinUNet(make_encoder("resnet_nano", 2, 32), make_encoder("resnet_nano", 13, 32))
-
-
-def test_ensemble_is_the_mean_of_the_probabilities():
-    unet, swin, x = UNet(width=4).eval(), swin_unet().eval(), batch(32)
-    mean = (unet(x).softmax(1) + swin(x).softmax(1)) / 2
-    logits = Ensemble(unet, swin)(x)
-    torch.testing.assert_close(logits.softmax(1), mean)
-    torch.testing.assert_close(logits.exp(), mean)
-    assert not logits.requires_grad
-    with pytest.raises(ConfigError, match="at least one"):
-        Ensemble()
 
 
 @pytest.mark.parametrize("make", [lambda: UNet(width=8), swin_unet], ids=["unet", "swin_unet"])

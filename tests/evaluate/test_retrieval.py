@@ -1,4 +1,4 @@
-"""Retrieval, CKA and probes on representations whose answer is known."""
+"""Retrieval, spread, CKA and probes on representations whose answer is known."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.cka import linear_cka
 from eo_ssl.evaluate.probe import average_accuracy, knn, linear_probe
-from eo_ssl.evaluate.retrieval import retrieval
+from eo_ssl.evaluate.retrieval import (
+    alignment,
+    collapse_warning,
+    embedding_metrics,
+    feature_spread,
+    knn_accuracy,
+    linear_cka,
+    ranks,
+    retrieval,
+    retrieval_metrics,
+    uniformity,
+)
 
 
 def features(n, d, seed=0):
@@ -48,17 +58,30 @@ def test_neighbours_that_share_pixels_do_not_compete():
     assert retrieval(z1, z2, ks=(1,), group=torch.tensor([0, 0, 1]))["s1_to_s2_recall@1"] == 1.0
 
 
-def test_a_similarity_matrix_gives_the_same_scores_as_its_embeddings():
-    from eo_ssl.evaluate.retrieval import similarity_retrieval
-
-    z1, z2 = (torch.nn.functional.normalize(features(20, 5, seed), dim=1) for seed in (0, 1))
+def test_what_training_watches_follows_the_same_rule():
+    z1, z2 = (torch.nn.functional.normalize(features(20, 5, seed).double(), dim=1) for seed in (0, 1))
     group = torch.arange(20) // 2
-    assert similarity_retrieval(z1 @ z2.T, group=group) == pytest.approx(retrieval(z1, z2, group=group))
+    z1[4:8] = z2[4:8] = z1[4]  # some ties
+    watched = retrieval_metrics(
+        (z1 @ z2.T).round(decimals=9), (group[:, None] == group) & ~torch.eye(20).bool()
+    )
+    scores = retrieval(z1, z2, group=group)
+    for name, one in (("recall@1", "top1"), ("recall@5", "top5"), ("mrr", "mrr")):
+        both = (scores[f"s1_to_s2_{name}"] + scores[f"s2_to_s1_{name}"]) / 2
+        assert watched[one] == pytest.approx(both, abs=1e-6)
+    assert watched["chance_top5"] == pytest.approx(scores["chance_recall@5"])
+
+
+def test_a_perfect_similarity_ranks_every_partner_first_and_a_constant_one_by_chance():
+    metrics = retrieval_metrics(torch.eye(12))
+    assert (metrics["top1"], metrics["top5"], metrics["mean_rank"], metrics["mrr"]) == (1, 1, 1, 1)
+    metrics = retrieval_metrics(torch.ones(21, 21))
+    assert metrics["mean_rank"] == 11 and metrics["top5"] == pytest.approx(metrics["chance_top5"])
+    similarity = torch.tensor([[1.0, 2.0], [0.0, 3.0]])  # row 0 prefers column 1; columns are right
+    assert retrieval_metrics(similarity)["mean_rank"] == pytest.approx((2 + 1 + 1 + 1) / 4)
 
 
 def test_chunks_do_not_change_the_ranks():
-    from eo_ssl.evaluate.retrieval import ranks
-
     z1, z2 = features(25, 5), features(25, 5, 1)
     assert all(torch.equal(a, b) for a, b in zip(ranks(z1, z2), ranks(z1, z2, chunk=4)))
 
@@ -70,8 +93,6 @@ def test_embeddings_of_different_length_are_refused():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_embeddings_that_are_no_numbers_are_refused_by_row(bad):
-    from eo_ssl.evaluate.retrieval import ranks, similarity_retrieval
-
     z1, z2 = torch.randn(6, 4), torch.randn(6, 4)
     z2[[1, 4], [0, 2]] = bad
     for ask in (retrieval, ranks):
@@ -79,8 +100,6 @@ def test_embeddings_that_are_no_numbers_are_refused_by_row(bad):
             ask(z1, z2)
     with pytest.raises(DataError, match="embeddings of S2"):
         retrieval(z1, z2)
-    with pytest.raises(DataError, match="similarities: 6 of 6 rows"):
-        similarity_retrieval(z1 @ z2.T)
 
 
 @pytest.mark.parametrize("probe", [linear_probe, knn])
@@ -119,6 +138,46 @@ def test_cka_of_a_constant_representation_is_nan():
     assert np.isnan(linear_cka(torch.full((10, 3), 0.1), features(10, 3)))
 
 
+def test_alignment_uniformity_and_spread_in_closed_form():
+    z = torch.eye(4)
+    assert alignment(z, z) == 0
+    assert alignment(z, -z) == pytest.approx(4.0)
+    assert uniformity(z) == pytest.approx(-4.0)  # all distances are √2
+    assert uniformity(torch.ones(5, 4) / 2) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_spread_is_one_for_even_features_and_zero_for_collapsed_ones():
+    even = torch.nn.functional.normalize(
+        torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    assert feature_spread(even) == pytest.approx(1.0, abs=0.02)
+    assert feature_spread(torch.ones(10, 16) / 4) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_collapse_is_warned_about_and_health_is_not():
+    assert collapse_warning(0.9) is None
+    assert "collapse" in (collapse_warning(0.01) or "")
+
+
+def test_knn_reads_labels_from_other_groups_only():
+    features = torch.eye(2).repeat(3, 1)
+    labels, groups = torch.tensor([1, 2] * 3), torch.tensor([0, 0, 1, 1, 2, 2])
+    assert knn_accuracy(features, labels, groups, k=2) == 1.0
+    within = torch.tensor([0, 1, 0, 1, 0, 1])  # the only similar neighbours are of the same group
+    assert knn_accuracy(features, labels, within, k=2) == 0.0
+
+
+def test_knn_without_labels_is_nan():
+    assert np.isnan(knn_accuracy(torch.eye(3), torch.full((3,), 255), torch.arange(3)))
+
+
+def test_maps_are_averaged_over_space_before_they_are_compared():
+    maps = torch.randn(6, 8, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert embedding_metrics(maps, maps) == pytest.approx(
+        embedding_metrics(maps.mean((2, 3)), maps.mean((2, 3)))
+    )
+
+
 def clusters(n, seed, spread=0.3):
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, n)
@@ -153,3 +212,10 @@ def test_probes_need_two_classes_and_validation_labels(probe):
 def test_ties_between_regularisations_go_to_the_stronger():
     x, y = clusters(60, 0, spread=0.01)
     assert linear_probe((x, y), (x, y), cs=(10.0, 0.1)).chosen == 0.1
+
+
+def test_average_accuracy_says_what_it_cannot_score():
+    with pytest.raises(DataError, match="all 3 labels are 255"):
+        average_accuracy(np.full(3, 255), np.zeros(3, int))
+    with pytest.raises(DataError, match="label -1 is not in the legend"):
+        average_accuracy(np.array([0, -1]), np.zeros(2, int))

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eo_ssl.evaluate.measured import COLUMNS, in_order, measured
-from eo_ssl.evaluate.results import append_result, read_results
+from eo_ssl.experiments.results import append_result, read_results
+from eo_ssl.experiments.tables import COLUMNS, in_order, measured, summary
 
 
 def write(folder, method, fraction, seed, right, n_labels=10):
@@ -24,7 +24,9 @@ def write(folder, method, fraction, seed, right, n_labels=10):
         "seed": seed,
         "test_reads": 1,
     }
-    append_result(folder / "results.jsonl", {**line, "n_labels": n_labels, "test": {"aa": right / 10}})
+    append_result(
+        folder / "results.jsonl", {**line, "n_labels": n_labels, "test": {"aa": right / 10, "oa": right / 10}}
+    )
 
 
 def test_rows_hold_mean_interval_and_the_single_seeds(tmp_path):
@@ -38,6 +40,16 @@ def test_rows_hold_mean_interval_and_the_single_seeds(tmp_path):
     last = table.iloc[-1]
     assert last["mean"] == pytest.approx(0.7) and last["low"] < 0.7 < last["high"] and last["seeds"] == 3
     assert last["values"] == [0.5, 0.7, 0.9] and last["n_labels"] == 10
+
+
+def test_the_second_metric_and_the_spread_over_seeds(tmp_path):
+    for seed, right in enumerate((5, 7)):
+        write(tmp_path, "late", 1.0, seed, right)
+    results = read_results(tmp_path / "results.jsonl").assign(seconds=1.0)
+    both = measured(results, tmp_path, second=True)
+    assert both["metric"].tolist() == ["aa", "oa"] and both["mean"].tolist() == pytest.approx([0.6, 0.6])
+    row = summary(results).iloc[0]
+    assert (row["seeds"], row["labels"], row["aa"], row["aa_sd"]) == (2, 10, 0.6, 0.1414)
 
 
 def test_a_model_without_labels_of_its_own_has_none(tmp_path):

@@ -1,4 +1,4 @@
-"""`results.jsonl`: one line per trained model, written as soon as it is known, by any number of processes."""
+"""`results.jsonl`: one line per trained model, written as soon as it is known."""
 
 import json
 import math
@@ -12,6 +12,11 @@ from filelock import FileLock
 from eo_ssl.errors import DataError
 
 Result = dict[str, Any]
+
+
+def results_path(folder: str | Path) -> Path:
+    """Where the lines of a run are."""
+    return Path(folder) / "results.jsonl"
 
 
 def append_result(path: str | Path, result: Result) -> None:

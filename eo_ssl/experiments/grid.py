@@ -1,0 +1,394 @@
+"""Train and test the cells of a plan, many at once; what is done already is not done again.
+
+    run_grid(GridJob("laptop", data, run_dir))                                # processes on this machine
+    run_grid(GridJob("gpu", data, run_dir), scheduler="tcp://head:8786")      # a Dask cluster
+
+A worker gets one task, trains and tests its model and returns the line of results; the coordinating process
+alone writes `results.jsonl`, a line as soon as it is known. Stop it at any time, even with kill −9: the same call
+goes on, and ends with the same lines. First come the learning rates to try, then the models that take the best
+of them, then the ensembles of those.
+"""
+
+import gc
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from eo_ssl.errors import CheckpointError, EOError
+from eo_ssl.experiments.plan import Cell, get_method, get_plan, make_grid
+from eo_ssl.experiments.results import Result, append_result, read_lines, read_results, results_path
+from eo_ssl.files import locked
+from eo_ssl.parallel import cores, executor, unordered
+from eo_ssl.profiles import get_profile
+from eo_ssl.provenance import commit, training_code
+from eo_ssl.train.finetune_config import FinetuneConfig
+
+if TYPE_CHECKING:
+    from eo_ssl.train.finetune import LabelledData
+
+PER_GPU = (
+    3  # processes a GPU: small models leave most of a large one idle while one process cuts the next batch
+)
+GPU_BYTES, GPU_CORES = 20e9, 3  # of a GPU's memory, and cores, that each of them should find
+PROCESS_BYTES = 1e9  # of memory that a worker takes beside its copy of the labelled patches
+STARTS = 3  # of the pool, where workers die
+_ONE_MODEL = (
+    threading.Lock()
+)  # at a time in a process, for the random numbers of torch are the whole process's
+
+
+@dataclass(frozen=True)
+class GridJob:
+    """A grid on one data set in one run folder; small enough to be sent to any process or cluster node.
+
+    `stop_at` is a time (seconds since 1970) after which no further cell is begun; 0: never.
+    """
+
+    profile: str
+    data: str
+    run_dir: str
+    parts: tuple[str, ...] = ()
+    accelerator: str = "auto"
+    stop_at: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.run_dir)
+
+    def stamp(self, cell: Cell) -> str:
+        """Twelve hex digits of all that a cell's result depends on; a line with another stamp is out of date.
+
+        That is its settings (without paths), the data set, the starting weights and the code that trains.
+        """
+        from eo_ssl.train.finetune_models import init_stamp
+
+        plan, starts = get_plan(self.profile), []
+        for name in get_method(cell.method).members or (cell.method,):
+            config = self.config(replace(cell, method=name), cell.rate or plan.rates[0])
+            starts.append([init_stamp(config.init), {**config.to_dict(), "init": ""}])
+        facts = [starts, plan.rates, plan.ratio, data_stamp(self.data), training_code()]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def config(self, cell: Cell, rate: float) -> FinetuneConfig:
+        """Settings of a cell at a learning rate."""
+        plan, profile, method = get_plan(self.profile), get_profile(self.profile), get_method(cell.method)
+        init = "scratch"
+        if method.pretraining:
+            init = str(self.pretrained(method.pretraining, method.family, cell.seed))
+        return FinetuneConfig(
+            model=method.model,
+            task=cell.task,
+            backbone=getattr(profile, method.family),
+            image_size=profile.crop(method.family),
+            init=init,
+            mode=method.mode,
+            fraction=cell.fraction,
+            seed=cell.seed,
+            lr_head=rate,
+            lr_backbone=rate * plan.ratio,
+            cached_crops=plan.cached_crops,
+            unet_width=plan.unet_width,
+            **asdict(plan.budget(cell.task)),
+        )
+
+    def pretrained(self, pretraining: str, family: str, seed: int) -> Path:
+        """The checkpoint that fine-tuning seed `seed` starts from: pretraining seeds are used in turn."""
+        profile = get_profile(self.profile)
+        backbone = getattr(profile, family)
+        number = profile.pretrain_seeds[seed % len(profile.pretrain_seeds)]
+        folder = self.folder / "pretrain" / f"{pretraining}-{backbone}-seed{number}"
+        if not (folder / "config.json").is_file():
+            network = f"--backbone {backbone} --image-size {profile.crop(family)} --seed {number}"
+            where = f"--data {self.data} --run-dir {self.run_dir}"
+            command = f"eo-ssl pretrain {pretraining} --preset {self.profile} {network} {where}"
+            raise CheckpointError(f"{folder}: not pretrained yet; run {command} first")
+        return folder
+
+
+def data_stamp(data: str) -> str:
+    """What identifies a data set: its `dataset.json` if it has one, else the name of its folder."""
+    card = Path(data) / "dataset.json"
+    return hashlib.sha256(card.read_bytes()).hexdigest()[:12] if card.is_file() else Path(data).name
+
+
+# In a worker
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker gets: a cell of a job, and the lines of the cells that it needs."""
+
+    job: GridJob
+    cell: Cell
+    needed: tuple[Result, ...] = ()
+
+
+def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
+    """Train and test one cell and return its line; None where the time of the job is up.
+
+    `data` is the job's data where it is at hand; otherwise it is read once per process.
+    """
+    job, cell, method = task.job, task.cell, get_method(task.cell.method)
+    if job.stop_at and time.time() > job.stop_at:
+        return None
+    with _ONE_MODEL:
+        began = time.perf_counter()
+        data = data if data is not None else _read(job.data, data_stamp(job.data))
+        line = _ensemble(task, data) if method.members else _single(task, data)
+        seconds = round(time.perf_counter() - began, 2)
+    facts = {
+        "method": cell.method, "label": method.label, "task": cell.task, "fraction": cell.fraction,
+        "seed": cell.seed, "tuning": cell.rate is not None, "profile": job.profile,
+        "data_version": data_stamp(job.data), "commit": commit(),
+    }  # fmt: skip
+    return {"seconds": seconds, **line, **facts}
+
+
+@lru_cache(maxsize=1)
+def _read(data: str, stamp: str) -> "LabelledData":
+    from eo_ssl.data.dataset import open_source
+    from eo_ssl.train.finetune import LabelledData
+
+    return LabelledData(open_source(data), stamp)
+
+
+def _single(task: Task, data: "LabelledData") -> Result:
+    from eo_ssl.train.finetune import finetune
+
+    job, cell = task.job, task.cell
+    train = partial(finetune, source=data, run_dir=job.folder, name=cell.key, accelerator=job.accelerator)
+    if cell.rate is not None:
+        return train(job.config(cell, cell.rate), test=False, keep=True)
+    best = _best(task.needed)
+    rates = {f"{line['lr']:g}": line["val_score"] for line in task.needed}
+    if (cell.task, cell.fraction, cell.seed) == (best["task"], 1.0, best["seed"]):
+        return {**_promoted(task, best, data), "rates": rates}
+    return {**train(job.config(cell, best["lr"]), keep=cell.keep), "rates": rates}
+
+
+def _best(tried: Sequence[Result]) -> Result:
+    return max(tried, key=lambda line: line["val_score"])  # the first, smallest rate wins a tie
+
+
+def _promoted(task: Task, best: Result, data: "LabelledData") -> Result:
+    """Test the model of the chosen rate: it has just these settings, so that it is not trained again."""
+    from eo_ssl.train.finetune import inside, test_trained
+
+    job, cell = task.job, task.cell
+    model, own = (inside(job.folder, "models", key) for key in (best["key"], cell.key))
+    found = test_trained(cell.key, [model], data, job.folder, job.accelerator)
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(model, own)
+    return {**{k: v for k, v in best.items() if k not in ("key", "stamp")}, **found}
+
+
+def _ensemble(task: Task, data: "LabelledData") -> Result:
+    from eo_ssl.train.finetune import inside, test_trained
+
+    job, cell = task.job, task.cell
+    folders = [inside(job.folder, "models", need) for need in cell.needs]
+    return test_trained(cell.key, folders, data, job.folder, job.accelerator, val=True)
+
+
+def _begin_worker(numbers: Any, gpus: Sequence[str], threads: int) -> None:
+    """First thing in a local worker: one GPU, in turn, before CUDA looks, or its share of the cores."""
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[numbers.get() % len(gpus)]
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+# In the coordinating process
+
+
+def run_grid(
+    job: GridJob,
+    source: Any = None,
+    workers: int | None = None,
+    progress: bool = True,
+    scheduler: str = "",
+    cells: Sequence[Cell] | None = None,
+) -> pd.DataFrame:
+    """Do all cells of a job and return the table of results; what is done already is not done again.
+
+    Args:
+        source: an open data source, used when everything runs in this process (`workers=1`).
+        workers: processes; by default one to three per GPU, or on a CPU one per core, as memory allows.
+        scheduler: address of a Dask cluster that does the work instead. Its workers see the run folder and the
+            data under the same paths, and each has one thread and one GPU or some cores of its own.
+        cells: these cells instead of all of the job's parts, each after those that it needs.
+
+    Raises `EOError` naming the cells that failed; the others are done nevertheless.
+    """
+    from eo_ssl.train.finetune import LabelledData
+
+    cells = make_grid(job.profile, job.parts).cells if cells is None else cells
+    stamps, failed = {cell.key: job.stamp(cell) for cell in cells}, {}
+    left = len(cells) - len(done(job.folder, stamps))
+    if left:
+        workers = 0 if scheduler else min(workers or default_workers(job, source), left)
+        run = run_cell
+        if workers == 1 and source is not None:
+            run = partial(run_cell, data=LabelledData(source, data_stamp(job.data)))
+        show = {"desc": f"{job.profile} grid", "unit": "model", "disable": None if progress else True}
+        with locked(job.folder / "grid.lock", "train these models"), tqdm(total=len(cells), **show) as bar:
+            for _ in range(STARTS):
+                try:
+                    with _pool(job, workers, scheduler) as pool:
+                        _work(job, cells, stamps, failed, run, pool, bar)
+                    break
+                except BrokenExecutor:
+                    continue
+            else:
+                raise EOError(
+                    f"workers died {STARTS} times, perhaps for want of memory; try fewer than {workers} of them"
+                )
+    if failed:
+        first, why = next(iter(failed.items()))
+        count = f"{len(failed)} of {len(cells)} cells failed"
+        raise EOError(f"{count}, first {first}: {why}; see {job.folder / 'failures.log'}")
+    return read_results(results_path(job.folder))
+
+
+def done(folder: Path, stamps: dict[str, str]) -> dict[str, Result]:
+    """Lines of cells so far, by key; the last line of a key counts, if it has the cell's stamp."""
+    last = {line.get("key"): line for line in read_lines(results_path(folder))}
+    return {key: line for key, line in last.items() if line.get("stamp", "") == stamps.get(key)}
+
+
+def _pool(job: GridJob, workers: int, scheduler: str) -> AbstractContextManager[Executor | None]:
+    from eo_ssl.train.devices import device_type
+
+    if scheduler or workers == 1:
+        return executor(workers, scheduler)
+    numbers = multiprocessing.get_context("spawn").SimpleQueue()
+    for number in range(workers):
+        numbers.put(number)
+    gpus = gpu_names() if device_type(job.accelerator) == "cuda" else []
+    asked = int(os.environ.get("OMP_NUM_THREADS", "0")) or cores()
+    threads = max(1, min(asked, cores() // workers))
+    return executor(workers, initializer=_begin_worker, initargs=(numbers, gpus, threads))
+
+
+def _work(
+    job: GridJob,
+    cells: Sequence[Cell],
+    stamps: dict[str, str],
+    failed: dict[str, str],
+    run: Callable[[Task], Result | None],
+    pool: Executor | None,
+    bar: tqdm,
+) -> None:
+    """Cell after cell, those first that others need; a cell that fails does not stop the others."""
+    lines = done(job.folder, stamps)
+    bar.update(len(lines) - bar.n)
+    for wave in waves(cells):
+        tasks = []
+        for cell in wave:
+            lost = [need for need in cell.needs if need in failed]
+            if lost:
+                failed[cell.key] = f"needs {lost[0]}, which failed"
+            elif cell.key not in lines and cell.key not in failed and lines.keys() >= set(cell.needs):
+                tasks.append(Task(job, cell, tuple(lines[need] for need in cell.needs)))
+        for task, future in unordered(run, tasks, pool):
+            key = task.cell.key
+            try:
+                if (line := future.result()) is not None:
+                    append_result(results_path(job.folder), {"key": key, "stamp": stamps[key], **line})
+                    lines[key] = {"key": key, **line}
+                    bar.update(1)
+            except BrokenExecutor:
+                raise
+            except Exception as error:  # one diverged model must not cost the others
+                failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
+                with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
+                    log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
+            _drop_losers(job, cells, lines)
+
+
+def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that need nothing, those that need only these, and so on, each wave in the order given."""
+    depth: dict[str, int] = {}
+    for cell in cells:
+        depth[cell.key] = 1 + max((depth.get(need, 0) for need in cell.needs), default=0)
+    return [[c for c in cells if depth[c.key] == d] for d in sorted(set(depth.values()))]
+
+
+def _drop_losers(job: GridJob, cells: Sequence[Cell], lines: dict[str, Result]) -> None:
+    """Of the models that tried a learning rate only the best stays: it becomes the model of the first seed."""
+    from eo_ssl.train.finetune import inside
+
+    for needs in {cell.needs for cell in cells if cell.needs and not get_method(cell.method).members}:
+        if lines.keys() >= set(needs):
+            best = _best([lines[need] for need in needs])["key"]
+            for need in needs:
+                if need != best:
+                    shutil.rmtree(inside(job.folder, "models", need), ignore_errors=True)
+
+
+# How many workers
+
+
+def default_workers(job: GridJob, source: Any = None) -> int:
+    """One to three processes per GPU, or one per core; fewer where memory does not hold the data for each."""
+    import psutil
+
+    from eo_ssl.data.dataset import open_source
+    from eo_ssl.train.devices import device_type
+
+    wanted = cores()
+    if device_type(job.accelerator) == "cuda":
+        wanted = gpu_processes(len(gpu_names()), free_gpu_bytes(), cores())
+    each = PROCESS_BYTES + labelled_bytes(source if source is not None else open_source(job.data))
+    return max(1, min(wanted, int(psutil.virtual_memory().available // each)))
+
+
+def labelled_bytes(source: Any) -> int:
+    """Memory that the labelled patches take: 2 + 13 bands in half precision and a byte for the label."""
+    patches = int(source.catalog["split"].isin(("train", "val", "test")).sum())
+    return patches * int(source.patch_size) ** 2 * (2 * 15 + 1)
+
+
+def gpu_names() -> list[str]:
+    """The GPUs this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    import torch
+
+    told = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    found = [name.strip() for name in told.split(",") if name.strip()]
+    return found or [str(number) for number in range(torch.cuda.device_count())]
+
+
+def gpu_processes(gpus: int, free_bytes: float, cores: int) -> int:
+    """Processes for so many GPUs: up to three on each, if memory and cores suffice; at least one.
+
+    >>> gpu_processes(1, 80e9, 16), gpu_processes(1, 16e9, 16), gpu_processes(8, 80e9, 16)
+    (3, 1, 8)
+    """
+    by_memory, by_cores = int(free_bytes // GPU_BYTES), cores // (GPU_CORES * gpus)
+    return gpus * max(1, min(PER_GPU, by_memory, by_cores))
+
+
+def free_gpu_bytes() -> float:
+    """Memory free on the first GPU, once this process has given back what it does not need."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(0)[0]

@@ -1,0 +1,295 @@
+"""What is compared: the methods, the label fractions and budgets of each profile, and the cells they make.
+
+The learning rate of every method is chosen the same way: each rate of the plan's list is tried once, with
+all labels and the first seed, and the best validation score decides for all fractions and seeds of that
+method. Multi-label models take the rate of the single-label ones. The tried model with the best rate *is*
+the model of the first seed at all labels: it is tested then, not trained again.
+"""
+
+from dataclasses import dataclass, replace
+
+from eo_ssl.errors import ConfigError, nearest
+from eo_ssl.profiles import get_profile
+
+# Methods
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    `family` is "resnet", "deep", "swin" or "vgg" (the profile names the network), `pretraining` a method of
+    `eo_ssl.train.config.METHODS` or "" from scratch; `members` are the methods an ensemble averages.
+    """
+
+    name: str
+    label: str
+    model: str
+    family: str = "resnet"
+    pretraining: str = ""
+    mode: str = "finetune"
+    members: tuple[str, ...] = ()
+
+
+def _pair(name: str, label: str, model: str, family: str, pretraining: str) -> list[Method]:
+    """The frozen and the fine-tuned version of a pretrained method."""
+    return [
+        Method(f"{name}-frozen", f"{label}, frozen", model, family, pretraining, "frozen"),
+        Method(f"{name}-finetune", f"{label}, fine-tuned", model, family, pretraining),
+    ]
+
+
+_ALL = [
+    Method("s1", "Only S1", "s1"),
+    Method("s2", "Only S2", "s2"),
+    Method("early", "Early fusion", "early"),
+    Method("late", "Late fusion", "late"),
+    *_pair("simclr", "SimCLR", "s2", "resnet", "simclr"),
+    *_pair("simclr-rgb", "SimCLR (RGB)", "s2", "resnet", "simclr-rgb"),
+    *_pair("dual", "Dual-SimCLR", "late", "resnet", "dual-simclr"),
+    *_pair("mma", "MMA", "late", "vgg", "mma"),
+    Method("swin-scratch", "Swin from scratch", "late", "swin"),
+    *_pair("swin", "Swin pair", "late", "swin", "swin-pair"),
+    # The network that Swin is compared with: the same crops, Dual-SimCLR, a ResNet of about the same cost.
+    Method("resnet50-scratch", "ResNet-50 from scratch", "late", "deep"),
+    *_pair("resnet50", "ResNet-50 pair", "late", "deep", "dual-simclr"),
+    Method("unet", "UNet", "unet", "swin"),
+    Method("swinunet-scratch", "SwinUNet from scratch", "swin-unet", "swin"),
+    *_pair("swinunet", "SwinUNet", "swin-unet", "swin", "swin-pair"),
+    Method("ensemble", "UNet + SwinUNet", "ensemble", "swin", members=("unet", "swinunet-finetune")),
+]
+METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+
+
+def get_method(name: str) -> Method:
+    """The method called `name`; raises `ConfigError` with the nearest name.
+
+    >>> get_method("dual-finetune").label
+    'Dual-SimCLR, fine-tuned'
+    """
+    if name not in METHODS:
+        raise ConfigError(f"no method called {name!r}{nearest(name, METHODS)}")
+    return METHODS[name]
+
+
+# Plans
+
+CURVE = (0.01, 0.1, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Some methods on one task at some label fractions."""
+
+    task: str
+    methods: tuple[str, ...]
+    fractions: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every model of a task gets: updates, batch, looks at validation and tiles per patch (0: all)."""
+
+    updates: int
+    batch_size: int
+    evaluations: int
+    val_tiles: int = 0
+    test_tiles: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The grid of a profile. `ratio` is the backbone's learning rate over the head's in fine-tuning."""
+
+    classify: Budget
+    segment: Budget
+    rates: tuple[float, ...]
+    parts: dict[str, tuple[Sweep, ...]]
+    ratio: float = 0.3
+    cached_crops: int = 4
+    unet_width: int = 16
+
+    def budget(self, task: str) -> Budget:
+        """The budget of a task."""
+        return self.segment if task == "segment" else self.classify
+
+
+SCRATCH = ("late", "early", "s1", "s2")
+FROZEN = ("dual-frozen", "mma-frozen", "simclr-frozen")
+TUNED = ("dual-finetune", "mma-finetune", "simclr-finetune")
+RGB = ("simclr-rgb-frozen", "simclr-rgb-finetune")
+SWIN = ("swin-finetune", "swin-frozen", "swin-scratch")
+DEEP = ("resnet50-finetune", "resnet50-frozen", "resnet50-scratch")
+SEGMENT = ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble")
+_LAPTOP_PARTS = {
+    "fusion": (Sweep("single", SCRATCH), Sweep("multi", SCRATCH)),
+    "few-labels": (
+        Sweep("single", ("dual-finetune", "late"), CURVE),
+        Sweep("single", FROZEN, CURVE),  # cached features: nearly free
+        Sweep("single", ("mma-finetune", "early"), (0.1, 1.0)),
+        Sweep("single", ("simclr-finetune",)),
+        Sweep("multi", TUNED + FROZEN),
+    ),
+    "swin": (Sweep("single", SWIN, (0.1, 1.0)),),
+    "segmentation": (
+        Sweep("segment", SEGMENT),
+        Sweep("segment", ("swinunet-scratch", "swinunet-finetune"), (0.1,)),
+    ),
+}
+# All that both papers show: the tables of single- and multi-label classification, the curves over label
+# fractions of classification and segmentation, Swin beside ResNet-50; UNet and ensemble for the figure.
+_ALL_PARTS = {
+    "fusion": (Sweep("single", SCRATCH, CURVE), Sweep("multi", SCRATCH, CURVE)),
+    "few-labels": (
+        Sweep("single", FROZEN + TUNED + RGB + ("late", "early"), CURVE),
+        Sweep("multi", FROZEN + TUNED + RGB + ("late", "early"), CURVE),
+    ),
+    "swin": (Sweep("single", SWIN + DEEP, CURVE),),
+    "segmentation": (Sweep("segment", SEGMENT, CURVE),),
+}
+_GPU_PARTS = {
+    **_LAPTOP_PARTS,
+    "few-labels": (
+        Sweep("single", ("dual-finetune", "mma-finetune", "late", "early"), CURVE),
+        Sweep("single", FROZEN, CURVE),
+        Sweep("single", ("simclr-finetune",)),
+        Sweep("multi", TUNED + FROZEN),
+    ),
+    "swin": (Sweep("single", SWIN + DEEP, (0.1, 1.0)),),
+}
+_SMOKE_PARTS = {
+    "fusion": (Sweep("single", ("s1", "s2", "early", "late")), Sweep("multi", ("early", "late"))),
+    "few-labels": (
+        Sweep("single", ("dual-finetune", "dual-frozen", "late"), (0.1, 1.0)),
+        Sweep("single", ("simclr-finetune", "simclr-frozen", "mma-finetune", "mma-frozen", "early")),
+        Sweep("multi", ("dual-finetune", "dual-frozen")),
+    ),
+    "swin": (Sweep("single", SWIN),),
+    "segmentation": _LAPTOP_PARTS["segmentation"][:1],
+}
+
+PLANS: dict[str, Plan] = {
+    "smoke": Plan(
+        classify=Budget(6, 8, 2, val_tiles=1, test_tiles=1),
+        segment=Budget(4, 4, 2, val_tiles=1, test_tiles=1),
+        rates=(1e-3,),
+        parts=_SMOKE_PARTS,
+        cached_crops=1,
+        unet_width=4,
+    ),
+    "laptop": Plan(
+        # Half of the tiles, in turn: neighbouring tiles tell little more, and the whole grid fits a coffee break.
+        classify=Budget(100, 32, 8, val_tiles=2, test_tiles=2),
+        segment=Budget(120, 16, 6, val_tiles=1, test_tiles=2),
+        rates=(1e-3, 3e-3, 1e-2),
+        parts=_LAPTOP_PARTS,
+        unet_width=8,
+    ),
+    "gpu": Plan(
+        # With the presets about 70 PFLOP, so that the course fits half an hour at 50 TFLOP/s (`--dry-run` counts).
+        classify=Budget(160, 48, 5, val_tiles=2, test_tiles=2),
+        segment=Budget(160, 16, 4, val_tiles=1, test_tiles=2),
+        rates=(3e-4, 1e-3, 3e-3),
+        parts=_GPU_PARTS,
+        unet_width=32,
+    ),
+    "paper": Plan(
+        classify=Budget(6000, 32, 30),
+        segment=Budget(6000, 16, 30),
+        rates=(1e-4, 3e-4, 1e-3, 3e-3),
+        parts=_ALL_PARTS,
+        cached_crops=16,
+        unet_width=64,
+    ),
+}
+# Every method and task of the paper's plan at two label fractions, each trained for a moment.
+PLANS["paper-rehearsal"] = replace(
+    PLANS["paper"],
+    classify=Budget(2, 4, 1, val_tiles=1, test_tiles=1),
+    segment=Budget(2, 4, 1, val_tiles=1, test_tiles=1),
+    rates=(1e-3,),
+    parts={
+        part: tuple(replace(sweep, fractions=(0.1, 1.0)) for sweep in sweeps)
+        for part, sweeps in _ALL_PARTS.items()
+    },
+    cached_crops=1,
+    unet_width=4,
+)
+
+
+def get_plan(profile: str) -> Plan:
+    """The plan of a profile; raises `ConfigError` naming those there are."""
+    if profile not in PLANS:
+        raise ConfigError(f"no grid for profile {profile!r}{nearest(profile, PLANS)}")
+    return PLANS[profile]
+
+
+# Cells
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train: method, task, label fraction, seed.
+
+    A cell with a `rate` tries that learning rate on validation and never sees the test set. `needs` lists
+    keys of cells that must be done before; `keep` saves the trained model.
+
+    >>> Cell("single", "late", 0.1, 2).key
+    'single late f=0.1 s=2'
+    """
+
+    task: str
+    method: str
+    fraction: float
+    seed: int
+    rate: float | None = None
+    needs: tuple[str, ...] = ()
+    keep: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name under which the result is stored."""
+        tuning = "" if self.rate is None else f" lr={self.rate:g}"
+        return f"{self.task} {self.method} f={self.fraction:g} s={self.seed}{tuning}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells in the order in which they should be done: what a cell needs comes before it."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
+    """All cells of a profile, or of some `parts` ("fusion", "few-labels", "swin", "segmentation").
+
+    >>> make_grid("smoke", ("swin",)).cells[0].key
+    'single swin-finetune f=1 s=0 lr=0.001'
+    """
+    plan, seeds = get_plan(profile), get_profile(profile).finetune_seeds
+    for part in parts:
+        if part not in plan.parts:
+            raise ConfigError(f"no part called {part!r} in the grid{nearest(part, plan.parts)}")
+    cells: dict[str, Cell] = {}
+    for part in parts or plan.parts:
+        for sweep in plan.parts[part]:
+            for name in sweep.methods:
+                for cell in _cells(plan, sweep, name, seeds):
+                    cells.setdefault(cell.key, cell)
+    averaged = {need for cell in cells.values() if get_method(cell.method).members for need in cell.needs}
+    kept = (replace(c, keep=c.keep or c.key in averaged) for c in cells.values())
+    return Grid(f"{profile} grid", tuple(kept))
+
+
+def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[Cell]:
+    """The cells of one method: rates to try, then all fractions and seeds; the first seed's model is kept."""
+    order = [(f, s) for f in sorted(sweep.fractions, reverse=True) for s in seeds]
+    if members := get_method(name).members:
+        needs = [(f, s, tuple(Cell(sweep.task, m, f, s).key for m in members)) for f, s in order]
+        return [Cell(sweep.task, name, f, s, needs=keys) for f, s, keys in needs]
+    tuned = "single" if sweep.task == "multi" else sweep.task
+    tried = [Cell(tuned, name, 1.0, seeds[0], rate, keep=True) for rate in plan.rates]
+    keys = tuple(cell.key for cell in tried)
+    first = (1.0, seeds[0])
+    return tried + [Cell(sweep.task, name, f, s, needs=keys, keep=(f, s) == first) for f, s in order]

@@ -1,0 +1,71 @@
+"""Intervals cover what they should, and pairing sees what separate intervals do not."""
+
+import numpy as np
+import pytest
+import torch
+
+from eo_ssl.evaluate import intervals
+from eo_ssl.evaluate.metrics import average_accuracy, confusion_metrics, overall_accuracy
+
+
+def random_confusions(seeds, patches, skill, seed):
+    """Patches with one of three classes each, predicted right with probability `skill`."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 3, patches)
+    counts = np.zeros((seeds, patches, 3, 3), dtype=int)
+    for s in range(seeds):
+        guess = np.where(rng.random(patches) < skill, truth, (truth + 1) % 3)
+        counts[s, np.arange(patches), truth, guess] = 1
+    return counts
+
+
+def test_the_value_is_the_mean_over_seeds_of_the_pooled_metric():
+    counts = random_confusions(3, 50, 0.7, 0)
+    interval = intervals.hierarchical_interval(counts, np.arange(50), average_accuracy, resamples=200)
+    expected = np.mean([confusion_metrics(torch.tensor(one.sum(0)))["aa"] for one in counts])
+    assert interval.value == pytest.approx(expected)
+    assert interval.low <= interval.value <= interval.high
+
+
+def test_95_percent_intervals_cover_the_truth_about_that_often():
+    hits = 0
+    for trial in range(120):
+        counts = random_confusions(1, 80, 0.7, trial)
+        interval = intervals.hierarchical_interval(
+            counts, np.arange(80), overall_accuracy, resamples=300, seed=trial
+        )
+        hits += interval.low <= 0.7 <= interval.high
+    assert 0.88 <= hits / 120 <= 1.0
+
+
+def test_overlapping_patches_widen_the_interval():
+    counts = np.repeat(random_confusions(1, 20, 0.7, 1), 10, axis=1)  # every patch seen ten times
+    alone = intervals.hierarchical_interval(counts, np.arange(200), overall_accuracy)
+    grouped = intervals.hierarchical_interval(counts, np.repeat(np.arange(20), 10), overall_accuracy)
+    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
+
+
+def test_pairing_sees_a_difference_that_separate_intervals_do_not():
+    hard = random_confusions(1, 60, 0.5, 2)
+    better = hard.copy()
+    wrong = np.flatnonzero(hard[0].trace(axis1=1, axis2=2) == 0)[:5]
+    for patch in wrong:
+        truth = int(hard[0, patch].sum(1).argmax())
+        better[0, patch] = 0
+        better[0, patch, truth, truth] = 1
+    groups = np.arange(60)
+    compared = intervals.paired_difference(better, hard, groups, overall_accuracy)
+    assert compared.difference.low > 0 and compared.p_not_better < 0.05
+    separate = [intervals.hierarchical_interval(c, groups, overall_accuracy) for c in (better, hard)]
+    assert separate[0].low < separate[1].high
+    same = intervals.paired_difference(hard, hard, groups, overall_accuracy)
+    assert (same.difference.low, same.difference.high) == (0, 0)
+
+
+def test_an_interval_of_seeds_stays_within_them_and_needs_values():
+    interval = intervals.bootstrap_interval(np.array([0.5, 0.6, 0.7]))
+    assert interval.value == pytest.approx(0.6) and 0.5 <= interval.low < interval.high <= 0.7
+    with pytest.raises(ValueError):
+        intervals.bootstrap_interval(np.array([]))
+    with pytest.raises(ValueError):
+        intervals.bootstrap_interval(np.array([np.nan]))

@@ -1,0 +1,248 @@
+"""A grid does every cell once: with many workers, where one is lost, after kill −9, after failures."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from eo_ssl.errors import CheckpointError, EOError
+from eo_ssl.experiments import grid, plan
+from eo_ssl.experiments.grid import GridJob, run_grid
+from eo_ssl.experiments.plan import PLANS, Cell, Sweep
+from eo_ssl.experiments.results import append_result, read_lines, results_path
+
+sys.path.insert(0, str(Path(__file__).parent))  # workers import it by its name
+import grid_worker
+
+
+@pytest.fixture(autouse=True)
+def real_cells(monkeypatch):
+    """`grid_worker.run` puts its pretended cells in; every test gets the real ones back."""
+    monkeypatch.setattr(grid, "run_cell", grid.run_cell)
+
+
+def lines_of(folder):
+    """Lines by key, of which there is one each."""
+    lines = read_lines(results_path(folder))
+    found = {line["key"]: line for line in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The lines of a grid that nothing interrupted, in one process."""
+    folder, real = tmp_path_factory.mktemp("whole"), grid.run_cell
+    grid_worker.run(folder, source=None, workers=1, progress=False)
+    grid.run_cell = real
+    return lines_of(folder)
+
+
+def kill_one(folder):
+    """kill −9 of the first process that trains, as soon as it does."""
+
+    def wait() -> None:
+        while not grid_worker.trained(folder):
+            time.sleep(0.02)
+        os.kill(int(grid_worker.trained(folder)[-1][0]), signal.SIGKILL)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+
+
+def test_rates_come_first_and_the_others_get_their_lines(whole):
+    best = max(grid_worker.NEEDS, key=lambda key: whole[key]["val_score"])
+    assert list(whole)[:2] == list(grid_worker.NEEDS) and len(whole) == 12
+    assert {line["lr"] for key, line in whole.items() if key not in grid_worker.NEEDS} == {whole[best]["lr"]}
+
+
+def test_a_pool_that_loses_a_worker_ends_with_the_same_lines(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv(grid_worker.SECONDS, "0.2")
+    kill_one(tmp_path)
+    grid_worker.run(tmp_path, workers=2, progress=False)
+    assert lines_of(tmp_path) == whole and len({pid for pid, _ in grid_worker.trained(tmp_path)}) > 2
+
+
+def test_a_dask_cluster_that_loses_a_worker_ends_with_the_same_lines(whole, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setenv(grid_worker.SECONDS, "0.2")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        kill_one(tmp_path)
+        grid_worker.run(tmp_path, scheduler=cluster.scheduler_address, progress=False)
+    assert lines_of(tmp_path) == whole and len(grid_worker.trained(tmp_path)) > len(whole)
+
+
+@pytest.mark.kill
+def test_a_grid_killed_again_and_again_ends_with_the_same_lines(whole, tmp_path):
+    def start(seconds):
+        command = [sys.executable, grid_worker.__file__, tmp_path, "2", str(seconds)]
+        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+
+    rng, kills = random.Random(0), 3
+    for _ in range(kills):
+        process, before, deadline = start(0.3), len(grid_worker.trained(tmp_path)), time.time() + 120
+        while len(grid_worker.trained(tmp_path)) == before and time.time() < deadline:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.6))
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        assert not psutil.wait_procs(workers, timeout=30)[1]  # they end with the one they work for
+    assert start(0).wait(120) == 0
+    assert lines_of(tmp_path) == whole
+
+
+def test_a_failing_cell_stops_only_those_that_need_it_and_is_tried_again_next_time(tmp_path, monkeypatch):
+    cells = (*grid_worker.CELLS, Cell("single", "s2", 1.0, 9, needs=(grid_worker.CELLS[5].key,)))
+    monkeypatch.setattr(grid_worker, "CELLS", cells)
+    with pytest.raises(EOError, match=r"3 of 13 cells failed, first single late f=1 s=3: diverged; see"):
+        grid_worker.run(tmp_path, "broken", workers=1, progress=False)
+    assert len(lines_of(tmp_path)) == 10 and "RuntimeError" in (tmp_path / "failures.log").read_text()
+    before = len(grid_worker.trained(tmp_path))
+    with pytest.raises(EOError, match=r"3 of 13"):
+        grid_worker.run(tmp_path, "broken", workers=1, progress=False)
+    assert len(grid_worker.trained(tmp_path)) == before + 2
+
+
+@pytest.mark.parametrize("change", ["data_stamp", "training_code"])
+def test_a_finished_grid_trains_nothing_until_data_or_code_change(tmp_path, monkeypatch, change):
+    for _ in range(2):
+        table = grid_worker.run(tmp_path, workers=1, progress=False)
+    assert len(table) == len(grid_worker.trained(tmp_path)) == 12
+    monkeypatch.setattr(grid, change, lambda *_: "other")
+    assert len(grid_worker.run(tmp_path, workers=1, progress=False)) == 12  # the last line of a key counts
+    assert len(read_lines(results_path(tmp_path))) == 24
+
+
+def test_no_cell_begins_after_the_time_is_up(tmp_path):
+    job = GridJob("smoke", "nowhere", str(tmp_path), stop_at=time.time() - 1)
+    assert run_grid(job, workers=1, progress=False, cells=grid_worker.CELLS).empty
+
+
+def test_missing_pretraining_names_the_command(tmp_path):
+    with pytest.raises(CheckpointError, match="eo-ssl pretrain dual-simclr --preset smoke"):
+        run_grid(GridJob("smoke", "data", str(tmp_path)))
+
+
+def test_the_stamp_changes_with_the_data_and_the_checkpoint(tmp_path):
+    job, cell = GridJob("smoke", str(tmp_path), str(tmp_path)), Cell("single", "dual-frozen", 1.0, 0)
+    folder = tmp_path / "pretrain" / "dual-simclr-resnet_nano-seed0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    stamps = set()
+    for version in ("1", "2"):
+        for weights in (b"a", b"b"):
+            (tmp_path / "dataset.json").write_text(version)
+            (folder / "model.safetensors").write_bytes(weights)
+            stamps.add(job.stamp(cell))
+    assert len(stamps) == 4
+
+
+# How many workers, and where they work
+
+
+@pytest.mark.parametrize(
+    ("allowed", "names"), [("", ["0", "1", "2"]), ("2,5", ["2", "5"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b"])]
+)
+def test_workers_take_in_turn_the_gpus_that_this_process_may_use(monkeypatch, allowed, names):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert grid.gpu_names() == names
+    numbers = grid.multiprocessing.get_context("spawn").SimpleQueue()
+    for number in range(4):
+        numbers.put(number)
+        grid._begin_worker(numbers, names, torch.get_num_threads())
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == names[number % len(names)]
+
+
+@pytest.mark.parametrize(
+    ("count", "free", "cores", "processes"),
+    [(1, 80e9, 16, 3), (1, 80e9, 2, 1), (2, 80e9, 16, 4), (4, 16e9, 64, 4), (8, 80e9, 8, 8)],
+)
+def test_as_many_processes_share_a_gpu_as_memory_and_cores_allow(count, free, cores, processes):
+    assert grid.gpu_processes(count, free, cores) == processes
+
+
+@pytest.mark.parametrize(("free", "workers"), [(100e9, 16), (20e9, 5), (1e9, 1)])
+def test_no_more_workers_than_memory_holds_copies_of_the_data(monkeypatch, free, workers):
+    monkeypatch.setattr(grid, "cores", lambda: 16)
+    monkeypatch.setattr(grid, "labelled_bytes", lambda source: 3e9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": free}))
+    assert grid.default_workers(GridJob("paper", "data", "run", accelerator="cpu"), source="open") == workers
+
+
+# Real models
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    from eo_ssl.simulate import simulate
+
+    return simulate(tmp_path_factory.mktemp("data") / "set", "smoke", seed=0, workers=1)
+
+
+@pytest.fixture
+def job(simulated, tmp_path, monkeypatch):
+    """A grid of few cells: two methods from scratch, two rates to choose from."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    parts = {"fusion": (Sweep("single", ("s1", "late"), (0.5, 1.0)), Sweep("multi", ("late",)))}
+    monkeypatch.setitem(plan.PLANS, "smoke", plan.replace(PLANS["smoke"], parts=parts, rates=(1e-3, 1e-2)))
+    yield GridJob("smoke", str(simulated), str(tmp_path), accelerator="cpu")
+    torch.set_num_threads(threads)
+
+
+def timeless(lines):
+    clock = ("seconds", "energy_wh", "samples_per_s")
+    return {key: {k: v for k, v in line.items() if k not in clock} for key, line in lines.items()}
+
+
+def test_an_interrupted_grid_resumes_and_tests_each_model_once(job, tmp_path_factory, monkeypatch):
+    run_grid(job, workers=1, progress=False)
+    wanted, resumed = timeless(lines_of(job.folder)), tmp_path_factory.mktemp("resumed")
+    again, left = plan.replace(job, run_dir=str(resumed)), [0, 0, 0]
+
+    def three_lines(*line):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        append_result(*line)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(grid, "append_result", three_lines)
+        run_grid(again, workers=1, progress=False)
+    assert len(lines_of(resumed)) == 3
+    table = run_grid(again, workers=1, progress=False)
+    assert timeless(lines_of(resumed)) == wanted and len(table) == 9
+    final = table[~table["tuning"]]
+    assert len(final) == 5 and (final["test_reads"] == 1).all() and final["test.aa"].notna().sum() == 4
+    assert table[table["tuning"]]["test_reads"].isna().all()  # choosing a rate never opens the test set
+    for _, line in final.iterrows():  # the rate with the best validation score, of those all methods try
+        assert set(line["rates"]) == {"0.001", "0.01"}
+        assert line["lr"] == float(max(line["rates"], key=line["rates"].get))
+
+
+def test_the_model_with_the_chosen_rate_is_tested_not_trained_again(job):
+    table = run_grid(job, workers=1, progress=False).set_index("key")
+    line = table.loc["single late f=1 s=0"]
+    assert line["history"] == table.loc[f"single late f=1 s=0 lr={line['lr']:g}"]["history"]
+    kept = {path.name for path in (job.folder / "models").iterdir()}
+    for method in (
+        "s1",
+        "late",
+    ):  # of the rates tried only the best is kept, and once more as the first seed's
+        own = f"single_{method}_f=1_s=0"
+        lr = table.loc[f"single {method} f=1 s=0"]["lr"]
+        assert {name for name in kept if name.startswith(own)} == {own, f"{own}_lr={lr:g}"}
+    with np.load(job.folder / "counts" / "single_late_f=1_s=0.npz", allow_pickle=False) as file:
+        assert file["counts"].sum(0).tolist() == line["test.confusion"]

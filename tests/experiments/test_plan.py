@@ -1,0 +1,45 @@
+"""The plans: grids that are consistent, budgets that are the same for all methods of a task."""
+
+import pytest
+
+from eo_ssl.errors import ConfigError
+from eo_ssl.experiments.grid import GridJob
+from eo_ssl.experiments.plan import METHODS, PLANS, Cell, get_method, get_plan, make_grid
+
+
+@pytest.mark.parametrize("profile", PLANS)
+def test_every_grid_is_consistent(profile):
+    grid = make_grid(profile)
+    cells = {cell.key: cell for cell in grid.cells}
+    for cell in grid.cells:
+        assert cell.method in METHODS
+        for need in cell.needs:  # what is needed comes first, and is saved where its model is used
+            assert list(cells).index(need) < list(cells).index(cell.key) and cells[need].keep
+        if cell.rate is None and not get_method(cell.method).members:
+            assert len(cell.needs) == len(PLANS[profile].rates)  # every method tries the same rates
+
+
+def test_all_methods_of_a_task_get_the_same_budget(tmp_path):
+    job = GridJob("laptop", "data", str(tmp_path))
+    plain = [job.config(Cell("single", m, 1.0, 0), 1e-3) for m in ("s1", "s2", "early", "late")]
+    budgets = {(c.updates, c.batch_size, c.evaluations, c.augment, c.balanced, c.weight_decay) for c in plain}
+    assert len(budgets) == 1
+
+
+def test_headline_methods_have_three_seeds_from_laptop_upward():
+    for profile in ("laptop", "gpu", "paper"):
+        seeds = {
+            c.seed for c in make_grid(profile).cells if c.method == "dual-finetune" and c.fraction == 0.1
+        }
+        assert len(seeds) >= 3
+
+
+def test_a_grid_part_can_be_run_alone_and_an_unknown_one_names_the_nearest():
+    parts = {c.task for c in make_grid("smoke", ("segmentation",)).cells}
+    assert parts == {"segment"}
+    with pytest.raises(ConfigError, match="did you mean fusion"):
+        make_grid("smoke", ("fusio",))
+    with pytest.raises(ConfigError, match="did you mean laptop"):
+        get_plan("laptp")
+    with pytest.raises(ConfigError, match="did you mean late"):
+        get_method("lat")
