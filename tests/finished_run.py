@@ -8,9 +8,8 @@ import nbformat
 import numpy as np
 
 from eo_ssl.course import notebooks, places
-from eo_ssl.experiments.plan import Cell
-from eo_ssl.experiments.plan import make_grid
 from eo_ssl.evaluate.metrics import METRICS
+from eo_ssl.experiments.plan import Cell, make_grid
 from eo_ssl.experiments.tables import MAIN, SECOND
 from eo_ssl.files import write_json, write_text
 from eo_ssl.profiles import get_profile

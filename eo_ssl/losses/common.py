@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -205,3 +206,15 @@ def chunk_rows(chunk: int | None, row_elements: int, device: torch.device) -> in
     if chunk is not None and chunk < 1:
         raise ConfigError(f"chunk must be at least 1 row, got {chunk}")
     return chunk or max(1, _BLOCK.get(device.type, _BLOCK["cuda"]) // max(1, row_elements))
+
+
+def chance_level(others: np.ndarray, same_sensor: bool = True) -> float:
+    """Loss of pure guessing, mean log of the number of candidates, in nats.
+
+    `others` (N, N) bool marks the pairs that count as negatives (False on the diagonal). NT-Xent has a candidate
+    per view (`same_sensor`), CLIP and MMA only those of the other sensor.
+
+    >>> float(np.exp(chance_level(~np.eye(4, dtype=bool))).round(3))
+    7.0
+    """
+    return float(np.log1p(others.sum(1) * (2 if same_sensor else 1)).mean())

@@ -40,6 +40,7 @@ from eo_ssl.show.plots import (
     spectra,
     stacked,
     title,
+    training,
 )
 from eo_ssl.show.tables import Table
 from eo_ssl.show.words import caution, listed, percent, points, settled, share, signed, verdict

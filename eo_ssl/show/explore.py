@@ -18,8 +18,8 @@ import pandas as pd
 
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.experiments.tables import TASKS
 from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.tables import TASKS
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES, S1, S2
 from eo_ssl.show.composites import PRESETS, true_colour
 from eo_ssl.show.results import curve, metric_name, short_name, style_of

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib import cbook
 from matplotlib import patheffects as effects
 from matplotlib.axes import Axes
@@ -468,3 +469,16 @@ def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
         # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
         ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
                     textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip
+
+
+def training(history: pd.DataFrame, chance: float, note: str = "held-out") -> Figure:
+    """Curves of a pretraining run: losses with the chance level, retrieval among held-out patches, spread."""
+    fig, (loss, rank, spread) = plt.subplots(1, 3, figsize=(7.8, 2.6))
+    epoch, losses = history["epoch"], {"training batches": history["train_loss"], note: history["val_loss"]}
+    guessing = {f"{note}, guessing": chance}
+    lines(epoch, losses, "epoch", "loss (nats)", guides=guessing, ax=loss, ylim=(0, None))
+    columns = {"first": "val_top1", "among five": "val_top5", "five, guessing": "val_chance_top5"}
+    found = {name: history[column] for name, column in columns.items()}
+    lines(epoch, found, "epoch", "partner found", ["five, guessing"], ax=rank, ylim=(0, 1.04))
+    lines(epoch, {"spread": history["val_spread"]}, "epoch", "spread of z", ax=spread, ylim=(0, 1.1))
+    return fig

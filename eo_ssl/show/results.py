@@ -15,11 +15,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.experiments.plan import make_grid
-from eo_ssl.experiments.tables import TASKS, in_order, measured
-from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.plan import METHODS, get_method, make_grid
 from eo_ssl.experiments.results import read_results
-from eo_ssl.experiments.tables import MAIN, SECOND, compare, finished, interval, pick
+from eo_ssl.experiments.tables import (
+    MAIN,
+    SECOND,
+    TASKS,
+    compare,
+    finished,
+    in_order,
+    interval,
+    measured,
+    pick,
+)
 from eo_ssl.profiles import Profile
 from eo_ssl.sensors import CLASS_NAMES
 from eo_ssl.show.figure import PALETTE, describe

@@ -11,6 +11,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from eo_ssl.errors import DataError
+from eo_ssl.evaluate.retrieval import embedding_metrics, knn_accuracy, retrieval_metrics
 from eo_ssl.files import write_json
 from eo_ssl.losses import NonFiniteError, gather
 from eo_ssl.train.data import Overlaps, PretrainData, filled_up
@@ -18,7 +19,6 @@ from eo_ssl.train.feed import Feed
 from eo_ssl.train.logs import Progress
 from eo_ssl.train.memory import agree, frugal_backward, rehearse, shrunk
 from eo_ssl.train.methods import Batch, Method
-from eo_ssl.evaluate.retrieval import embedding_metrics, knn_accuracy, retrieval_metrics
 from eo_ssl.train.schedule import set_learning_rate
 from eo_ssl.train.step import freeze_statistics, mixed_seed
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close, expect_shape
-from eo_ssl.experiments.plan import get_method
 from eo_ssl.evaluate.metrics import confusion_metrics
+from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import compare, interval
 
 FUSIONS, SENSORS = ("early", "late"), ("s1", "s2")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
@@ -92,31 +91,6 @@ def circles(
     steps, plain = range(len(next(iter(spread.values())))), {name: {"marker": ""} for name in spread}
     show.lines(steps, spread, "update", "spread (1 = even)", styles=plain, ax=axes[-1], ylim=(0, 1.1))
     return show.describe(fig, f"Embeddings on the unit circle after training. {fig.eo_alt}")
-
-
-def chance_level(others: np.ndarray, same_sensor: bool = True) -> float:
-    """Loss of pure guessing, mean log of the number of candidates, in nats.
-
-    `others` (N, N) bool marks the pairs that count as negatives (False on the diagonal). NT-Xent has a candidate
-    per view (`same_sensor`), CLIP and MMA only those of the other sensor.
-
-    >>> float(np.exp(chance_level(~np.eye(4, dtype=bool))).round(3))
-    7.0
-    """
-    return float(np.log1p(others.sum(1) * (2 if same_sensor else 1)).mean())
-
-
-def training(history: pd.DataFrame, chance: float, note: str = "held-out") -> Figure:
-    """Curves of a pretraining run: losses with the chance level, retrieval among held-out patches, spread."""
-    fig, (loss, rank, spread) = plt.subplots(1, 3, figsize=(7.8, 2.6))
-    epoch, losses = history["epoch"], {"training batches": history["train_loss"], note: history["val_loss"]}
-    guessing = {f"{note}, guessing": chance}
-    show.lines(epoch, losses, "epoch", "loss (nats)", guides=guessing, ax=loss, ylim=(0, None))
-    columns = {"first": "val_top1", "among five": "val_top5", "five, guessing": "val_chance_top5"}
-    found = {name: history[column] for name, column in columns.items()}
-    show.lines(epoch, found, "epoch", "partner found", ["five, guessing"], ax=rank, ylim=(0, 1.04))
-    show.lines(epoch, {"spread": history["val_spread"]}, "epoch", "spread of z", ax=spread, ylim=(0, 1.1))
-    return fig
 
 
 def _pairs() -> tuple[Tensor, Tensor]:

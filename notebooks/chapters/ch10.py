@@ -15,11 +15,16 @@ from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.metrics import average_accuracy, mean_iou
-from eo_ssl.experiments.plan import get_method
-from eo_ssl.evaluate.metrics import confusion_matrix
+from eo_ssl.evaluate.metrics import (
+    average_accuracy,
+    boundary_counts,
+    boundary_f1,
+    confusion_matrix,
+    mean_iou,
+    segmentation_metrics,
+)
 from eo_ssl.evaluate.predict import Standardised, corners, probabilities
-from eo_ssl.evaluate.metrics import boundary_counts, boundary_f1, segmentation_metrics
+from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import interval, pick
 from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 from eo_ssl.show import label_map, radar, true_colour

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from chapters import ch04
 from eo_ssl.course.checks import ExerciseFailed
-from eo_ssl.losses import clip_loss, nt_xent
+from eo_ssl.losses import chance_level, clip_loss, nt_xent
 
 RIGHT = {
     "check_nt_xent": nt_xent,
@@ -82,8 +82,8 @@ def test_a_known_mistake_is_told_what_it_is(name, answer, message):
 @pytest.mark.parametrize("n", [2, 7])
 def test_chance_level_is_the_loss_of_identical_embeddings(n):
     same, others = torch.ones(n, 3), ~np.eye(n, dtype=bool)
-    assert ch04.chance_level(others) == pytest.approx(nt_xent(same, same, 0.1).item(), rel=1e-5)
-    one_sensor = ch04.chance_level(others, same_sensor=False)
+    assert chance_level(others) == pytest.approx(nt_xent(same, same, 0.1).item(), rel=1e-5)
+    one_sensor = chance_level(others, same_sensor=False)
     assert one_sensor == pytest.approx(clip_loss(same, same).item(), rel=1e-5)
 
 
@@ -92,7 +92,7 @@ def test_chance_level_leaves_masked_neighbours_out_as_the_loss_does():
     mask[0, 1] = mask[1, 0] = mask[2, 4] = mask[4, 2] = True
     same = torch.ones(5, 3)
     allowed = ~(mask | torch.eye(5, dtype=torch.bool)).numpy()
-    assert ch04.chance_level(allowed) == pytest.approx(nt_xent(same, same, 0.1, mask).item(), rel=1e-5)
+    assert chance_level(allowed) == pytest.approx(nt_xent(same, same, 0.1, mask).item(), rel=1e-5)
 
 
 def test_the_worked_example_states_the_loss_of_its_own_numbers():

@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from eo_ssl.course import dryrun, workload
-from eo_ssl.simulate import simulate
 from eo_ssl.errors import DataError
-from eo_ssl.experiments.plan import PLANS, get_plan, make_grid
-from eo_ssl.experiments.plan import METHODS
+from eo_ssl.experiments.plan import METHODS, PLANS, get_plan, make_grid
 from eo_ssl.experiments.results import append_result
 from eo_ssl.profiles import PROFILES, get_profile
+from eo_ssl.simulate import simulate
 from eo_ssl.train.finetune_config import FinetuneConfig
 from eo_ssl.train.measure import Measured, count, measure_finetuning, measure_pretraining
 from eo_ssl.train.noise import NoiseSource

@@ -4,9 +4,7 @@ import pytest
 
 from eo_ssl.course import recipes, setup
 from eo_ssl.data import catalog
-from eo_ssl.experiments.plan import make_grid
-from eo_ssl.experiments.plan import get_method
-from eo_ssl.experiments.plan import PLANS
+from eo_ssl.experiments.plan import PLANS, get_method, make_grid
 from eo_ssl.train.checkpoint import read_meta
 
 # What the papers' tables and curves compare, by task.

@@ -13,8 +13,8 @@ import torch
 
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.experiments.tables import in_order
 from eo_ssl.experiments.results import read_results
+from eo_ssl.experiments.tables import in_order
 from eo_ssl.losses import map_similarity
 from eo_ssl.sensors import CLASS_NAMES, S2_BANDS, S2_BANDS_L2A
 from eo_ssl.show import explore

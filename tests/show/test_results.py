@@ -8,10 +8,9 @@ import pytest
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.metrics import average_accuracy
-from eo_ssl.experiments.tables import in_order, measured
 from eo_ssl.experiments.plan import METHODS
 from eo_ssl.experiments.results import append_result, read_results
-from eo_ssl.experiments.tables import interval
+from eo_ssl.experiments.tables import in_order, interval, measured
 from eo_ssl.profiles import get_profile
 from eo_ssl.show import results as show
 
