@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eo_ssl.data.dataset import PatchDataset, make_loader
+from eo_ssl.data.dataset import PatchDataset, Loader as make_loader
 from eo_ssl.data.transforms import Statistics
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.losses.gather import gather

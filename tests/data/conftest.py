@@ -29,7 +29,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(world, tmp_path_factory):
     """The same, packed."""
-    from eo_ssl.data import pack
+    from eo_ssl.data import store as pack
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EO_SSL_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -2,7 +2,7 @@
 
 import sys
 
-from eo_ssl.data.pack import pack
+from eo_ssl.data.store import pack
 
 if __name__ == "__main__":
     print("started", flush=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eo_ssl.data.blocks import spatial_blocks
+from eo_ssl.data.georef import spatial_blocks
 
 
 def area(n, x0=500_000.0, y0=5_000_000.0, epsg=32632, resolution=10.0, patch=128):

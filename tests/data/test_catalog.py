@@ -4,7 +4,7 @@ import fake_patches as fake
 import numpy as np
 import pytest
 
-from eo_ssl.data import catalog, georef, layouts
+from eo_ssl.data import catalog, georef, catalog as layouts
 from eo_ssl.errors import DataError
 
 

@@ -7,10 +7,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from eo_ssl.data import layouts
+from eo_ssl.data import catalog as layouts
 from eo_ssl.data.check import check
-from eo_ssl.data.check_cli import register
-from eo_ssl.data.findings import FATAL, LEFT_OUT, WARNING
+from eo_ssl.data.cli import register
+from eo_ssl.data.check import FATAL, LEFT_OUT, WARNING
 from eo_ssl.errors import DataError
 
 SCENE = "ROIs1158_spring"

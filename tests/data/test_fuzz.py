@@ -10,7 +10,7 @@ from PIL import Image
 
 from eo_ssl.data import catalog
 from eo_ssl.data.check import check
-from eo_ssl.data.findings import check_patch
+from eo_ssl.data.check import check_patch
 from eo_ssl.data.shard import ShardSpec, encode
 from eo_ssl.errors import DataError
 

@@ -2,7 +2,7 @@ import fake_patches as fake
 import pytest
 import torch
 
-from eo_ssl.data.dataset import PatchDataset, make_loader, open_source
+from eo_ssl.data.dataset import PatchDataset, Loader as make_loader, open_source
 from eo_ssl.errors import DataError
 
 

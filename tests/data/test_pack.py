@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eo_ssl import files
-from eo_ssl.data import catalog, dataset, geotiff, pack, store
+from eo_ssl.data import catalog, dataset, geotiff, store as pack, store
 from eo_ssl.data.source import Affine
 from eo_ssl.errors import ConfigError, DataError
 

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from eo_ssl.data import pack, store
+from eo_ssl.data import store as pack, store
 
 WORKER = Path(__file__).with_name("pack_worker.py")
 KILLS = 20
