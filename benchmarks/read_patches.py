@@ -31,8 +31,8 @@ from rasterio.windows import Window
 
 from eo_ssl.data.catalog import find
 from eo_ssl.data.dataset import PatchDataset, open_source
-from eo_ssl.data.store import pack
 from eo_ssl.data.simulate import simulate
+from eo_ssl.data.store import pack
 from eo_ssl.data.transforms import Normalise
 
 CROP, BATCH, ROUNDS = 128, 32, 5

@@ -15,6 +15,7 @@ Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders.")]
 Scale = Annotated[float | None, typer.Option(help="dB per step of integer S1 files.")]
 Offset = Annotated[int | None, typer.Option(help="What was added to the S2 digital numbers: 0 or 1000.")]
 _SHOWN = 5
+_FEW = 400  # patches below which starting processes takes longer than the work
 
 
 @app.command()
@@ -85,10 +86,13 @@ def pack(
     from eo_ssl.data.catalog import find
     from eo_ssl.data.check import require_trainable, tasks_of
     from eo_ssl.errors import DataError
+    from eo_ssl.parallel import executor
 
     found = find(root)
     card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
-    packing.pack(root, store, workers, scheduler, found, card)
+    few = workers is None and not scheduler and len(found) < _FEW
+    with executor(1 if few else workers or 0, scheduler) as pool:
+        packing.pack(root, store, pool, found, card)
     problems = packing.verify(store) if verify else []
     if problems:
         raise DataError(

@@ -65,7 +65,8 @@ def _store_of(root: Path, found: pd.DataFrame, card: catalogs.Card) -> Path:
         except DataError:
             pass  # of another version
     found.attrs["state"] += "" if card == found.attrs["card"] else f" {card}"
-    return pack(root, out, catalog=found, card=card, threads=cores())
+    with ThreadPoolExecutor(cores()) as pool:
+        return pack(root, out, pool, found, card)
 
 
 class PatchDataset(Dataset):

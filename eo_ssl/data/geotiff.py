@@ -3,12 +3,14 @@
 What a file says of itself counts for all three kinds alike: names of bands, no-data value, scale and offset.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import (
@@ -26,6 +28,7 @@ Window = tuple[int, int, int] | None  # top, left, size
 S1_RANGE = (-120.0, 60.0)  # dB; no Sentinel-1 pixel lies outside
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": 64, "GTIFF_IGNORE_READ_ERRORS": "NO"}
 MOST_VALUES = 2**28
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # `check` says it by file
 
 
 class PatchError(DataError):
@@ -130,7 +133,7 @@ def read_s2(path: str | Path, window: Window = None, bands: tuple[str, ...] = ()
 
 def _declared(path: str | Path, image: Image) -> int:
     """The offset added to every S2 digital number, as the product's own metadata state it."""
-    tags = {name.upper().rpartition(":")[2]: value for name, value in image.tags.items()}
+    tags = {name.upper(): value for name, value in image.tags.items()}
     try:
         for name in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET"):
             if name in tags:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,28 +69,25 @@ class Source(ABC):
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int, holdout: str | Path | None) -> None:
         self.path = path
-        self._left_out = self._unusable(catalog)
-        usable = ~catalog["id"].isin(list(self._left_out))
-        assigned = splits.assign(catalog[usable], seed, holdout)
+        self._unusable = self._reasons(catalog)
+        assigned = splits.assign(catalog[~catalog["id"].isin(list(self._unusable))], seed, holdout)
         self.catalog = catalog.assign(split=assigned["split"].reindex(catalog.index, fill_value=""))
         self.catalog.attrs = {**catalog.attrs, **assigned.attrs}
         self.name, self.version = catalog.attrs["name"], catalog.attrs["version"]
         self.notes: list[str] = assigned.attrs["notes"]
 
-    def _unusable(self, catalog: pd.DataFrame) -> dict[str, str]:
-        wrong = catalog["reason"] != ""
-        reasons = dict(zip(catalog["id"][wrong], catalog["reason"][wrong]))
-        for sensor in ("s1", "s2"):
-            reasons |= dict.fromkeys(catalog["id"][catalog[sensor] == ""], f"no {sensor} file")
-        unlabelled = (catalog["dataset"] == "dfc2020") & (catalog["dfc"] == "")
-        reasons |= dict.fromkeys(catalog["id"][unlabelled], "no dfc file")
+    def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
+        labelled = catalog["dataset"] == "dfc2020"
         known = catalog["id"].isin(KNOWN_BROKEN)
-        return reasons | dict.fromkeys(catalog["id"][known], "known to hold NaN")
+        reasons = catalog["reason"].mask(known, "known to hold NaN")
+        for sensor, wanted in (("dfc", labelled), ("s2", True), ("s1", True)):
+            reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
+        return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
 
     @property
     def left_out(self) -> dict[str, str]:
         """Patches that are not used and why."""
-        return self._left_out
+        return self._unusable
 
     def report(self) -> str:
         """How the patches were split and what was left out and why, in lines for people."""
@@ -97,11 +95,10 @@ class Source(ABC):
         parts = [f"{counts[name]:,} {name}" for name in splits.NAMES if name in counts]
         lines = [f"{self.name} {self.version}".strip() + f": {', '.join(parts) or 'nothing to use'}"]
         lines += [f"note: {note}" for note in self.notes]
-        for reason, count in Counter(self.left_out.values()).most_common(8):
-            first = next(name for name, why in self.left_out.items() if why == reason)
-            lines.append(
-                f"left out: {first}" + (f" and {count - 1:,} more" if count > 1 else "") + f": {reason}"
-            )
+        left_out = self.left_out
+        for reason, count in Counter(left_out.values()).most_common(8):
+            first = next(name for name, why in left_out.items() if why == reason)
+            lines.append(f"left out: {first}{f' and {count - 1:,} more' if count > 1 else ''}: {reason}")
         return "\n".join(lines)
 
     @property
@@ -130,14 +127,11 @@ class Source(ABC):
         return True
 
     @abstractmethod
-    def _statistics(self, rows: np.ndarray) -> Statistics: ...
+    def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Majority class of each patch over its whole label map, int64 (N,); 255 where no pixel has one."""
 
     @abstractmethod
-    def _majority(self, rows: np.ndarray) -> np.ndarray: ...
-
-    def rows(self, *names: str) -> np.ndarray:
-        """Positions in the catalog of the rows of one or more splits, int64."""
-        return np.flatnonzero(self.catalog["split"].isin(names).to_numpy())
+    def _statistics(self, rows: np.ndarray) -> Statistics: ...
 
     def stats(self, split: str = "pretrain") -> Statistics:
         """Mean and standard deviation per band over one training split.
@@ -145,17 +139,15 @@ class Source(ABC):
         Raises `DataError` for a split that is not training data, and where the split is empty.
         """
         if split not in ("pretrain", "train"):
-            raise DataError(
-                f"statistics of split {split!r}: only training data may be used (pretrain or train)"
-            )
+            raise DataError(f"statistics of {split!r}: only training data may be used (pretrain or train)")
         rows = self.rows(split)
         if not len(rows):
             raise DataError(f"{self.path}: no patches in split {split!r}")
         return self._statistics(rows)
 
-    def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Majority class of each patch over its whole label map, int64 (N,); 255 where no pixel has one."""
-        return self._majority(np.asarray(rows, dtype=np.int64))
+    def rows(self, *names: str) -> np.ndarray:
+        """Positions in the catalog of the rows of one or more splits, int64."""
+        return np.flatnonzero(self.catalog["split"].isin(names).to_numpy())
 
     def read(self, row: int) -> dict[str, np.ndarray]:
         """One whole patch in physical units: s1 (2, H, W) dB, s2 (13, H, W) reflectance, valid (H, W)."""
@@ -166,52 +158,45 @@ class Source(ABC):
 
 
 class TiffSource(Source):
-    """GeoTIFF files below a root, read in place."""
+    """GeoTIFF files below a root, read in place.
+
+    A patch is read whole the first time, to know how much of it is valid, and then by window.
+    """
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0, card: Card | None = None) -> None:
         self.card: Card = card or catalog.attrs["card"]
         super().__init__(path, catalog, seed, path / self.card.holdout if self.card.holdout else None)
         self._patches = self.catalog[["id", "scene", *SENSORS]].to_dict("records")
-        self._size = 0
         self._majorities: dict[int, int] = {}
         self._shares: dict[int, float] = {}  # share of valid pixels of the rows that were read
 
     @property
     def left_out(self) -> dict[str, str]:
-        low = {
-            self._patches[row]["id"]: f"{s:.0%} valid"
-            for row, s in list(self._shares.items())
-            if s < LEAST_VALID
-        }
-        return self._left_out | low
+        low = {row: share for row, share in list(self._shares.items()) if share < LEAST_VALID}
+        return self._unusable | {self._patches[row]["id"]: f"{share:.0%} valid" for row, share in low.items()}
 
-    @property
+    @cached_property
     def patch_size(self) -> int:
-        if not self._size:
-            patch = next((p for p in self._patches if p["s2"] and p["id"] not in self._left_out), None)
-            if patch is None:
-                raise DataError(
-                    f"{self.path}: no patch has both s1 and s2; see `eo-ssl data check {self.path}`"
-                )
-            self._size = int(geotiff.read_header(self.path / patch["s2"]).width)
-        return self._size
+        patch = next((p for p in self._patches if p["s2"] and p["id"] not in self._unusable), None)
+        if patch is None:
+            raise DataError(f"{self.path}: no complete patch; see `eo-ssl data check {self.path}`")
+        return int(geotiff.read_header(self.path / patch["s2"]).width)
 
     def fill(
         self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
     ) -> np.ndarray | None:
-        size, known = s1.shape[-1], row in self._shares
-        patch = self._patches[row]
-        # The first time the whole patch is read, to know how much of it is valid.
-        window = (top, left, size) if known and size < self.patch_size else None
-        db, numbers, offset = read_pair(self.path, patch, self.card, window)
-        if not known:
+        size, part = (
+            s1.shape[-1],
+            (slice(None), slice(top, top + s1.shape[-1]), slice(left, left + s1.shape[-1])),
+        )
+        if row not in self._shares or size == self.patch_size:
+            db, numbers, offset = read_pair(self.path, self._patches[row], self.card, self.patch_size)
             valid = valid_pixels(db, numbers)
             self._shares[row] = 1.0 if valid is None else float(valid.mean())
-            if db.shape[-2:] != (self.patch_size, self.patch_size):
-                raise DataError(
-                    f"{self.path / patch['s1']}: {db.shape[1:]} pixels, other patches {self.patch_size}"
-                )
-            db, numbers = (image[:, top : top + size, left : left + size] for image in (db, numbers))
+            db, numbers = db[part], numbers[part]
+        else:
+            window = (top, left, size)
+            db, numbers, offset = read_pair(self.path, self._patches[row], self.card, self.patch_size, window)
         np.multiply(db, affine.s1_scale, out=s1)
         s1 += affine.s1_shift
         scale = affine.s2_scale / np.float32(DN_PER_REFLECTANCE)
@@ -227,8 +212,7 @@ class TiffSource(Source):
         sensor, table = ("lc", IGBP_TO_EIGHT) if coarse or not patch["dfc"] else ("dfc", DFC10_TO_EIGHT)
         if not patch[sensor]:
             return np.full((size, size), IGNORE, np.uint8)
-        window = None if size == self.patch_size else (top, left, size)
-        return table[geotiff.read_labels(self.path / patch[sensor], window)]
+        return table[geotiff.read_labels(self.path / patch[sensor], (top, left, size))]
 
     def usable(self, row: int) -> bool:
         if row not in self._shares:
@@ -238,23 +222,19 @@ class TiffSource(Source):
     def _statistics(self, rows: np.ndarray) -> Statistics:
         if len(rows) > STATISTICS_PATCHES:
             rows = rows[np.linspace(0, len(rows) - 1, STATISTICS_PATCHES).astype(int)]
-        key = json.dumps(
-            [str(self.path.resolve()), self.catalog.attrs["state"], self.card.units(), rows.tolist()]
-        )
-        cache = files.cache_dir() / "statistics" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+        state = [str(self.path.resolve()), self.catalog.attrs["state"], self.card.units(), rows.tolist()]
+        key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:24]
+        cache = files.cache_dir() / "statistics" / f"{key}.json"
         if cache.is_file():
             known = files.read_json(cache)
             self._shares |= {int(row): share for row, share in known["shares"].items()}
             return Statistics.from_dict(known["statistics"])
         with ThreadPoolExecutor(THREADS) as pool:
-            parts = tqdm(
-                pool.map(self._sums, rows.tolist()), total=len(rows), desc="statistics", disable=None
-            )
-            result = sum(parts, Sums.zero()).statistics()
+            jobs = pool.map(self._sums, rows.tolist())
+            parts = tqdm(jobs, total=len(rows), desc="statistics", disable=None)
+            result = sum(parts, Sums.zero()).statistics(str(self.path))
         shares = {str(row): self._shares[row] for row in rows.tolist() if self._shares[row] < 1}
-        with suppress(
-            OSError
-        ):  # a cache folder that cannot be written costs time at the next start, nothing else
+        with suppress(OSError):  # a cache that cannot be written costs time at the next start, nothing else
             files.write_json(cache, {"statistics": result.to_dict(), "shares": shares})
         return result
 
@@ -262,34 +242,38 @@ class TiffSource(Source):
         patch = self.read(row)
         return Sums.of(patch["s1"], patch["s2"]) if self.usable(row) else Sums.zero()
 
-    def _majority(self, rows: np.ndarray) -> np.ndarray:
+    def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         missing = [int(row) for row in rows if int(row) not in self._majorities]
         with ThreadPoolExecutor(THREADS) as pool:
-            labels = pool.map(lambda row: class_counts(self.mask(row, 0, 0, self.patch_size)), missing)
-            quiet = True if len(missing) < 2000 else None
-            bar = tqdm(labels, total=len(missing), desc="labels", disable=quiet)
+            jobs = pool.map(lambda row: class_counts(self.mask(row, 0, 0, self.patch_size)), missing)
+            bar = tqdm(jobs, total=len(missing), desc="labels", disable=None)
             self._majorities |= {row: majority_of(counts) for row, counts in zip(missing, bar)}
         return np.array([self._majorities[int(row)] for row in rows], dtype=np.int64)
 
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_shares": dict(self._shares)}
-
 
 def read_pair(
-    root: Path, patch: dict[str, str], card: Card, window: geotiff.Window = None
+    root: Path, patch: dict[str, str], card: Card, size: int, window: geotiff.Window = None
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Both images of a patch (a row of the catalog): dB (2, H, W), digital numbers (13, H, W) and their offset.
 
-    Raises `DataError` if a file is missing, cannot be read, or the two differ in size.
+    Raises `DataError` if a file is missing, cannot be read, or is not `size` pixels wide and high.
     """
     for sensor in ("s1", "s2"):
         if not patch[sensor]:
             raise DataError(f"{patch['id']}: no {sensor} file")
     db = geotiff.read_s1(root / patch["s1"], window, card.s1_scale, card.s1_unit)
     numbers, declared = geotiff.read_s2(root / patch["s2"], window, card.s2_bands)
-    if db.shape[1:] != numbers.shape[1:]:
-        raise DataError(f"{root / patch['s1']}: {db.shape[1:]} pixels, S2 {numbers.shape[1:]}")
+    if window is None:
+        expect_size(root / patch["s1"], db, size)
+        expect_size(root / patch["s2"], numbers, size)
     return db, numbers, card.offset(patch, declared)
+
+
+def expect_size(path: Path, image: np.ndarray, size: int) -> None:
+    """Raise `DataError` unless an image (..., H, W) is `size` pixels wide and high."""
+    height, width = image.shape[-2:]
+    if (height, width) != (size, size):
+        raise DataError(f"{path}: {height} × {width} pixels, the other patches {size} × {size}")
 
 
 def valid_pixels(db: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:

@@ -18,9 +18,8 @@ import hashlib
 import json
 import shutil
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,19 @@ from eo_ssl import files
 from eo_ssl.data import catalog as catalogs
 from eo_ssl.data import geotiff
 from eo_ssl.data.catalog import SENSORS, Card
-from eo_ssl.data.source import LEAST_VALID, Affine, Source, class_counts, majority_of, read_pair, valid_pixels
+from eo_ssl.data.source import (
+    LEAST_VALID,
+    Affine,
+    Source,
+    class_counts,
+    expect_size,
+    majority_of,
+    read_pair,
+    valid_pixels,
+)  # fmt: skip
 from eo_ssl.data.statistics import Statistics, Sums
 from eo_ssl.errors import DataError
-from eo_ssl.parallel import cores, executor, unordered
+from eo_ssl.parallel import unordered
 from eo_ssl.sensors import DFC10_TO_EIGHT, DN_PER_REFLECTANCE, IGBP_TO_EIGHT, S1_BANDS, S2_BANDS
 
 FORMAT = "eo_ssl store"
@@ -44,7 +52,6 @@ VERSION = 2
 STEP = 0.005  # dB
 INVALID = -32768
 LIMIT = 32767
-PARTS = {"s1": (len(S1_BANDS), "int16"), "s2": (len(S2_BANDS), "uint16"), "labels": (2, "uint8")}
 CHANNELS = len(S1_BANDS) + len(S2_BANDS)
 ROW = np.dtype(
     [
@@ -52,11 +59,16 @@ ROW = np.dtype(
         ("sums", "f8", (3, CHANNELS)),  # count, sum and sum of squares of valid pixels
     ]
 )  # fmt: skip
+PARTS = {  # bands and type; the rows have none
+    "s1": (len(S1_BANDS), np.dtype("int16")),
+    "s2": (len(S2_BANDS), np.dtype("uint16")),
+    "labels": (2, np.dtype("uint8")),
+    "rows": (0, ROW),
+}
+MISSING = 0  # in place of a checksum
 HOLDOUT = "holdout.txt"  # copy of the list of held-out scenes, where the data set has one
-MISSING = -1  # in place of a checksum
-_TASK = 16  # patches that a worker reads at a time
-_AHEAD = 4  # tasks a worker may be ahead of the process that writes
-_FEW = 400  # patches below which starting processes takes longer than the work
+_TASK = 8  # patches that a worker reads at a time
+_AHEAD = 64  # tasks under way at once: a gigabyte at 256 px
 
 
 def quantise(db: np.ndarray) -> np.ndarray:
@@ -83,8 +95,8 @@ class StoreSource(Source):
         self.info = read_info(path)
         catalog = pd.read_parquet(path / "catalog.parquet")
         catalog.attrs = {**self.info["data"], "root": str(path)}
-        kept = path / HOLDOUT
-        super().__init__(path, catalog, seed, holdout or (kept if kept.exists() else None))
+        kept = path / HOLDOUT if (path / HOLDOUT).exists() else None
+        super().__init__(path, catalog, seed, holdout or kept)
         self._fine = (catalog["dfc"] != "").to_numpy()
         self._holes = (catalog["valid"] < 1).to_numpy()
         self._packed_offset = catalog["s2_offset"].to_numpy()
@@ -92,13 +104,12 @@ class StoreSource(Source):
         self._map()
 
     def _map(self) -> None:
-        self._s1, self._s2, self._labels = (open_part(self.path, part) for part in PARTS)
-        self._rows = open_part(self.path, "rows")
+        self._s1, self._s2, self._labels, self._rows = (open_part(self.path, part) for part in PARTS)
 
-    def _unusable(self, catalog: pd.DataFrame) -> dict[str, str]:
+    def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
         low = catalog[catalog["valid"] < LEAST_VALID]
-        shares = {i: f"{share:.0%} valid" for i, share in zip(low["id"], low["valid"])}
-        return shares | super()._unusable(catalog)
+        shares = {patch: f"{share:.0%} valid" for patch, share in zip(low["id"], low["valid"])}
+        return shares | super()._reasons(catalog)
 
     @property
     def patch_size(self) -> int:
@@ -137,10 +148,11 @@ class StoreSource(Source):
             square += count * d**2 - 2 * d * total
             total -= count * d
         scenes = pd.Series(np.arange(len(rows))).groupby(self.catalog["scene"].to_numpy()[rows])
-        return Sums(*sum((sums[part].sum(0) for _, part in scenes), np.zeros((3, CHANNELS)))).statistics()
+        total = sum((sums[part].sum(0) for _, part in scenes), np.zeros((3, CHANNELS)))
+        return Sums(*total).statistics(str(self.path))
 
-    def _majority(self, rows: np.ndarray) -> np.ndarray:
-        return self.catalog["majority"].to_numpy()[rows].astype(np.int64)
+    def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        return self.catalog["majority"].to_numpy()[np.asarray(rows, dtype=np.int64)]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | dict.fromkeys(("_s1", "_s2", "_labels", "_rows"))
@@ -174,49 +186,42 @@ def read_info(path: Path) -> dict[str, Any]:
 def pack(
     root: str | Path,
     out: str | Path,
-    workers: int | None = None,
-    scheduler: str = "",
+    pool: Executor | None = None,
     catalog: pd.DataFrame | None = None,
     card: Card | None = None,
-    threads: int = 0,
 ) -> Path:
     """Pack all complete patches of `root` into the store `out` and return it.
 
-    Patches are read by `workers` processes, by the workers of the Dask scheduler at the address `scheduler` (they must
-    see the root under the same path), or by `threads` of this process; this process alone writes. Rows that are there,
-    undamaged and made from files that have not changed since, are kept, so an interrupted run goes on where it was,
-    and the result is the same to the byte. `card` replaces that of the root. Raises `DataError` naming the file that
-    cannot be read, or if the store cannot be written.
+    Patches are read by the workers of `pool` (they must see the root under the same path), or here without one; this
+    process alone writes. Rows that are there, undamaged and made from files that have not changed since, are kept, so
+    an interrupted run goes on where it was, and the result is the same to the byte. `card` replaces that of the root.
+    Raises `DataError` naming the file that cannot be read, or if the store cannot be written.
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     found = catalogs.find(root) if catalog is None else catalog
     card = card or found.attrs["card"]
     usable = found[(found["s1"] != "") & (found["s2"] != "") & (found["reason"] == "")].reset_index(drop=True)
     if usable.empty:
-        raise DataError(
-            f"{root}: no patch has both s1 and s2; nothing to pack (see `eo-ssl data check {root}`)"
-        )
+        raise DataError(f"{root}: no complete patch to pack; see `eo-ssl data check {root}`")
+    patches = usable[["id", "scene", *SENSORS]].to_dict("records")
+    size = int(geotiff.read_header(root / patches[0]["s2"]).width)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with files.locked(out / ".lock", "pack into this store"):
             _remove_finished(out)
-            patches = usable[["id", "scene", *SENSORS]].to_dict("records")
-            size = int(geotiff.read_header(root / patches[0]["s2"]).width)
-            keys = [_key(root, patch, card) for patch in patches]
-            parts, rows = _open(out, len(patches), size, keys)
-            todo = [(i, p) for i, p in enumerate(patches) if not _is_packed(parts, rows, i)]
-            tasks = [tuple(todo[k : k + _TASK]) for k in range(0, len(todo), _TASK)]
-            work = partial(_encode_task, root=root, card=card, size=size)
-            with _readers(len(todo), workers, scheduler, threads) as (pool, ahead):
-                _fill(parts, rows, tasks, work, pool, ahead)
+            parts = _open(out, len(patches), size)
+            rows = parts["rows"]
+            keys = np.array([_key(root, patch, card) for patch in patches])
+            rows["crc"][rows["key"] != keys] = MISSING
+            rows["key"][:] = keys
+            todo = [(i, patch) for i, patch in enumerate(patches) if not _is_packed(parts, i)]
+            _fill(parts, todo, partial(_encode_all, root=root, card=card, size=size), pool)
             if card.holdout:
                 shutil.copyfile(root / card.holdout, out / HOLDOUT)
             _finish(out, usable, rows, size, found.attrs)
     except OSError as error:
-        name = error.filename or out
-        raise DataError(
-            f"{name}: {error.strerror or error}; pack into a folder that can be written"
-        ) from error
+        name, why = error.filename or out, error.strerror or error
+        raise DataError(f"{name}: {why}; pack into a folder that can be written") from error
     return out
 
 
@@ -226,53 +231,43 @@ def verify(store: str | Path) -> list[str]:
     try:
         read_info(store)
         ids = pd.read_parquet(store / "catalog.parquet")["id"].tolist()
-        parts, rows = {part: open_part(store, part) for part in PARTS}, open_part(store, "rows")
-    except DataError as error:
+        parts = {part: open_part(store, part) for part in PARTS}
+    except (DataError, OSError) as error:
         return [str(error)]
-    if not len(ids) == len(rows) == min(map(len, parts.values())):
+    if {len(part) for part in parts.values()} != {len(ids)}:
         return [f"{store}: its files hold different numbers of patches"]
     bar = tqdm(range(len(ids)), desc="verify", unit="patch", disable=None)
-    return [f"{ids[i]}: does not match its checksum" for i in bar if not _is_packed(parts, rows, i)]
+    return [f"{ids[i]}: does not match its checksum" for i in bar if not _is_packed(parts, i)]
 
 
-def encode(
-    patch: dict[str, str], root: Path, card: Card, size: int
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read the files of one patch: its rows in the files of the store, and what is known of it."""
-    db, numbers, offset = read_pair(root, patch, card)
+def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str, Any]:
+    """Read the files of one patch: what the files of the store hold of it, by part and by field of its row."""
+    db, numbers, offset = read_pair(root, patch, card, size)
     labels = np.zeros((2, size, size), np.uint8)
     for k, sensor in enumerate(("dfc", "lc")):
         if patch[sensor]:
             codes = geotiff.read_labels(root / patch[sensor])
-            _expect_size(root / patch[sensor], codes, size)
+            expect_size(root / patch[sensor], codes, size)
             labels[k] = codes
-    _expect_size(root / patch["s1"], db, size)
+    classes = DFC10_TO_EIGHT[labels[0]] if patch["dfc"] else IGBP_TO_EIGHT[labels[1]]
     valid = valid_pixels(db, numbers)
     reflectance = (numbers.astype(np.float32) - offset) / DN_PER_REFLECTANCE
     if valid is not None:
         reflectance[:, ~numbers.any(0)] = np.nan
     sums = Sums.of(db, reflectance)
-    counts = class_counts(
-        (DFC10_TO_EIGHT if patch["dfc"] else IGBP_TO_EIGHT)[labels[0 if patch["dfc"] else 1]]
-    )
-    known = {
+    return {
+        "s1": quantise(db),
+        "s2": numbers,
+        "labels": labels,
         "valid": 1.0 if valid is None else float(valid.mean()),
-        "majority": majority_of(counts),
+        "majority": majority_of(class_counts(classes)),
         "s2_offset": int(offset),
         "sums": np.stack([sums.count, sums.total, sums.square]),
     }
-    return {"s1": quantise(db), "s2": numbers, "labels": labels}, known
 
 
-def _expect_size(path: Path, array: np.ndarray, size: int) -> None:
-    if array.shape[-2:] != (size, size):
-        raise DataError(
-            f"{path}: {array.shape[-2]} × {array.shape[-1]} pixels, the other patches {size} × {size}"
-        )
-
-
-def _encode_task(task: tuple[tuple[int, dict[str, str]], ...], **how: Any) -> list[tuple]:
-    return [(i, *encode(patch, **how)) for i, patch in task]
+def _encode_all(task: list[tuple[int, dict[str, str]]], **how: Any) -> list[tuple[int, dict[str, Any]]]:
+    return [(i, encode(patch, **how)) for i, patch in task]
 
 
 def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
@@ -291,89 +286,58 @@ def _remove_finished(out: Path) -> None:
         (out / "store.json").unlink()
         if info.get("format") == FORMAT and info.get("version") == 1:
             shutil.rmtree(out / "shards", ignore_errors=True)
-    for leftover in out.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
 
 
-def _open(out: Path, count: int, size: int, keys: list[bytes]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The files of the store, mapped for writing: those that are there if they fit, or new ones.
-
-    A row that was made from something else than its key says loses its checksum.
-    """
-    shapes = {part: (count, bands, size, size) for part, (bands, _) in PARTS.items()}
+def _open(out: Path, count: int, size: int) -> dict[str, np.ndarray]:
+    """The files of the store, mapped for writing: those that are there if they fit, or new ones."""
+    forms = {
+        part: ((count, *([bands, size, size] if bands else [])), dtype)
+        for part, (bands, dtype) in PARTS.items()
+    }
     try:
         parts = {part: open_part(out, part, "r+") for part in PARTS}
-        rows = open_part(out, "rows", "r+")
-        fit = rows.shape == (count,) and rows.dtype == ROW and all(parts[p].shape == shapes[p] for p in PARTS)
+        if all((parts[part].shape, parts[part].dtype) == form for part, form in forms.items()):
+            return parts
     except DataError:
-        fit = False
-    if not fit:
-        for part in ("rows", *PARTS):  # rows first: without them nothing counts as packed
-            (out / f"{part}.npy").unlink(missing_ok=True)
-        bytes_ = sum(np.prod(shapes[p]) * np.dtype(t).itemsize for p, (_, t) in PARTS.items())
-        files.require_space(out, int(bytes_), "the packed store")
-        create = partial(np.lib.format.open_memmap, mode="w+")
-        parts = {
-            p: create(out / f"{p}.npy", dtype=t, shape=shapes[p]).view(np.ndarray)
-            for p, (_, t) in PARTS.items()
-        }
-        with files.atomic_path(out / "rows.npy") as path, open(path, "wb") as file:
-            fresh = np.zeros(count, ROW)
-            fresh["crc"] = MISSING
-            np.save(file, fresh)
-        rows = open_part(out, "rows", "r+")
-    changed = rows["key"] != np.array(keys)
-    rows["crc"][changed] = MISSING
-    rows["key"][changed] = np.array(keys)[changed]
-    return parts, rows
+        pass  # none there, or damaged
+    needed = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in forms.values())
+    files.require_space(out, needed, "the packed store")
+    for part, (shape, dtype) in forms.items():
+        (out / f"{part}.npy").unlink(missing_ok=True)
+        np.lib.format.open_memmap(out / f"{part}.npy", "w+", dtype, shape)  # zeros: nothing is packed yet
+    return {part: open_part(out, part, "r+") for part in PARTS}
 
 
-def _is_packed(parts: dict[str, np.ndarray], rows: np.ndarray, i: int) -> bool:
-    return rows["crc"][i] != MISSING and rows["crc"][i] == _checksum(parts, rows, i)
+def _is_packed(parts: dict[str, np.ndarray], i: int) -> bool:
+    """Whether all that the store holds of a patch matches its checksum."""
+    crc = parts["rows"]["crc"][i]
+    return crc != MISSING and crc == _checksum(parts, i)
 
 
-def _checksum(parts: dict[str, np.ndarray], rows: np.ndarray, i: int) -> int:
-    """CRC32 over all that the store holds of a patch."""
-    facts = [rows[name][i] for name in ROW.names if name != "crc"]
-    value = 0
-    for data in (*(parts[part][i] for part in PARTS), *facts):
+def _checksum(parts: dict[str, np.ndarray], i: int) -> int:
+    """CRC32 over all that the store holds of a patch, with a bit that tells it from `MISSING`."""
+    row, value = parts["rows"][i], 0
+    facts = (row[name] for name in ROW.names if name != "crc")
+    for data in (parts["s1"][i], parts["s2"][i], parts["labels"][i], *facts):
         value = zlib.crc32(np.ascontiguousarray(data), value)
-    return value
-
-
-@contextmanager
-def _readers(
-    patches: int, workers: int | None, scheduler: str, threads: int
-) -> Iterator[tuple[Executor | None, int]]:
-    """Who reads the patches, and how many tasks may be under way."""
-    if threads:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool, threads * _AHEAD
-        return
-    few = workers is None and not scheduler and patches < _FEW
-    with executor(1 if few else workers or 0, scheduler) as pool:
-        yield pool, (workers or cores()) * _AHEAD
+    return value | 1 << 32
 
 
 def _fill(
-    parts: dict[str, np.ndarray],
-    rows: np.ndarray,
-    tasks: list[tuple],
-    work: Any,
-    pool: Executor | None,
-    ahead: int,
+    parts: dict[str, np.ndarray], todo: list[tuple[int, dict]], work: Any, pool: Executor | None
 ) -> None:
-    """Pack the rows named by the tasks; each gets its checksum after its pixels."""
-    todo = sum(map(len, tasks))
-    with tqdm(total=len(rows), initial=len(rows) - todo, desc="pack", unit="patch", disable=None) as bar:
-        for start in range(0, len(tasks), ahead):  # so that what is read and not written yet stays small
-            for _, done in unordered(work, tasks[start : start + ahead], pool):
-                for i, images, known in done.result():
-                    for part, image in images.items():
-                        parts[part][i] = image
+    """Pack the numbered patches; each gets its checksum after its pixels."""
+    rows = parts["rows"]
+    tasks = [todo[k : k + _TASK] for k in range(0, len(todo), _TASK)]
+    with tqdm(total=len(rows), initial=len(rows) - len(todo), desc="pack", unit="patch", disable=None) as bar:
+        for k in range(0, len(tasks), _AHEAD):  # what is read and not written yet stays small
+            for _, done in unordered(work, tasks[k : k + _AHEAD], pool):
+                for i, known in done.result():
+                    for part in ("s1", "s2", "labels"):
+                        parts[part][i] = known.pop(part)
                     for name, value in known.items():
                         rows[name][i] = value
-                    rows["crc"][i] = _checksum(parts, rows, i)
+                    rows["crc"][i] = _checksum(parts, i)
                     bar.update()
 
 

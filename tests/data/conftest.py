@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 # Tests of these modules write caches; the others may use what is in the user's cache.
-_CACHING = {"catalog", "splits", "check", "pack", "dataset", "source", "loader", "fuzz"}
+_CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "fuzz"}
 
 
 @pytest.fixture(autouse=True)
