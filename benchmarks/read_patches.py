@@ -112,7 +112,7 @@ def measure(readers: dict[str, Callable], patches: int, size: int) -> dict[str, 
 
 def compare(root: Path, folder: Path, form: str) -> dict[str, dict[str, float]]:
     """Measure all readers on one root and print the table."""
-    store = pack(root, folder / f"store-{form}", workers=1)
+    store = pack(root, folder / f"store-{form}")
     source = open_source(store)
     readers = {
         "peer loop": peer(root),

@@ -140,11 +140,9 @@ CLASS_NAMES: tuple[str, ...] = tuple(c.name for c in CLASSES)
 NUM_CLASSES = len(CLASSES)
 IGNORE_COLOUR = "#ffffff"
 
-# Which of the eight classes a code stands for; the codes not listed have none (255). Savanna and snow of the
-# simplified IGBP legend of DFC2020 (codes 1 to 10) are not among the eight classes of the papers.
+# The class of the eight that a code of the simplified IGBP legend of DFC2020 (1 to 10) and of IGBP (1 to 17) stands
+# for. Savanna, snow and all other codes have none (255).
 _DFC10 = {1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 9: 6, 10: 7}
-# IGBP, 1 to 17: forests, shrublands, (savannas,) grasslands, wetlands, croplands and mosaics, urban, (snow,)
-# barren, water.
 _IGBP = dict.fromkeys(range(1, 6), 0) | {6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4, 13: 5, 16: 6, 17: 7}
 
 

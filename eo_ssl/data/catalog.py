@@ -89,9 +89,7 @@ def read_card(root: Path) -> Card:
     if bands and (len(set(bands)) != len(bands) or "" in bands):
         raise DataError(f"{path}: s2_bands {list(card.s2_bands)}: expected each of B01 to B12 at most once")
     if not all(isinstance(offset, int) for offset in offsets):
-        raise DataError(
-            f"{path}: s2_offset {card.s2_offset!r}; expected 0, 1000 or one of them by scene or patch"
-        )
+        raise DataError(f"{path}: s2_offset {card.s2_offset!r}; expected 0 or 1000, or one by scene or patch")
     name = str(card.name or root.resolve().name)
     return replace(card, name=name, version=str(card.version), s2_bands=bands)
 
@@ -118,7 +116,7 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values())
     frame = frame.sort_values(["scene", "number"], kind="stable", ignore_index=True).drop(columns="number")
-    frame = _locate(frame, root, stamps if georeference else {}, not simulated, workers)
+    frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
     frame.attrs = {"root": str(root), "name": card.name, "version": card.version, "card": card}
     frame.attrs |= {"simulated": simulated, "state": _state(root, stamps, card)}
     frame.attrs |= {"unknown": unknown, "duplicates": duplicates}
@@ -158,8 +156,8 @@ def parse(filename: str) -> dict[str, Any] | None:
         said = {"dataset": "sen12ms", "season": label, "region": scene, "split": "pretrain"}
     else:
         return None
-    known = {"id": f"{scene}_p{int(number)}", "scene": scene, "number": int(number), "sensor": sensor.lower()}
-    return known | said
+    said |= {"id": f"{scene}_p{int(number)}", "number": int(number), "sensor": sensor.lower()}
+    return {"scene": scene, **said}
 
 
 def scene_of(line: str) -> str | None:
@@ -186,9 +184,8 @@ def require_complete(root: Path) -> None:
         if (dataset, sensor) not in there and (dataset, sensor) != ("sen12ms", "dfc")
     ]
     parts = set(frame["split"][frame["dataset"] == "dfc2020"])
-    if (
-        parts and "" not in parts and not {"train", "test"} <= parts
-    ):  # layout B names none: cities are drawn for each
+    # Layout A names both parts; layout B names none, and cities are drawn for each.
+    if parts and "" not in parts and not {"train", "test"} <= parts:
         one = "test" if "train" in parts else "validation"
         missing.append(f"DFC2020 {one} patches (ROIs0000_{one})")
     if missing:
@@ -219,9 +216,8 @@ def _walk(root: Path) -> list[tuple[str, list[os.DirEntry]]]:
                     elif depth < _DEPTH and entry.is_dir():
                         stack.append((os.path.join(relative, entry.name), depth + 1))
         except OSError as error:
-            raise DataError(
-                f"{root / relative}: cannot be listed ({error.strerror}); make it readable"
-            ) from error
+            why = f"cannot be listed ({error.strerror}); make it readable"
+            raise DataError(f"{root / relative}: {why}") from error
         found.append((relative, sorted(tiffs, key=lambda entry: entry.name)))
     return sorted(found, key=lambda folder: folder[0])
 
@@ -272,24 +268,24 @@ def _state(root: Path, stamps: Stamps, card: Card) -> str:
 
 
 def _locate(
-    frame: pd.DataFrame, root: Path, stamps: Stamps, compare: bool, workers: int | None
+    frame: pd.DataFrame, root: Path, stamps: Stamps, alike: bool, workers: int | None
 ) -> pd.DataFrame:
-    """The catalog with what headers say: position, region, overlap group, and `reason` where they contradict."""
-    # Any sensor will do where all show the same ground, as in a simulated set. The label map is the smallest file.
-    ground = frame["dfc"].where(frame["dfc"] != "", frame["lc"])
-    ground = ground.where(ground != "", frame["s1"]).where(lambda p: p != "", frame["s2"])
-    wanted = [
-        path for path in (frame[list(SENSORS)].to_numpy().ravel() if compare else ground) if path in stamps
-    ]
-    headers = georef.headers(root, {path: stamps[path] for path in wanted}, workers)
-    table = (
-        headers.reindex(ground).set_index(frame.index).fillna({"epsg": 0, "width": 0}).astype({"epsg": int})
-    )
-    by_path = {row[0]: georef.Header(*row[1:]) for row in headers.itertuples()}
+    """The catalog with what headers say: position, region, overlap group, and `reason` where they contradict.
+
+    Of a set that is known to be `alike` in all sensors one is read, the smallest file: the label map.
+    """
+    paths = frame[list(SENSORS)]
+    ground = paths["dfc"].where(paths["dfc"] != "", paths["lc"])
+    ground = ground.where(ground != "", paths["s1"]).where(lambda p: p != "", paths["s2"])
+    wanted = set(ground if alike else paths.to_numpy().ravel())
+    headers = georef.headers(root, {path: s for path, s in stamps.items() if path in wanted}, workers)
+    table = headers.reindex(ground).set_index(frame.index).fillna({"epsg": 0, "width": 0})
+    table = table.astype({"epsg": int})
+    known = {path: georef.Header(*header) for path, *header in headers.itertuples()}
     usual = headers["width"][headers["width"] > 0].mode().min()
     frame["reason"] = [
-        georef.contradiction({s: by_path[p] for s, p in zip(SENSORS, paths) if p in by_path}, usual)
-        for paths in frame[list(SENSORS)].itertuples(index=False)
+        georef.contradiction({sensor: known[p] for sensor, p in zip(SENSORS, patch) if p in known}, usual)
+        for patch in paths.itertuples(index=False)
     ]
     named = georef.regions(table)
     frame["region"] = frame["region"].where((frame["region"] != "") & (frame["dataset"] == "dfc2020"), named)

@@ -126,7 +126,7 @@ def require_trainable(source: Source, crop: int = 0, task: str = "pretrain", pai
     """
     if crop > source.patch_size:
         raise ConfigError(
-            f"crops of {crop} px are larger than the patches ({source.patch_size} px); lower their size"
+            f"crops of {crop} px are larger than the patches ({source.patch_size} px); take less"
         )
     catalog, training = source.catalog, "pretrain" if task == "pretrain" else "train"
     if (catalog["split"] == training).any():
@@ -138,9 +138,7 @@ def require_trainable(source: Source, crop: int = 0, task: str = "pretrain", pai
         majority[rows] = source.majority(rows)
     problems = obstacles(split.to_numpy(), majority, task, pairs)
     if problems:
-        raise DataError(
-            f"{source.path}: {problems[0]}; see what is there with `eo-ssl data check {source.path}`"
-        )
+        raise DataError(f"{source.path}: {problems[0]}; see `eo-ssl data check {source.path}`")
 
 
 def tasks_of(catalog: pd.DataFrame) -> list[str]:
@@ -152,20 +150,18 @@ def tasks_of(catalog: pd.DataFrame) -> list[str]:
 def obstacles(split: np.ndarray, majority: np.ndarray, task: str, pairs: int = 2) -> list[str]:
     """What keeps a task from starting. Shape: split (N,) str, "" where unusable, majority class (N,), 255 if none."""
     if task == "pretrain":
-        needed = {"pretrain": pairs, "pretrain_val": 2}
-        have = {name: int((split == name).sum()) for name in needed}
-        return [
-            f"pretraining needs at least {least} patches in split {name}, there are {have[name]}: more scenes needed"
-            for name, least in needed.items()
-            if have[name] < least
-        ]
-    labelled = {
-        name: int(((split == name) & (majority != IGNORE)).sum()) for name in ("train", "val", "test")
-    }
+        what, needed = "pretraining needs at least {} patches", {"pretrain": pairs, "pretrain_val": 2}
+    else:
+        what, needed = (
+            "fine-tuning needs at least {} labelled patch",
+            dict.fromkeys(("train", "val", "test"), 1),
+        )
+        split = np.where(majority == IGNORE, "", split)
+    have = {name: int((split == name).sum()) for name in needed}
     return [
-        f"fine-tuning needs labelled patches in split {name}, there are none: more regions or labels needed"
-        for name, count in labelled.items()
-        if not count
+        f"{what.format(least)} in split {name}, there are {have[name]}: more scenes, regions or labels needed"
+        for name, least in needed.items()
+        if have[name] < least
     ]
 
 
@@ -188,13 +184,18 @@ def check_patch(root: Path, patch: dict[str, Any], card: Card) -> Findings:
             result.say(error.kind, FATAL, str(error))
             if sensor == "s1":
                 result.hints |= _s1_hint(path, error.kind)
-    _check_headers(headers, result)
+    wrong = contradiction(headers)
+    if wrong:
+        result.say("CRS mismatch" if "place" in wrong else "size", LEFT_OUT, wrong)
+    unplaced = sorted(sensor for sensor, header in headers.items() if np.isnan(header.x))
+    if unplaced and len(unplaced) < len(headers):
+        result.say("no CRS", WARNING, f"no georeferencing in {', '.join(unplaced)}")
     if "s1" in arrays and np.isfinite(arrays["s1"]).any():
         low, high = np.nanmin(arrays["s1"]), np.nanmax(arrays["s1"])
         if low < USUAL_DB[0] or high > USUAL_DB[1]:
             result.say("range", WARNING, f"{patch['s1']}: backscatter from {low:.0f} to {high:.0f} dB")
     if "s2" in arrays:
-        _check_optical(root, arrays["s2"], result)
+        _check_optical(arrays["s2"], result)
     for sensor in arrays.keys() & CODES.keys():
         other = set(np.unique(arrays[sensor]).tolist()) - CODES[sensor]
         if other:
@@ -222,16 +223,7 @@ def _s1_hint(path: Path, kind: str) -> dict[str, Any]:
     return {"s1_scale": INTEGER_STEP}
 
 
-def _check_headers(headers: dict[str, geotiff.Header], result: Findings) -> None:
-    wrong = contradiction(headers)
-    if wrong:
-        result.say("CRS mismatch" if "place" in wrong else "size", LEFT_OUT, wrong)
-    unplaced = sorted(sensor for sensor, header in headers.items() if np.isnan(header.x))
-    if unplaced and len(unplaced) < len(headers):
-        result.say("no CRS", WARNING, f"no georeferencing in {', '.join(unplaced)}")
-
-
-def _check_optical(root: Path, numbers: np.ndarray, result: Findings) -> None:
+def _check_optical(numbers: np.ndarray, result: Findings) -> None:
     """Digital numbers (13, H, W): their range, their lowest values, and whether B10 is the darkest band."""
     path = result.patch["s2"]
     pixels = numbers[:, numbers.any(0)]
@@ -263,13 +255,9 @@ def _from_catalog(found: pd.DataFrame) -> list[Problem]:
             kind = "CRS mismatch" if "place" in patch["reason"] else "size"
             problems.append(Problem(patch["id"], kind, LEFT_OUT, patch["reason"]))
         if np.isnan(patch["x"]):
-            problems.append(
-                Problem(patch["id"], "no CRS", WARNING, "position unknown: no CRS or no transform")
-            )
+            problems.append(Problem(patch["id"], "no CRS", WARNING, "position unknown: no CRS or transform"))
     for path in found.attrs["duplicates"]:
-        problems.append(
-            Problem(Path(path).stem, "duplicate id", FATAL, f"{path}: second file for this patch")
-        )
+        problems.append(Problem(Path(path).stem, "duplicate id", FATAL, f"{path}: second file for it"))
     for path in found.attrs["unknown"]:
         problems.append(Problem(Path(path).stem, "unknown name", WARNING, f"{path}: name of no known layout"))
     return problems
@@ -281,25 +269,16 @@ def _offsets(results: list[Findings], card: Card) -> list[Problem]:
     applied = [card.offset(r.patch, r.declared) for r in read]
     offset = [r for r, known in zip(read, applied) if not known and r.darkest >= BASELINE_0400_OFFSET]
     plain = [r for r, known in zip(read, applied) if known and r.darkest < known - NEGATIVE]
-    said = (
-        (
-            offset,
-            WARNING,
-            'look offset: their darkest band starts at {}; "s2_offset": 1000 in dataset.json takes it off',
-        ),
-        (
-            plain,
-            FATAL,
-            "have an offset declared, but their darkest band starts at {}: reflectance would be negative",
-        ),
-    )
     problems = []
-    for some, severity, text in said:
+    for some, severity, text in (
+        (offset, WARNING, 'look offset; give "s2_offset": 1000 in dataset.json'),
+        (plain, FATAL, "have an offset declared and would have negative reflectance"),
+    ):
         if some:
             scenes = sorted({r.patch["scene"] for r in some})
             names = ", ".join(scenes[:3]) + (f" and {len(scenes) - 3} more scenes" if scenes[3:] else "")
-            lowest = f"{min(r.darkest for r in some):.0f}"
-            message = f"{len(some)} of {len(read)} patches ({names}) {text.format(lowest)}"
+            starts = f"their darkest band starts at {min(r.darkest for r in some):.0f}"
+            message = f"{len(some)} of {len(read)} patches ({names}) {text}: {starts}"
             problems.append(Problem("(all)", "S2 offset", severity, message))
     return problems
 
@@ -319,9 +298,8 @@ def _verdict(found: pd.DataFrame, majority: np.ndarray, report: Report) -> None:
     except DataError as error:
         return stop("splits", str(error))
     report.notes += assigned.attrs["notes"]
-    report.counts |= {
-        f"usable {name}": int(n) for name, n in assigned["split"].value_counts().items() if name
-    }
+    counts = assigned["split"].value_counts().drop("", errors="ignore")
+    report.counts |= {f"usable {name}": int(n) for name, n in counts.items()}
     for task in tasks_of(found):
         for message in obstacles(assigned["split"].to_numpy(), majority[left.index], task):
             stop("splits", message)

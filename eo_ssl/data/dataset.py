@@ -5,6 +5,8 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +137,8 @@ class PatchDataset(Dataset):
             raise IndexError(f"index {index}: the data set has {len(self)} crops")
         batch = self.__getitems__([index])
         if not len(batch["index"]):
-            raise DataError(
-                f"{self.source.catalog['id'][self.place(index)[0]]}: less than 90 % of it is valid"
-            )
+            name = self.source.catalog["id"][self.place(index)[0]]
+            raise DataError(f"{name}: less than 90 % of it is valid")
         return {key: value[0] for key, value in batch.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -195,6 +196,7 @@ def _mix(*values: int) -> int:
     return state
 
 
+@dataclass(eq=False)
 class Loader:
     """Batches of a `PatchDataset` in an order that is a pure function of (seed, epoch); see `set_epoch`.
 
@@ -204,23 +206,22 @@ class Loader:
     the caller reads. Raises `ConfigError` for impossible numbers.
     """
 
-    def __init__(
-        self,
-        dataset: Any,
-        batch_size: int,
-        shuffle: bool,
-        drop_last: bool = False,
-        seed: int = 0,
-        workers: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if batch_size < 1 or workers < 0 or not 0 <= rank < world_size:
+    dataset: Any
+    batch_size: int
+    shuffle: bool
+    drop_last: bool = False
+    seed: int = 0
+    workers: int = 0
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.workers < 0 or not 0 <= self.rank < self.world_size:
             raise ConfigError(
-                f"batch_size {batch_size}, workers {workers}, rank {rank} of {world_size}: not possible"
+                f"batch_size {self.batch_size}, workers {self.workers}, rank {self.rank} of {self.world_size}: "
+                "not possible"
             )
-        self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
-        self.seed, self.workers, self.rank, self.world_size, self.epoch = seed, workers, rank, world_size, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and the random crops of an epoch."""
@@ -233,31 +234,25 @@ class Loader:
 
     def batches(self) -> list[list[int]]:
         """Indices of each batch of this rank, in order."""
-        n = len(self.dataset)
-        order = (
-            np.random.default_rng([self.seed, self.epoch, 10]).permutation(n)
-            if self.shuffle
-            else np.arange(n)
-        )
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch, 10]).permutation(len(order))
         step = self.batch_size * self.world_size
         chunks = [order[i * step : (i + 1) * step] for i in range(len(self))]
         shares = [np.array_split(c, self.world_size)[self.rank] for c in chunks]
         return [share.tolist() for share in shares if len(share)]
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        batches = self.batches()
+        read, batches = self.dataset.__getitems__, iter(self.batches())
         if self.workers == 0:
-            yield from map(self.dataset.__getitems__, batches)
+            yield from map(read, batches)
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
         try:
-            waiting = deque(pool.submit(self.dataset.__getitems__, b) for b in batches[: 2 * self.workers])
-            for following in batches[2 * self.workers :]:
-                batch = waiting.popleft().result()
-                waiting.append(pool.submit(self.dataset.__getitems__, following))
-                yield batch
-                del batch
+            waiting = deque(pool.submit(read, batch) for batch in islice(batches, 2 * self.workers))
             while waiting:
-                yield waiting.popleft().result()
+                ready = waiting.popleft().result()
+                waiting.extend(pool.submit(read, batch) for batch in islice(batches, 1))
+                yield ready
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ CELL = 5_000.0  # metres (0.05 degrees where the CRS counts in degrees)
 REGION_CELLS = 4  # patches more than four cells (about 20 km) apart belong to different regions
 BLOCK_METRES = 5_120.0  # four patches of 1.28 km, or two of SEN12MS size
 METRES_PER_DEGREE = 111_320.0
-_QUIET = 2000
+_STAMP = ("path", "bytes", "time")
 
 
 def headers(root: Path, stamps: dict[str, tuple[int, int]], workers: int | None = None) -> pd.DataFrame:
@@ -31,40 +32,21 @@ def headers(root: Path, stamps: dict[str, tuple[int, int]], workers: int | None 
     in a table under the cache folder with the stamp of their file, so that a changed file is read again and no other.
     Files without georeferencing get NaN and EPSG 0, those that cannot be read a width of 0 as well.
     """
-    cache = (
-        files.cache_dir()
-        / "georef"
-        / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]}.parquet"
-    )
-    wanted = pd.MultiIndex.from_tuples(
-        [(path, *stamp) for path, stamp in stamps.items()], names=["path", "bytes", "time"]
-    )
-    table = _cached(cache)
-    known = table[table.index.isin(wanted)]
-    missing = wanted.difference(known.index)
+    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
+    cache = files.cache_dir() / "georef" / f"{name}.parquet"
+    table = pd.DataFrame([(path, *stamp) for path, stamp in stamps.items()], columns=list(_STAMP))
+    try:
+        table = table.merge(pd.read_parquet(cache), how="left", on=list(_STAMP))
+    except (OSError, ValueError, KeyError):  # nothing cached, or something else
+        table = table.assign(**dict.fromkeys(COLUMNS, np.nan))
+    missing = table.index[table["width"].isna()]
     if len(missing):
         with ThreadPoolExecutor(workers or min(16, 4 * cores())) as pool:
-            jobs = pool.map(_header, (root / path for path, _, _ in missing))
-            bar = tqdm(
-                jobs, total=len(missing), desc="headers", disable=True if len(missing) < _QUIET else None
-            )
-            known = pd.concat(
-                [known, pd.DataFrame(list(bar), index=missing, columns=list(COLUMNS), dtype=float)]
-            )
-        try:
-            with files.atomic_path(cache) as path:
-                known[known["width"] > 0].reset_index().to_parquet(path)
-        except OSError:
-            pass  # a cache folder that cannot be written costs time at the next start, nothing else
-    return known.droplevel(["bytes", "time"]).astype({"epsg": int})
-
-
-def _cached(cache: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(cache).set_index(["path", "bytes", "time"])[list(COLUMNS)]
-    except (OSError, ValueError, KeyError):
-        index = pd.MultiIndex.from_arrays([[], [], []], names=["path", "bytes", "time"])
-        return pd.DataFrame(index=index, columns=list(COLUMNS), dtype=float)
+            jobs = pool.map(_header, (root / path for path in table["path"][missing]))
+            table.loc[missing, list(COLUMNS)] = list(tqdm(jobs, "headers", len(missing), disable=None))
+        with suppress(OSError), files.atomic_path(cache) as path:  # not to have it costs time, nothing else
+            table[table["width"] > 0].to_parquet(path)
+    return table.set_index("path")[list(COLUMNS)].astype({"epsg": int})
 
 
 def _header(path: Path) -> Header:

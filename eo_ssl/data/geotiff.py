@@ -67,9 +67,7 @@ class Image:
         return bool((self.scales != 1).any() or (self.offsets != 0).any())
 
 
-def read_s1(
-    path: str | Path, window: Window = None, scale: float | None = None, unit: str = "dB"
-) -> np.ndarray:
+def read_s1(path: Path, window: Window = None, scale: float | None = None, unit: str = "dB") -> np.ndarray:
     """Backscatter (2, H, W) float32 in dB, VV then VH by name; invalid pixels become NaN.
 
     float32 and float64 files hold dB, or with `unit` "power" linear σ⁰. Integer files hold dB / scale, where the scale
@@ -77,12 +75,10 @@ def read_s1(
     non-finite pixels, and the exact 0 in both bands that fills borders. Raises `PatchError` for other types and bands,
     for values no Sentinel-1 image has, and for an image without a negative value, which is power.
     """
-    image = _read(Path(path), window)
+    image = _read(path, window)
     _expect_bands(path, image, (len(S1_BANDS),), "S1 (VV, VH)")
     if image.data.dtype not in ("float32", "float64", "int16", "int32"):
-        raise PatchError(
-            f"{path}: S1 as {image.data.dtype}; expected float32, float64, int16 or int32 in dB", "type"
-        )
+        raise PatchError(f"{path}: S1 as {image.data.dtype}; expected float or int16, int32 in dB", "type")
     whole = image.data.dtype.kind == "i"
     db = image.data.astype(np.float32)
     if whole and scale is not None:
@@ -98,14 +94,12 @@ def read_s1(
         hint = ' (integers: give the scale, for example "s1_scale": 0.01 in dataset.json)' if whole else ""
         raise PatchError(f"{path}: S1 from {low:.0f} to {high:.0f}, which is not decibels{hint}", "range")
     if low == 0 <= high:
-        hint = 'give "s1_unit": "power" in dataset.json'
-        raise PatchError(
-            f"{path}: S1 without a negative value, which is power, not decibels ({hint})", "power"
-        )
+        hint = 'which is power; give "s1_unit": "power" in dataset.json'
+        raise PatchError(f"{path}: S1 without a negative value, {hint}", "power")
     return _ordered(path, db, [s1_band(name) for name in image.names], S1_BANDS)
 
 
-def read_s2(path: str | Path, window: Window = None, bands: tuple[str, ...] = ()) -> tuple[np.ndarray, int]:
+def read_s2(path: Path, window: Window = None, bands: tuple[str, ...] = ()) -> tuple[np.ndarray, int]:
     """Digital numbers (13, H, W) uint16, 0 in all bands where a pixel is no data, and the offset the file declares.
 
     Bands are sorted by their names in any spelling, and a missing B10 becomes 0. Files without names are taken in the
@@ -113,7 +107,7 @@ def read_s2(path: str | Path, window: Window = None, bands: tuple[str, ...] = ()
     processing baseline 04.00 and later is read from the tags RADIO_ADD_OFFSET, BOA_ADD_OFFSET or PROCESSING_BASELINE
     or from the scale and offset of the bands, never guessed. Raises `PatchError` for anything else.
     """
-    image = _read(Path(path), window)
+    image = _read(path, window)
     data = image.data
     _expect_bands(path, image, (len(S2_BANDS), len(S2_BANDS) - 1), "S2")
     if data.dtype.kind not in "ui" or data.dtype == np.uint8:
@@ -124,15 +118,14 @@ def read_s2(path: str | Path, window: Window = None, bands: tuple[str, ...] = ()
     if data.min(initial=0) < 0 or data.max(initial=0) > 65535:
         raise PatchError(f"{path}: S2 from {data.min()} to {data.max()}; expected 0 to 65535", "range")
     names = [s2_band(name) for name in image.names]
-    if not any(names):
-        names = list(bands or S2_BANDS)
-    return _ordered(path, data.astype(np.uint16, copy=False), names, S2_BANDS, {"B10"}), _declared(
-        path, image
-    )
+    names = names if any(names) else list(bands)
+    return _ordered(path, data.astype(np.uint16, copy=False), names, S2_BANDS), _declared(path, image)
 
 
-def _declared(path: str | Path, image: Image) -> int:
+def _declared(path: Path, image: Image) -> int:
     """The offset added to every S2 digital number, as the product's own metadata state it."""
+    if image.scaled and not np.allclose(image.scales * DN_PER_REFLECTANCE, 1, rtol=1e-3):
+        raise PatchError(f"{path}: S2 declares scales {np.unique(image.scales)}; expected 0.0001", "range")
     tags = {name.upper(): value for name, value in image.tags.items()}
     try:
         for name in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET"):
@@ -142,24 +135,18 @@ def _declared(path: str | Path, image: Image) -> int:
             return baseline_offset(tags["PROCESSING_BASELINE"])
     except ValueError as error:
         raise PatchError(f'{path}: {error}; give "s2_offset" in dataset.json', "S2 offset") from error
-    if not image.scaled:
-        return 0
     added = np.unique(np.rint(-image.offsets / image.scales))
-    if len(added) > 1 or not np.allclose(image.scales * DN_PER_REFLECTANCE, 1, rtol=1e-3):
-        raise PatchError(
-            f"{path}: S2 declares scales {np.unique(image.scales)}; expected 0.0001 in all bands", "range"
-        )
+    if len(added) > 1:
+        raise PatchError(f"{path}: S2 declares offsets {added}; expected one for all bands", "S2 offset")
     return int(added[0])
 
 
-def read_labels(path: str | Path, window: Window = None) -> np.ndarray:
+def read_labels(path: Path, window: Window = None) -> np.ndarray:
     """First band (H, W) uint8 of a label map (`lc`: IGBP, `dfc`: DFC-10 codes); no-data pixels become 255."""
-    image = _read(Path(path), window)
+    image = _read(path, window)
     _expect_bands(path, image, (1, 4), "a label map")
     if image.data.dtype.kind not in "ui" or image.scaled:
-        raise PatchError(
-            f"{path}: label map as {image.data.dtype}, perhaps scaled; expected integer codes", "type"
-        )
+        raise PatchError(f"{path}: label map as {image.data.dtype}; expected plain integer codes", "type")
     codes = image.data[0].astype(np.int64)
     if image.nodata is not None:
         codes = np.where(codes == image.nodata, IGNORE, codes)
@@ -168,7 +155,7 @@ def read_labels(path: str | Path, window: Window = None) -> np.ndarray:
     return codes.astype(np.uint8)
 
 
-def read_header(path: str | Path) -> Header:
+def read_header(path: Path) -> Header:
     """Where a file lies and how large it is, without its pixels; raises `PatchError` if it is no GeoTIFF."""
     try:
         with rasterio.Env(**_GDAL), rasterio.open(path, driver="GTiff", sharing=False) as image:
@@ -179,30 +166,29 @@ def read_header(path: str | Path) -> Header:
         raise PatchError(f"{path}: not a readable GeoTIFF ({_one_line(error)})") from error
 
 
-def _expect_bands(path: str | Path, image: Image, counts: tuple[int, ...], what: str) -> None:
+def expect_size(path: Path, image: np.ndarray, size: int) -> None:
+    """Raise `PatchError` unless an image (..., H, W) is `size` pixels wide and high."""
+    height, width = image.shape[-2:]
+    if (height, width) != (size, size):
+        raise PatchError(f"{path}: {height} × {width} pixels, the other patches {size} × {size}", "size")
+
+
+def _expect_bands(path: Path, image: Image, counts: tuple[int, ...], what: str) -> None:
     if len(image.data) not in counts:
         expected = " or ".join(map(str, counts))
         raise PatchError(f"{path}: {len(image.data)} bands where {what} has {expected}", "bands")
 
 
-def _ordered(
-    path: str | Path,
-    data: np.ndarray,
-    names: list[str],
-    bands: tuple[str, ...],
-    optional: set[str] = frozenset(),
-) -> np.ndarray:
-    """The bands of a file in the order of `bands`, 0 for one of the `optional` that is missing."""
+def _ordered(path: Path, data: np.ndarray, names: list[str], bands: tuple[str, ...]) -> np.ndarray:
+    """The bands of a file in the order of `bands`, by name if it has names; a missing B10 is 0."""
     if len(data) == len(bands) and (tuple(names) == bands or not any(names)):
         return data
     known = {name: i for i, name in enumerate(names) if name in bands}
-    if len(known) != len(data) or len(names) != len(data) or set(bands) - set(known) - optional:
-        named = ", ".join(filter(None, names)) if len(names) == len(data) else ""
+    if not len(known) == len(names) == len(data) or set(bands) - set(known) - {"B10"}:
+        named = ", ".join(filter(None, names)) or "nothing"
         hint = 'give "s2_bands" in dataset.json' if "B01" in bands else f"expected {', '.join(bands)}"
-        raise PatchError(
-            f"{path}: {len(data)} bands named {named or 'nothing'}; cannot tell which they are ({hint})",
-            "bands",
-        )
+        message = f"{len(data)} bands named {named}; cannot tell which they are ({hint})"
+        raise PatchError(f"{path}: {message}", "bands")
     result = np.zeros((len(bands), *data.shape[1:]), data.dtype)
     for k, name in enumerate(bands):
         if name in known:
@@ -216,20 +202,12 @@ def _read(path: Path, window: Window) -> Image:
         with rasterio.Env(**_GDAL), rasterio.open(path, driver="GTiff", sharing=False) as image:
             shape = (image.count, image.height, image.width)
             if np.prod(shape, dtype=float) > MOST_VALUES:
-                raise PatchError(
-                    f"{path}: {' × '.join(map(str, shape))} values; a patch has far fewer", "size"
-                )
-            area = (
-                None
-                if window is None
-                else rasterio.windows.Window(window[1], window[0], window[2], window[2])
-            )
+                raise PatchError(f"{path}: {' × '.join(map(str, shape))} values, far too many", "size")
+            area = window and rasterio.windows.Window(window[1], window[0], window[2], window[2])
             data = image.read(window=area)
             if not data.all() and _never_written(image):  # GDAL reads missing blocks as zeros
                 raise PatchError(f"{path}: parts of the image were never written")
-            scales, offsets = (
-                np.array(x, np.float32).reshape(-1, 1, 1) for x in (image.scales, image.offsets)
-            )
+            scales, offsets = (np.array(x, np.float32)[:, None, None] for x in (image.scales, image.offsets))
             names = [name or "" for name in image.descriptions]
             found = Image(data, image.nodata, scales, offsets, names, image.tags())
     except DataError:

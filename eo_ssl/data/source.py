@@ -264,16 +264,9 @@ def read_pair(
     db = geotiff.read_s1(root / patch["s1"], window, card.s1_scale, card.s1_unit)
     numbers, declared = geotiff.read_s2(root / patch["s2"], window, card.s2_bands)
     if window is None:
-        expect_size(root / patch["s1"], db, size)
-        expect_size(root / patch["s2"], numbers, size)
+        geotiff.expect_size(root / patch["s1"], db, size)
+        geotiff.expect_size(root / patch["s2"], numbers, size)
     return db, numbers, card.offset(patch, declared)
-
-
-def expect_size(path: Path, image: np.ndarray, size: int) -> None:
-    """Raise `DataError` unless an image (..., H, W) is `size` pixels wide and high."""
-    height, width = image.shape[-2:]
-    if (height, width) != (size, size):
-        raise DataError(f"{path}: {height} × {width} pixels, the other patches {size} × {size}")
 
 
 def valid_pixels(db: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:

@@ -32,16 +32,7 @@ from eo_ssl import files
 from eo_ssl.data import catalog as catalogs
 from eo_ssl.data import geotiff
 from eo_ssl.data.catalog import SENSORS, Card
-from eo_ssl.data.source import (
-    LEAST_VALID,
-    Affine,
-    Source,
-    class_counts,
-    expect_size,
-    majority_of,
-    read_pair,
-    valid_pixels,
-)  # fmt: skip
+from eo_ssl.data.source import LEAST_VALID, Affine, Source, class_counts, majority_of, read_pair, valid_pixels
 from eo_ssl.data.statistics import Statistics, Sums
 from eo_ssl.errors import DataError
 from eo_ssl.parallel import unordered
@@ -247,7 +238,7 @@ def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str
     for k, sensor in enumerate(("dfc", "lc")):
         if patch[sensor]:
             codes = geotiff.read_labels(root / patch[sensor])
-            expect_size(root / patch[sensor], codes, size)
+            geotiff.expect_size(root / patch[sensor], codes, size)
             labels[k] = codes
     classes = DFC10_TO_EIGHT[labels[0]] if patch["dfc"] else IGBP_TO_EIGHT[labels[1]]
     valid = valid_pixels(db, numbers)

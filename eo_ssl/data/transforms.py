@@ -34,29 +34,27 @@ class Normalise:
 
     def __init__(self, statistics: Statistics) -> None:
         self.statistics = statistics
-        self._cache: dict[torch.device, dict[str, tuple[Tensor, Tensor]]] = {}
+        self._cache: dict[tuple[str, torch.device], list[Tensor]] = {}
 
     def __call__(self, batch: Batch) -> Batch:
         result = dict(batch)
         for key in ("s1", "s2"):
             if key in batch:
-                scale, shift = self._affine(batch[key].device)[key]
+                scale, shift = self._affine(key, batch[key].device)
                 value = batch[key] * scale
                 value += shift
                 # The dataset adds `valid` whenever an image has a NaN: without it there is none to fill.
                 result[key] = value.nan_to_num_(nan=0.0) if "valid" in batch else value
         return result
 
-    def _affine(self, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
-        if device not in self._cache:
-            self._cache[device] = {key: self._pair(key, device) for key in ("s1", "s2")}
-        return self._cache[device]
-
-    def _pair(self, key: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        mean = torch.tensor(getattr(self.statistics, f"{key}_mean"), dtype=torch.float64)
-        std = torch.tensor(getattr(self.statistics, f"{key}_std"), dtype=torch.float64)
-        pair = (1 / std, -mean / std)
-        return tuple(x.to(torch.float32).view(-1, 1, 1).to(device) for x in pair)  # type: ignore[return-value]
+    def _affine(self, key: str, device: torch.device) -> list[Tensor]:
+        """Scale and shift (C, 1, 1) of a sensor; computed once per device, in double precision."""
+        if (key, device) not in self._cache:
+            known = (getattr(self.statistics, f"{key}_{part}") for part in ("mean", "std"))
+            mean, std = (torch.tensor(values, dtype=torch.float64) for values in known)
+            pair = (1 / std, -mean / std)
+            self._cache[key, device] = [x.to(torch.float32).view(-1, 1, 1).to(device) for x in pair]
+        return self._cache[key, device]
 
 
 class Augmentation(Protocol):
