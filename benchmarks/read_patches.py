@@ -1,6 +1,7 @@
 """How fast patches become batches, from files and from the packed store, against the loop everybody writes.
 
-The claim: from files as fast as GDAL reads them (1 × the loop or a little more), from the store many times that.
+The claim: from files as fast as GDAL reads them (1 × the loop), from the store 20 times that and more (26 × with plain
+files, 54 × with deflated ones, on one core of a busy machine).
 
     python benchmarks/read_patches.py            # writes its own data, about two minutes
     python benchmarks/read_patches.py --root R   # any SEN12MS or DFC2020 root
