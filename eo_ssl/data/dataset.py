@@ -49,11 +49,12 @@ def open_source(
     if is_store(path):
         return StoreSource(path, seed, holdout, s2_offset)
     found = catalogs.find(path)
-    absolute = None if holdout is None else str(Path(holdout).absolute())
-    card = found.attrs["card"].with_(holdout=absolute, s1_scale=s1_scale, s2_offset=s2_offset)
+    card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
     if packed or (packed is None and found.attrs["simulated"]):
-        return StoreSource(_store_of(path, found, card), seed)
-    return TiffSource(path, found, seed, card)
+        return StoreSource(_store_of(path, found, card), seed, holdout)
+    return TiffSource(
+        path, found, seed, card.with_(holdout=str(Path(holdout).absolute()) if holdout else None)
+    )
 
 
 def _store_of(root: Path, found: pd.DataFrame, card: catalogs.Card) -> Path:

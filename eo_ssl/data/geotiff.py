@@ -4,12 +4,15 @@ What a file says of itself counts for all three kinds alike: names of bands, no-
 """
 
 import warnings
+import zlib
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
+from rasterio.enums import Compression, Interleaving
 from rasterio.errors import NotGeoreferencedWarning
 
 from eo_ssl.errors import DataError
@@ -205,8 +208,8 @@ def _read(path: Path, window: Window) -> Image:
                 raise PatchError(f"{path}: {' × '.join(map(str, shape))} values, far too many", "size")
             area = window and rasterio.windows.Window(window[1], window[0], window[2], window[2])
             data = image.read(window=area)
-            if not data.all() and _never_written(image):  # GDAL reads missing blocks as zeros
-                raise PatchError(f"{path}: parts of the image were never written")
+            if window is None:
+                _expect_sound(path, image)
             scales, offsets = (np.array(x, np.float32)[:, None, None] for x in (image.scales, image.offsets))
             names = [name or "" for name in image.descriptions]
             found = Image(data, image.nodata, scales, offsets, names, image.tags())
@@ -219,11 +222,19 @@ def _read(path: Path, window: Window) -> Image:
     return found
 
 
-def _never_written(image: rasterio.DatasetReader) -> bool:
+def _expect_sound(path: Path, image: rasterio.DatasetReader) -> None:
+    """Raise for what GDAL reads without a word: blocks never written, and damage that a checksum would tell."""
     rows, columns = (-(-length // block) for length, block in zip(image.shape, image.block_shapes[0]))
-    blocks = [f"BLOCK_OFFSET_{x}_{y}" for x in range(columns) for y in range(rows)]
-    bands = image.indexes if image.interleaving == rasterio.enums.Interleaving.band else [1]
-    return any(image.get_tag_item(block, "TIFF", bidx=band) is None for band in bands for block in blocks)
+    bands = image.indexes if image.interleaving == Interleaving.band else [1]
+    with open(path, "rb") as file:
+        for band, x, y in product(bands, range(columns), range(rows)):
+            offset = image.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
+            if offset is None:
+                raise PatchError(f"{path}: parts of the image were never written")
+            if image.compression == Compression.deflate:
+                file.seek(int(offset))
+                size = int(image.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band))
+                zlib.decompress(file.read(size))  # compares it with the checksum at its end
 
 
 def _one_line(error: Exception) -> str:

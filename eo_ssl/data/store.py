@@ -207,6 +207,7 @@ def pack(
             rows["key"][:] = keys
             todo = [(i, patch) for i, patch in enumerate(patches) if not _is_packed(parts, i)]
             _fill(parts, todo, partial(_encode_all, root=root, card=card, size=size), pool)
+            (out / HOLDOUT).unlink(missing_ok=True)
             if card.holdout:
                 shutil.copyfile(root / card.holdout, out / HOLDOUT)
             _finish(out, usable, rows, size, found.attrs)

@@ -1,3 +1,5 @@
+from itertools import product
+
 import fake_patches as fake
 import numpy as np
 import pytest
@@ -269,9 +271,9 @@ def test_damage_inside_a_deflated_strip_is_found(tmp_path):
     whole = bytearray(path.read_bytes())
     with rasterio.open(path) as image:
         starts = [int(image.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=b)) for b in image.indexes]
-    for start in starts:
+    for start, at in product(starts, (20, 100, 150, 250)):
         damaged = bytearray(whole)
-        damaged[start + 100] ^= 0x55
+        damaged[start + at] ^= 0x55
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"a\.tif"):
             geotiff.read_s2(path)

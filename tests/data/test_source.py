@@ -158,9 +158,14 @@ def test_a_store_opened_with_another_offset_shifts_its_statistics_too(tmp_path):
 def test_the_holdout_of_the_card_decides(tmp_path, packed):
     root = fake.make(tmp_path, fake.sen12ms() + fake.sen12ms(scene=63, epsg=32633))
     (root / "held.txt").write_text("ROIs1158_spring/s1_63\n")
+    (root / "other.txt").write_text("ROIs1158_spring_8\n")
+    other = open_source(root, packed=packed, holdout=root / "other.txt")
+    assert set(other.catalog["scene"][other.rows("pretrain_val")]) == {"ROIs1158_spring_8"}
     (root / "dataset.json").write_text('{"holdout": "held.txt"}')
     source = open_source(root, packed=packed)
     assert set(source.catalog["scene"][source.rows("pretrain_val")]) == {"ROIs1158_spring_63"}
+    (root / "dataset.json").unlink()
+    assert "whole scenes" in " ".join(open_source(root, packed=packed).notes)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, monkeypatch):
