@@ -24,7 +24,7 @@ from eo_ssl.data.store import StoreSource, pack, verify
 from eo_ssl.errors import DataError
 
 WORKER = Path(__file__).with_name("pack_worker.py")
-KILLS = 12
+KILLS = 8
 
 
 @pytest.fixture
