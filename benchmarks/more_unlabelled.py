@@ -20,13 +20,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-
-from eo_ssl.course import places
 from eo_ssl.course.claims import SUPERVISED
+
 from eo_ssl import simulate as simulator
-from eo_ssl.data.blocks import spatial_blocks
+from eo_ssl.course import places
 from eo_ssl.data.dataset import open_source
-from eo_ssl.simulate import world as scenes
+from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import hierarchical_interval, paired_difference
 from eo_ssl.evaluate.metrics import METRICS
@@ -36,6 +35,7 @@ from eo_ssl.experiments.results import read_results
 from eo_ssl.experiments.tables import counts_of, pick
 from eo_ssl.files import write_json
 from eo_ssl.provenance import commit, machine
+from eo_ssl.simulate import world as scenes
 from eo_ssl.train.presets import preset
 from eo_ssl.train.pretrain import pretrain
 

@@ -1,5 +1,6 @@
 """What the two sensors measure, and the land-cover legends: bands, units, classes, colours."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,50 @@ def band_index(names: str | tuple[str, ...], bands: tuple[str, ...] = S2_BANDS) 
     return [bands.index(name) for name in names]
 
 
+# What STAC catalogues call the bands of Sentinel-2, in both spellings of the red edge.
+_COMMON = {
+    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge1": "B05", "rededge071": "B05",
+    "rededge2": "B06", "rededge075": "B06", "rededge3": "B07", "rededge078": "B07", "nir": "B08",
+    "nir08": "B8A", "nir09": "B09", "cirrus": "B10", "swir16": "B11", "swir22": "B12",
+}  # fmt: skip
+
+
+def s2_band(name: str) -> str:
+    """The band that a name in any spelling in use stands for, "" if none.
+
+    >>> [s2_band(n) for n in ("B1", "b01", "B8a", "B08, central wavelength 833 nm", "swir22", "Band 1")]
+    ['B01', 'B01', 'B8A', 'B08', 'B12', '']
+    """
+    word = re.split(r"[\s,_(]", name.strip(), maxsplit=1)[0]
+    match = re.fullmatch(r"B0?(\d{1,2}A?)", word.upper())
+    found = f"B{match[1]:0>2}" if match else _COMMON.get(word.lower(), "")
+    return found if found in S2_BANDS else ""
+
+
+def s1_band(name: str) -> str:
+    """The polarisation in the name of a radar band, "" if there is none.
+
+    >>> s1_band("Sigma0_VH_db"), s1_band("vv"), s1_band("Band 1")
+    ('VH', 'VV', '')
+    """
+    match = re.search(r"(?<![a-z])(vv|vh|hh|hv)(?![a-z])", name.lower())
+    return match[1].upper() if match else ""
+
+
+def baseline_offset(baseline: str) -> int:
+    """What ESA added to the digital numbers in a processing baseline, in any spelling: 1000 from 04.00 on.
+
+    Raises `ValueError` for a text that is no baseline.
+
+    >>> [baseline_offset(b) for b in ("02.09", "N0209", "0301", "N0400", "04.00", "5.1", "0509")]
+    [0, 0, 0, 1000, 1000, 1000, 1000]
+    """
+    match = re.fullmatch(r"N?(\d{1,2})(?:\.\d{1,2}|\d{2})", baseline.strip().upper())
+    if match is None:
+        raise ValueError(f"processing baseline {baseline!r}; expected a number such as 04.00 or N0400")
+    return BASELINE_0400_OFFSET if int(match[1]) >= 4 else 0
+
+
 @dataclass(frozen=True)
 class LandCover:
     """One class of a legend: code in the label map, name, colour as #rrggbb."""
@@ -95,77 +140,21 @@ CLASS_NAMES: tuple[str, ...] = tuple(c.name for c in CLASSES)
 NUM_CLASSES = len(CLASSES)
 IGNORE_COLOUR = "#ffffff"
 
-# The simplified IGBP legend of the 2020 Data Fusion Contest: codes 1 to 10.
-DFC10 = (
-    LandCover(1, "Forest", "#117733"),
-    LandCover(2, "Shrubland", "#999933"),
-    LandCover(3, "Savanna", "#cc6677"),
-    LandCover(4, "Grassland", "#44aa99"),
-    LandCover(5, "Wetlands", "#88ccee"),
-    LandCover(6, "Croplands", "#ddcc77"),
-    LandCover(7, "Urban/Built-up", "#882255"),
-    LandCover(8, "Snow/Ice", "#aa4499"),
-    LandCover(9, "Barren", "#dddddd"),
-    LandCover(10, "Water", "#332288"),
-)
-
-IGBP = {
-    1: "Evergreen needleleaf forest",
-    2: "Evergreen broadleaf forest",
-    3: "Deciduous needleleaf forest",
-    4: "Deciduous broadleaf forest",
-    5: "Mixed forest",
-    6: "Closed shrublands",
-    7: "Open shrublands",
-    8: "Woody savannas",
-    9: "Savannas",
-    10: "Grasslands",
-    11: "Permanent wetlands",
-    12: "Croplands",
-    13: "Urban and built-up lands",
-    14: "Cropland/natural vegetation mosaics",
-    15: "Permanent snow and ice",
-    16: "Barren",
-    17: "Water bodies",
-}
-_IGBP_TO_DFC10 = {
-    **dict.fromkeys(range(1, 6), 1),
-    **dict.fromkeys((6, 7), 2),
-    **dict.fromkeys((8, 9), 3),
-    10: 4,
-    11: 5,
-    12: 6,
-    14: 6,
-    13: 7,
-    15: 8,
-    16: 9,
-    17: 10,
-}
-# Savanna and snow are not in the eight-class set of the papers.
-_DFC10_TO_EIGHT = {1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 9: 6, 10: 7}
+# The class of the eight that a code of the simplified IGBP legend of DFC2020 (1 to 10) and of IGBP (1 to 17) stands
+# for. Savanna, snow and all other codes have none (255).
+_DFC10 = {1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 9: 6, 10: 7}
+_IGBP = dict.fromkeys(range(1, 6), 0) | {6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4, 13: 5, 16: 6, 17: 7}
 
 
 def _table(mapping: dict[int, int]) -> np.ndarray:
+    """256 entries by which a label map is translated: `table[codes]`."""
     table = np.full(256, IGNORE, dtype=np.uint8)
     table[list(mapping)] = list(mapping.values())
     return table
 
 
-IGBP_TO_DFC10 = _table(_IGBP_TO_DFC10)
-DFC10_TO_EIGHT = _table(_DFC10_TO_EIGHT)
-IGBP_TO_EIGHT = DFC10_TO_EIGHT[IGBP_TO_DFC10]
-
-
-def remap(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Translate a label map through a 256-entry table; codes outside 0–255 raise `DataError`.
-
-    >>> remap(np.array([[1, 8, 12, 17]]), IGBP_TO_EIGHT)
-    array([[  0, 255,   4,   7]], dtype=uint8)
-    """
-    labels = np.asarray(labels)
-    if labels.size and (labels.min() < 0 or labels.max() > 255):
-        raise DataError(f"label codes must lie in 0 to 255, found {labels.min()} to {labels.max()}")
-    return table[labels.astype(np.uint8)]
+DFC10_TO_EIGHT = _table(_DFC10)
+IGBP_TO_EIGHT = _table(_IGBP)
 
 
 def to_db(linear: np.ndarray, floor: float = 1e-5) -> np.ndarray:

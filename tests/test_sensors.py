@@ -32,27 +32,34 @@ def test_band_index_names_the_missing_band():
         sensors.band_index("B10", sensors.S2_BANDS_L2A)
 
 
-def test_igbp_maps_through_dfc10_to_eight_classes():
-    expected = {**dict.fromkeys(range(1, 6), 0), 6: 1, 7: 1, 8: 255, 9: 255, 10: 2, 11: 3, 12: 4, 14: 4}
-    expected |= {13: 5, 15: 255, 16: 6, 17: 7}
-    codes = np.arange(1, 18)
-    assert dict(zip(codes.tolist(), sensors.remap(codes, sensors.IGBP_TO_EIGHT).tolist())) == expected
-    unknown = [0, *range(18, 256)]
-    assert (sensors.remap(np.array(unknown), sensors.IGBP_TO_EIGHT) == sensors.IGNORE).all()
+def test_label_codes_become_the_eight_classes_or_none():
+    igbp = {**dict.fromkeys(range(1, 6), 0), 6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4, 13: 5, 16: 6, 17: 7}
+    dfc = {1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 9: 6, 10: 7}
+    for table, expected in ((sensors.IGBP_TO_EIGHT, igbp), (sensors.DFC10_TO_EIGHT, dfc)):
+        assert table.tolist() == [expected.get(code, sensors.IGNORE) for code in range(256)]
 
 
-def test_eight_classes_and_dfc10_share_names_and_colours():
-    for dfc in sensors.DFC10:
-        code = sensors.DFC10_TO_EIGHT[dfc.code]
-        if code != sensors.IGNORE:
-            assert dfc.colour == sensors.CLASSES[code].colour
-            assert dfc.name.split("/")[0] == sensors.CLASSES[code].name
+STAC = "coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 cirrus swir16 swir22"
 
 
-@pytest.mark.parametrize("bad", [[-1], [256], [1000, 3]])
-def test_remap_refuses_codes_that_do_not_fit(bad):
-    with pytest.raises(DataError, match="0 to 255"):
-        sensors.remap(np.array(bad), sensors.IGBP_TO_EIGHT)
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"B{int(b[1:])}" if b[1:].isdigit() else b for b in sensors.S2_BANDS],  # as Earth Engine writes them
+        [b.lower() for b in sensors.S2_BANDS],
+        STAC.split(),
+    ],
+    ids=["earth engine", "lower case", "STAC"],
+)
+def test_bands_are_known_in_every_spelling(names):
+    assert tuple(map(sensors.s2_band, names)) == sensors.S2_BANDS
+    assert [sensors.s2_band(n) for n in ("Band 1", "B13", "B8B", "", "1", "NDVI")] == [""] * 6
+
+
+@pytest.mark.parametrize("text", ["latest", "N04", "4", "N04001"])
+def test_a_text_that_is_no_baseline_is_refused(text):
+    with pytest.raises(ValueError, match="processing baseline"):
+        sensors.baseline_offset(text)
 
 
 @given(st.floats(min_value=-45, max_value=30))
@@ -96,8 +103,7 @@ def to_lab(colour: str, vision: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("vision", VISION)
-@pytest.mark.parametrize("legend", [sensors.CLASSES, sensors.DFC10], ids=["eight", "dfc10"])
-def test_class_colours_stay_apart_for_every_kind_of_colour_vision(vision, legend):
-    lab = {c.name: to_lab(c.colour, VISION[vision]) for c in legend}
+def test_class_colours_stay_apart_for_every_kind_of_colour_vision(vision):
+    lab = {c.name: to_lab(c.colour, VISION[vision]) for c in sensors.CLASSES}
     closest = min((np.linalg.norm(lab[a] - lab[b]), a, b) for a, b in combinations(lab, 2))
     assert closest[0] > 10, closest

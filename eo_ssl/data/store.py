@@ -1,38 +1,65 @@
-"""The packed store: one memory-mapped file per scene, read by row ranges.
+"""The packed store: patches in memory-mapped NumPy files, with a checksum each.
 
-    store.json               format, bands, units, patch size, data set, checksums of all shards
-    catalog.parquet          the catalog, plus shard, slot, share of valid pixels and majority class
-    shards/<scene>.images    (N, H, 15, W) 16 bit: per line VV, VH as int16, then B01…B12 as uint16
-    shards/<scene>.labels    (N, H, 2, W) uint8: per line the DFC-10 code (0 if none) and the IGBP code
-    shards/<scene>.sums.npy  (N, 3, 15) float64: count, sum and sum of squares of valid pixels
-    shards/<scene>.json      what the shard was made from, and its checksums
+    store.json        format, bands, units, patch size, data set; written last
+    catalog.parquet   the catalog, plus share of valid pixels, majority class and S2 offset
+    s1.npy            (N, 2, H, W) int16: VV, VH in steps of 0.005 dB
+    s2.npy            (N, 13, H, W) uint16: digital numbers, 0 in all bands where a pixel is no data
+    labels.npy        (N, 2, H, W) uint8: DFC-10 code (0 if none) and IGBP code
+    rows.npy          (N,) what each row was made from, its checksum, what is known of it, sums for the statistics
 
-Bands are interleaved by line, so the rows of a crop with all bands and both sensors are one contiguous piece.
+Row i of each file is row i of the catalog. The checksum of a row is written after its pixels: a row without one, or
+made from files that have changed since, is packed again.
 
-Exactness: S2 and labels are stored as they are. S1 is rounded to 0.005 dB (error at most 0.0025 dB, a
-thousandth of the speckle), −163.8 to 163.8 dB, and NaN stays NaN.
+Exactness: S2 and labels are stored as they are. S1 is rounded to 0.005 dB (error at most 0.0025 dB, a thousandth of the
+speckle), −163.8 to 163.8 dB, and NaN stays NaN.
 """
 
-import threading
+import hashlib
+import json
+import shutil
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from eo_ssl import files
-from eo_ssl.data.source import LEAST_VALID, Affine, Source
+from eo_ssl.data import catalog as catalogs
+from eo_ssl.data import geotiff
+from eo_ssl.data.catalog import SENSORS, Card
+from eo_ssl.data.source import LEAST_VALID, Affine, Source, class_counts, majority_of, read_pair, valid_pixels
 from eo_ssl.data.statistics import Statistics, Sums
 from eo_ssl.errors import DataError
+from eo_ssl.parallel import unordered
 from eo_ssl.sensors import DFC10_TO_EIGHT, DN_PER_REFLECTANCE, IGBP_TO_EIGHT, S1_BANDS, S2_BANDS
 
 FORMAT = "eo_ssl store"
-VERSION = 1
+VERSION = 2
 STEP = 0.005  # dB
 INVALID = -32768
 LIMIT = 32767
 CHANNELS = len(S1_BANDS) + len(S2_BANDS)
-_RADAR = len(S1_BANDS)
+ROW = np.dtype(
+    [
+        ("key", "S24"), ("crc", "i8"), ("valid", "f8"), ("majority", "i8"), ("s2_offset", "i8"),
+        ("sums", "f8", (3, CHANNELS)),  # count, sum and sum of squares of valid pixels
+    ]
+)  # fmt: skip
+PARTS = {  # bands and type; the rows have none
+    "s1": (len(S1_BANDS), np.dtype("int16")),
+    "s2": (len(S2_BANDS), np.dtype("uint16")),
+    "labels": (2, np.dtype("uint8")),
+    "rows": (0, ROW),
+}
+MISSING = 0  # in place of a checksum
+HOLDOUT = "holdout.txt"  # copy of the list of held-out scenes, where the data set has one
+_TASK = 8  # patches that a worker reads at a time
+_AHEAD = 64  # tasks under way at once: a gigabyte at 256 px
 
 
 def quantise(db: np.ndarray) -> np.ndarray:
@@ -51,106 +78,92 @@ def is_store(path: str | Path) -> bool:
 
 
 class StoreSource(Source):
-    """A packed store, opened read-only; files are mapped when first used."""
-
-    kind = "store"
+    """A packed store, opened read-only; `s2_offset` replaces the one that the store was packed with."""
 
     def __init__(
         self, path: Path, seed: int = 0, holdout: str | Path | None = None, s2_offset: int | None = None
     ) -> None:
-        self.info = _read_info(path)
+        self.info = read_info(path)
         catalog = pd.read_parquet(path / "catalog.parquet")
         catalog.attrs = {**self.info["data"], "root": str(path)}
-        super().__init__(path, catalog, seed, holdout)
-        self._shard = catalog["shard"].to_numpy()
-        self._slot = catalog["slot"].to_numpy()
+        kept = path / HOLDOUT if (path / HOLDOUT).exists() else None
+        super().__init__(path, catalog, seed, holdout or kept)
         self._fine = (catalog["dfc"] != "").to_numpy()
         self._holes = (catalog["valid"] < 1).to_numpy()
-        offset = catalog["s2_offset"].to_numpy()
-        self._offset = offset if s2_offset is None else np.full(len(catalog), s2_offset)
-        self._maps: dict[tuple[str, str], np.ndarray] = {}
-        self._local = threading.local()
+        self._packed_offset = catalog["s2_offset"].to_numpy()
+        self._offset = self._packed_offset if s2_offset is None else np.full(len(catalog), s2_offset)
+        self._map()
 
-    def _unusable(self, catalog: pd.DataFrame) -> dict[str, str]:
+    def _map(self) -> None:
+        self._s1, self._s2, self._labels, self._rows = (open_part(self.path, part) for part in PARTS)
+
+    def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
         low = catalog[catalog["valid"] < LEAST_VALID]
-        shares = {i: f"{share:.0%} valid" for i, share in zip(low["id"], low["valid"])}
-        return super()._unusable(catalog) | shares
+        shares = {patch: f"{share:.0%} valid" for patch, share in zip(low["id"], low["valid"])}
+        return shares | super()._reasons(catalog)
 
     @property
     def patch_size(self) -> int:
         return int(self.info["patch_size"])
 
-    def _map(self, shard: str, part: str) -> np.ndarray:
-        found = self._maps.get((shard, part))
-        if found is None:
-            found = self._maps[shard, part] = open_part(self.path, shard, part, self.patch_size)
-        return found
-
     def fill(
         self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
     ) -> np.ndarray | None:
-        size = s1.shape[-1]
-        lines = self._map(self._shard[row], "images")[self._slot[row], top : top + size]
-        raw = self._scratch(size)  # copying first, then converting contiguous values, is the fastest way
-        raw[...] = lines[:, :, left : left + size].transpose(1, 0, 2)  # (H, 15, W) → (15, H, W)
-        radar, numbers = raw[:_RADAR].view(np.int16), raw[_RADAR:]
+        window = (row, slice(None), slice(top, top + s1.shape[-1]), slice(left, left + s1.shape[-1]))
+        radar, numbers = self._s1[window], self._s2[window]
         np.multiply(radar, affine.s1_scale * np.float32(STEP), out=s1)
         s1 += affine.s1_shift
         scale = affine.s2_scale * np.float32(1 / DN_PER_REFLECTANCE)
         np.multiply(numbers, scale, out=s2)
         offset = self._offset[row]
         s2 += affine.s2_shift - np.float32(offset) * scale if offset else affine.s2_shift
-        return self._holes_in(radar, numbers, s1, s2) if self._holes[row] else None
-
-    def _holes_in(
-        self, radar: np.ndarray, numbers: np.ndarray, s1: np.ndarray, s2: np.ndarray
-    ) -> np.ndarray | None:
+        if not self._holes[row]:
+            return None
         s1[radar == INVALID] = np.nan
         optical = numbers.any(0)
         s2[:, ~optical] = np.nan
         valid = (radar != INVALID).all(0) & optical
         return None if valid.all() else valid
 
-    def _scratch(self, size: int) -> np.ndarray:
-        held = getattr(self._local, "raw", None)
-        if held is None or held.shape[-1] != size:
-            held = self._local.raw = np.empty((CHANNELS, size, size), np.uint16)
-        return held
-
     def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
         fine = self._fine[row] and not coarse
-        lines = self._map(self._shard[row], "labels")[self._slot[row], top : top + size]
-        return (DFC10_TO_EIGHT if fine else IGBP_TO_EIGHT)[lines[:, 0 if fine else 1, left : left + size]]
+        codes = self._labels[row, 0 if fine else 1, top : top + size, left : left + size]
+        return (DFC10_TO_EIGHT if fine else IGBP_TO_EIGHT)[codes]
 
     def _statistics(self, rows: np.ndarray) -> Statistics:
-        total = np.zeros((3, CHANNELS))
-        for shard, part in pd.Series(self._slot[rows]).groupby(self._shard[rows]):
-            total += np.load(self.path / "shards" / f"{shard}.sums.npy")[part.to_numpy()].sum(0)
-        return Sums(*total).statistics()
+        sums = self._rows["sums"][rows]  # (n, 3, 15)
+        # With another offset each reflectance is lower by d: Σ(x − d) = Σx − n·d, Σ(x − d)² = Σx² − 2d·Σx + n·d².
+        d = ((self._offset - self._packed_offset)[rows] / DN_PER_REFLECTANCE)[:, None]
+        if d.any():
+            count, total, square = (sums[:, k, len(S1_BANDS) :] for k in range(3))
+            square += count * d**2 - 2 * d * total
+            total -= count * d
+        scenes = pd.Series(np.arange(len(rows))).groupby(self.catalog["scene"].to_numpy()[rows])
+        total = sum((sums[part].sum(0) for _, part in scenes), np.zeros((3, CHANNELS)))
+        return Sums(*total).statistics(str(self.path))
 
-    def _majority(self, rows: np.ndarray) -> np.ndarray:
-        return self.catalog["majority"].to_numpy()[rows].astype(np.int64)
+    def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        return self.catalog["majority"].to_numpy()[np.asarray(rows, dtype=np.int64)]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}, "_local": None}
+        return self.__dict__ | dict.fromkeys(("_s1", "_s2", "_labels", "_rows"))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._local = threading.local()
+        self._map()
 
 
-def open_part(path: Path, shard: str, part: str, size: int) -> np.ndarray:
-    """Map the images (N, H, 15, W) or labels (N, H, 2, W) of a shard; `DataError` if the size is wrong."""
-    bands, dtype = (CHANNELS, np.uint16) if part == "images" else (2, np.uint8)
-    file = path / "shards" / f"{shard}.{part}"
+def open_part(path: Path, part: str, mode: Any = "r") -> np.ndarray:
+    """Map one file of a store; raises `DataError` if it is missing or damaged."""
+    file = path / f"{part}.npy"
     try:
-        flat = np.memmap(file, dtype=dtype, mode="r")
-        return np.asarray(flat).reshape(-1, size, bands, size)
-    except (OSError, ValueError) as error:
+        return np.load(file, mmap_mode=mode).view(np.ndarray)
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{file}: missing or damaged ({error}); pack the data again") from error
 
 
-def _read_info(path: Path) -> dict[str, Any]:
+def read_info(path: Path) -> dict[str, Any]:
+    """`store.json` of a store; raises `DataError` for anything but a store of this version."""
     info = files.read_json(path / "store.json")
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise DataError(f"{path}: store.json does not describe a packed store")
@@ -159,3 +172,182 @@ def _read_info(path: Path) -> dict[str, Any]:
             f"{path}: store version {info.get('version')}, this program reads {VERSION}; pack again"
         )
     return info
+
+
+def pack(
+    root: str | Path,
+    out: str | Path,
+    pool: Executor | None = None,
+    catalog: pd.DataFrame | None = None,
+    card: Card | None = None,
+) -> Path:
+    """Pack all complete patches of `root` into the store `out` and return it.
+
+    Patches are read by the workers of `pool` (they must see the root under the same path), or here without one; this
+    process alone writes. Rows that are there, undamaged and made from files that have not changed since, are kept, so
+    an interrupted run goes on where it was, and the result is the same to the byte. `card` replaces that of the root.
+    Raises `DataError` naming the file that cannot be read, or if the store cannot be written.
+    """
+    root, out = Path(root).resolve(), Path(out).resolve()
+    found = catalogs.find(root) if catalog is None else catalog
+    card = card or found.attrs["card"]
+    usable = found[(found["s1"] != "") & (found["s2"] != "") & (found["reason"] == "")].reset_index(drop=True)
+    if usable.empty:
+        raise DataError(f"{root}: no complete patch to pack; see `eo-ssl data check {root}`")
+    patches = usable[["id", "scene", *SENSORS]].to_dict("records")
+    size = int(geotiff.read_header(root / patches[0]["s2"]).width)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with files.locked(out / ".lock", "pack into this store"):
+            _remove_finished(out)
+            parts = _open(out, len(patches), size)
+            rows = parts["rows"]
+            keys = np.array([_key(root, patch, card) for patch in patches])
+            rows["crc"][rows["key"] != keys] = MISSING
+            rows["key"][:] = keys
+            todo = [(i, patch) for i, patch in enumerate(patches) if not _is_packed(parts, i)]
+            _fill(parts, todo, partial(_encode_all, root=root, card=card, size=size), pool)
+            (out / HOLDOUT).unlink(missing_ok=True)
+            if card.holdout:
+                shutil.copyfile(root / card.holdout, out / HOLDOUT)
+            _finish(out, usable, rows, size, found.attrs)
+    except OSError as error:
+        name, why = error.filename or out, error.strerror or error
+        raise DataError(f"{name}: {why}; pack into a folder that can be written") from error
+    return out
+
+
+def verify(store: str | Path) -> list[str]:
+    """Problems of a finished store: rows that do not match their checksums."""
+    store = Path(store)
+    try:
+        read_info(store)
+        ids = pd.read_parquet(store / "catalog.parquet")["id"].tolist()
+        parts = {part: open_part(store, part) for part in PARTS}
+    except (DataError, OSError) as error:
+        return [str(error)]
+    if {len(part) for part in parts.values()} != {len(ids)}:
+        return [f"{store}: its files hold different numbers of patches"]
+    bar = tqdm(range(len(ids)), desc="verify", unit="patch", disable=None)
+    return [f"{ids[i]}: does not match its checksum" for i in bar if not _is_packed(parts, i)]
+
+
+def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str, Any]:
+    """Read the files of one patch: what the files of the store hold of it, by part and by field of its row."""
+    db, numbers, offset = read_pair(root, patch, card, size)
+    labels = np.zeros((2, size, size), np.uint8)
+    for k, sensor in enumerate(("dfc", "lc")):
+        if patch[sensor]:
+            codes = geotiff.read_labels(root / patch[sensor])
+            geotiff.expect_size(root / patch[sensor], codes, size)
+            labels[k] = codes
+    classes = DFC10_TO_EIGHT[labels[0]] if patch["dfc"] else IGBP_TO_EIGHT[labels[1]]
+    valid = valid_pixels(db, numbers)
+    reflectance = (numbers.astype(np.float32) - offset) / DN_PER_REFLECTANCE
+    if valid is not None:
+        reflectance[:, ~numbers.any(0)] = np.nan
+    sums = Sums.of(db, reflectance)
+    return {
+        "s1": quantise(db),
+        "s2": numbers,
+        "labels": labels,
+        "valid": 1.0 if valid is None else float(valid.mean()),
+        "majority": majority_of(class_counts(classes)),
+        "s2_offset": int(offset),
+        "sums": np.stack([sums.count, sums.total, sums.square]),
+    }
+
+
+def _encode_all(task: list[tuple[int, dict[str, str]]], **how: Any) -> list[tuple[int, dict[str, Any]]]:
+    return [(i, encode(patch, **how)) for i, patch in task]
+
+
+def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
+    """Changes with the files of a patch (names, sizes, times), with the units and with the store format."""
+    stamps = [VERSION, patch["id"], card.units()]
+    for path in filter(None, (patch[sensor] for sensor in SENSORS)):
+        state = (root / path).stat()
+        stamps += [path, state.st_size, state.st_mtime_ns]
+    return hashlib.sha256(json.dumps(stamps, sort_keys=True).encode()).hexdigest()[:24].encode()
+
+
+def _remove_finished(out: Path) -> None:
+    """From here on until it is finished the folder is no store; what an older version packed goes."""
+    if is_store(out):
+        info = files.read_json(out / "store.json")
+        (out / "store.json").unlink()
+        if info.get("format") == FORMAT and info.get("version") == 1:
+            shutil.rmtree(out / "shards", ignore_errors=True)
+
+
+def _open(out: Path, count: int, size: int) -> dict[str, np.ndarray]:
+    """The files of the store, mapped for writing: those that are there if they fit, or new ones."""
+    forms = {
+        part: ((count, *([bands, size, size] if bands else [])), dtype)
+        for part, (bands, dtype) in PARTS.items()
+    }
+    try:
+        parts = {part: open_part(out, part, "r+") for part in PARTS}
+        if all((parts[part].shape, parts[part].dtype) == form for part, form in forms.items()):
+            return parts
+    except DataError:
+        pass  # none there, or damaged
+    needed = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in forms.values())
+    files.require_space(out, needed, "the packed store")
+    for part, (shape, dtype) in forms.items():
+        (out / f"{part}.npy").unlink(missing_ok=True)
+        np.lib.format.open_memmap(out / f"{part}.npy", "w+", dtype, shape)  # zeros: nothing is packed yet
+    return {part: open_part(out, part, "r+") for part in PARTS}
+
+
+def _is_packed(parts: dict[str, np.ndarray], i: int) -> bool:
+    """Whether all that the store holds of a patch matches its checksum."""
+    crc = parts["rows"]["crc"][i]
+    return crc != MISSING and crc == _checksum(parts, i)
+
+
+def _checksum(parts: dict[str, np.ndarray], i: int) -> int:
+    """CRC32 over all that the store holds of a patch, with a bit that tells it from `MISSING`."""
+    row, value = parts["rows"][i], 0
+    facts = (row[name] for name in ROW.names if name != "crc")
+    for data in (parts["s1"][i], parts["s2"][i], parts["labels"][i], *facts):
+        value = zlib.crc32(np.ascontiguousarray(data), value)
+    return value | 1 << 32
+
+
+def _fill(
+    parts: dict[str, np.ndarray], todo: list[tuple[int, dict]], work: Any, pool: Executor | None
+) -> None:
+    """Pack the numbered patches; each gets its checksum after its pixels."""
+    rows = parts["rows"]
+    tasks = [todo[k : k + _TASK] for k in range(0, len(todo), _TASK)]
+    with tqdm(total=len(rows), initial=len(rows) - len(todo), desc="pack", unit="patch", disable=None) as bar:
+        for k in range(0, len(tasks), _AHEAD):  # what is read and not written yet stays small
+            for _, done in unordered(work, tasks[k : k + _AHEAD], pool):
+                for i, known in done.result():
+                    for part in ("s1", "s2", "labels"):
+                        parts[part][i] = known.pop(part)
+                    for name, value in known.items():
+                        rows[name][i] = value
+                    rows["crc"][i] = _checksum(parts, i)
+                    bar.update()
+
+
+def _finish(out: Path, usable: pd.DataFrame, rows: np.ndarray, size: int, attrs: dict[str, Any]) -> None:
+    """Write the catalog and, last of all, `store.json`, which makes the folder a store."""
+    table = usable.assign(**{name: rows[name] for name in ("valid", "majority", "s2_offset")})
+    table.attrs = {}
+    with files.atomic_path(out / "catalog.parquet") as path:
+        table.to_parquet(path)
+    info = {
+        "format": FORMAT,
+        "version": VERSION,
+        "patch_size": size,
+        "patches": len(usable),
+        "s1": {"bands": list(S1_BANDS), "unit": "dB", "step": STEP},
+        "s2": {"bands": list(S2_BANDS), "unit": "digital number"},
+        "data": {key: attrs[key] for key in ("name", "version", "simulated", "state")},
+        "catalog": files.sha256(out / "catalog.parquet"),
+        "rows": hashlib.sha256(rows["crc"].tobytes()).hexdigest(),
+    }
+    files.write_json(out / "store.json", info)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eo_ssl.data.dataset import PatchDataset, make_loader
+from eo_ssl.data.dataset import Loader as make_loader
+from eo_ssl.data.dataset import PatchDataset
 from eo_ssl.data.transforms import Statistics
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.losses import gather

@@ -118,8 +118,8 @@ def gathered(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) ->
 
 def load_patches(source: Any, rows: Sequence[int]) -> Patches:
     """Read whole labelled patches into memory; raises `DataError` when there are none."""
-    from eo_ssl.data.blocks import spatial_blocks
     from eo_ssl.data.dataset import PatchDataset
+    from eo_ssl.data.georef import spatial_blocks
 
     rows = list(rows)
     if not rows:

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eo_ssl.data.disjoint import check_disjoint
-from eo_ssl.data.splits import label_fraction
+from eo_ssl.data.splits import check_disjoint, label_fraction
 from eo_ssl.train.finetune_data import Patches, load_patches
 
 

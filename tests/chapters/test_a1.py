@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chapters import a1
-from eo_ssl.sensors import CLASS_NAMES, DFC10_TO_EIGHT, S2_BANDS, band_index, remap
+from eo_ssl.sensors import CLASS_NAMES, DFC10_TO_EIGHT, S2_BANDS, band_index
 from eo_ssl.simulate import render
 from eo_ssl.simulate.world import Profile, plan
 
@@ -16,7 +16,7 @@ def _patches():
     for spec in plan(WORLD, 0):
         images = render(spec)
         s2 = images["s2"].astype(np.float32) / 1e4
-        label = remap(images["dfc"][0], DFC10_TO_EIGHT)
+        label = DFC10_TO_EIGHT[images["dfc"][0]]
         for k in range(spec.grid**2):
             row, col = divmod(k, spec.grid)
             y, x = row * spec.stride, col * spec.stride

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 # Tests of these modules write caches; the others may use what is in the user's cache.
-_CACHING = {"catalog", "splits", "check", "pack", "dataset", "source", "loader", "fuzz"}
+_CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "fuzz"}
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(world, tmp_path_factory):
     """The same, packed."""
-    from eo_ssl.data import pack
+    from eo_ssl.data import store as pack
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EO_SSL_CACHE", str(tmp_path_factory.mktemp("cache")))

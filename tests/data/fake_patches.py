@@ -82,7 +82,9 @@ def images(patch, size=SIZE, seed=0):
     return arrays | ({"dfc": DFC[label][None].astype(np.uint8)} if patch.dfc else {})
 
 
-def write(path, array, epsg=32632, x=5e5, y=5e6, tags=None, descriptions=None, scales=None, **options):
+def write(
+    path, array, epsg=32632, x=5e5, y=5e6, tags=None, descriptions=None, scales=None, offsets=None, **options
+):
     """One GeoTIFF; `epsg=None` leaves out the georeferencing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +110,8 @@ def write(path, array, epsg=32632, x=5e5, y=5e6, tags=None, descriptions=None, s
                 file.set_band_description(band, name)
             if scales:
                 file.scales = scales
+            if offsets:
+                file.offsets = offsets
     return path
 
 

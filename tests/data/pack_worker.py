@@ -2,9 +2,11 @@
 
 import sys
 
-from eo_ssl.data.pack import pack
+from eo_ssl.data.store import pack
+from eo_ssl.parallel import executor
 
 if __name__ == "__main__":
     print("started", flush=True)
-    pack(sys.argv[1], sys.argv[2], workers=int(sys.argv[3]))
+    with executor(int(sys.argv[3])) as pool:
+        pack(sys.argv[1], sys.argv[2], pool)
     print("finished", flush=True)

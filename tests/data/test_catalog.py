@@ -1,10 +1,12 @@
+import os
 import shutil
 
 import fake_patches as fake
 import numpy as np
 import pytest
 
-from eo_ssl.data import catalog, georef, layouts
+from eo_ssl import files
+from eo_ssl.data import catalog, georef
 from eo_ssl.errors import DataError
 
 
@@ -29,15 +31,16 @@ def find(root, **options):
     ],
 )
 def test_names_of_all_layouts_are_read(name, season, scene, region, split):
-    parsed = layouts.parse(name)
-    assert (parsed.season, parsed.scene, parsed.region, parsed.split) == (season, scene, region, split)
+    parsed = catalog.parse(name)
+    said = (parsed["season"], parsed["scene"], parsed["region"], parsed["split"])
+    assert said == (season, scene, region, split)
 
 
 @pytest.mark.parametrize(
     "name", ["readme.tif", "ROIs1158_spring_s3_8_p1.tif", "ROIs1158_monsoon_s1_8_p1.tif"]
 )
 def test_other_names_are_no_patches(name):
-    assert layouts.parse(name) is None
+    assert catalog.parse(name) is None
 
 
 def test_one_row_a_patch_with_paths_of_all_sensors(tmp_path):
@@ -129,22 +132,126 @@ def test_other_files_and_duplicates_are_reported_not_swallowed(tmp_path):
     assert len(found.attrs["duplicates"]) == 1 and found.attrs["unknown"] == ["note.tif"]
 
 
-def test_no_pixel_is_read_to_make_a_catalog(tmp_path, monkeypatch):
-    fake.make(tmp_path, fake.sen12ms())
-    monkeypatch.setattr("rasterio.open", lambda *a, **k: pytest.fail("opened by GDAL"))
-    assert len(catalog.find(tmp_path)) == 4
-
-
-def test_headers_are_read_once_and_again_when_the_folder_changed(tmp_path, monkeypatch):
+def test_a_folder_that_is_linked_twice_counts_once(tmp_path):
     root = fake.make(tmp_path / "data", fake.sen12ms())
+    for name in ("linked", "again"):
+        (root / name).symlink_to(root / "ROIs1158_spring", target_is_directory=True)
+    found = catalog.find(root)
+    assert len(found) == 4 and found.attrs["duplicates"] == []
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Paths whose headers were read."""
     read = []
     original = georef.read_header
     monkeypatch.setattr(georef, "read_header", lambda path: read.append(path) or original(path))
+    return read
+
+
+def test_only_headers_of_new_and_changed_files_are_read_again(tmp_path, opened):
+    root = fake.make(tmp_path / "data", fake.sen12ms())
     first = catalog.find(root)
-    second = catalog.find(root)
-    assert len(read) == 4 and first.equals(second)
+    assert first.equals(catalog.find(root)) and len(opened) == 12
     fake.make(root, fake.sen12ms(numbers=(50,), x=7e5))
-    assert len(catalog.find(root)) == 5 and len(read) == 9
+    assert len(catalog.find(root)) == 5 and len(opened) == 15
+    moved = fake.sen12ms(numbers=(50,), x=8e5)[0]
+    fake.write(root / moved.pattern.format("s2"), fake.images(moved)["s2"], moved.epsg, moved.x, moved.y)
+    found = find(root)
+    assert len(opened) == 16 and "same place" in found.loc["ROIs1158_spring_8_p50", "reason"]
+
+
+def test_roots_do_not_share_what_is_cached_of_their_files(tmp_path, opened):
+    for k in (0, 1):
+        root = fake.make(tmp_path / str(k), fake.sen12ms(x=5e5 + 1e4 * k))
+        for path in root.rglob("*.tif"):
+            os.utime(path, ns=(10**18, 10**18))
+        assert catalog.find(root)["x"].min() == 5e5 + 1e4 * k
+
+
+def test_simulated_sets_need_one_header_a_patch(tmp_path, opened):
+    root = fake.make(tmp_path / "data", fake.sen12ms())
+    files.write_json(root / "dataset.json", {"name": "simulated"})
+    assert (catalog.find(root)["reason"] == "").all() and len(opened) == 4
+
+
+def test_the_identity_of_data_changes_with_any_file_and_not_with_its_place(tmp_path):
+    root = fake.make(tmp_path / "data", fake.sen12ms())
+    seen = [catalog.identity(root)]
+    assert catalog.identity(root) == seen[0] == catalog.find(root).attrs["state"]
+    shutil.copytree(root, tmp_path / "copy")  # keeps times
+    assert catalog.identity(tmp_path / "copy") == seen[0]
+    path = next(root.rglob("*_s1_*.tif"))
+    os.utime(path, ns=(10**18, 10**18))
+    seen.append(catalog.identity(root))
+    files.write_json(root / "dataset.json", {"s2_offset": 1000})
+    seen.append(catalog.identity(root))
+    next(root.rglob("*_lc_*.tif")).unlink()
+    seen.append(catalog.identity(root))
+    assert len(set(seen)) == 4
+
+
+def test_a_simulated_set_made_again_is_the_same_and_one_changed_in_place_is_not(tmp_path):
+    made = []
+    for name in "ab":
+        root = fake.make(tmp_path / name, fake.sen12ms())
+        files.write_json(root / "dataset.json", {"name": "simulated", "version": "1"})
+        made.append(catalog.identity(root))
+    path = next(root.rglob("*_s1_*.tif"))
+    os.utime(path, ns=(2 * 10**18, 2 * 10**18))
+    assert made[0] == made[1] != catalog.identity(root)
+
+
+def test_what_the_card_says_is_read_and_nonsense_refused(tmp_path):
+    root = fake.make(tmp_path, fake.sen12ms())
+    said = {"name": "mine", "s1_scale": 0.01, "s2_bands": ["B1", "b02", "swir22"], "anything": 1}
+    files.write_json(root / "dataset.json", said)
+    card = catalog.find(root).attrs["card"]
+    assert (card.name, card.s1_scale, card.s2_bands) == ("mine", 0.01, ("B01", "B02", "B12"))
+    for wrong in ({"s2_ofset": 1}, {"s1_unit": "W"}, {"s2_bands": ["B1", "B1"]}, {"s2_offset": "yes"}, []):
+        files.write_json(root / "dataset.json", wrong)
+        with pytest.raises(DataError, match=r"dataset\.json"):
+            catalog.find(root)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
+    root = fake.make(tmp_path, fake.sen12ms())
+    (root / "ROIs1158_spring/s1_8").chmod(0)
+    with pytest.raises(DataError, match="s1_8: cannot be listed"):
+        catalog.find(root)
+    (root / "ROIs1158_spring/s1_8").chmod(0o755)
+
+
+def test_a_file_or_an_unreadable_folder_in_place_of_the_root_is_a_clear_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="no such folder"):
+        catalog.find(tmp_path / "file")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(catalog.os, "scandir", refuse)
+    with pytest.raises(DataError, match="cannot be listed"):
+        catalog.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "missing"),
+    [
+        ((fake.sen12ms, fake.layout_b), None),
+        ((fake.sen12ms,), "DFC2020 radar"),
+        ((fake.layout_b,), "SEN12MS radar"),
+        ((fake.sen12ms, fake.layout_a), "DFC2020 test patches"),
+    ],
+    ids=str,
+)
+def test_what_is_missing_of_both_data_sets_is_named(tmp_path, parts, missing):
+    root = fake.make(tmp_path, [patch for part in parts for patch in part()])
+    if missing is None:
+        return catalog.require_complete(root)
+    with pytest.raises(DataError, match=missing):
+        catalog.require_complete(root)
 
 
 def test_an_empty_or_missing_folder_is_an_error_that_says_so(tmp_path):

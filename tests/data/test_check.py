@@ -4,14 +4,14 @@ import shutil
 import fake_patches as fake
 import numpy as np
 import pytest
-import typer
+import rasterio
 from typer.testing import CliRunner
 
-from eo_ssl.data import layouts
-from eo_ssl.data.check import check
-from eo_ssl.data.check_cli import register
-from eo_ssl.data.findings import FATAL, LEFT_OUT, WARNING
-from eo_ssl.errors import DataError
+from eo_ssl.data.catalog import KNOWN_BROKEN
+from eo_ssl.data.check import FATAL, LEFT_OUT, WARNING, check, require_trainable
+from eo_ssl.data.cli import app
+from eo_ssl.data.dataset import open_source
+from eo_ssl.errors import ConfigError, DataError
 
 SCENE = "ROIs1158_spring"
 
@@ -58,8 +58,9 @@ def test_sound_data_have_no_problem_and_training_can_start(root):
         ("lc", lambda a: a[:2], "bands"),
         ("s1", lambda a: a.astype(np.uint8), "type"),
         ("s2", lambda a: a.astype(np.float32), "type"),
-        ("s2", lambda a: a[:, :8, :8], "size"),
+        ("s2", lambda a: np.minimum(a // 16, 255).astype(np.uint8), "type"),
         ("s1", lambda a: 10 ** (-a), "range"),
+        ("s1", lambda a: 10 ** (a / 10), "power"),
         ("lc", lambda a: a * 0 + 77, "labels"),
         ("lc", lambda a: a.astype(np.int32) - 40, "labels"),
     ],
@@ -106,14 +107,14 @@ def test_the_known_broken_patch_is_listed_and_not_fatal(tmp_path):
     fake.write(path, data, broken[1].epsg, broken[1].x, broken[1].y)
     report = check(root)
     assert report.ok
-    assert [p.id for p in found(report, "NaN", LEFT_OUT)] == list(layouts.KNOWN_BROKEN)
+    assert [p.id for p in found(report, "NaN", LEFT_OUT)] == list(KNOWN_BROKEN)
 
 
-def test_files_of_a_patch_that_show_other_places_are_fatal(root):
-    rewrite(root, "s1", image("s1"), epsg=32633)
-    assert found(check(root), "CRS mismatch", FATAL)
-    rewrite(root, "s1", image("s1"), x=patch().x + 10)
-    assert found(check(root), "CRS mismatch", FATAL)
+def test_files_of_a_patch_that_show_other_places_leave_it_out(root):
+    for change in ({"epsg": 32633}, {"x": patch().x + 10}):
+        rewrite(root, "s1", image("s1"), **change)
+        report = check(root)
+        assert report.ok and len(found(report, "CRS mismatch", LEFT_OUT)) == 1
 
 
 def test_missing_georeferencing_is_reported(root):
@@ -129,26 +130,77 @@ def test_duplicates_are_fatal_and_unknown_names_listed(root):
     assert found(report, "duplicate id", FATAL) and found(report, "unknown name", WARNING)
 
 
-def test_a_patch_of_another_size_than_the_rest_is_fatal(root):
+def test_a_patch_of_another_size_than_the_rest_is_left_out(root):
+    rewrite(root, "s2", image("s2")[:, :8, :8])
+    assert "sizes differ" in found(check(root), "size", LEFT_OUT)[0].message
     for sensor in ("s1", "s2", "lc"):
         rewrite(root, sensor, image(sensor)[:, :8, :8])
-    assert [p.id for p in found(check(root), "size", FATAL)] == [f"{SCENE}_8_p30"]
+    assert "most patches 16" in found(check(root), "size", LEFT_OUT)[0].message
+
+
+def scenes():
+    return fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633)
+
+
+def offset_by(root, patches, amount=1000):
+    for p in patches:
+        data = fake.images(p)["s2"] + np.uint16(amount)
+        fake.write(root / p.pattern.format("s2"), data, p.epsg, p.x, p.y)
 
 
 def test_digital_numbers_that_look_offset_are_pointed_out(tmp_path):
-    patches = fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633)
-    fake.make(tmp_path, patches)
+    fake.make(tmp_path, scenes())
     assert not found(check(tmp_path), "S2 offset")
-    for p in patches:
-        data = fake.images(p)["s2"] + np.uint16(1000)
-        fake.write(tmp_path / p.pattern.format("s2"), data, p.epsg, p.x, p.y)
-    assert "look offset" in found(check(tmp_path), "S2 offset", WARNING)[0].message
+    offset_by(tmp_path, scenes())
+    report = check(tmp_path)
+    assert "look offset" in found(report, "S2 offset", WARNING)[0].message
+    assert report.options == {"s2_offset": 1000}
     assert not found(check(tmp_path, s2_offset=1000), "S2 offset")
 
 
-def test_an_offset_declared_but_not_there_is_pointed_out(tmp_path):
-    fake.make(tmp_path, fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633))
-    assert "declared" in found(check(tmp_path, s2_offset=1000), "S2 offset", WARNING)[0].message
+def test_an_offset_declared_but_not_there_is_fatal(tmp_path):
+    fake.make(tmp_path, scenes())
+    assert "declared" in found(check(tmp_path, s2_offset=1000), "S2 offset", FATAL)[0].message
+
+
+@pytest.mark.parametrize("some", [slice(0, 4), slice(0, 3)], ids=["a scene", "some of a scene"])
+def test_the_offsets_of_a_mixed_set_are_judged_patch_by_patch_and_fixed(tmp_path, run, some):
+    root = fake.make(tmp_path, scenes())
+    offset_by(root, scenes()[some])
+    count = len(scenes()[some])
+    assert f"{count} of 8 patches" in found(check(root), "S2 offset", WARNING)[0].message
+    everywhere = check(root, s2_offset=1000)
+    assert not everywhere.ok and f"{8 - count} of 8 patches" in found(everywhere, "S2 offset")[0].message
+    assert run("check", root, "--fix").exit_code == 0
+    assert not found(check(root), "S2 offset")
+    for row, p in enumerate(scenes()):
+        np.testing.assert_allclose(open_source(root).read(row)["s2"], fake.images(p)["s2"] / 1e4, atol=1e-6)
+
+
+def test_units_that_all_files_agree_on_are_written_into_the_card(tmp_path, run):
+    root = fake.make(tmp_path, scenes())
+    order = [*range(8), *range(9, 13), 8]  # B8A last, as in EuroSAT
+    for k, p in enumerate(scenes()):
+        power = 10 ** (fake.images(p)["s1"] / 10)
+        fake.write(root / p.pattern.format("s1"), power, p.epsg, p.x, p.y)
+        fake.write(root / p.pattern.format("s2"), fake.images(p)["s2"][order], p.epsg, p.x, p.y)
+        assert check(root).options.get("s1_unit") == ("power" if k == 7 else None)
+    report = check(root)
+    assert not report.ok and "another order" in found(report, "S2 bands", WARNING)[0].message
+    assert run("check", root, "--fix").exit_code == 0
+    patch = open_source(root).read(0)
+    np.testing.assert_allclose(patch["s1"], fake.images(scenes()[0])["s1"], atol=1e-4)
+    np.testing.assert_allclose(patch["s2"] * 1e4, fake.images(scenes()[0])["s2"], atol=0.01)
+
+
+def test_the_step_of_integer_radar_files_is_found(tmp_path, run):
+    root = fake.make(tmp_path, scenes())
+    for p in scenes():
+        steps = np.rint(fake.images(p)["s1"] * 100).astype(np.int16)
+        fake.write(root / p.pattern.format("s1"), steps, p.epsg, p.x, p.y)
+    assert not check(root).ok and check(root).options == {"s1_scale": 0.01}
+    assert run("check", root, "--fix").exit_code == 0
+    np.testing.assert_allclose(open_source(root).read(0)["s1"], fake.images(scenes()[0])["s1"], atol=0.0051)
 
 
 def test_a_sample_opens_only_so_many(root):
@@ -163,11 +215,74 @@ def test_training_patches_without_labels_leave_nothing(tmp_path):
     assert not report.ok and found(report, "nothing left", FATAL)
 
 
+def only_ignored(root):
+    for path in root.rglob("*_dfc_*.tif"):
+        rewrite_in_place(path, lambda data: np.full_like(data, 3))  # savanna: not among the eight
+
+
+def all_nan(root):
+    for path in root.rglob("*_s1_*.tif"):
+        rewrite_in_place(path, lambda data: data * np.nan)
+
+
+def no_pair(root):
+    for path in root.rglob("*_s1_*.tif"):
+        path.unlink()
+
+
+def one_scene(root):
+    shutil.rmtree(root / "ROIs1868_summer")
+    for path in root.rglob("ROIs1158_spring_*_9_*.tif"):
+        path.unlink()
+
+
+def few_good(root):
+    for path in root.rglob("*_s2_*.tif"):
+        if not path.name.endswith("_p30.tif"):
+            rewrite_in_place(path, lambda data: data * 0)
+
+
+def oblong(root):
+    for path in root.rglob("*.tif"):
+        rewrite_in_place(path, lambda data: data[:, :8])
+
+
+def rewrite_in_place(path, change):
+    with rasterio.open(path) as file:
+        data, epsg, corner = file.read(), file.crs.to_epsg(), file.transform
+    fake.write(path, change(data), epsg, corner.c, corner.f)
+
+
+@pytest.mark.parametrize("damage", [only_ignored, all_nan, no_pair, one_scene, few_good, oblong])
+def test_the_verdict_is_as_strict_as_what_training_needs(root, tmp_path, run, damage):
+    damage(root)
+    assert not check(root).ok
+    refused = 0
+    for packed in (False, True):
+        for task in ("pretrain", "single"):
+            try:
+                require_trainable(open_source(root, packed=packed), 8, task)
+            except DataError as error:
+                refused += 1
+                assert str(root) in str(error) and "\n" not in str(error)
+    assert refused >= 2
+    assert run("pack", root, tmp_path / "store").exit_code != 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_sound_data_can_be_trained_on_with_crops_that_fit(root, packed):
+    source = open_source(root, packed=packed)
+    for task in ("pretrain", "single", "multi", "segment"):
+        require_trainable(source, 16, task)
+        with pytest.raises(ConfigError, match="crops of 128 px are larger than the patches"):
+            require_trainable(source, 128, task)
+    with pytest.raises(DataError, match="at least 999 patches"):
+        require_trainable(source, pairs=999)
+
+
 @pytest.fixture
 def run():
-    app = typer.Typer()
-    register(app)
-    return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
+    return lambda *args: CliRunner().invoke(app, [str(a) for a in args], catch_exceptions=True)
 
 
 def test_the_command_prints_a_table_and_its_status_says_whether_training_can_start(root, run):
@@ -189,7 +304,9 @@ def test_a_store_is_packed_by_the_command_and_compared_with_its_checksums(root, 
     result = run("pack", root, store, "--verify")
     assert result.exit_code == 0 and "MB" in result.stdout
     assert run("check", store).exit_code == 0
-    next((store / "shards").glob("*.labels")).write_bytes(b"damaged")
+    labels = np.load(store / "labels.npy", mmap_mode="r+")
+    labels[3] += 1
+    labels.flush()
     result = run("check", store)
     assert result.exit_code == 1 and "does not match" in result.stdout
     assert json.loads(run("check", store, "--json").stdout)["ok"] is False

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from eo_ssl.data import catalog
-from eo_ssl.data.check import check
-from eo_ssl.data.findings import check_patch
-from eo_ssl.data.shard import ShardSpec, encode
+from eo_ssl.data.catalog import Card
+from eo_ssl.data.check import check, check_patch
+from eo_ssl.data.store import encode
 from eo_ssl.errors import DataError
 
-CASES = 1000
+CASES = 600
 TILED = {"tiled": True, "blockxsize": 16, "blockysize": 16}
 FORMS = [{}, {"interleave": "band"}, {"compress": "deflate"}, {"compress": "lzw"}, TILED]
 
@@ -117,8 +117,7 @@ def roots(request, tmp_path_factory):
 
 def read_as_training_does(root, patch):
     """What packing reads; raises DataError or returns the encoded patch."""
-    spec = ShardSpec("a", root, root, (), 16, None, None)
-    return encode(spec, tuple(patch[key] for key in ("id", "s1", "s2", "lc", "dfc")))
+    return encode(patch, root, Card(), 16)
 
 
 def test_every_damage_is_named_by_the_check_and_none_is_read_silently(roots):
@@ -138,7 +137,7 @@ def test_every_damage_is_named_by_the_check_and_none_is_read_silently(roots):
             fake.write(path, array, **{"epsg": place.epsg, "x": place.x, "y": place.y, **form, **options})
 
         damage(rng, path, fake.images(place)[sensor], write)
-        problems = check_patch(root, patch, None).problems
+        problems = check_patch(root, patch, Card()).problems
         said = " ".join(p.message for p in problems)
         case = f"{damage.__name__} of {sensor} {form}"
         assert problems, f"{case}: accepted silently"
@@ -148,7 +147,7 @@ def test_every_damage_is_named_by_the_check_and_none_is_read_silently(roots):
         try:
             packed = read_as_training_does(root, patch)
             # What can be read is a label code outside the legend, a hole, or right pixels in a wrong place.
-            assert packed.valid < 1 or damage in (
+            assert packed["valid"] < 1 or damage in (
                 no_place,
                 other_place,
                 holes,
@@ -175,7 +174,7 @@ def test_flipped_bits_in_the_header_never_crash(roots):
         for at in rng.integers(0, 600, rng.integers(1, 4)):
             damaged[at] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
-        outcomes["named" if check_patch(root, patch, None).problems else "fine"] += 1
+        outcomes["named" if check_patch(root, patch, Card()).problems else "fine"] += 1
         try:
             read_as_training_does(root, patch)
             outcomes["read"] += 1

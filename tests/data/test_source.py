@@ -1,10 +1,13 @@
+import json
+
 import fake_patches as fake
 import numpy as np
 import pytest
 import torch
 
-from eo_ssl.data import catalog
+from eo_ssl.data import catalog, geotiff
 from eo_ssl.data.dataset import PatchDataset, open_source
+from eo_ssl.data.store import pack
 from eo_ssl.data.transforms import Normalise, Statistics
 from eo_ssl.errors import DataError
 
@@ -72,6 +75,104 @@ def test_invalid_pixels_are_marked_and_filled_and_bad_patches_left_out_alone(hol
     assert not torch.isnan(batch["s2"][first]).any() and not torch.isnan(batch["s1"][second]).any()
     filled = Normalise(source.stats("pretrain"))(batch)
     assert torch.isfinite(filled["s1"]).all() and filled["s1"][first, 1, 8, 8] == 0
+
+
+def test_a_patch_with_holes_is_read_once_a_crop(holes, monkeypatch):
+    source = open_source(holes)
+    read = []
+    for name in ("read_s1", "read_s2"):
+        original = getattr(geotiff, name)
+        monkeypatch.setattr(geotiff, name, lambda path, *a, f=original: read.append(path) or f(path, *a))
+    data = PatchDataset(source, range(3), 8)
+    for epoch in (0, 1):
+        data.set_epoch(epoch)
+        data.__getitems__(range(3))
+    assert len(read) == 12
+
+
+def test_a_bad_patch_is_left_out_wherever_it_is_cropped_and_reported_once(holes):
+    source = open_source(holes)
+    data = PatchDataset(source, [2] * 20, 4)  # a quarter of it is NaN, most crops are not
+    assert len(data.__getitems__(range(20))["index"]) == 0
+    assert source.left_out == {"ROIs1158_spring_8_p3": "75% valid"}
+    assert "left out: ROIs1158_spring_8_p3: 75% valid" in source.report()
+
+
+def test_a_pair_from_two_places_is_left_out_with_the_reason_everywhere(tmp_path):
+    root = fake.make(tmp_path / "data", fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633))
+    odd = fake.sen12ms()[0]
+    fake.write(root / odd.pattern.format("s1"), fake.images(odd)["s1"], odd.epsg, odd.x + 1e5, odd.y)
+    source = open_source(root)
+    assert list(source.left_out) == ["ROIs1158_spring_8_p30"]
+    assert "do not show the same place" in source.left_out["ROIs1158_spring_8_p30"]
+    assert source.catalog["split"][0] == "" and "same place" in source.report()
+    assert "ROIs1158_spring_8_p30" not in set(open_source(pack(root, tmp_path / "store")).catalog["id"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_notes_of_the_splits_are_in_the_report(tmp_path, packed):
+    source = open_source(fake.make(tmp_path, fake.layout_b() + fake.sen12ms()), packed=packed)
+    assert "not the papers' split" in source.report() and "4 pretrain" in source.report()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_changed_in_place_are_never_read_through_a_stale_cache(tmp_path, packed):
+    patches = fake.sen12ms()
+    root = fake.make(tmp_path, patches)
+    before = open_source(root, packed=packed)
+    stats = before.stats("pretrain")
+    for p in patches:
+        darker = fake.images(p)["s1"] - 7
+        fake.write(root / p.pattern.format("s1"), darker, p.epsg, p.x, p.y)
+    after = open_source(root, packed=packed)
+    np.testing.assert_allclose(after.stats("pretrain").s1_mean, np.array(stats.s1_mean) - 7, atol=0.01)
+    np.testing.assert_allclose(after.read(0)["s1"], fake.images(patches[0])["s1"] - 7, atol=0.0026)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("by", [None, "scene", "patch"])
+def test_the_offset_moves_pixels_and_statistics_alike(tmp_path, packed, by):
+    root = fake.make(tmp_path, fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633))
+    key = {None: 1000, "scene": {"ROIs1158_spring_8": 1000}, "patch": {"ROIs1158_spring_8_p30": 1000}}[by]
+    (root / "dataset.json").write_text(json.dumps({"s2_offset": key}))
+    source = open_source(root, packed=packed)
+    lower = {None: 4, "scene": 4, "patch": 1}[by]
+    for row, patch in enumerate(fake.sen12ms()):
+        expected = fake.images(patch)["s2"] / 1e4 - (0.1 if row < lower else 0)
+        np.testing.assert_allclose(source.read(row)["s2"], expected, atol=1e-6)
+    images = [source.read(int(row))["s2"] for row in source.rows("pretrain")]
+    mean = np.concatenate([i.reshape(13, -1) for i in images], 1).astype(float).mean(1)
+    np.testing.assert_allclose(source.stats("pretrain").s2_mean, mean, rtol=1e-4)
+
+
+def test_a_store_opened_with_another_offset_shifts_its_statistics_too(tmp_path):
+    store = pack(fake.make(tmp_path / "data", fake.sen12ms()), tmp_path / "store")
+    source = open_source(store, s2_offset=1000)
+    images = np.concatenate([source.read(int(r))["s2"].reshape(13, -1) for r in source.rows("pretrain")], 1)
+    stats = source.stats("pretrain")
+    np.testing.assert_allclose(stats.s2_mean, images.astype(float).mean(1), atol=1e-6)
+    np.testing.assert_allclose(stats.s2_std, images.astype(float).std(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_holdout_of_the_card_decides(tmp_path, packed):
+    root = fake.make(tmp_path, fake.sen12ms() + fake.sen12ms(scene=63, epsg=32633))
+    (root / "held.txt").write_text("ROIs1158_spring/s1_63\n")
+    (root / "other.txt").write_text("ROIs1158_spring_8\n")
+    other = open_source(root, packed=packed, holdout=root / "other.txt")
+    assert set(other.catalog["scene"][other.rows("pretrain_val")]) == {"ROIs1158_spring_8"}
+    (root / "dataset.json").write_text('{"holdout": "held.txt"}')
+    source = open_source(root, packed=packed)
+    assert set(source.catalog["scene"][source.rows("pretrain_val")]) == {"ROIs1158_spring_63"}
+    (root / "dataset.json").unlink()
+    assert "whole scenes" in " ".join(open_source(root, packed=packed).notes)
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, monkeypatch):
+    root = fake.make(tmp_path / "data", fake.sen12ms())
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path / "file"))
+    assert open_source(root).stats("pretrain").s1_mean[0] < 0
 
 
 @pytest.mark.parametrize("packed", [False, True])

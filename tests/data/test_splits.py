@@ -84,6 +84,19 @@ def test_training_patches_that_overlap_the_test_set_are_left_out():
     assert "share pixels" in " ".join(found.attrs["notes"])
 
 
+@pytest.mark.parametrize("ground", ["val", "test"])
+def test_pretraining_never_sees_the_ground_of_validation_or_test(ground):
+    labelled = published(["a", "b", "c"], ["z"])
+    chosen = splits.assign(labelled)["split"] == ground
+    scenes = [f"s{k}" for k in range(6)]
+    shared = str(labelled["group"][chosen].iloc[0])
+    both = pd.concat([frame(scenes, group=[shared, *scenes[1:]]), labelled], ignore_index=True)
+    found = splits.assign(both)
+    assert set(found["split"][found["scene"] == "s0"]) == {""}
+    assert f"share pixels with {ground} and were left out" in " ".join(found.attrs["notes"])
+    assert len(found[found["split"] == "pretrain"]) >= 20
+
+
 def test_layout_b_is_split_by_city_and_says_that_it_is_not_the_papers_split(tmp_path):
     found = splits.assign(catalog.find(fake.make(tmp_path, fake.layout_b())))
     assert (found.groupby("region")["split"].nunique() == 1).all()

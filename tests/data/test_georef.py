@@ -1,12 +1,13 @@
-"""Spatial blocks: small areas are one block, large ones are cut, and nothing far apart is drawn together."""
+"""Spatial blocks, small ones whole and large ones cut; and what headers say of files that do not belong together."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eo_ssl.data.blocks import spatial_blocks
+from eo_ssl.data.georef import contradiction, spatial_blocks
+from eo_ssl.data.geotiff import Header
 
 
 def area(n, x0=500_000.0, y0=5_000_000.0, epsg=32632, resolution=10.0, patch=128):
@@ -47,6 +48,7 @@ def test_patches_without_a_position_keep_their_overlap_group():
     assert blocks[1] == blocks[2] != blocks[3] and blocks[0] not in blocks[1:]
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.permutations(range(16)))
 def test_the_order_of_the_rows_does_not_matter(order):
     table = pd.concat(
@@ -61,3 +63,33 @@ def test_the_order_of_the_rows_does_not_matter(order):
 @pytest.mark.parametrize("metres", [1_280.0, 2_560.0, 100_000.0])
 def test_larger_blocks_are_fewer(metres):
     assert len(set(spatial_blocks(area(8), 128, metres))) == max(1, round(8 * 1280 / metres)) ** 2
+
+
+HERE = Header(32632, 5e5, 5e6, 10.0, 16, 16)
+NOWHERE = Header(0, np.nan, np.nan, np.nan, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (HERE, ""),
+        (NOWHERE, ""),
+        (Header(0, np.nan, np.nan, np.nan, 0, 0), ""),  # cannot be read: said elsewhere
+        (HERE._replace(x=5e5 + 0.5), ""),
+        (HERE._replace(x=5e5 + 10), "same place"),
+        (HERE._replace(y=4e6), "same place"),
+        (HERE._replace(epsg=32633), "same place"),
+        (HERE._replace(resolution=20.0), "same place"),
+        (HERE._replace(width=8, height=8), "sizes differ: s1 16 × 16"),
+    ],
+    ids=str,
+)
+def test_files_of_a_patch_must_agree_in_place_and_size(other, says):
+    for pair in ({"s1": HERE, "s2": other}, {"s1": HERE, "lc": NOWHERE, "s2": other}):
+        assert (says in contradiction(pair)) if says else not contradiction(pair)
+
+
+def test_patches_are_square_and_as_large_as_the_others():
+    oblong = HERE._replace(width=48, height=32)
+    assert contradiction({"s1": oblong, "s2": oblong}) == "48 × 32 pixels; patches are square"
+    assert contradiction({"s1": HERE}, 32) == "16 px wide, most patches 32"
