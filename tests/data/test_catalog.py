@@ -244,7 +244,6 @@ def test_a_file_or_an_unreadable_folder_in_place_of_the_root_is_a_clear_error(tm
         ((fake.layout_b,), "SEN12MS radar"),
         ((fake.sen12ms, fake.layout_a), "DFC2020 test patches"),
     ],
-    ids=str,
 )
 def test_what_is_missing_of_both_data_sets_is_named(tmp_path, parts, missing):
     root = fake.make(tmp_path, [patch for part in parts for patch in part()])
