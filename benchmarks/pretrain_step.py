@@ -33,7 +33,7 @@ from eo_ssl.data.transforms import Statistics
 from eo_ssl.train.config import DualSimCLRConfig, PretrainConfig, SwinPairConfig
 from eo_ssl.train.devices import has_bf16, make_fabric, prepare
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.schedule import make_optimizer
+from eo_ssl.train.loop import make_optimizer
 from eo_ssl.train.step import backward_pass
 
 CASES: dict[str, PretrainConfig] = {

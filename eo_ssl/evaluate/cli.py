@@ -86,7 +86,7 @@ def probe(
     """Linear probe and nearest neighbours on frozen features, and CKA between the two sensors."""
     from eo_ssl.data.dataset import open_source
     from eo_ssl.evaluate.representation import probe_checkpoint
-    from eo_ssl.train.finetune import LabelledData
+    from eo_ssl.train.labelled import LabelledData
 
     for name, value in probe_checkpoint(checkpoint, LabelledData(open_source(data)), limit=tiles).items():
         typer.echo(f"{name:<16} {value:.4g}")

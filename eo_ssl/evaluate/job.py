@@ -15,7 +15,7 @@ from eo_ssl.evaluate.methods import get_method
 from eo_ssl.evaluate.results import Result
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit
-from eo_ssl.train.finetune_config import FinetuneConfig
+from eo_ssl.train.config import FinetuneConfig
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class GridJob:
 
     def stamp(self, cell: Cell) -> str:
         """Twelve hex digits of the settings (without paths), the data set and the starting weights."""
-        from eo_ssl.train.finetune_models import init_stamp
+        from eo_ssl.train.downstream import init_stamp
 
         plan, starts = get_plan(self.profile), []
         for name in get_method(cell.method).members or (cell.method,):
@@ -108,7 +108,7 @@ class CellRunner:
         """The labelled splits."""
         if self._data is None:
             from eo_ssl.data.dataset import open_source
-            from eo_ssl.train.finetune import LabelledData
+            from eo_ssl.train.labelled import LabelledData
 
             source = self.source if self.source is not None else open_source(self.job.data)
             self._data = LabelledData(source, data_stamp(self.job.data))

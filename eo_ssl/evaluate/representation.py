@@ -11,7 +11,7 @@ from eo_ssl.evaluate.predict import tiles
 from eo_ssl.evaluate.probe import average_accuracy, knn, linear_probe
 
 if TYPE_CHECKING:
-    from eo_ssl.train.finetune import LabelledData
+    from eo_ssl.train.labelled import LabelledData
 
 Embedded = dict[str, Tensor]
 
@@ -44,7 +44,7 @@ def probe_checkpoint(
     """
     from eo_ssl.data.transforms import Statistics
     from eo_ssl.train.checkpoint import load_dual
-    from eo_ssl.train.finetune_models import Prepare
+    from eo_ssl.train.downstream import Prepare
 
     dual, meta = load_dual(folder)
     rgb = meta.get("config", {}).get("bands") == "rgb"
@@ -53,7 +53,7 @@ def probe_checkpoint(
     side = int(meta["image_size"])
     train, val = (embed_tiles(dual, prepare, part, side, limit) for part in (data.train, data.val))
     probes = [fitted(_xy(train), _xy(val)) for fitted in (linear_probe, knn)]
-    x, y = _xy(embed_tiles(dual, prepare, data.test.read(f"probes of {folder}"), side, limit))
+    x, y = _xy(embed_tiles(dual, prepare, data.test, side, limit))
     line: dict[str, float] = {}
     for probe in probes:
         line[f"{probe.name}_aa"] = average_accuracy(y, probe.predict(x))

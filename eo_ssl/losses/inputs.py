@@ -31,8 +31,11 @@ def check_pairs(x1: Tensor, x2: Tensor, temperature: float | Tensor, dims: int =
 
 
 def checked(loss: Tensor) -> Tensor:
-    """The loss itself; raises `NonFiniteError` where it is NaN or infinite, on all ranks alike."""
-    if not bool(torch.isfinite(loss)):
+    """The loss itself; raises `NonFiniteError` where it is NaN or infinite, on all ranks alike.
+
+    Not on a GPU, which would have to be waited for in every update: there the training loop looks, now and then.
+    """
+    if loss.device.type != "cuda" and not bool(torch.isfinite(loss)):
         raise NonFiniteError(
             f"the loss is {float(loss.detach())}: the embeddings hold NaN or infinite values"
         )

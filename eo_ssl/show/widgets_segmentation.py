@@ -18,7 +18,7 @@ from eo_ssl.sensors import CLASSES, IGNORE
 from eo_ssl.show.browser import data_url, script
 from eo_ssl.show.composites import true_colour
 from eo_ssl.train.embed import pair_batch
-from eo_ssl.train.finetune_models import Downstream
+from eo_ssl.train.downstream import Downstream
 
 STEPS = 31  # confidence in five bits, class in three: one byte per pixel
 _WIDEST = 128

@@ -64,6 +64,6 @@ def test_finetune_trains_once_and_then_shows_the_same_result(tmp_path):
 
 def test_help_does_not_wait_for_torch():
     code = (
-        "import sys; import eo_ssl.evaluate.cli, eo_ssl.train.finetune_cli; sys.exit('torch' in sys.modules)"
+        "import sys; import eo_ssl.evaluate.cli, eo_ssl.train.cli; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent).returncode == 0

@@ -8,14 +8,15 @@ import torch
 from lightning.fabric import Fabric
 from toy_pairs import ToySource
 
-from eo_ssl.train import epoch
+from eo_ssl.train import loop as epoch
 from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig, SwinPairConfig
-from eo_ssl.train.data import Overlaps, pretraining_rows
+from eo_ssl.train.loop import Overlaps
+from eo_ssl.train.pretrain import pretraining_rows
 from eo_ssl.train.devices import make_fabric
 from eo_ssl.train.memory import agree
 from eo_ssl.train.methods import make_method
 from eo_ssl.train.pretrain import pretrain
-from eo_ssl.train.schedule import make_optimizer
+from eo_ssl.train.loop import make_optimizer
 from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
 
 COMMON: dict[str, Any] = {

@@ -20,7 +20,7 @@ from eo_ssl.train.checkpoint import (
     save_pretrained,
 )
 from eo_ssl.train.methods import Method, make_method
-from eo_ssl.train.presets import preset
+from eo_ssl.train.config import preset
 from eo_ssl.train.step import seeded
 
 STATISTICS = ToySource().stats()

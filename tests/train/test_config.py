@@ -4,7 +4,7 @@ import pytest
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.train.config import METHODS, DualSimCLRConfig, MMAConfig, SimCLRConfig, config_from_dict
-from eo_ssl.train.presets import PRESETS, PROFILES, for_family, preset
+from eo_ssl.train.config import PRESETS, PROFILES, preset as for_family, preset
 
 
 def test_unknown_field_is_rejected_with_the_nearest_name() -> None:

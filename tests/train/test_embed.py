@@ -12,7 +12,7 @@ from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A
 from eo_ssl.train.checkpoint import base_meta, load_method, save_pretrained
 from eo_ssl.train.embed import embed_batch, pair_batch, sample_retrieval
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.presets import preset
+from eo_ssl.train.config import preset
 from eo_ssl.train.step import seeded
 
 STATISTICS = Statistics((-12.0, -18.0), (4.0, 4.0), tuple(0.1 + 0.01 * i for i in range(13)), (0.05,) * 13)

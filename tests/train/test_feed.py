@@ -7,7 +7,7 @@ import torch
 from toy_labels import ToyLabels
 
 from eo_ssl.train import feed
-from eo_ssl.train.finetune_data import gathered, load_patches
+from eo_ssl.train.labelled import squares as gathered, load_patches
 
 CPU = torch.device("cpu")
 

@@ -10,13 +10,14 @@ from eo_ssl.errors import CheckpointError, ConfigError, DataError, EOError
 from eo_ssl.evaluate.once import TestOnce, TestReadTwice
 from eo_ssl.train import finetune as module
 from eo_ssl.train.checkpoint import base_meta, save_pretrained
-from eo_ssl.train.finetune import LabelledData, finetune, inside, test_trained
-from eo_ssl.train.finetune_config import FinetuneConfig
-from eo_ssl.train.finetune_data import crop_labels, draw_patches, load_patches, symmetries
-from eo_ssl.train.finetune_save import load_trained
-from eo_ssl.train.finetune_tasks import cross_entropy, dice_loss
+from eo_ssl.train.finetune import finetune, inside, test_trained
+from eo_ssl.train.labelled import LabelledData
+from eo_ssl.train.config import FinetuneConfig
+from eo_ssl.train.labelled import crop_labels, draw_patches, load_patches, symmetries
+from eo_ssl.train.downstream import load_trained
+from eo_ssl.train.labelled import cross_entropy, dice_loss
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.presets import preset
+from eo_ssl.train.config import preset
 
 SMALL = {
     "backbone": "resnet_nano", "image_size": 8, "updates": 6, "evaluations": 3, "batch_size": 8,
@@ -249,7 +250,7 @@ def test_an_ensemble_averages_probabilities_of_models_with_their_own_statistics(
     patches = load_patches(data.source, data.train.rows[:1])
     zero = torch.zeros(1, dtype=torch.int64)
     batch = patches.cut(zero, zero, zero, 16)
-    from eo_ssl.train.finetune_save import TrainedEnsemble
+    from eo_ssl.train.downstream import TrainedEnsemble
 
     mean = sum(m.model(m.prepare(batch)).softmax(1) for m in (u, w)) / 2
     assert torch.allclose(TrainedEnsemble([u, w])(batch).exp(), mean, atol=1e-6)
@@ -261,7 +262,7 @@ def test_invalid_pixels_do_not_reach_the_model():
 
 
 def test_rgb_pretraining_sees_only_rgb(data, tmp_path):
-    from eo_ssl.train.finetune_models import build
+    from eo_ssl.train.downstream import build
 
     init = pretrained(tmp_path / "init", method="simclr-rgb")
     down = build(config(model="s2", init=init), data.source, torch.device("cpu"))

@@ -14,16 +14,16 @@ from toy_labels import ToyLabels
 from toy_pairs import ToySource
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.train import epoch as epochs
+from eo_ssl.train import loop as epochs
 from eo_ssl.train.checkpoint import read_meta
 from eo_ssl.train.config import DualSimCLRConfig
 from eo_ssl.train.finetune import finetune
-from eo_ssl.train.finetune_config import FinetuneConfig
+from eo_ssl.train.config import FinetuneConfig
 from eo_ssl.train.memory import agree, frugal_backward, rehearse
 from eo_ssl.train.methods import Method
-from eo_ssl.train.presets import preset
+from eo_ssl.train.config import preset
 from eo_ssl.train.pretrain import pretrain
-from eo_ssl.train.resume import load_state
+from eo_ssl.train.checkpoint import load_state
 from eo_ssl.train.step import backward_pass, seeded
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
@@ -143,7 +143,7 @@ FINETUNE = {"image_size": 16, "updates": 4, "evaluations": 2, "batch_size": 8, "
     ids=["single", "multi", "segment with Dice"],
 )
 def test_fine_tuning_keeps_its_effective_batch(changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eo_ssl.train import finetune_fit
+    from eo_ssl.train import finetune as finetune_fit
 
     config = FinetuneConfig(**FINETUNE | changes)
     plain = finetune(config, ToyLabels(), accelerator="cpu", test=False)

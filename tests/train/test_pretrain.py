@@ -11,7 +11,7 @@ from toy_pairs import ToySource
 
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.train.config import PretrainConfig
-from eo_ssl.train.presets import preset
+from eo_ssl.train.config import preset
 from eo_ssl.train.pretrain import PretrainResult, pretrain
 
 # A few epochs of MMA on toy data end with features that still lie close together.
@@ -142,7 +142,7 @@ def test_bad_input_fails_before_training(changes: dict, options: dict, message: 
 
 
 def test_overlapping_patches_are_masked_and_known_by_their_grid_positions() -> None:
-    from eo_ssl.train.data import Overlaps
+    from eo_ssl.train.loop import Overlaps
 
     overlaps = Overlaps(ToySource().catalog)
     index = torch.tensor([0, 1, 2, 4, 5, 8])  # scene 0: (0,0) (0,1) (0,2) (1,0) (1,1), scene 1: (0,0)

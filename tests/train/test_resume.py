@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from eo_ssl.errors import CheckpointError
-from eo_ssl.train import resume
-from eo_ssl.train.resume import latest, load_state, save_state
+from eo_ssl.train import checkpoint as resume
+from eo_ssl.train.checkpoint import latest, load_state, save_state
 
 
 def weights(value: float) -> dict[str, torch.Tensor]:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from eo_ssl.train.config import DualSimCLRConfig
-from eo_ssl.train.schedule import learning_rate, make_optimizer, set_learning_rate
+from eo_ssl.train.loop import make_optimizer, set_learning_rate
+from eo_ssl.train.step import learning_rate
 
 
 def test_warm_up_rises_linearly_to_the_peak_and_the_cosine_falls_to_the_floor() -> None:
