@@ -145,7 +145,7 @@ def main() -> None:
     catalog = source.catalog
     test = np.flatnonzero(catalog["split"] == "test")
     blocks = spatial_blocks(catalog.iloc[test], source.patch_size)
-    meta = read_meta(asked.run_dir / "pretrain" / f"dual-simclr-{config.backbone}-seed0")[0]
+    meta = read_meta(asked.run_dir / "pretrain" / f"dual-simclr-{config.backbone}-seed0")
     variants = [(asked.run_dir, facts(source, config, meta["metrics"]))]
     variants += [trained(asked.out, base, times, epochs) for times, epochs in VARIANTS]
     rows = [

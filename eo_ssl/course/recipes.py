@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -72,8 +72,8 @@ def history(folder: Path) -> pd.DataFrame:
 
 def held_out(run: Run, method: str) -> np.ndarray:
     """The held-out rows that the training of a method watches: all, or about a thousand of a large set."""
-    from eo_ssl.train.pretrain import pretraining_rows
     from eo_ssl.train.config import preset
+    from eo_ssl.train.pretrain import pretraining_rows
 
     return np.array(pretraining_rows(run.source(), preset(method, run.profile.name)).held_out)
 
@@ -114,8 +114,8 @@ def embed_pairs(
 
 def _method(run: Run, folder: Path | None, method: str) -> "tuple[Method, Statistics]":
     from eo_ssl.train.checkpoint import load_method
-    from eo_ssl.train.methods import make_method
     from eo_ssl.train.config import preset
+    from eo_ssl.train.methods import make_method
     from eo_ssl.train.step import seeded
 
     if folder is not None:
