@@ -132,10 +132,10 @@ def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tenso
 
     Raises `CheckpointError` when the disk is full; files that were there are then unchanged.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".export-"))
+    folder, temporary = Path(folder), None
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".export-"))
         model.save_pretrained(temporary)
         if heads is not None:
             save_file(plain(heads), temporary / "heads.safetensors")
@@ -150,20 +150,17 @@ def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tenso
             os.replace(temporary / name, folder / name)
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: the model could not be written ({error}); free some space"
+            f"{folder}: the model could not be written ({error}); free some space, or choose another folder"
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
 def read_model(kind: type[Model], folder: str | Path) -> Model:
     """A model that `write_model` wrote, in eval mode; raises `CheckpointError` where it is missing or broken."""
-    folder = Path(folder)
-    try:
-        config = read_json(folder / "config.json")
-    except DataError as error:
-        raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
+    folder, config = Path(folder), _read_config(folder)
     try:
         values = {kind.RENAMED.get(key, key): value for key, value in config.items()}
         model = kind(
@@ -205,11 +202,7 @@ def load_method(folder: str | Path) -> tuple[Method, Statistics]:
 
 def read_meta(folder: str | Path) -> Meta:
     """Meta data of a folder with pretrained encoders; no weights are read."""
-    path = Path(folder) / "config.json"
-    try:
-        config = read_json(path)
-    except DataError as error:
-        raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
+    path, config = Path(folder) / "config.json", _read_config(folder)
     meta = config.get("meta") if isinstance(config, dict) else None
     if not isinstance(meta, dict) or "format" not in meta or "encoders" not in config:
         raise CheckpointError(f"{path} was not written by eo_ssl, or is not that of pretrained encoders")
@@ -221,6 +214,13 @@ def read_meta(folder: str | Path) -> Meta:
         advice = "update eo_ssl" if newer else "train or fetch it again"
         raise CheckpointError(f"{path}: format {meta['format']}, eo_ssl reads {FORMAT} here; {advice}")
     return meta
+
+
+def _read_config(folder: str | Path) -> Any:
+    try:
+        return read_json(Path(folder) / "config.json")
+    except (DataError, OSError) as error:
+        raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -18,28 +18,16 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric import Fabric
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from eo_ssl.data.dataset import PatchDataset, make_loader
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.files import write_text
 from eo_ssl.provenance import commit, training_code, versions
-from eo_ssl.train.checkpoint import (
-    base_meta,
-    load_state,
-    plain,
-    read_meta,
-    save_pretrained,
-    save_state,
-)
+from eo_ssl.train.checkpoint import base_meta, load_state, plain, read_meta, save_pretrained, save_state
 from eo_ssl.train.config import PretrainConfig, digest
-from eo_ssl.train.devices import (
-    check_world,
-    device_type,
-    make_fabric,
-    prepare,
-    together,
-)
+from eo_ssl.train.devices import check_world, device_type, make_fabric, prepare, together
 from eo_ssl.train.loop import (
     Overlaps,
     Trainer,
@@ -50,7 +38,7 @@ from eo_ssl.train.loop import (
     update,
 )
 from eo_ssl.train.methods import BANDS, make_method
-from eo_ssl.train.step import has_batch_norm, seeded
+from eo_ssl.train.step import seeded
 
 HELD_OUT = 1024  # pairs that are looked at after every epoch
 SELECT = "val_mrr"  # rank of the partner: unlike the loss it does not punish confidence at a low temperature
@@ -256,7 +244,8 @@ def _build(fabric: Fabric, job: _Job, saved: dict[str, Any] | None) -> Trainer:
     config, data = job.config, job.data
     with seeded(config.seed):
         method = make_method(config, data.statistics)
-    if config.micro_batch and config.batch_norm != "frozen" and has_batch_norm(method.model):
+    batch_norm = any(isinstance(module, _BatchNorm) for module in method.model.modules())
+    if config.micro_batch and batch_norm and config.batch_norm != "frozen":
         warnings.warn(
             f"micro_batch {config.micro_batch}: BatchNorm takes its statistics from a micro-batch, which both "
             "views of a pair share and its negatives do not, a shortcut for the loss; batch_norm=frozen or a "
@@ -285,32 +274,34 @@ def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) ->
     config, fabric, history = job.config, trainer.fabric, state["history"]
     loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers)
     earlier, updates, first = state["seconds"], len(loader), len(history)
-    speaks = fabric.is_global_zero
-    label, total = f"{config.name} {config.backbone}", config.epochs * updates
-    bar = progress_bar(label, total, first * updates, job.progress and speaks)
-    for epoch in range(first, config.epochs):
-        with seeded(config.seed, epoch, fabric.global_rank):
-            row = {"epoch": epoch + 1, **train_epoch(trainer, loader, epoch, bar)}
-            row |= held_out_metrics(trainer)
-        state["seconds"] = row["seconds"] = earlier + time.perf_counter() - begin
-        history.append(row)
-        if state["best"] is None or row[SELECT] > history[state["best"]][SELECT]:
-            state.update(best=epoch, best_model=plain(trainer.method.model.state_dict()))
-        if row["val_spread"] < COLLAPSED and row["epoch"] > config.warmup_epochs and speaks:
-            warnings.warn(
-                f"epoch {row['epoch']}: the features collapse: their spread is {row['val_spread']:.3f} of 1/√d "
-                "(1 is even, 0 is one point); lower lr, raise batch_size or check that the inputs are normalised",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        if speaks:
-            _tensorboard(job.folder / "tensorboard", row, (epoch + 1) * updates)
-        together(fabric, lambda: _save(trainer, job, state))
-        late = job.max_minutes is not None and time.perf_counter() - begin > 60 * job.max_minutes
-        if fabric.broadcast(late) and epoch + 1 < config.epochs:
-            break
-    bar.close()
+    speaks, label, total = fabric.is_global_zero, f"{config.name} {config.backbone}", config.epochs * updates
+    with progress_bar(label, total, first * updates, job.progress and speaks) as bar:
+        for epoch in range(first, config.epochs):
+            with seeded(config.seed, epoch, fabric.global_rank):
+                row = {"epoch": epoch + 1, **train_epoch(trainer, loader, epoch, bar)}
+                row |= held_out_metrics(trainer)
+            state["seconds"] = row["seconds"] = earlier + time.perf_counter() - begin
+            history.append(row)
+            if state["best"] is None or row[SELECT] > history[state["best"]][SELECT]:
+                state.update(best=epoch, best_model=plain(trainer.method.model.state_dict()))
+            if speaks:
+                _warn_of_collapse(row, config)
+                _tensorboard(job.folder / "tensorboard", row, (epoch + 1) * updates)
+            together(fabric, lambda: _save(trainer, job, state))
+            late = job.max_minutes is not None and time.perf_counter() - begin > 60 * job.max_minutes
+            if fabric.broadcast(late):
+                break
     return len(history) == config.epochs
+
+
+def _warn_of_collapse(row: dict[str, float], config: PretrainConfig) -> None:
+    if row["val_spread"] < COLLAPSED and row["epoch"] > config.warmup_epochs:
+        warnings.warn(
+            f"epoch {row['epoch']}: the features collapse: their spread is {row['val_spread']:.3f} of 1/√d "
+            "(1 is even, 0 is one point); lower lr, raise batch_size or check that the inputs are normalised",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _tensorboard(folder: Path, row: dict[str, float], step: int) -> None:

@@ -140,11 +140,6 @@ def _running_statistics_kept(model: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def has_batch_norm(model: nn.Module) -> bool:
-    """Whether what one sample gives depends on the others of its batch."""
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
-
-
 def freeze_statistics(model: nn.Module) -> None:
     """Put every BatchNorm into eval mode; call it after `model.train()`, which would undo it."""
     for module in model.modules():
