@@ -123,7 +123,8 @@ def test_fine_tuning_does_change_the_backbone_and_at_its_own_rate(data, tmp_path
 def test_a_frozen_classifier_equals_the_same_head_on_live_features(data, tmp_path):
     """The cached features and the folded standardisation describe the very model that is saved."""
     init = pretrained(tmp_path / "init")
-    line = run({"init": init, "mode": "frozen"}, data, tmp_path, name="cached", keep=True)
+    changes = {"init": init, "mode": "frozen", "lr_backbone": 3e-4}
+    line = run(changes, data, tmp_path, name="cached", keep=True)
     live = test_trained("live", [tmp_path / "models" / "cached"], data, tmp_path, accelerator="cpu")
     assert live["test"]["aa"] == pytest.approx(line["test"]["aa"])
     assert live["test"]["ece"] == pytest.approx(line["test"]["ece"], abs=1e-5)
