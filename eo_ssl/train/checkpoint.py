@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -85,21 +86,20 @@ class PretrainedEncoders(DualEncoder, SavedModel):
 
     def card(self) -> str:
         """Method, bands, data, held-out numbers and limits; what is unknown says so."""
-        meta, metrics = self.meta, self.meta.get("metrics") or {}
-        config = meta.get("config") or {}
-        lines = [
-            f"| {name} | {value:.4g} |" for name, value in metrics.items() if isinstance(value, int | float)
-        ]
-        unknown = dict.fromkeys(("method", "backbone", "image_size", "data", "epoch", "commit"), "unknown")
-        values = unknown | {"epochs": "unknown", **config, **meta}
-        values |= {name: ", ".join(meta.get(name) or ["unknown"]) for name in ("s1_bands", "s2_bands")}
-        values["select"] = str(meta.get("select", "loss")).removeprefix("val_")
-        values["metrics"] = (
-            "\n".join(["| measure | value |", "|---|---|", *lines]) if lines else "Not measured."
+        meta = {key: value for key, value in self.meta.items() if value}
+        metrics, config = meta.get("metrics", {}), meta.get("config", {})
+        values = defaultdict(lambda: "unknown", {**config, **meta})
+        for name in ("s1_bands", "s2_bands"):
+            values[name] = ", ".join(meta.get(name, ["unknown"]))
+        lines = [f"| {k} | {v:.4g} |" for k, v in metrics.items() if isinstance(v, int | float)]
+        values["metrics"] = "\n".join(
+            ["| measure | value |", "|---|---|", *lines] if lines else ["Not measured."]
         )
-        values["chance"] = f"{metrics['val_chance_top5']:.3g}" if "val_chance_top5" in metrics else "unknown"
+        if "val_chance_top5" in metrics:
+            values["chance"] = f"{metrics['val_chance_top5']:.3g}"
+        values["select"] = str(meta.get("select", "loss")).removeprefix("val_")
         values["config"] = json.dumps(config, indent=2, sort_keys=True)
-        return Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(**values)
+        return Path(__file__).with_name("card.md").read_text(encoding="utf-8").format_map(values)
 
 
 def base_meta(config: PretrainConfig, statistics: Statistics) -> Meta:

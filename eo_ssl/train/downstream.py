@@ -153,7 +153,10 @@ def parameter_groups(model: nn.Module, config: FinetuneConfig) -> list[dict[str,
 
     From scratch there is nothing to protect: every layer learns at `lr_head`.
     """
-    named, backbone = list(model.named_parameters()), getattr(model, "backbone", None)  # a head alone has none
+    named, backbone = (
+        list(model.named_parameters()),
+        getattr(model, "backbone", None),
+    )  # a head alone has none
     if backbone is None or config.init == "scratch" or config.lr_backbone == config.lr_head:
         return decay_groups(named, config.weight_decay, lr=config.lr_head, peak=config.lr_head)
     own = {id(parameter) for parameter in backbone.parameters()}

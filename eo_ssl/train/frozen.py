@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +26,7 @@ from eo_ssl.train.step import mixed_seed
 ENCODE_BATCH = 128
 
 
-@dataclass
-class Features:
-    """Features of some crops of every patch, with their labels.
-
-    Shape: features (N, crops, D), label (N, crops), multilabel (N, crops, 8).
-    """
-
-    features: Tensor
-    label: Tensor
-    multilabel: Tensor
+Features = dict[str, Tensor]  # of some crops of every patch: features (N, crops, D), label, multilabel
 
 
 class HeadOnly(nn.Module):
@@ -93,8 +83,8 @@ class FeatureStream:
             return random_crops(data.train, rows, config.image_size, generator, config.augment)
 
         everything = self._features(f"train {config.augment}", data.train, crop, config.cached_crops)
-        self.model = HeadOnly(head.cpu(), everything.features.flatten(0, 1)).to(self.device)
-        self.found = Features(**{name: value[chosen] for name, value in vars(everything).items()})
+        self.model = HeadOnly(head.cpu(), everything["features"].flatten(0, 1)).to(self.device)
+        self.found = {name: value[chosen] for name, value in everything.items()}
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`, on the device: one of the crops of each drawn patch."""
@@ -102,7 +92,7 @@ class FeatureStream:
         generator = torch.Generator().manual_seed(mixed_seed(c.seed, step, 4))
         which = draw_patches(self.labels, c.batch_size, c.balanced, c.seed, step)
         crop = torch.randint(c.cached_crops, (len(which),), generator=generator)
-        return {name: value[which, crop].to(self.device) for name, value in vars(self.found).items()}
+        return {name: value[which, crop].to(self.device) for name, value in self.found.items()}
 
     def score(self, patches: Patches, limit: int, keep_maps: int = 0) -> Evaluation:
         """Metrics over the features of `limit` tiles of each patch (0: all)."""
@@ -113,9 +103,10 @@ class FeatureStream:
 
         found = self._features(f"tiles {limit}", patches, tile, where.shape[1])
         with torch.no_grad():
-            logits = self.model({"features": found.features.flatten(0, 1).to(self.device)}).float().cpu()
+            logits = self.model({"features": found["features"].flatten(0, 1).to(self.device)}).float().cpu()
         owner = torch.arange(len(patches)).repeat_interleave(where.shape[1])
-        predictions = TilePredictions(logits, found.label.flatten(), found.multilabel.flatten(0, 1), owner)
+        truth = found["label"].flatten(), found["multilabel"].flatten(0, 1)
+        predictions = TilePredictions(logits, *truth, owner)
         return score_tiles(self.config, predictions, len(patches))
 
     def _features(
@@ -127,22 +118,21 @@ class FeatureStream:
         path = self.folder / f"{digest(self.key, what, crops, patches.rows)}.safetensors"
         with locked(f"{path}.lock", "compute features"):
             if not path.exists():
-                found = self._encoded(patches, cut, crops)
                 with atomic_path(path) as temporary:
-                    save_file({name: value.contiguous() for name, value in vars(found).items()}, temporary)
-            return Features(**load_file(path))
+                    save_file(self._encoded(patches, cut, crops), temporary)
+            return load_file(path)
 
     @torch.no_grad()
     def _encoded(self, patches: Patches, cut: Callable[[Tensor, int], Batch], crops: int) -> Features:
-        columns = []
+        found: dict[str, list[Tensor]] = {"features": [], "label": [], "multilabel": []}
         for k in range(crops):
-            parts = []
             for rows in torch.arange(len(patches)).split(ENCODE_BATCH):
                 batch = cut(rows, k)
-                found = (self.encode(batch).float(), batch["label"], batch["multilabel"])
-                parts.append([value.cpu() for value in found])
-            columns.append([torch.cat(values) for values in zip(*parts)])
-        return Features(*(torch.stack(values, 1) for values in zip(*columns)))
+                batch["features"] = self.encode(batch).float()
+                for name, parts in found.items():
+                    parts.append(batch[name].cpu())
+        stacked = {name: torch.cat(parts).unflatten(0, (crops, -1)) for name, parts in found.items()}
+        return {name: value.transpose(0, 1).contiguous() for name, value in stacked.items()}
 
 
 def backbone_hash(module: nn.Module) -> str:

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,30 +181,12 @@ def filled_up(batch: Batch, size: int) -> Batch:
     return {key: value[again] for key, value in batch.items()}
 
 
-def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Batches on the device; a GPU copies the next one on a stream of its own while it still computes."""
-    if device.type != "cuda":
-        yield from batches
-        return
-    side, following = torch.cuda.Stream(device), None
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Batches on the device; a copy to a GPU is only ordered, so that the next is read while it computes."""
     for batch in batches:
-        ready = following
-        if ready is not None:
-            torch.cuda.current_stream(device).wait_stream(side)
-        with torch.cuda.stream(side):
-            following = {k: x.pin_memory().to(device, non_blocking=True) for k, x in batch.items()}
-        if ready is not None:
-            yield _released(ready)
-    if following is not None:
-        torch.cuda.current_stream(device).wait_stream(side)
-        yield _released(following)
-
-
-def _released(batch: Batch) -> Batch:
-    """The batch, not to be freed before the work on it is done."""
-    for value in batch.values():
-        value.record_stream(torch.cuda.current_stream(value.device))
-    return batch
+        if device.type == "cuda":
+            batch = {k: x.pin_memory().to(device, non_blocking=True) for k, x in batch.items()}
+        yield batch
 
 
 @torch.no_grad()

@@ -16,13 +16,13 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.losses import map_similarity, mma_loss, nt_xent
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import Encoder, make_encoder
+from eo_ssl.models.fusion import BANDS
 from eo_ssl.models.heads import ProjectionHead
-from eo_ssl.sensors import RGB, S1_BANDS, S2_BANDS, band_index
+from eo_ssl.sensors import RGB, S2_BANDS, band_index
 from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig
 
 Batch = dict[str, Tensor]
 Views = Callable[[Batch, torch.Generator], Batch]
-BANDS = {"s1": len(S1_BANDS), "s2": len(S2_BANDS)}
 
 
 def _head(dim: int, projection_dim: int) -> nn.Module:
@@ -109,21 +109,17 @@ def make_method(config: PretrainConfig, statistics: Statistics | None = None) ->
     `ConfigError` for an unknown backbone or a crop that does not fit it.
     """
     if isinstance(config, SimCLRConfig):
-        encoder = _encoder(config, "s2")
+        encoder = make_encoder(config.backbone, BANDS["s2"], config.image_size)
         if config.bands == "rgb":
             _zero_other_bands(encoder)
         model = AugmentedPair(DualEncoder(None, encoder), config.projection_dim)
         return Method(config, model, _augmented_views(config, statistics))
-    pair = DualEncoder(_encoder(config, "s1"), _encoder(config, "s2"))
+    pair = DualEncoder(*(make_encoder(config.backbone, bands, config.image_size) for bands in BANDS.values()))
     if isinstance(config, MMAConfig):
         return Method(config, MapPair(pair), _search_views(config, pair.s2))
     if isinstance(config, DualSimCLRConfig):
         return Method(config, SensorPair(pair, config.projection_dim), _sensor_views)
     raise ConfigError(f"{type(config).__name__} is not a method that can be trained")
-
-
-def _encoder(config: PretrainConfig, sensor: str) -> Encoder:
-    return make_encoder(config.backbone, BANDS[sensor], config.image_size)
 
 
 def _sensor_views(batch: Batch, generator: torch.Generator) -> Batch:

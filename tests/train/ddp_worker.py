@@ -15,13 +15,8 @@ from eo_ssl.train.methods import make_method
 from eo_ssl.train.pretrain import pretrain, pretraining_rows
 from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
 
-COMMON: dict[str, Any] = {
-    "image_size": 16,
-    "batch_size": 16,
-    "epochs": 2,
-    "warmup_epochs": 1.0,
-    "precision": "32",
-}
+COMMON: dict[str, Any] = {"image_size": 16, "batch_size": 16, "epochs": 2, "warmup_epochs": 1.0}
+COMMON |= {"precision": "32"}
 FROZEN = COMMON | {"batch_norm": "frozen"}
 STEPS: dict[str, PretrainConfig] = {
     "dual-simclr": DualSimCLRConfig(backbone="resnet_nano", **FROZEN),
