@@ -52,7 +52,7 @@ def test_finetune_writes_one_line_and_prints_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "open_source", lambda path: ToyLabels())
-    small = [f"--set={k}" for k in ("backbone=resnet_nano", "image_size=8", "updates=2", "batch_size=4")]
+    small = [f"--set={k}" for k in ("backbone=resnet_nano", "image_size=8", "updates=2", "precision=32")]
     command = ["finetune", "--data=toy", f"--run-dir={tmp_path}", "--model=s1", "--accelerator=cpu", *small]
     first, second = (CliRunner().invoke(app, command) for _ in range(2))
     assert first.exit_code == second.exit_code == 0 and first.stdout == second.stdout
