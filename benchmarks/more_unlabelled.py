@@ -36,7 +36,7 @@ from eo_ssl.experiments.tables import counts_of, pick
 from eo_ssl.files import write_json
 from eo_ssl.provenance import commit, machine
 from eo_ssl.simulate import world as scenes
-from eo_ssl.train.presets import preset
+from eo_ssl.train.config import preset
 from eo_ssl.train.pretrain import pretrain
 
 VARIANTS = ((1, 90), (4, 8), (4, 30))  # times the unlabelled scenes, epochs

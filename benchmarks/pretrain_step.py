@@ -32,8 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from eo_ssl.data.transforms import Statistics
 from eo_ssl.train.config import DualSimCLRConfig, PretrainConfig, SwinPairConfig
 from eo_ssl.train.devices import has_bf16, make_fabric, prepare
+from eo_ssl.train.loop import make_optimizer
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.schedule import make_optimizer
 from eo_ssl.train.step import backward_pass
 
 CASES: dict[str, PretrainConfig] = {
@@ -84,7 +84,7 @@ def peer_step(config: PretrainConfig, views: dict[str, Tensor], device: str) -> 
 
 
 def our_step(config: PretrainConfig, views: dict[str, Tensor], device: str) -> Step:
-    fabric = make_fabric(config, accelerator=device)
+    fabric = make_fabric(config.precision, accelerator=device)
     zeros, ones = (0.0,), (1.0,)
     method = make_method(config, Statistics(zeros * 2, ones * 2, zeros * 13, ones * 13))
     optimizer = make_optimizer(config, method.model)

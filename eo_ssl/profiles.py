@@ -14,7 +14,7 @@ class Profile:
     `fractions` are the label fractions of the headline methods, `minor_fractions` those of the methods that
     only complete a table. `compile`: pretraining through torch.compile. `real_data`: simulated patches will
     not do. `is_evidence` is False where the runs are too short to support any statement about the methods.
-    How long each training is, and which are made, is in `eo_ssl.train.presets` and `eo_ssl.experiments.plan`.
+    How long each training is, and which are made, is in `eo_ssl.train.config` and `eo_ssl.experiments.plan`.
     """
 
     name: str

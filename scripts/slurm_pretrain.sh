@@ -6,13 +6,14 @@
 #
 # The first argument is the method, the second the data, all others go to `eo-ssl pretrain` as they are
 # (`eo-ssl pretrain --help`). Before the first job: `eo-ssl data check DATA`, then
-# `eo-ssl pretrain METHOD --data DATA --preset paper --dry-run` on one GPU for size, memory and time.
+# `eo-ssl pretrain METHOD --data DATA --preset paper --dry-run` on one GPU for the number of updates and their time.
 #
 # What to know
 # - batch_size counts the pairs in the loss over ALL devices. Each process holds batch_size / processes of them and
 #   compares them with all: the same batch_size gives the same training on 1 GPU or on 16 (up to BatchNorm, below).
-# - BatchNorm takes its statistics per device by default. `--set batch_norm=sync` shares them (GPUs only).
-# - Too little memory? `--micro-batch 64` embeds 64 pairs at a time and leaves the contrastive batch whole.
+# - BatchNorm shares its statistics over all GPUs by default; `--set batch_norm=local` keeps those of each device.
+# - Out of memory ends the run with a line that names a `--micro-batch`: so many pairs are embedded at a time, and the
+#   contrastive batch stays whole. The run goes on from its last epoch.
 # - A job that is killed or runs out of time loses one epoch at most: the same command goes on. `--max-minutes` below
 #   ends cleanly before the limit, `--requeue` puts the job back into the queue.
 # - Without Slurm, on each node:

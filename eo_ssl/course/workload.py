@@ -10,8 +10,8 @@ from eo_ssl.experiments.plan import Cell, Method, Plan, get_method, get_plan, ma
 from eo_ssl.experiments.results import read_lines, results_path
 from eo_ssl.profiles import Profile
 from eo_ssl.train.config import PretrainConfig
-from eo_ssl.train.finetune_config import FinetuneConfig
-from eo_ssl.train.presets import for_family
+from eo_ssl.train.config import FinetuneConfig
+from eo_ssl.train.config import preset as for_family
 
 MONITORED = 1024  # held-out pairs looked at after every epoch, at most
 

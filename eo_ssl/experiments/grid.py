@@ -36,10 +36,10 @@ from eo_ssl.files import locked
 from eo_ssl.parallel import cores, executor, unordered
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, training_code
-from eo_ssl.train.finetune_config import FinetuneConfig
+from eo_ssl.train.config import FinetuneConfig
 
 if TYPE_CHECKING:
-    from eo_ssl.train.finetune import LabelledData
+    from eo_ssl.train.labelled import LabelledData
 
 PER_GPU = (
     3  # processes a GPU: small models leave most of a large one idle while one process cuts the next batch
@@ -76,7 +76,7 @@ class GridJob:
 
         That is its settings (without paths), the data set, the starting weights and the code that trains.
         """
-        from eo_ssl.train.finetune_models import init_stamp
+        from eo_ssl.train.downstream import init_stamp
 
         plan, starts = get_plan(self.profile), []
         for name in get_method(cell.method).members or (cell.method,):
@@ -163,7 +163,7 @@ def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
 @lru_cache(maxsize=1)
 def _read(data: str, stamp: str) -> "LabelledData":
     from eo_ssl.data.dataset import open_source
-    from eo_ssl.train.finetune import LabelledData
+    from eo_ssl.train.labelled import LabelledData
 
     return LabelledData(open_source(data), stamp)
 
@@ -237,7 +237,7 @@ def run_grid(
 
     Raises `EOError` naming the cells that failed; the others are done nevertheless.
     """
-    from eo_ssl.train.finetune import LabelledData
+    from eo_ssl.train.labelled import LabelledData
 
     cells = make_grid(job.profile, job.parts).cells if cells is None else cells
     stamps, failed = {cell.key: job.stamp(cell) for cell in cells}, {}

@@ -1,29 +1,31 @@
-"""Pretrained encoders on disk: safetensors + JSON + a model card, in the form of huggingface_hub.
+"""Models on disk: safetensors + JSON + a model card, in the form of huggingface_hub; and the state of a run.
 
-`PretrainedEncoders.from_pretrained(folder_or_hub_name)` works as for any model of the hub. `load_dual`,
-`load_encoders` and `load_method` read a local folder, check that it is what the caller expects, and say
-what differs.
+`PretrainedEncoders.from_pretrained(folder_or_hub_name)` works as for any model of the hub; `load_dual` and
+`load_method` read a local folder. What was trained downstream has the same form (`eo_ssl.train.downstream`).
 """
 
+import inspect
+import json
 import os
 import shutil
 import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from eo_ssl.data.transforms import Statistics
-from eo_ssl.errors import CheckpointError, DataError, EOError
-from eo_ssl.files import read_json
+from eo_ssl.data.statistics import Statistics
+from eo_ssl.errors import CheckpointError, DataError
+from eo_ssl.files import atomic_path, read_json
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import Encoder, make_encoder
+from eo_ssl.provenance import training_code
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
-from eo_ssl.train.card import model_card
 from eo_ssl.train.config import PretrainConfig, config_from_dict
 from eo_ssl.train.methods import Method, make_method
 
@@ -32,147 +34,76 @@ FORMAT = 1
 FILES = ("model.safetensors", "heads.safetensors", "README.md", "config.json")
 
 Meta = dict[str, Any]
+Model = TypeVar("Model", bound="SavedModel")
 
 
-class PretrainedEncoders(DualEncoder, PyTorchModelHubMixin, library_name="eo_ssl", license="mit"):
-    """The encoders of both sensors (None where a method trained one only) and how they came about.
+class SavedModel(PyTorchModelHubMixin, library_name="eo_ssl", license="mit"):
+    """A model that the hub's own `from_pretrained` rebuilds from config.json and model.safetensors.
 
-    `encoders` maps "s1" and "s2" to the arguments of `make_encoder` or None; `meta` is what config.json says;
-    with `shared_trunk` both are one network after their stems.
+    `RENAMED` gives the arguments of today that config.json called otherwise in the first edition.
     """
 
-    def __init__(self, encoders: dict[str, Any], meta: Meta, shared_trunk: bool = False) -> None:
-        super().__init__(*(make_encoder(**spec) if (spec := encoders[k]) else None for k in ("s1", "s2")))
-        self.meta = meta
-        if shared_trunk:  # contiguous: safetensors finds shared weights by where they lie
-            self.share_trunk().to(memory_format=torch.contiguous_format)
+    RENAMED: ClassVar[dict[str, str]] = {}
+
+    def saved(self) -> nn.Module:
+        """The module whose weights are written."""
+        return self  # type: ignore[return-value]
+
+    def card(self) -> str:
+        """The text of README.md."""
+        raise NotImplementedError
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        """Write every weight under every name: a file of two plain encoders, whether they share or not."""
-        weights = {name: value.contiguous().clone() for name, value in self.state_dict().items()}
+        weights = plain(self.saved().state_dict())
         save_file(weights, save_directory / "model.safetensors", metadata={"format": "pt"})
+
+    @classmethod
+    def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
+        model.saved().load_state_dict(load_file(model_file), strict=strict)
+        return model
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The card that `save_pretrained` writes as README.md."""
-        return ModelCard(model_card(self.meta))
+        return ModelCard(self.card())
 
 
-def save_pretrained(method: Method, folder: str | Path, meta: Meta) -> Path:
-    """Write encoders, heads and `meta` to `folder`; each file appears whole, config.json last.
+class PretrainedEncoders(DualEncoder, SavedModel):
+    """The encoders of both sensors (None where a method trained one only) and how they came about.
 
-    Raises `CheckpointError` when the disk is full; files that were there are then unchanged.
+    `encoders` maps "s1" and "s2" to the arguments of `make_encoder` or None; `meta` is what config.json says.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    encoders = method.encoders()
-    specs = {name: _spec(encoder) for name, encoder in encoders.items()}
-    export = PretrainedEncoders(specs, meta, method.model.encoder.shares_trunk)
-    for name, encoder in encoders.items():
-        if encoder is not None:
-            getattr(export, name).load_state_dict(encoder.state_dict())
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".export-"))
-    try:
-        export.save_pretrained(temporary)
-        save_file(_heads(method), temporary / "heads.safetensors")
-        for name in FILES:
-            with open(temporary / name, "rb+") as file:
-                os.fsync(file.fileno())
-            (temporary / name).chmod(0o644)  # safetensors makes files that only their owner reads
-        (folder / "config.json").unlink(missing_ok=True)
-        for name in FILES:
-            os.replace(temporary / name, folder / name)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: the model could not be written ({error}); free some space"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
+    def __init__(self, encoders: dict[str, Any], meta: Meta, shared_trunk: bool = False) -> None:
+        if shared_trunk:
+            raise CheckpointError("a shared trunk is no longer read; use the eo_ssl that trained it (0.1)")
+        super().__init__(*(make_encoder(**spec) if (spec := encoders[k]) else None for k in ("s1", "s2")))
+        self.meta = meta
 
-def load_pretrained(folder: str | Path, **expected: Any) -> PretrainedEncoders:
-    """The encoders of a folder in eval mode; given values of its meta data must agree with the checkpoint.
+    @property
+    def statistics(self) -> Statistics:
+        """What the inputs are standardised with."""
+        return Statistics.from_dict(self.meta["statistics"])
 
-    `expected` names any of method, backbone, image_size, s1_bands, s2_bands. Raises `CheckpointError` that
-    names what is missing, broken or different.
-    """
-    folder = Path(folder)
-    meta, built = read_meta(folder)
-    refuse_differences(folder, meta, expected)
-    try:
-        model = PretrainedEncoders(meta=meta, **built)
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError, SafetensorError, EOError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{folder}: the weights do not load ({reason}); train or fetch them again"
-        ) from error
-    return model.eval()
-
-
-def load_encoders(folder: str | Path, **expected: Any) -> tuple[dict[str, Encoder | None], Statistics]:
-    """The encoder of each sensor (None for one that was not trained) and the statistics their inputs need."""
-    model = load_pretrained(folder, **expected)
-    return {"s1": model.s1, "s2": model.s2}, Statistics.from_dict(model.meta["statistics"])
-
-
-def load_dual(folder: str | Path, **expected: Any) -> tuple[DualEncoder, Meta]:
-    """The encoders as one `DualEncoder` in eval mode, and the meta data."""
-    model = load_pretrained(folder, **expected)
-    return model, model.meta
-
-
-def load_method(folder: str | Path, **expected: Any) -> tuple[Method, Statistics]:
-    """The whole method with its heads, in eval mode, to embed pairs as in pretraining (for retrieval)."""
-    model = load_pretrained(folder, **expected)
-    statistics = Statistics.from_dict(model.meta["statistics"])
-    method = make_method(config_from_dict(model.meta["config"]), statistics)
-    if model.shares_trunk:
-        method.model.encoder.share_trunk()
-    for name, encoder in method.encoders().items():
-        if encoder is not None:
-            encoder.load_state_dict(getattr(model, name).state_dict())
-    heads = load_file(Path(folder) / "heads.safetensors")
-    if set(heads) != set(_heads(method)):
-        raise CheckpointError(
-            f"{folder}: heads.safetensors belongs to another model; train or fetch it again"
+    def card(self) -> str:
+        """Method, bands, data, held-out numbers and limits; what is unknown says so."""
+        meta = {key: value for key, value in self.meta.items() if value}
+        metrics, config = meta.get("metrics", {}), meta.get("config", {})
+        values = defaultdict(lambda: "unknown", {**config, **meta})
+        for name in ("s1_bands", "s2_bands"):
+            values[name] = ", ".join(meta.get(name, ["unknown"]))
+        lines = [f"| {k} | {v:.4g} |" for k, v in metrics.items() if isinstance(v, int | float)]
+        values["metrics"] = "\n".join(
+            ["| measure | value |", "|---|---|", *lines] if lines else ["Not measured."]
         )
-    method.model.load_state_dict(heads, strict=False)
-    method.model.eval()
-    return method, statistics
-
-
-def read_meta(folder: Path) -> tuple[Meta, dict[str, Any]]:
-    """Meta data of a checkpoint folder, and the other arguments of its `PretrainedEncoders`; no weights are read."""
-    try:
-        config = read_json(folder / "config.json")
-    except DataError as error:
-        raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
-    try:
-        meta, found = config["meta"], config["meta"]["format"]
-        built = {"encoders": config["encoders"], "shared_trunk": config.get("shared_trunk", False)}
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}/config.json was not written by eo_ssl: no {error}") from error
-    if found != FORMAT:
-        raise CheckpointError(
-            f"{folder}: format {found}, this version of eo_ssl reads {FORMAT}; update eo_ssl"
-        )
-    return meta, built
-
-
-def refuse_differences(folder: Path, found: Meta, expected: Meta) -> None:
-    """Raise `CheckpointError` that names each value of `found` which is not the expected one."""
-    differences = [
-        f"{key} is {_short(found.get(key))}, not {_short(value)}"
-        for key, value in expected.items()
-        if _short(found.get(key)) != _short(value)
-    ]
-    if differences:
-        raise CheckpointError(f"{folder}: another model: {'; '.join(differences)}")
+        if "val_chance_top5" in metrics:
+            values["chance"] = f"{metrics['val_chance_top5']:.3g}"
+        values["select"] = str(meta.get("select", "loss")).removeprefix("val_")
+        values["config"] = json.dumps(config, indent=2, sort_keys=True)
+        return Path(__file__).with_name("card.md").read_text(encoding="utf-8").format_map(values)
 
 
 def base_meta(config: PretrainConfig, statistics: Statistics) -> Meta:
-    """The part of the meta data that follows from configuration and statistics."""
+    """The part of the meta data that follows from configuration, statistics and the code that trains."""
     return {
         "format": FORMAT,
         "method": config.name,
@@ -182,19 +113,164 @@ def base_meta(config: PretrainConfig, statistics: Statistics) -> Meta:
         "s1_bands": list(S1_BANDS),
         "s2_bands": list(S2_BANDS),
         "statistics": statistics.to_dict(),
+        "code": training_code(),
     }
 
 
-def _spec(encoder: Encoder | None) -> dict[str, Any] | None:
-    if encoder is None:
+def save_pretrained(method: Method, folder: str | Path, meta: Meta) -> Path:
+    """Write the encoders of a method, its heads and `meta` to `folder`, as `write_model` does."""
+    encoders = method.encoders()
+    model = PretrainedEncoders({name: encoder and _spec(encoder) for name, encoder in encoders.items()}, meta)
+    for name, encoder in encoders.items():
+        if encoder is not None:
+            getattr(model, name).load_state_dict(encoder.state_dict())
+    return write_model(model, folder, _heads(method))
+
+
+def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tensor] | None = None) -> Path:
+    """Write a model to `folder`; each file appears whole, config.json last.
+
+    Raises `CheckpointError` when the disk is full; files that were there are then unchanged.
+    """
+    folder, temporary = Path(folder), None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".export-"))
+        model.save_pretrained(temporary)
+        if heads is not None:
+            save_file(plain(heads), temporary / "heads.safetensors")
+        written = [name for name in FILES if (temporary / name).exists()]
+        readable = (temporary / "config.json").stat().st_mode  # safetensors writes for its owner alone
+        for name in written:
+            (temporary / name).chmod(readable)
+            with open(temporary / name, "rb+") as file:
+                os.fsync(file.fileno())
+        (folder / "config.json").unlink(missing_ok=True)
+        for name in written:
+            os.replace(temporary / name, folder / name)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: the model could not be written ({error}); free some space, or choose another folder"
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def read_model(kind: type[Model], folder: str | Path) -> Model:
+    """A model that `write_model` wrote, in eval mode; raises `CheckpointError` where it is missing or broken."""
+    folder, config = Path(folder), _read_config(folder)
+    try:
+        values = {kind.RENAMED.get(key, key): value for key, value in config.items()}
+        model = kind(
+            **{key: values[key] for key in inspect.signature(kind.__init__).parameters if key in values}
+        )
+        model.saved().load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:  # whatever a file that was cut or edited leads to
+        raise CheckpointError(
+            f"{folder}: the weights do not load ({_reason(error)}); train or fetch them again"
+        ) from error
+    return model.eval()  # type: ignore[attr-defined]
+
+
+def load_dual(folder: str | Path) -> tuple[PretrainedEncoders, Meta]:
+    """The encoders of a folder in eval mode, and the meta data; raises `CheckpointError` as `read_model`."""
+    meta = read_meta(folder)
+    return read_model(PretrainedEncoders, folder), meta
+
+
+def load_method(folder: str | Path) -> tuple[Method, Statistics]:
+    """The whole method with its heads, in eval mode, to embed pairs as in pretraining (for retrieval)."""
+    model, meta = load_dual(folder)
+    try:
+        method = make_method(config_from_dict(meta["config"]), model.statistics)
+        for name, encoder in method.encoders().items():
+            if encoder is not None:
+                encoder.load_state_dict(getattr(model, name).state_dict())
+        heads = load_file(Path(folder) / "heads.safetensors")
+        if set(heads) != set(_heads(method)):
+            raise CheckpointError("heads.safetensors belongs to another model")
+        method.model.load_state_dict(heads, strict=False)
+    except Exception as error:  # as in read_model
+        raise CheckpointError(
+            f"{folder}: the method does not load ({_reason(error)}); train or fetch it again"
+        ) from error
+    method.model.eval()
+    return method, model.statistics
+
+
+def read_meta(folder: str | Path) -> Meta:
+    """Meta data of a folder with pretrained encoders; no weights are read."""
+    path, config = Path(folder) / "config.json", _read_config(folder)
+    meta = config.get("meta") if isinstance(config, dict) else None
+    if not isinstance(meta, dict) or "format" not in meta or "encoders" not in config:
+        raise CheckpointError(f"{path} was not written by eo_ssl, or is not that of pretrained encoders")
+    missing = {"config", "statistics", "method", "backbone", "image_size"} - set(meta)
+    if missing:
+        raise CheckpointError(f"{path}: {', '.join(sorted(missing))} is missing; train or fetch it again")
+    if meta["format"] != FORMAT:
+        newer = isinstance(meta["format"], int) and meta["format"] > FORMAT
+        advice = "update eo_ssl" if newer else "train or fetch it again"
+        raise CheckpointError(f"{path}: format {meta['format']}, eo_ssl reads {FORMAT} here; {advice}")
+    return meta
+
+
+def _read_config(folder: str | Path) -> Any:
+    try:
+        return read_json(Path(folder) / "config.json")
+    except (DataError, OSError) as error:
+        raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of an unfinished run; a kill or a full disk leaves the state before it.
+
+    Raises `CheckpointError` when the disk is full.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(dict(state), temporary)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path}: the state of the run could not be written ({_reason(error)}); free some space and start "
+            "again: the run goes on from the state before"
+        ) from error
+
+
+def load_state(path: Path, *needed: str) -> dict[str, Any] | None:
+    """What `save_state` wrote, None where there is nothing; no code in it is executed.
+
+    Raises `CheckpointError` where it is broken or lacks one of the entries `needed`.
+    """
+    if not path.exists():
         return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = [key for key in needed if key not in state]
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: broken ({_reason(error)}); delete it to start the run afresh"
+        ) from error
+    if missing:
+        raise CheckpointError(f"{path}: no {', '.join(missing)} in it; delete it to start the run afresh")
+    return state
+
+
+def plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU: safetensors keeps no strides and shares no memory."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
+
+
+def _spec(encoder: Encoder) -> dict[str, Any]:
     return {"name": encoder.name, "in_chans": encoder.in_chans, "image_size": encoder.image_size}
 
 
 def _heads(method: Method) -> dict[str, Tensor]:
-    state = method.model.state_dict()
-    return {name: value.contiguous() for name, value in state.items() if not name.startswith("encoder.")}
+    return {k: v for k, v in method.model.state_dict().items() if not k.startswith("encoder.")}
 
 
-def _short(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _reason(error: Exception) -> str:
+    """The first words of an error: of torch's, which name the reason on their second line, both."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning_utilities.core import rank_zero
 from torch import nn
 
 from eo_ssl.errors import CheckpointError, ConfigError, EOError
+from eo_ssl.parallel import cores
 from eo_ssl.train.config import PretrainConfig
 
 CLUSTER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
@@ -39,40 +41,39 @@ def loader_threads(accelerator: str = "auto") -> int:
     """Threads that read ahead: most of the cores beside a GPU; none on a CPU, which has other work."""
     if device_type(accelerator) == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(12, cores // torch.cuda.device_count() - 1))
+    return max(1, min(12, cores() // torch.cuda.device_count() - 1))
 
 
-def resolve_precision(config: PretrainConfig, device: str) -> str:
+def resolve_precision(precision: str, device: str) -> str:
     """ "32", "bf16" or "16", with "auto" decided; raises `ConfigError` for fp16 on a CPU."""
-    if config.precision == "16" and device == "cpu":
+    if precision == "16" and device == "cpu":
         raise ConfigError("precision 16 needs a GPU; on a CPU use bf16 or 32")
-    if config.precision == "auto":
+    if precision == "auto":
         return "bf16" if has_bf16(device) else "32"
-    return config.precision
+    return precision
 
 
 def make_fabric(
-    config: PretrainConfig,
+    precision: str = "auto",
     devices: int = 1,
     nodes: int = 1,
     accelerator: str = "auto",
     strategy: str = "auto",
 ) -> Fabric:
-    """A Fabric for the run, not yet launched; `strategy` other than "auto" is handed to Fabric as it is.
+    """A Fabric, not yet launched; `strategy` other than "auto" is handed to Fabric as it is.
 
     Under torchrun or Slurm the processes are already there; from a shell command the other ranks are
     started by running the same command again; from a notebook they are forked.
     """
     device = device_type(accelerator)
-    check_world(config, devices, nodes, device)
-    precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[resolve_precision(config, device)]
+    kind = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[resolve_precision(precision, device)]
     if strategy == "auto" and devices * nodes > 1:
-        strategy = "ddp_notebook" if _in_notebook() else "ddp"
-    options: dict[str, Any] = {"accelerator": device, "devices": devices, "num_nodes": nodes}
+        in_cluster = any(name in os.environ for name in CLUSTER_VARIABLES)
+        strategy = "ddp_notebook" if "ipykernel" in sys.modules and not in_cluster else "ddp"
+    rank_zero.log.setLevel(logging.WARNING)  # not "Using bfloat16 …" for each of a hundred models
     for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # what they tell is in the dry run
-    return Fabric(precision=precision, strategy=strategy, **options)
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=kind, strategy=strategy)
 
 
 def check_world(config: PretrainConfig, devices: int, nodes: int, device: str) -> None:
@@ -94,18 +95,15 @@ def check_world(config: PretrainConfig, devices: int, nodes: int, device: str) -
         )
 
 
-def prepare(config: PretrainConfig, model: nn.Module, fabric: Fabric, compile: bool) -> nn.Module:
-    """Convert norms and compile before `fabric.setup`."""
-    if config.batch_norm == "sync" and fabric.world_size > 1:
+def prepare(config: PretrainConfig, model: nn.Module, fabric: Fabric, compile: bool = False) -> nn.Module:
+    """Let BatchNorm share its statistics over several GPUs, and compile; before `fabric.setup`."""
+    shared = config.batch_norm == "sync" or (config.batch_norm == "auto" and fabric.device.type == "cuda")
+    if shared and fabric.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return torch.compile(model) if compile else model
 
 
-def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules and not any(name in os.environ for name in CLUSTER_VARIABLES)
-
-
-def together(fabric: Fabric, action: Callable[[], None]) -> None:
+def together(fabric: Fabric, action: Callable[[], Any]) -> None:
     """Do something on rank 0; when it fails, all ranks raise instead of waiting for it for ever."""
     problem = None
     if fabric.is_global_zero:

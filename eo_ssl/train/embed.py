@@ -1,8 +1,7 @@
-"""Patches through a pretrained method: features before the head, embeddings after it, retrieval on real pairs."""
+"""Patches through a pretrained method: features before the head, embeddings after it; real pairs as a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,10 +10,8 @@ from torch import Tensor
 
 from eo_ssl.data.samples import Pair
 from eo_ssl.data.transforms import Normalise, Statistics
-from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.evaluate.retrieval import retrieval_metrics
+from eo_ssl.errors import DataError
 from eo_ssl.sensors import S2_BANDS
-from eo_ssl.train.checkpoint import load_method
 from eo_ssl.train.methods import Method
 
 Batch = dict[str, Tensor]
@@ -86,26 +83,3 @@ def embed_batch(method: Method, batch: Batch) -> Embeddings:
     if set(h) == {"s1", "s2"}:
         z1, z2 = (z.cpu() for z in method.model(images))
     return Embeddings(h.get("s1"), h.get("s2"), z1, z2, batch["index"].cpu())
-
-
-def sample_retrieval(folder: str | Path, pairs: Sequence[Pair], adapt: bool = False) -> dict[str, float]:
-    """Does a pretrained folder find the optical twin of real radar patches it has never seen?
-
-    `adapt` standardises the samples with their own mean and deviation per band instead of the training ones: a
-    simulator's reflectance and backscatter need not sit exactly where the real ones do. Returns top1, top5,
-    mean_rank, mrr and chance_top5 over both directions. Raises `ConfigError` for a method of one sensor.
-    """
-    method, statistics = load_method(folder)
-    if method.config.modalities != ("s1", "s2"):
-        raise ConfigError(f"{method.config.name} embeds one sensor; retrieval between sensors needs two")
-    batch = pair_batch(pairs, method.config.image_size, statistics)
-    if adapt:
-        batch |= {name: _standardised(batch[name]) for name in ("s1", "s2")}
-    found = embed_batch(method, batch)
-    return retrieval_metrics(method.similarity(found.z1, found.z2))
-
-
-def _standardised(x: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 per band over the batch; a band without variance stays at 0."""
-    mean, deviation = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True)
-    return (x - mean) / deviation.where(deviation > 1e-6, torch.ones_like(deviation))

@@ -1,4 +1,8 @@
-"""The four methods: two views of a batch, a model that embeds them, a loss that compares them."""
+"""The four methods: two views of a batch, a model that embeds them, a loss that compares them.
+
+The models share one form, `model(views) -> (z1, z2)`, and keep their encoders as `model.encoder`, which is what
+remains when pretraining is over.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +16,66 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.losses import map_similarity, mma_loss, nt_xent
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import Encoder, make_encoder
-from eo_ssl.sensors import RGB, S1_BANDS, S2_BANDS, band_index
+from eo_ssl.models.fusion import BANDS
+from eo_ssl.models.heads import ProjectionHead
+from eo_ssl.sensors import RGB, S2_BANDS, band_index
 from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig
-from eo_ssl.train.pairs import AugmentedPair, MapPair, SensorPair
 
 Batch = dict[str, Tensor]
 Views = Callable[[Batch, torch.Generator], Batch]
-BANDS = {"s1": len(S1_BANDS), "s2": len(S2_BANDS)}
+
+
+def _head(dim: int, projection_dim: int) -> nn.Module:
+    return ProjectionHead(dim, out=projection_dim) if projection_dim else nn.Identity()
+
+
+class SensorPair(nn.Module):
+    """Dual-SimCLR and the Swin pair: an encoder and a projection head per sensor.
+
+    With `projection_dim=0` the loss is taken on the pooled features.
+    Shape: s1 (N, 2, H, W), s2 (N, 13, H, W) → z1, z2 (N, projection_dim).
+    """
+
+    def __init__(self, encoder: DualEncoder, projection_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head1 = _head(encoder.s1.dim, projection_dim)
+        self.head2 = _head(encoder.s2.dim, projection_dim)
+
+    def forward(self, views: Batch) -> tuple[Tensor, Tensor]:
+        return self.head1(self.encoder.s1(views["s1"])), self.head2(self.encoder.s2(views["s2"]))
+
+
+class AugmentedPair(nn.Module):
+    """SimCLR: one encoder and one head for both views, in one pass, so that BatchNorm sees both.
+
+    Shape: s2, other (N, 13, H, W) → z1, z2 (N, projection_dim).
+    """
+
+    def __init__(self, encoder: DualEncoder, projection_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = _head(encoder.s2.dim, projection_dim)
+
+    def forward(self, views: Batch) -> tuple[Tensor, Tensor]:
+        both = torch.cat([views["s2"], views["other"]])  # (2N, 13, H, W)
+        return self.head(self.encoder.s2(both)).chunk(2)
+
+
+class MapPair(nn.Module):
+    """MMA: the coarsest maps of both encoders, no pooling, no head.
+
+    Shape: s1 (N, 2, H, W), s2 (N, 13, h, w) → (N, E, H/s, W/s), (N, E, h/s, w/s).
+    """
+
+    def __init__(self, encoder: DualEncoder) -> None:
+        super().__init__()
+        if encoder.s1.channels[-1] != encoder.s2.channels[-1]:
+            raise ConfigError("MMA compares maps: both encoders must end with equally many channels")
+        self.encoder = encoder
+
+    def forward(self, views: Batch) -> tuple[Tensor, Tensor]:
+        return self.encoder.s1.maps(views["s1"]), self.encoder.s2.maps(views["s2"])
 
 
 @dataclass(frozen=True)
@@ -52,21 +109,17 @@ def make_method(config: PretrainConfig, statistics: Statistics | None = None) ->
     `ConfigError` for an unknown backbone or a crop that does not fit it.
     """
     if isinstance(config, SimCLRConfig):
-        encoder = _encoder(config, "s2")
+        encoder = make_encoder(config.backbone, BANDS["s2"], config.image_size)
         if config.bands == "rgb":
             _zero_other_bands(encoder)
         model = AugmentedPair(DualEncoder(None, encoder), config.projection_dim)
         return Method(config, model, _augmented_views(config, statistics))
-    pair = DualEncoder(_encoder(config, "s1"), _encoder(config, "s2"))
+    pair = DualEncoder(*(make_encoder(config.backbone, bands, config.image_size) for bands in BANDS.values()))
     if isinstance(config, MMAConfig):
         return Method(config, MapPair(pair), _search_views(config, pair.s2))
     if isinstance(config, DualSimCLRConfig):
         return Method(config, SensorPair(pair, config.projection_dim), _sensor_views)
     raise ConfigError(f"{type(config).__name__} is not a method that can be trained")
-
-
-def _encoder(config: PretrainConfig, sensor: str) -> Encoder:
-    return make_encoder(config.backbone, BANDS[sensor], config.image_size)
 
 
 def _sensor_views(batch: Batch, generator: torch.Generator) -> Batch:

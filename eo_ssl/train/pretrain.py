@@ -1,35 +1,125 @@
 """`pretrain`: from a configuration and a data source to a folder with encoders, metrics and model card.
 
 The folder is `run_dir/pretrain/<method>-<backbone>-seed<k>/`. A run that was stopped goes on from the
-last complete epoch; a finished one is not trained again. The epoch whose held-out pairs find
-their partners best is exported.
+last complete epoch; a finished one is not trained again, unless other code made it. The epoch whose
+held-out pairs find their partners best is exported.
 """
 
 import shutil
 import time
 import warnings
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import torch
 from lightning.fabric import Fabric
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from eo_ssl.errors import CheckpointError
-from eo_ssl.evaluate.retrieval import collapse_warning
-from eo_ssl.provenance import commit, versions
-from eo_ssl.train.checkpoint import base_meta, save_pretrained
-from eo_ssl.train.config import PretrainConfig
-from eo_ssl.train.data import Overlaps, PretrainData, describe, pretraining_rows
-from eo_ssl.train.devices import make_fabric, prepare, together
-from eo_ssl.train.epoch import Trainer, held_out_metrics, train_epoch
-from eo_ssl.train.logs import Progress, TensorBoard, write_csv
-from eo_ssl.train.methods import make_method
-from eo_ssl.train.resume import SavedState, load_state, save_state
-from eo_ssl.train.rundir import PretrainResult, discard, finished_result, run_folder, same_run
-from eo_ssl.train.schedule import make_optimizer
+from eo_ssl.data.dataset import PatchDataset, Loader as make_loader
+from eo_ssl.data.statistics import Statistics
+from eo_ssl.errors import CheckpointError, ConfigError, DataError
+from eo_ssl.files import write_text
+from eo_ssl.provenance import commit, training_code, versions
+from eo_ssl.train.checkpoint import base_meta, load_state, plain, read_meta, save_pretrained, save_state
+from eo_ssl.train.config import PretrainConfig, digest
+from eo_ssl.train.devices import check_world, device_type, make_fabric, prepare, together
+from eo_ssl.train.loop import (
+    Overlaps,
+    Trainer,
+    held_out_metrics,
+    make_optimizer,
+    progress_bar,
+    train_epoch,
+    update,
+)
+from eo_ssl.train.methods import BANDS, make_method
 from eo_ssl.train.step import seeded
 
+HELD_OUT = 1024  # pairs that are looked at after every epoch
 SELECT = "val_mrr"  # rank of the partner: unlike the loss it does not punish confidence at a low temperature
+COLLAPSED = 0.1  # share of the spread of an even distribution below which features count as collapsed
+STATE = ("model", "best_model", "optimizer", "scaler", "history", "best", "seconds", "made_of", "code")
+
+
+@dataclass(frozen=True)
+class PretrainData:
+    """Rows of the catalogue for training and for the look at held-out pairs."""
+
+    source: Any
+    train: list[int]
+    held_out: list[int]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Mean and deviation per band of the training scenes."""
+        return self.source.stats("pretrain")
+
+    def loader(self, config: PretrainConfig, rank: int = 0, world: int = 1, workers: int = 0) -> Any:
+        """Batches of batch_size / world standardised random crops; an incomplete last batch is left out.
+
+        A pure function of seed, epoch and row.
+        """
+        crops = PatchDataset(
+            self.source, self.train, config.image_size, "random", seed=config.seed, statistics=self.statistics
+        )
+        share = config.batch_size // world
+        return make_loader(crops, share, True, True, config.seed, workers, rank, world)
+
+    def held_out_set(self, config: PretrainConfig, rank: int = 0, world: int = 1) -> PatchDataset:
+        """Standardised centre crops of this rank's share; every rank gets equally many."""
+        rows = self.held_out[: len(self.held_out) // world * world][rank::world]
+        return PatchDataset(self.source, rows, config.image_size, "centre", statistics=self.statistics)
+
+    def describe(self) -> str:
+        """Name, version and size of the data, and a digest of patches and statistics: equal data, equal words."""
+        attrs, ids = self.source.catalog.attrs, self.source.catalog["id"].astype(str).to_numpy()
+        name = f"{attrs.get('name') or 'data'} {attrs.get('version') or ''}".strip()
+        what = digest(ids[self.train].tolist(), ids[self.held_out].tolist(), self.statistics.to_dict())
+        return f"{name}: {len(self.train):,} pairs, {len(self.held_out):,} held out ({what})"
+
+
+def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
+    """Rows with what the method needs, checked; raises `DataError` when there is too little to train on."""
+    catalog = source.catalog
+    if config.image_size > source.patch_size:
+        raise ConfigError(
+            f"image_size {config.image_size} is larger than the patches ({source.patch_size} px); lower it"
+        )
+    usable = catalog[list(config.modalities)].astype(bool).all(axis=1).to_numpy()
+    split = catalog["split"].to_numpy()
+    train = np.flatnonzero(usable & (split == "pretrain")).tolist()
+    held_out = np.flatnonzero(usable & (split == "pretrain_val"))
+    if not train:
+        raise DataError(
+            f"{source.path}: no patches to pretrain on; see what is there with `eo-ssl data check`"
+        )
+    if len(train) < config.batch_size:
+        raise DataError(
+            f"{len(train)} training pairs do not fill one batch of {config.batch_size}; lower batch_size"
+        )
+    if len(held_out) < 2:
+        raise DataError("fewer than 2 held-out pairs: the pretraining data need scenes for validation")
+    if len(held_out) > HELD_OUT:  # an even choice over the scenes, the same in every run
+        held_out = held_out[np.linspace(0, len(held_out) - 1, HELD_OUT).astype(int)]
+    return PretrainData(source, train, held_out.tolist())
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """Where the run is, what the chosen epoch reached, and how long training took (all its parts together).
+
+    `done` is False for a run that stopped at `max_minutes` and can be resumed.
+    """
+
+    folder: Path
+    metrics: dict[str, float]
+    seconds: float
+    done: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,12 +129,21 @@ class _Job:
     config: PretrainConfig
     data: PretrainData
     folder: Path
-    resume: bool
+    afresh: str  # why what is in the folder does not count, "" to go on from it
     compile: bool
     workers: int
     progress: bool
-    knn: bool
     max_minutes: float | None
+
+    @cached_property
+    def made_of(self) -> dict[str, Any]:
+        """Settings and data that decide which model comes out."""
+        return {**self.config.identity(), "data": self.data.describe()}
+
+
+def run_folder(config: PretrainConfig, run_dir: str | Path) -> Path:
+    """The folder of a run."""
+    return Path(run_dir) / "pretrain" / f"{config.name}-{config.backbone}-seed{config.seed}"
 
 
 def pretrain(
@@ -57,44 +156,82 @@ def pretrain(
     accelerator: str = "auto",
     strategy: str = "auto",
     resume: bool = True,
+    replace_other: bool = False,
     compile: bool = False,
     max_minutes: float | None = None,
     workers: int = 0,
     progress: bool = True,
-    knn: bool = False,
 ) -> PretrainResult:
     """Pretrain the encoders of `config` on the "pretrain" rows of `source`.
 
     Args:
         resume: go on from the last complete epoch; False starts afresh and discards what the folder holds.
+        replace_other: train afresh, too, where the folder holds a run of other settings or data.
         max_minutes: stop after the first epoch that ends later than this (for queues with a time limit); the
             schedule does not change, and the same call again goes on.
-        workers: loader processes; the batches do not depend on it.
-        knn: also watch the kNN accuracy on the held-out pairs' (coarse) labels, never used for training.
+        workers: loader threads; the batches do not depend on it.
 
-    Raises `ConfigError`, `DataError` or `CheckpointError` before any training when something does not fit.
+    A run by other code (losses, models, data, training) is trained afresh, and a line says so. Raises
+    `ConfigError`, `DataError` or `CheckpointError` before any training when something does not fit.
     """
+    check_world(config, devices, nodes, device_type(accelerator))
     data = pretraining_rows(source, config)
+    fabric = make_fabric(config.precision, devices, nodes, accelerator, strategy)
     folder = run_folder(config, run_dir)
-    fabric = make_fabric(config, devices, nodes, accelerator, strategy)
-    finished = finished_result(config, data, folder) if resume else None
+    job = _Job(config, data, folder, "", compile, workers, progress, max_minutes)
+    finished, afresh = _earlier(job, replace_other) if resume else (None, "resume is off")
     if finished:
         return finished
     make_method(config)  # unknown backbones and impossible sizes fail here, in one process
-    job = _Job(config, data, folder, resume, compile, workers, progress, knn, max_minutes)
-    return fabric.launch(_train, job)
+    if afresh and resume and fabric.is_global_zero:
+        print(f"{folder}: {afresh}; training afresh")
+    return fabric.launch(_train, replace(job, afresh=afresh))
+
+
+def _earlier(job: _Job, replace_other: bool) -> tuple[PretrainResult | None, str]:
+    """The result of an earlier run if it is finished and this one's, or why what it left does not count."""
+    folder, meta, state = job.folder, None, None
+    if (folder / "config.json").exists():
+        meta = read_meta(folder)
+        made_of = {key: meta["config"].get(key) for key in job.config.identity()} | {"data": meta.get("data")}
+    elif (state := load_state(folder / "resume.pt", *STATE)) is not None:
+        made_of = state["made_of"]
+    elif (folder / "resume").is_dir():
+        return None, "the state of an earlier version of eo_ssl is not read"
+    else:
+        return None, ""
+    other = [f"{k} is {made_of.get(k)}, not {v}" for k, v in job.made_of.items() if made_of.get(k) != v]
+    if other and not replace_other:
+        raise CheckpointError(
+            f"{folder}: another model: {'; '.join(other)}; choose another run_dir, or start afresh with resume=False "
+            "(--no-resume)"
+        )
+    if other:
+        return None, f"another model: {'; '.join(other)}"
+    code = (meta or state or {}).get("code")
+    if code != training_code():
+        return None, f"made by other code ({code or 'unknown'}, now {training_code()})"
+    if meta is None:
+        return None, ""
+    (folder / "resume.pt").unlink(missing_ok=True)  # left by a kill after the export
+    return PretrainResult(folder, meta.get("metrics", {}), meta.get("seconds", 0.0)), ""
+
+
+def _discard(folder: Path) -> None:
+    """Remove the state and the completion mark of an earlier run."""
+    for name in ("config.json", "resume.pt"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("resume", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _train(fabric: Fabric, job: _Job) -> PretrainResult:
     """What every process does: build, take up an earlier state, train, export."""
     begin = time.perf_counter()
-    if not job.resume:
-        together(fabric, lambda: discard(job.folder))
-    saved = load_state(job.folder / "resume")
-    state: dict[str, Any] = {"epoch": 0, "history": [], "best": None, "seconds": 0.0}
-    if saved:
-        state = saved[2]
-        same_run(job.folder, state["config"], state["data"], job.config, job.data)
+    if job.afresh:
+        together(fabric, lambda: _discard(job.folder))
+    saved = load_state(job.folder / "resume.pt", *STATE)
+    state: dict[str, Any] = saved or {"history": [], "best": None, "best_model": None, "seconds": 0.0}
     trainer = _build(fabric, job, saved)
     done = _epochs(trainer, job, state, begin)
     if done:
@@ -102,97 +239,120 @@ def _train(fabric: Fabric, job: _Job) -> PretrainResult:
     return PretrainResult(job.folder, state["history"][state["best"]], state["seconds"], done)
 
 
-def _build(fabric: Fabric, job: _Job, saved: SavedState | None) -> Trainer:
+def _build(fabric: Fabric, job: _Job, saved: dict[str, Any] | None) -> Trainer:
     """Model and optimiser, with the saved weights and moments where there are any."""
-    config = job.config
+    config, data = job.config, job.data
     with seeded(config.seed):
-        method = make_method(config, job.data.statistics)
+        method = make_method(config, data.statistics)
+    batch_norm = any(isinstance(module, _BatchNorm) for module in method.model.modules())
+    if config.micro_batch and batch_norm and config.batch_norm != "frozen":
+        warnings.warn(
+            f"micro_batch {config.micro_batch}: BatchNorm takes its statistics from a micro-batch, which both "
+            "views of a pair share and its negatives do not, a shortcut for the loss; batch_norm=frozen or a "
+            "network with LayerNorm has none",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if saved:
-        method.model.load_state_dict(saved[0])
-    optimizer = make_optimizer(config, method.model)
-    model, optimizer = fabric.setup(prepare(config, method.model, fabric, job.compile), optimizer)
+        method.model.load_state_dict(saved["model"])
+    model, optimizer = fabric.setup(
+        prepare(config, method.model, fabric, job.compile), make_optimizer(config, method.model)
+    )
     if saved:
-        optimizer.load_state_dict(saved[2]["optimizer"])
-        fabric.strategy.precision.load_state_dict(saved[2]["scaler"])
-    overlaps = Overlaps(job.data.source.catalog)
-    micro = saved[2].get("micro_batch", config.micro_batch) if saved else config.micro_batch
-    return Trainer(fabric, method, model, optimizer, job.data, overlaps, job.folder, micro)
+        optimizer.load_state_dict(saved["optimizer"])
+        for group in optimizer.param_groups:
+            group["fused"] = config.precision != "16"  # another precision may go on with the run
+        if saved["scaler"]:
+            fabric.strategy.precision.load_state_dict(saved["scaler"])
+    catalog = data.source.catalog
+    held_out = data.held_out_set(config, fabric.global_rank, fabric.world_size)
+    return Trainer(fabric, method, model, optimizer, Overlaps(catalog), held_out, catalog["id"], job.folder)
 
 
 def _epochs(trainer: Trainer, job: _Job, state: dict[str, Any], begin: float) -> bool:
     """Train what is left, save after every epoch; returns whether the run is complete. Changes `state`."""
-    config, fabric = job.config, trainer.fabric
-    loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers, fabric.device)
-    earlier = state["seconds"]
-    updates = len(loader)
-    progress = Progress(
-        f"{config.name} {config.backbone}", config.epochs * updates, state["epoch"] * updates,
-        config.batch_size, job.progress and fabric.is_global_zero,
-    )  # fmt: skip
-    board = TensorBoard(job.folder / "tensorboard", fabric.is_global_zero, state["epoch"] * updates)
-    for epoch in range(state["epoch"], config.epochs):
-        with seeded(config.seed, epoch, fabric.global_rank):
-            row = {"epoch": epoch + 1, **train_epoch(trainer, loader, epoch, progress)}
-            row |= held_out_metrics(trainer, job.knn)
-        state["seconds"] = row["seconds"] = earlier + time.perf_counter() - begin
-        _remember(state, row)
-        _warn(row, config, fabric.global_rank)
-        board.log({key: value for key, value in row.items() if key != "epoch"}, (epoch + 1) * updates)
-        together(fabric, lambda: _save(trainer, job, state))
-        late = job.max_minutes is not None and time.perf_counter() - begin > 60 * job.max_minutes
-        if fabric.broadcast(late) and epoch + 1 < config.epochs:
-            break
-    progress.close()
-    board.close()
-    return state["epoch"] == config.epochs
+    config, fabric, history = job.config, trainer.fabric, state["history"]
+    loader = job.data.loader(config, fabric.global_rank, fabric.world_size, job.workers)
+    earlier, updates, first = state["seconds"], len(loader), len(history)
+    speaks, label, total = fabric.is_global_zero, f"{config.name} {config.backbone}", config.epochs * updates
+    with progress_bar(label, total, first * updates, job.progress and speaks) as bar:
+        for epoch in range(first, config.epochs):
+            with seeded(config.seed, epoch, fabric.global_rank):
+                row = {"epoch": epoch + 1, **train_epoch(trainer, loader, epoch, bar)}
+                row |= held_out_metrics(trainer)
+            state["seconds"] = row["seconds"] = earlier + time.perf_counter() - begin
+            history.append(row)
+            if state["best"] is None or row[SELECT] > history[state["best"]][SELECT]:
+                state.update(best=epoch, best_model=plain(trainer.method.model.state_dict()))
+            if speaks:
+                _warn_of_collapse(row, config)
+                _tensorboard(job.folder / "tensorboard", row, (epoch + 1) * updates)
+            together(fabric, lambda: _save(trainer, job, state))
+            late = job.max_minutes is not None and time.perf_counter() - begin > 60 * job.max_minutes
+            if fabric.broadcast(late):
+                break
+    return len(history) == config.epochs
 
 
-def _remember(state: dict[str, Any], row: dict[str, float]) -> None:
-    history = state["history"]
-    history.append(row)
-    state["epoch"] = len(history)
-    if state["best"] is None or row[SELECT] > history[state["best"]][SELECT]:
-        state["best"] = len(history) - 1
+def _warn_of_collapse(row: dict[str, float], config: PretrainConfig) -> None:
+    if row["val_spread"] < COLLAPSED and row["epoch"] > config.warmup_epochs:
+        warnings.warn(
+            f"epoch {row['epoch']}: the features collapse: their spread is {row['val_spread']:.3f} of 1/√d "
+            "(1 is even, 0 is one point); lower lr, raise batch_size or check that the inputs are normalised",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
-def _warn(row: dict[str, float], config: PretrainConfig, rank: int) -> None:
-    text = collapse_warning(row["val_spread"])
-    if text and row["epoch"] > config.warmup_epochs and rank == 0:
-        warnings.warn(f"epoch {row['epoch']}: {text}", RuntimeWarning, stacklevel=2)
+def _tensorboard(folder: Path, row: dict[str, float], step: int) -> None:
+    """The numbers of an epoch for TensorBoard, where it is installed (`pip install tensorboard`)."""
+    with suppress(ImportError):
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(folder), purge_step=step) as board:
+            for name, value in row.items():
+                board.add_scalar(name, value, step)
 
 
 def _save(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
-    weights = trainer.method.model.state_dict()
-    rest = {
-        **state,
+    now = {
+        "model": trainer.method.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.fabric.strategy.precision.state_dict(),
-        "config": job.config.to_dict(),
-        "data": describe(job.data),
-        "micro_batch": trainer.micro_batch,
+        "made_of": job.made_of,
+        "code": training_code(),
     }
-    improved = state["best"] == state["epoch"] - 1
-    save_state(job.folder / "resume", state["epoch"], weights, weights if improved else None, rest)
-    write_csv(job.folder / "metrics.csv", state["history"])
+    save_state(job.folder / "resume.pt", state | now)
+    table = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(job.folder / "metrics.csv", table)  # as a whole: a resumed run never repeats a line
 
 
 def _export(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
     """Write the encoders of the best epoch, then drop the resume state: the run is complete."""
-    method, saved = trainer.method, load_state(job.folder / "resume")
-    if saved is None:
-        raise CheckpointError(f"{job.folder}/resume is gone; it was removed while the run lasted")
-    method.model.load_state_dict(saved[1])
+    trainer.method.model.load_state_dict(state["best_model"])
     row = state["history"][state["best"]]
-    meta = {
-        **base_meta(job.config, job.data.statistics),
-        "data": describe(job.data),
-        "commit": commit(),
-        "epoch": row["epoch"],
-        "select": SELECT,
-        "metrics": row,
-        "seconds": state["seconds"],
-        "micro_batch": trainer.micro_batch,
-        "versions": versions(),
-    }
-    save_pretrained(method, job.folder, meta)
-    shutil.rmtree(job.folder / "resume", ignore_errors=True)
+    facts = {"data": job.made_of["data"], "epoch": row["epoch"], "select": SELECT, "metrics": row}
+    facts |= {"seconds": state["seconds"], "commit": commit(), "versions": versions()}
+    save_pretrained(trainer.method, job.folder, {**base_meta(job.config, job.data.statistics), **facts})
+    (job.folder / "resume.pt").unlink(missing_ok=True)
+
+
+def measure_step(
+    config: PretrainConfig, statistics: Statistics, accelerator: str = "auto", compile: bool = False
+) -> float:
+    """Median seconds of an update on a batch that is made up, on one device; reading data comes on top."""
+    fabric = make_fabric(config.precision, accelerator=accelerator)
+    n, side, times = config.batch_size, config.image_size, []
+    with seeded(config.seed):
+        method = make_method(config, statistics)
+        batch = {name: torch.randn(n, bands, side, side) for name, bands in BANDS.items()}
+    batch = {name: x.to(fabric.device) for name, x in {**batch, "index": torch.arange(n)}.items()}
+    model = prepare(config, method.model, fabric, compile)
+    model, optimizer = fabric.setup(model, make_optimizer(config, method.model))
+    overlaps = Overlaps(pd.DataFrame(dict.fromkeys(("scene", "group", "row", "col"), np.arange(n))))
+    trainer = Trainer(fabric, method, model.train(), optimizer, overlaps, None, None, Path())
+    for _ in range(4):  # the first warms up
+        begin = time.perf_counter()
+        float(update(trainer, batch, trainer.generator(0)))  # a number that has to be waited for
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[1:]))

@@ -1,4 +1,4 @@
-"""One update of a contrastive method, at once or in micro-batches, with the same gradient.
+"""One update: gradients of a contrastive batch, at once or in micro-batches, learning rate, optimiser, seeds.
 
 Ordinary gradient accumulation would shrink the contrastive batch: each micro-batch would see only its own
 negatives. Cached gradients (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory
@@ -14,13 +14,18 @@ is that of "ghost" batches of that size (frozen statistics, LayerNorm and GroupN
 gradient); running statistics are updated once.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from eo_ssl.errors import ConfigError
 
 Views = dict[str, Tensor]
 # Of all outputs of the model (two embeddings, or one tensor of logits), and the mask of false negatives.
@@ -38,25 +43,57 @@ def backward_pass(
     """Add the gradient of the loss of N pairs, z1, z2 = model(views), to the weights; return the loss.
 
     A model with one output works alike. Shape: views {name: (N, ...)}, false_negatives as the loss takes
-    them → ().
+    them → (). Raises `ConfigError` that names a smaller `micro_batch` where the memory does not suffice.
     """
-    first = next(iter(views.values()))
-    if not 0 < micro_batch < len(first):
+    size = len(next(iter(views.values())))
+    try:
+        if 0 < micro_batch < size:
+            return _cached_gradients(fabric, model, loss_function, views, false_negatives, micro_batch)
         loss = loss_function(*_outputs(model, views), false_negatives)
         fabric.backward(loss)
         return loss.detach()
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(out_of_memory(micro_batch, size)) from error
+
+
+def out_of_memory(micro_batch: int, size: int) -> str:
+    """What to do when so many samples at a time are too many.
+
+    >>> out_of_memory(0, 200)[:62]
+    'out of memory with 200 samples at a time: set micro_batch=100 '
+    """
+    now = min(micro_batch or size, size)
+    if now < 4:  # BatchNorm has no statistics of one value
+        return f"out of memory with only {now} samples at a time: take a smaller image_size or backbone"
+    return (
+        f"out of memory with {now} samples at a time: set micro_batch={now // 2} and start again; the batch of "
+        f"{size} and its gradient stay whole, and the run goes on from its last saved state"
+    )
+
+
+def _cached_gradients(
+    fabric: Fabric,
+    model: nn.Module,
+    loss_function: WholeLoss,
+    views: Views,
+    false_negatives: Tensor | None,
+    micro_batch: int,
+) -> Tensor:
+    first = next(iter(views.values()))
     parts = [
         {name: x[start : start + micro_batch] for name, x in views.items()}
         for start in range(0, len(first), micro_batch)
     ]
     embeddings, states = _embed_without_gradient(model, parts)
-    loss, gradients = _embedding_gradients(loss_function, embeddings, false_negatives, micro_batch)
+    leaves = tuple(z.detach().requires_grad_() for z in embeddings)
+    loss = loss_function(*leaves, false_negatives)  # of the whole batch
+    gradients = zip(*(g.split(micro_batch) for g in torch.autograd.grad(loss, leaves)))
     for i, (part, gradient) in enumerate(zip(parts, gradients)):
         last = i == len(parts) - 1
         with fabric.no_backward_sync(model, enabled=not last), _replayed(states[i], first.device):
             # d(surrogate)/dw = dL/dz · dz/dw, and a scalar passes through the loss scaling of fp16.
             fabric.backward(sum((z * g).sum() for z, g in zip(_outputs(model, part), gradient)))
-    return loss
+    return loss.detach()
 
 
 def _outputs(model: nn.Module, views: Views) -> tuple[Tensor, ...]:
@@ -70,42 +107,22 @@ def _embed_without_gradient(model: nn.Module, parts: list[Views]) -> tuple[tuple
     embedded, states = [], []
     with _running_statistics_kept(model):
         for part in parts:
-            states.append(generator_state(next(iter(part.values())).device))
+            device = next(iter(part.values())).device
+            states.append(
+                torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+            )
             embedded.append(_outputs(model, part))
     return tuple(torch.cat(z) for z in zip(*embedded)), states
-
-
-def _embedding_gradients(
-    loss_function: WholeLoss,
-    embeddings: tuple[Tensor, ...],
-    false_negatives: Tensor | None,
-    micro_batch: int,
-) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-    """Loss of the whole batch and dL/dz, cut into micro-batches."""
-    leaves = tuple(z.detach().requires_grad_() for z in embeddings)
-    loss = loss_function(*leaves, false_negatives)
-    gradients = torch.autograd.grad(loss, leaves)
-    return loss.detach(), list(zip(*(g.split(micro_batch) for g in gradients)))
-
-
-def generator_state(device: torch.device) -> Tensor:
-    """State of torch's random numbers on a device."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def set_generator_state(state: Tensor, device: torch.device) -> None:
-    """Draw random numbers on a device as from `state`."""
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)
 
 
 @contextmanager
 def _replayed(state: Tensor, device: torch.device) -> Iterator[None]:
     """Draw random numbers as from `state`, then go on as if nothing had been drawn."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        set_generator_state(state, device)
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state, device)
+        else:
+            torch.set_rng_state(state)
         yield
 
 
@@ -128,6 +145,39 @@ def freeze_statistics(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
+
+
+def learning_rate(step: int, steps: int, warmup: int, peak: float, floor: float) -> float:
+    """Learning rate of update `step` (0-based) of `steps`.
+
+    Linear from peak/warmup to peak over the first `warmup` updates, then
+    floor + (peak − floor)·½(1 + cos(π·t)), where t runs from 0 to 1 at the last update.
+
+    >>> [round(learning_rate(s, 6, 2, 1.0, 0.0), 3) for s in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.25, 0.0]
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    t = (step - warmup) / max(1, steps - warmup - 1)
+    return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, t)))
+
+
+def decay_groups(
+    parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float, **options: Any
+) -> list[dict[str, Any]]:
+    """Parameter groups for AdamW: decay on matrices and kernels, none on biases, norms and position tables.
+
+    `options` go into each group; parameters without gradient are left out.
+    """
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in parameters:
+        if parameter.requires_grad:
+            groups[parameter.ndim > 1 and "relative_position_bias" not in name].append(parameter)
+    return [
+        {"params": group, "weight_decay": weight_decay if decayed else 0.0, **options}
+        for decayed, group in groups.items()
+        if group
+    ]
 
 
 @contextmanager
@@ -153,6 +203,4 @@ def mixed_seed(*key: int) -> int:
     >>> mixed_seed(0, 1) == mixed_seed(0, 1), mixed_seed(0, 1) == mixed_seed(1, 0)
     (True, False)
     """
-    import numpy as np
-
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))

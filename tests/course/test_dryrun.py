@@ -11,10 +11,10 @@ from eo_ssl.experiments.plan import METHODS, PLANS, get_plan, make_grid
 from eo_ssl.experiments.results import append_result
 from eo_ssl.profiles import PROFILES, get_profile
 from eo_ssl.simulate import simulate
-from eo_ssl.train.finetune_config import FinetuneConfig
+from eo_ssl.train.config import FinetuneConfig
 from eo_ssl.train.measure import Measured, count, measure_finetuning, measure_pretraining
 from eo_ssl.train.noise import NoiseSource
-from eo_ssl.train.presets import preset
+from eo_ssl.train.config import preset
 
 SMOKE = get_profile("smoke")
 NOWHERE = Path("/nowhere")
@@ -164,6 +164,6 @@ def test_counted_operations_are_those_of_forward_and_backward():
 
 
 def test_plans_and_profiles_and_presets_know_the_same_names():
-    from eo_ssl.train import presets
+    from eo_ssl.train import config as presets
 
     assert set(PLANS) == set(PROFILES) == set(presets.PROFILES)

@@ -50,7 +50,7 @@ def test_a_rehearsal_reaches_its_end_from_pretraining_to_results(tmp_path):
     # The deep network of the rehearsal is that of the shallow one: one checkpoint less.
     assert len(folders) == 2 * (len({s for s in started if s[0]}) - 1)
     for folder in folders:
-        meta = read_meta(folder)[0]
+        meta = read_meta(folder)
         assert {"python", "torch", "timm", "eo_ssl", "commit"} <= set(meta["versions"])
         assert meta["data"].startswith("simulated")
 

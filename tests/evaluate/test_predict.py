@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eo_ssl.evaluate.predict import corners, predict_maps, predict_tiles, tiles
-from eo_ssl.train.finetune_data import Patches
+from eo_ssl.train.labelled import Patches
 
 
 def patches(n=3, size=12):

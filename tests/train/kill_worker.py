@@ -12,7 +12,7 @@ import torch
 import torch.utils.tensorboard  # here and not in every child
 from toy_pairs import ToySource
 
-from eo_ssl.provenance import commit
+from eo_ssl.provenance import commit, training_code
 from eo_ssl.train.config import DualSimCLRConfig
 from eo_ssl.train.pretrain import pretrain
 
@@ -21,7 +21,7 @@ CONFIG = DualSimCLRConfig(
     backbone="resnet_nano", image_size=16, batch_size=32, epochs=5, warmup_epochs=1.0, precision="32"
 )
 SOURCE = ToySource()
-commit()  # asks git, remembers
+commit(), training_code()  # ask git and read sources, remember
 
 
 def train(folder: str) -> None:

@@ -3,8 +3,19 @@
 import pytest
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.train.config import METHODS, DualSimCLRConfig, MMAConfig, SimCLRConfig, config_from_dict
-from eo_ssl.train.presets import PRESETS, PROFILES, for_family, preset
+from eo_ssl.profiles import get_profile
+from eo_ssl.train.config import (
+    METHODS,
+    PROFILES,
+    DualSimCLRConfig,
+    FinetuneConfig,
+    MMAConfig,
+    SimCLRConfig,
+    config_from_dict,
+    preset,
+)
+
+ALL = [(method, profile) for method in METHODS for profile in PROFILES]
 
 
 def test_unknown_field_is_rejected_with_the_nearest_name() -> None:
@@ -19,34 +30,27 @@ def test_unknown_method_and_preset_are_rejected_with_the_nearest_name() -> None:
         preset("mma", "laptpo")
 
 
-@pytest.mark.parametrize("key", sorted(PRESETS))
+@pytest.mark.parametrize("key", ALL)
 def test_presets_survive_a_round_trip_through_plain_values(key: tuple[str, str]) -> None:
-    config = PRESETS[key]
+    config = preset(*key)
     assert config.name == key[0]
     assert config_from_dict(config.to_dict()) == config
 
 
-def test_every_method_has_a_preset_for_every_profile() -> None:
-    assert set(PRESETS) == {(method, profile) for method in METHODS for profile in PROFILES}
-
-
 def test_paper_presets_hold_the_published_values() -> None:
-    dual, swin, mma = (preset(m, "paper") for m in ("dual-simclr", "swin-pair", "mma"))
-    assert (dual.batch_size, dual.temperature, dual.lr, dual.weight_decay, dual.epochs) == (
-        200,
-        0.07,
-        3e-5,
-        1e-4,
-        201,
-    )
-    assert (swin.batch_size, swin.temperature, swin.lr, swin.min_lr, swin.warmup_epochs) == (
-        50,
-        0.2,
-        5e-4,
-        5e-6,
-        20,
-    )
-    assert (mma.temperature, mma.lr, mma.batch_size) == (0.005, 1e-5, 10)
+    published = {
+        "dual-simclr": {
+            "batch_size": 200,
+            "temperature": 0.07,
+            "lr": 3e-5,
+            "weight_decay": 1e-4,
+            "epochs": 201,
+        },
+        "swin-pair": {"batch_size": 50, "temperature": 0.2, "lr": 5e-4, "min_lr": 5e-6, "warmup_epochs": 20},
+        "mma": {"batch_size": 10, "temperature": 0.005, "lr": 1e-5},
+    }
+    for method, values in published.items():
+        assert values.items() <= preset(method, "paper").to_dict().items()
     assert not any(preset(m, "paper").mask_overlaps for m in METHODS)
 
 
@@ -74,22 +78,23 @@ def test_the_digest_changes_with_any_setting_and_only_then() -> None:
     assert DualSimCLRConfig().digest() == DualSimCLRConfig().digest()
     assert DualSimCLRConfig().digest() != DualSimCLRConfig(seed=1).digest()
     assert SimCLRConfig().digest() != SimCLRConfig(bands="rgb").digest()
+    for config in (DualSimCLRConfig, FinetuneConfig):  # how it is computed is no other model
+        assert config().digest() == config(micro_batch=3, precision="32").digest()
+
+
+def test_settings_of_the_first_edition_are_read_unless_they_ask_for_what_is_gone() -> None:
+    old = {**FinetuneConfig(seed=3).to_dict(), "patience": 0, "dice": 0.0}
+    assert FinetuneConfig.from_dict(old) == FinetuneConfig(seed=3)
+    with pytest.raises(ConfigError, match="no field 'dice'"):
+        FinetuneConfig.from_dict(old | {"dice": 1.0})
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_preset_has_the_network_and_the_crop_of_its_family(profile: str) -> None:
     """So that a grid finds the checkpoint that pretraining has written."""
-    from eo_ssl.profiles import get_profile
-
-    families = {
-        "dual-simclr": "resnet",
-        "simclr": "resnet",
-        "simclr-rgb": "resnet",
-        "mma": "vgg",
-        "swin-pair": "swin",
-    }
-    for method, family in families.items():
-        assert for_family(method, profile, family) == preset(method, profile)
+    for method in METHODS:
+        family = {"mma": "vgg", "swin-pair": "swin"}.get(method, "resnet")
+        assert preset(method, profile, family) == preset(method, profile)
         assert preset(method, profile).image_size == get_profile(profile).crop(family)
 
 

@@ -1,19 +1,16 @@
-"""Real pairs become the batch the encoders know, and a pretrained folder looks for their partners."""
+"""Real pairs become the batch the encoders know."""
 
 import numpy as np
 import pytest
 import torch
 
-from eo_ssl.course import recipes
 from eo_ssl.data.samples import Pair
 from eo_ssl.data.statistics import Statistics
-from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.errors import DataError
 from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A
-from eo_ssl.train.checkpoint import base_meta, load_method, save_pretrained
-from eo_ssl.train.embed import embed_batch, pair_batch, sample_retrieval
+from eo_ssl.train.config import preset
+from eo_ssl.train.embed import embed_batch, pair_batch
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.presets import preset
-from eo_ssl.train.step import seeded
 
 STATISTICS = Statistics((-12.0, -18.0), (4.0, 4.0), tuple(0.1 + 0.01 * i for i in range(13)), (0.05,) * 13)
 
@@ -67,38 +64,10 @@ def test_no_pairs_are_an_error_that_says_how_to_get_them():
         pair_batch([], 16, STATISTICS)
 
 
-def test_the_chapters_use_the_same_batch():
-    assert recipes.pair_batch is pair_batch
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """`folder("dual-simclr")`: an untrained method as `pretrain` would leave it."""
-
-    def make(name):
-        crop = {"second_crop": 8} if name == "mma" else {}
-        config = preset(name, "smoke", image_size=16, **crop)
-        with seeded(0):
-            method = make_method(config, STATISTICS)
-        return save_pretrained(method, tmp_path / name, base_meta(config, STATISTICS))
-
-    return make
-
-
-@pytest.mark.parametrize("name", ["dual-simclr", "mma", "swin-pair"])
-@pytest.mark.parametrize("adapt", [False, True])
-def test_retrieval_of_real_pairs_is_that_of_their_similarities(folder, name, adapt):
-    pairs = [pair(seed=k) for k in range(6)]
-    found = sample_retrieval(folder(name), pairs, adapt)
-    assert 1 <= found["mean_rank"] <= 6 and found["chance_top5"] == pytest.approx(5 / 6)
-    if not adapt:
-        method, statistics = load_method(folder(name))
-        z = embed_batch(method, pair_batch(pairs, 16, statistics))
-        own = method.similarity(z.z1, z.z2)
-        first = torch.cat([m.argmax(1) == torch.arange(6) for m in (own, own.T)])
-        assert found["top1"] == pytest.approx(first.float().mean().item())
-
-
-def test_a_method_of_one_sensor_has_no_partners_to_find(folder):
-    with pytest.raises(ConfigError, match="embeds one sensor"):
-        sample_retrieval(folder("simclr"), [pair()])
+def test_features_and_embeddings_are_those_of_the_method():
+    method = make_method(preset("dual-simclr", "smoke", image_size=16), STATISTICS)
+    method.model.eval()
+    batch = pair_batch([pair(seed=k) for k in range(3)], 16, STATISTICS)
+    found = embed_batch(method, batch)
+    assert found.h1.shape[0] == 3 and torch.equal(found.z1, method.model(batch)[0].detach())
+    assert embed_batch(make_method(preset("simclr", "smoke"), STATISTICS), batch).z1 is None

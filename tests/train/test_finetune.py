@@ -1,4 +1,7 @@
-"""Fine-tuning: frozen is frozen, the test set is read once, a killed run ends with the same weights."""
+"""Fine-tuning: frozen is frozen, validation chooses, a killed run ends with the same weights."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,16 +10,20 @@ from toy_labels import ToyLabels
 
 from eo_ssl.data.dataset import PatchDataset
 from eo_ssl.errors import CheckpointError, ConfigError, DataError, EOError
-from eo_ssl.evaluate.once import TestOnce, TestReadTwice
 from eo_ssl.train import finetune as module
-from eo_ssl.train.checkpoint import base_meta, save_pretrained
-from eo_ssl.train.finetune import LabelledData, finetune, inside, test_trained
-from eo_ssl.train.finetune_config import FinetuneConfig
-from eo_ssl.train.finetune_data import crop_labels, draw_patches, load_patches, symmetries
-from eo_ssl.train.finetune_save import load_trained
-from eo_ssl.train.finetune_tasks import cross_entropy, dice_loss
+from eo_ssl.train.checkpoint import base_meta, load_dual, save_pretrained
+from eo_ssl.train.config import FinetuneConfig, preset
+from eo_ssl.train.downstream import Downstream, build, ensemble, load_trained
+from eo_ssl.train.finetune import finetune, inside, test_trained
+from eo_ssl.train.labelled import (
+    LabelledData,
+    crop_labels,
+    cross_entropy,
+    draw_patches,
+    load_patches,
+    symmetries,
+)
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.presets import preset
 
 SMALL = {
     "backbone": "resnet_nano", "image_size": 8, "updates": 6, "evaluations": 3, "batch_size": 8,
@@ -51,19 +58,16 @@ ALL = [
     {"model": "early", "balanced": False},
     {"model": "late", "fraction": 0.3},
     {"model": "unet", "task": "segment", "image_size": 16},
-    {"model": "swin-unet", "task": "segment", "image_size": 16, "backbone": "swin_nano", "dice": 1.0},
+    {"model": "swin-unet", "task": "segment", "image_size": 16, "backbone": "swin_nano"},
 ]
 
 
 @pytest.mark.parametrize("changes", ALL, ids=lambda c: f"{c['model']}-{c.get('task', 'single')}")
-def test_every_model_gives_a_complete_line_with_one_look_at_the_test_set(changes, data):
-    before = data.test.reads.total()
+def test_every_model_gives_a_complete_line(changes, data):
     line = run(changes, data, name=str(changes))
-    assert line["test_reads"] == 1 and data.test.reads.total() == before + 1
-    assert set(data.test.reads.values()) == {1}
     assert 0 <= line["test"][config(**changes).select_by] <= 1 and line["seconds"] > 0
     assert line["n_labels"] == (24 if changes.get("fraction") is None else 8)
-    assert line["best_update"] in {2, 4, 6} and len(line["history"]) == 3
+    assert line["best_update"] in {2, 4, 6} and len(line["history"]) == 3 and line["test_reads"] == 1
 
 
 def test_it_learns_what_is_easy_to_learn(data):
@@ -82,50 +86,23 @@ FROZEN = [
 @pytest.mark.parametrize("model, task, backbone, size", FROZEN)
 def test_a_frozen_backbone_is_bit_identical_after_training(model, task, backbone, size, data, tmp_path):
     init = pretrained(tmp_path / "init", backbone, size)
-    changes = {
-        "model": model,
-        "task": task,
-        "backbone": backbone,
-        "image_size": size,
-        "init": init,
-        "mode": "frozen",
-    }
-    run(changes, data, tmp_path, name="frozen", keep=True)
+    changes = {"model": model, "task": task, "backbone": backbone, "image_size": size, "init": init}
+    run(changes | {"mode": "frozen"}, data, tmp_path, name="frozen", keep=True)
     model_after = load_trained(tmp_path / "models" / "frozen")[0].model
-    before, _ = load_pretrained(init)
-    after = {
-        k.removeprefix("backbone."): v
-        for k, v in model_after.state_dict().items()
-        if k.startswith("backbone.")
-    }
+    before, after = load_dual(init)[0].state_dict(), model_after.backbone.state_dict()
     assert after.keys() == before.keys()
-    for (
-        name,
-        value,
-    ) in before.items():  # buffers too: running means of batch norm are where frozen models drift
+    for name, value in before.items():  # buffers too: running means are where frozen models drift
         assert torch.equal(after[name], value), name
-
-
-def load_pretrained(folder):
-    from eo_ssl.train.checkpoint import load_dual
-
-    dual, meta = load_dual(folder)
-    return {k: v for k, v in dual.state_dict().items() if k.startswith(("s1.", "s2."))}, meta
 
 
 def test_fine_tuning_does_change_the_backbone_and_at_its_own_rate(data, tmp_path):
     init = pretrained(tmp_path / "init")
     moved = {}
     for rate in (0.0, 1e-3):
-        run(
-            {"init": init, "lr_backbone": rate, "weight_decay": 0.0},
-            data,
-            tmp_path,
-            name=f"r{rate}",
-            keep=True,
-        )
+        changes = {"init": init, "lr_backbone": rate, "weight_decay": 0.0}
+        run(changes, data, tmp_path, name=f"r{rate}", keep=True)
         after = load_trained(tmp_path / "models" / f"r{rate}")[0].model.state_dict()
-        before, _ = load_pretrained(init)
+        before = load_dual(init)[0].state_dict()
         name = "s1.net.conv1.0.weight"
         moved[rate] = float((after[f"backbone.{name}"] - before[name]).abs().max())
     assert moved[0.0] == 0.0 and moved[1e-3] > 0
@@ -134,7 +111,8 @@ def test_fine_tuning_does_change_the_backbone_and_at_its_own_rate(data, tmp_path
 def test_a_frozen_classifier_equals_the_same_head_on_live_features(data, tmp_path):
     """The cached features and the folded standardisation describe the very model that is saved."""
     init = pretrained(tmp_path / "init")
-    line = run({"init": init, "mode": "frozen"}, data, tmp_path, name="cached", keep=True)
+    changes = {"init": init, "mode": "frozen", "lr_backbone": 3e-4}
+    line = run(changes, data, tmp_path, name="cached", keep=True)
     live = test_trained("live", [tmp_path / "models" / "cached"], data, tmp_path, accelerator="cpu")
     assert live["test"]["aa"] == pytest.approx(line["test"]["aa"])
     assert live["test"]["ece"] == pytest.approx(line["test"]["ece"], abs=1e-5)
@@ -143,49 +121,85 @@ def test_a_frozen_classifier_equals_the_same_head_on_live_features(data, tmp_pat
 def test_features_are_computed_once_for_all_cells(data, tmp_path, monkeypatch):
     init = pretrained(tmp_path / "init")
     first = run({"init": init, "mode": "frozen"}, data, tmp_path, name="a")
-    monkeypatch.setattr("eo_ssl.train.finetune_streams.encode_crops", lambda *a: pytest.fail("encoded again"))
+    monkeypatch.setattr("eo_ssl.train.frozen.FeatureStream._encoded", lambda *a: pytest.fail("encoded again"))
     again = run({"init": init, "mode": "frozen"}, data, tmp_path, name="b")
     other = run({"init": init, "mode": "frozen", "seed": 1, "fraction": 0.5}, data, tmp_path, name="c")
     assert first["test"] == again["test"] and other["n_labels"] == 12
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, tmp_path, monkeypatch):
-    changes = {"updates": 8, "evaluations": 4}
-    whole = run(changes, data, tmp_path, name="whole", keep=True)
-    real, calls = module.loss_function, []
+@pytest.fixture
+def killed(data, tmp_path, monkeypatch):
+    """`killed(name, **changes)`: a run that dies in its sixth of eight updates, a state written at every look."""
+    real = module.task_loss
 
-    def dies_in_update_6(found):
-        def loss(logits, batch):
-            calls.append(1)
-            if len(calls) == 6:
-                raise KeyboardInterrupt
-            return real(found)(logits, batch)
+    def die(name, **changes):
+        calls = []
 
-        return loss
+        def dies_in_update_6(task):
+            def loss(logits, batch):
+                calls.append(1)
+                if len(calls) == 6:
+                    raise KeyboardInterrupt
+                return real(task)(logits, batch)
 
-    monkeypatch.setattr(module, "loss_function", dies_in_update_6)
-    with pytest.raises(KeyboardInterrupt):
-        run(changes, data, tmp_path, name="halves", keep=True, save_seconds=0)
-    monkeypatch.setattr(module, "loss_function", real)
-    halves = run(changes, data, tmp_path, name="halves", keep=True, save_seconds=0)
-    a, b = (load_trained(tmp_path / "models" / name)[0].model.state_dict() for name in ("whole", "halves"))
+            return loss
+
+        monkeypatch.setattr(module, "task_loss", dies_in_update_6)
+        with pytest.raises(KeyboardInterrupt):
+            run(EIGHT | changes, data, tmp_path, name=name, keep=True, save_seconds=0)
+        monkeypatch.setattr(module, "task_loss", real)
+        assert (tmp_path / "state" / f"{name}.pt").is_file()
+
+    return die
+
+
+EIGHT = {"updates": 8, "evaluations": 4}
+
+
+def weights(folder):
+    return load_trained(folder)[0].model.state_dict()
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, tmp_path, killed, monkeypatch):
+    whole = run(EIGHT, data, tmp_path, name="whole", keep=True)
+    killed("halves")
+    steps, real = [], module.update
+    monkeypatch.setattr(module, "update", lambda *args: (steps.append(args[-1]), real(*args))[1])
+    halves = run(EIGHT, data, tmp_path, name="halves", keep=True, save_seconds=0)
+    a, b = (weights(tmp_path / "models" / name) for name in ("whole", "halves"))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert whole["history"] == halves["history"] and whole["test"] == halves["test"]
+    assert steps == [4, 5, 6, 7]  # it did go on
+    assert list((tmp_path / "state").iterdir()) == []  # and leaves nothing
 
 
-def test_early_stopping_keeps_the_best_look_and_spares_the_rest(data, monkeypatch):
-    scores = iter([0.5, 0.7, 0.6, 0.6, 0.9, 0.9])
-    real = module.PatchStream.evaluate
+@pytest.mark.parametrize("other", ["settings", "data", "weights", "code"])
+def test_a_state_of_something_else_under_the_same_name_is_not_gone_on_from(
+    other, data, tmp_path, killed, monkeypatch
+):
+    """A cell whose settings changed once wrote its old model under the new name."""
+    start = {"init": pretrained(tmp_path / "init")}
+    killed("cell", **start)
+    changes = {**EIGHT, **start} | ({"lr_head": 3e-2} if other == "settings" else {})
+    if other == "weights":
+        torch.manual_seed(1)
+        settings = preset("dual-simclr", "smoke", backbone="resnet_nano", image_size=8)
+        save_pretrained(make_method(settings), start["init"], base_meta(settings, data.source.stats("train")))
+    if other == "code":
+        monkeypatch.setattr(module, "training_code", lambda: "an edited loss")
+    source = LabelledData(ToyLabels(seed=1)) if other == "data" else data
+    found = run(changes, source, tmp_path, name="cell", keep=True)
+    fresh = run(changes, source, tmp_path / "fresh", name="fresh")
+    assert found["history"] == fresh["history"] and found["test"] == fresh["test"]
 
-    def scored(self, forward, patches, limit, keep_maps=0):
-        found = real(self, forward, patches, limit, keep_maps)
-        if patches is data.val:
-            found.metrics["aa"] = next(scores)
-        return found
 
-    monkeypatch.setattr(module.PatchStream, "evaluate", scored)
-    line = run({"updates": 12, "evaluations": 6, "patience": 2}, data, name="stops")
-    assert line["best_update"] == 4 and line["updates"] == 8 and line["val_score"] == 0.7
+def test_micro_batches_change_nothing_without_batch_statistics(data, tmp_path):
+    swin = {"backbone": "swin_nano", "image_size": 16}
+    a, b = (run(swin | {"micro_batch": m}, data, tmp_path, name=f"m{m}", keep=True) for m in (0, 3))
+    assert a["history"][0][0] == b["history"][0][0]
+    first, second = (weights(tmp_path / "models" / name) for name in ("m0", "m3"))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(data):
@@ -193,28 +207,15 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(data):
     assert lines[0]["test"] == lines[1]["test"] != lines[2]["test"]
 
 
-def test_the_test_set_cannot_be_read_twice_by_one_model(data, tmp_path):
-    run({}, data, tmp_path, name="greedy", keep=True, test=False)
-    folders = [tmp_path / "models" / "greedy"]
-    test_trained("greedy", folders, data, tmp_path, accelerator="cpu")
-    with pytest.raises(TestReadTwice, match="greedy"):
-        test_trained("greedy", folders, data, tmp_path, accelerator="cpu")
-
-
-def test_training_again_makes_another_model_that_may_be_tested(data):
-    assert run({}, data, name="again")["test"] == run({}, data, name="again")["test"]
-
-
 def test_choosing_a_learning_rate_never_opens_the_test_set():
     closed = LabelledData(ToyLabels())
     line = run({}, closed, test=False)
-    assert "test" not in line and not closed.test.reads
+    assert "test" not in line and closed._test is None
 
 
-def test_the_guard_notices_a_model_that_was_never_tested():
-    guard = TestOnce(lambda: 1)
-    with pytest.raises(TestReadTwice, match="0 times"):
-        guard.require_one("m")
+def test_data_are_told_apart_by_what_is_in_them():
+    assert LabelledData(ToyLabels()).version == LabelledData(ToyLabels()).version
+    assert LabelledData(ToyLabels()).version != LabelledData(ToyLabels(seed=1)).version
 
 
 def test_splits_that_share_a_patch_are_refused():
@@ -222,19 +223,6 @@ def test_splits_that_share_a_patch_are_refused():
     source.catalog.loc[0, "group"] = source.catalog["group"].iloc[-1]
     with pytest.raises(DataError, match="share group"):
         LabelledData(source)
-
-
-def test_validation_train_and_test_come_from_different_regions(data):
-    regions = [
-        set(data.source.catalog["region"].iloc[part.rows])
-        for part in (data.train, data.val, data.test.read("r"))
-    ]
-    assert not (regions[0] & regions[1] or regions[0] & regions[2] or regions[1] & regions[2])
-
-
-def test_label_fractions_are_nested_and_drawn_by_the_seed(data):
-    small, large, other = (set(data.fraction(f, s)) for f, s in ((0.2, 0), (0.6, 0), (0.2, 1)))
-    assert small < large and small != other
 
 
 def test_an_ensemble_averages_probabilities_of_models_with_their_own_statistics(data, tmp_path):
@@ -249,10 +237,8 @@ def test_an_ensemble_averages_probabilities_of_models_with_their_own_statistics(
     patches = load_patches(data.source, data.train.rows[:1])
     zero = torch.zeros(1, dtype=torch.int64)
     batch = patches.cut(zero, zero, zero, 16)
-    from eo_ssl.train.finetune_save import TrainedEnsemble
-
     mean = sum(m.model(m.prepare(batch)).softmax(1) for m in (u, w)) / 2
-    assert torch.allclose(TrainedEnsemble([u, w])(batch).exp(), mean, atol=1e-6)
+    assert torch.allclose(ensemble([u, w])(batch).exp(), mean, atol=1e-6)
 
 
 def test_invalid_pixels_do_not_reach_the_model():
@@ -261,8 +247,6 @@ def test_invalid_pixels_do_not_reach_the_model():
 
 
 def test_rgb_pretraining_sees_only_rgb(data, tmp_path):
-    from eo_ssl.train.finetune_models import build
-
     init = pretrained(tmp_path / "init", method="simclr-rgb")
     down = build(config(model="s2", init=init), data.source, torch.device("cpu"))
     s2 = down.prepare({"s2": torch.rand(1, 13, 8, 8)})["s2"]
@@ -336,19 +320,35 @@ def test_the_eight_symmetries_are_different_and_move_images_and_labels_together(
 
 def test_losses_of_unlabelled_batches_are_zero_with_a_gradient():
     logits = torch.randn(2, 8, 4, 4, requires_grad=True)
-    nothing = torch.full((2, 4, 4), 255)
-    (cross_entropy(logits, nothing) + dice_loss(logits, nothing)).backward()
+    cross_entropy(logits, torch.full((2, 4, 4), 255)).backward()
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-def test_dice_is_zero_for_a_perfect_map_and_one_for_a_wrong_one():
-    truth = torch.randint(0, 2, (1, 6, 6), generator=torch.Generator().manual_seed(0))
-    sure = 50.0 * torch.nn.functional.one_hot(truth, 8).movedim(-1, 1)
-    assert dice_loss(sure, truth) < 1e-6 and dice_loss(sure.flip(1), truth) > 0.99
+def test_a_kept_model_is_read_by_the_hub_and_those_of_the_first_edition_by_us(data, tmp_path):
+    run({"model": "s1"}, data, tmp_path, name="kept", keep=True)
+    folder = tmp_path / "models" / "kept"
+    down, settings = load_trained(folder)
+    batch = data.val.cut(*[torch.zeros(1, dtype=torch.int64)] * 3, 8)
+    for again in (Downstream.from_pretrained(folder).eval(), load_trained(folder)[0]):
+        assert torch.equal(again(batch), down(batch)) and again.config == settings
+    assert "s1 · single" in (folder / "README.md").read_text()
+    facts = json.loads((folder / "config.json").read_text())
+    old = {**facts, "config": {**facts["settings"], "patience": 0, "dice": 0.0}, "val_score": 0.5}
+    old.pop("settings"), old["config"].pop("micro_batch")
+    (folder / "config.json").write_text(json.dumps(old))
+    assert torch.equal(load_trained(folder)[0](batch), down(batch))
+    (folder / "config.json").write_text(json.dumps({"statistics": 3}))
+    with pytest.raises(CheckpointError, match="do not load"):
+        load_trained(folder)
+
+
+def test_a_crop_larger_than_the_patches_is_one_line_before_any_work():
+    source = ToyLabels()
+    source.fill = lambda *args: pytest.fail("the data were read")
+    with pytest.raises(ConfigError, match=r"image_size 128 is larger than the patches .16 px.; lower it"):
+        finetune(FinetuneConfig(backbone="resnet_nano"), source, accelerator="cpu")
 
 
 def test_names_become_file_names():
     assert inside(None, "models", "a") is None
-    from pathlib import Path
-
     assert inside(Path("r"), "models", "single late f=0.1 s=2").name == "single_late_f=0.1_s=2"

@@ -3,16 +3,23 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from toy_pairs import ToySource
 
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
-from eo_ssl.train.config import PretrainConfig
-from eo_ssl.train.presets import preset
-from eo_ssl.train.pretrain import PretrainResult, pretrain
+from eo_ssl.losses.common import checked
+from eo_ssl.train import loop
+from eo_ssl.train.checkpoint import load_state, read_meta, save_state
+from eo_ssl.train.config import PretrainConfig, preset
+from eo_ssl.train.devices import prepare
+from eo_ssl.train.loop import Overlaps, Trainer, filled_up, progress_bar
+from eo_ssl.train.methods import Method, make_method
+from eo_ssl.train.pretrain import PretrainResult, measure_step, pretrain
 
 # A few epochs of MMA on toy data end with features that still lie close together.
 pytestmark = pytest.mark.filterwarnings("ignore:epoch .*features collapse:RuntimeWarning")
@@ -41,24 +48,15 @@ def assert_same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> 
 
 @pytest.mark.parametrize("method", ["simclr", "simclr-rgb", "dual-simclr", "mma", "swin-pair"])
 def test_every_method_trains_and_leaves_model_table_and_card(method: str, tmp_path: Path) -> None:
-    result = run(tiny(method, epochs=2), tmp_path, knn=True)
+    result = run(tiny(method, epochs=2), tmp_path)
     files = {path.name for path in result.folder.iterdir()}
     assert {"model.safetensors", "heads.safetensors", "config.json", "README.md", "metrics.csv"} <= files
-    assert "resume" not in files
+    assert "resume.pt" not in files
     assert list((result.folder / "tensorboard").glob("events.*"))
     rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert {
-        "train_loss",
-        "lr",
-        "val_loss",
-        "val_top5",
-        "val_alignment",
-        "val_uniformity",
-        "val_spread",
-        "pairs_per_s",
-        "waiting",
-    } <= set(rows[0])
+    val = {f"val_{name}" for name in ("loss", "top1", "top5", "mrr", "alignment", "uniformity", "spread")}
+    assert {"train_loss", "lr", "pairs_per_s", "waiting", *val} <= set(rows[0])
     assert all(0 <= float(row["waiting"]) <= 1 < float(row["pairs_per_s"]) for row in rows)
 
 
@@ -98,6 +96,55 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert (first.folder / "model.safetensors").stat().st_mtime_ns == changed
 
 
+def test_a_run_goes_on_in_smaller_pieces_and_another_precision(tmp_path: Path) -> None:
+    """As out of memory advises: neither decides which model comes out."""
+    whole = weights(run(tiny("swin-pair"), tmp_path / "whole"))
+    assert not run(tiny("swin-pair"), tmp_path / "parts", max_minutes=0).done
+    found = weights(run(tiny("swin-pair", micro_batch=4, precision="auto"), tmp_path / "parts"))
+    for name, value in whole.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-2, msg=name)
+
+
+def test_micro_batches_with_batch_norm_are_warned_about(tmp_path: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="BatchNorm takes its statistics from a micro-batch"):
+        run(tiny(micro_batch=8), tmp_path, max_minutes=0)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_of_other_code_is_trained_afresh_and_says_so(
+    finished: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for module in ("checkpoint", "pretrain"):
+        monkeypatch.setattr(f"eo_ssl.train.{module}.training_code", lambda: "an edited loss")
+    run(tiny(), tmp_path, max_minutes=None if finished else 0)
+    monkeypatch.undo()
+    assert "afresh" not in capsys.readouterr().out
+    result = run(tiny(), tmp_path)
+    assert "made by other code (an edited loss, now" in capsys.readouterr().out
+    assert read_meta(result.folder)["code"] != "an edited loss"
+    assert_same_bits(weights(result), weights(run(tiny(), tmp_path / "b")))
+    assert "afresh" not in capsys.readouterr().out
+
+
+def test_a_state_that_lacks_something_is_one_line(tmp_path: Path) -> None:
+    path = run(tiny(), tmp_path, max_minutes=0).folder / "resume.pt"
+    state = load_state(path)
+    state.pop("scaler")
+    save_state(path, state)
+    with pytest.raises(CheckpointError, match=r"resume.pt: no scaler in it; delete it"):
+        run(tiny(), tmp_path)
+
+
+def test_the_state_of_the_first_edition_is_not_taken_for_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "pretrain" / "dual-simclr-resnet_nano-seed0"
+    (folder / "resume" / "epoch-0002").mkdir(parents=True)
+    run(tiny(), tmp_path)
+    assert "the state of an earlier version of eo_ssl is not read; training afresh" in capsys.readouterr().out
+    assert not (folder / "resume").exists()
+
+
 def test_other_settings_in_the_same_folder_are_refused_by_name(tmp_path: Path) -> None:
     run(tiny(), tmp_path, max_minutes=0)
     with pytest.raises(CheckpointError, match=r"lr is 0.001, not 0.002; choose another run_dir"):
@@ -106,12 +153,18 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(tmp_path: Path) -
     with pytest.raises(CheckpointError, match="temperature"):
         run(tiny(temperature=0.5), tmp_path)
     assert run(tiny(temperature=0.5), tmp_path, resume=False).folder == finished.folder
+    again = run(tiny(temperature=0.7), tmp_path, replace_other=True)
+    assert read_meta(again.folder)["config"]["temperature"] == 0.7
 
 
 def test_other_data_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     run(tiny(), tmp_path)
     with pytest.raises(CheckpointError, match="data is toy 0"):
         pretrain(tiny(), ToySource(seed=1), tmp_path, accelerator="cpu", progress=False)
+    corrected = ToySource()  # under the same name and version, and as many
+    corrected.s1 += 0.5
+    with pytest.raises(CheckpointError, match="data is toy 0"):
+        pretrain(tiny(), corrected, tmp_path, accelerator="cpu", progress=False)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_patches(tmp_path: Path) -> None:
@@ -121,6 +174,28 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_patches(tmp_path: Path) -
     report = json.loads(next(tmp_path.rglob("nonfinite-batch.json")).read_text())
     assert "patch5" in report["patches"]
     assert len(report["patches"]) == 16
+
+
+def test_a_gpus_losses_are_looked_at_once_in_many_updates_and_still_name_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU the loss itself does not look (it would have to be waited for); the loop does, now and then."""
+    on_gpu = SimpleNamespace(device=torch.device("cuda"))
+    assert checked(on_gpu) is on_gpu
+    batches, looks, real = [], [], loop._require_finite
+
+    def silent(self: Method, z1: torch.Tensor, z2: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        batches.append(len(z1))
+        return (z1 * z2).sum() * (torch.nan if len(batches) == 2 else 1.0)
+
+    monkeypatch.setattr(Method, "loss", silent)
+    monkeypatch.setattr(loop, "_require_finite", lambda *args: (looks.append(1), real(*args)))
+    with pytest.raises(DataError, match="epoch 1, update 2;"):
+        run(tiny(), tmp_path)
+    assert looks == [1] and len(batches) == 4  # an epoch has four updates
+    order = np.random.default_rng([0, 0, 10]).permutation(64)
+    report = json.loads(next(tmp_path.rglob("nonfinite-batch.json")).read_text())
+    assert report["patches"] == [f"patch{row}" for row in order[16:32]]
 
 
 @pytest.mark.parametrize(
@@ -142,8 +217,6 @@ def test_bad_input_fails_before_training(changes: dict, options: dict, message: 
 
 
 def test_overlapping_patches_are_masked_and_known_by_their_grid_positions() -> None:
-    from eo_ssl.train.data import Overlaps
-
     overlaps = Overlaps(ToySource().catalog)
     index = torch.tensor([0, 1, 2, 4, 5, 8])  # scene 0: (0,0) (0,1) (0,2) (1,0) (1,1), scene 1: (0,0)
     assert overlaps(index).int().tolist() == [
@@ -154,6 +227,40 @@ def test_overlapping_patches_are_masked_and_known_by_their_grid_positions() -> N
         [1, 1, 1, 1, 1, 0],
         [0, 0, 0, 0, 0, 1],
     ]
+
+
+def test_a_patch_that_fills_up_a_batch_is_no_negative_of_itself() -> None:
+    """Also where patches that share ground are not masked (preset "paper")."""
+    index = filled_up({"index": torch.tensor([8, 0, 5])}, 5)["index"]
+    ddp = SimpleNamespace(world_size=2)
+    trainer = Trainer(ddp, SimpleNamespace(config=tiny(mask_overlaps=False)), *[None] * 6)
+    mask = trainer.false_negatives(index)
+    assert mask.fill_diagonal_(False).nonzero().tolist() == [[0, 3], [1, 4], [3, 0], [4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("device", "world", "batch_norm", "shared"),
+    [("cuda", 2, "auto", True), ("cuda", 2, "local", False), ("cuda", 1, "auto", False), ("cpu", 2, "auto", False),
+     ("cuda", 2, "sync", True), ("cuda", 2, "frozen", False)],
+)  # fmt: skip
+def test_batch_norm_shares_its_statistics_on_several_gpus(
+    device: str, world: int, batch_norm: str, shared: bool
+) -> None:
+    config = tiny(batch_norm=batch_norm)
+    fabric = SimpleNamespace(device=torch.device(device), world_size=world)
+    model = prepare(config, make_method(config).model, fabric)
+    assert any(isinstance(m, torch.nn.SyncBatchNorm) for m in model.modules()) == shared
+
+
+def test_the_bar_is_silent_where_the_output_goes_to_a_file(capsys: pytest.CaptureFixture) -> None:
+    bar = progress_bar("a run", 100, 0, enabled=True)
+    bar.update(100), bar.close()
+    assert bar.disable and capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("method", ["simclr", "mma", "swin-pair"])
+def test_an_update_is_measured_without_data(method: str) -> None:
+    assert 0 < measure_step(tiny(method), ToySource().stats(), accelerator="cpu") < 5
 
 
 def test_simclr_on_rgb_leaves_the_other_bands_without_weight(tmp_path: Path) -> None:

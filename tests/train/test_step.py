@@ -1,16 +1,26 @@
-"""Cached gradients equal plain ones; batches with running statistics behave as documented."""
+"""Cached gradients equal plain ones, running statistics behave as documented, rates move with every update."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from eo_ssl.losses import same_group
-from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig, SwinPairConfig
+from eo_ssl.errors import ConfigError
+from eo_ssl.train.config import (
+    DualSimCLRConfig,
+    FinetuneConfig,
+    MMAConfig,
+    PretrainConfig,
+    SimCLRConfig,
+    SwinPairConfig,
+)
+from eo_ssl.train.downstream import architecture, parameter_groups
+from eo_ssl.train.loop import make_optimizer, set_learning_rate
 from eo_ssl.train.methods import Method, make_method
-from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
+from eo_ssl.train.step import backward_pass, freeze_statistics, learning_rate, seeded
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 SMALL = {"image_size": 16, "epochs": 9}
@@ -67,7 +77,8 @@ def test_cached_gradients_equal_those_of_the_whole_batch(name: str, micro_batch:
 
 def test_cached_gradients_respect_the_mask_of_false_negatives() -> None:
     method = built(METHODS["swin-pair"])
-    mask = same_group(torch.arange(12) // 3)
+    group = torch.arange(12) // 3
+    mask = group[:, None] == group[None, :]
     assert_equal(gradients(method, 4, mask), gradients(method, 0, mask))
     assert gradients(method, 4, mask)[0] < gradients(method, 4)[0]
 
@@ -128,3 +139,89 @@ def test_seeded_blocks_leave_the_callers_random_numbers_alone(draw: Callable[[],
     with seeded(7):
         draw()
     assert torch.equal(draw(), expected)
+
+
+class Whole(nn.Module):
+    """A classifier that fits `samples` samples into memory."""
+
+    def __init__(self, samples: int = 99) -> None:
+        super().__init__()
+        self.net, self.samples = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), samples
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if len(batch["x"]) > self.samples:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.net(batch["x"])
+
+
+LABEL = torch.tensor([0, 1, 255, 2, 255, 255])
+
+
+def classify(logits: torch.Tensor, _: None) -> torch.Tensor:
+    return nn.functional.cross_entropy(logits, LABEL, ignore_index=255)
+
+
+def test_a_single_output_is_cut_like_a_pair() -> None:
+    """Micro-batches of a classifier: the loss is a mean over *labelled* samples, however they are cut."""
+    batch, model, found = {"x": torch.randn(6, 12), "label": LABEL}, Whole(), []
+    for micro in (0, 2, 4):
+        model.zero_grad()
+        backward_pass(FABRIC, FABRIC.setup_module(model), classify, batch, None, micro)
+        found.append(model.net[1].weight.grad.clone())
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
+
+
+@pytest.mark.parametrize(
+    ("fits", "micro", "message"),
+    [
+        (3, 0, "with 6 samples at a time: set micro_batch=3 and start again; the batch of 6"),
+        (3, 5, "with 5 samples at a time: set micro_batch=2"),
+        (1, 2, "only 2 samples at a time: take a smaller image_size or backbone"),
+    ],
+)
+def test_out_of_memory_is_one_line_that_names_the_micro_batch(fits: int, micro: int, message: str) -> None:
+    model = FABRIC.setup_module(Whole(fits))
+    with pytest.raises(ConfigError, match=message):
+        backward_pass(FABRIC, model, classify, {"x": torch.randn(6, 12)}, None, micro)
+
+
+def test_warm_up_rises_linearly_to_the_peak_and_the_cosine_falls_to_the_floor() -> None:
+    rates = [learning_rate(step, 100, 10, 1.0, 0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.1)
+    assert all(a > b for a, b in pairwise(rates[10:]))
+
+
+def test_the_rate_moves_within_an_epoch_not_only_between_epochs() -> None:
+    config = DualSimCLRConfig(epochs=3, warmup_epochs=1, lr=1.0)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.0)
+    rates = [set_learning_rate(optimizer, config, step, per_epoch=4) for step in range(12)]
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[-1] == pytest.approx(config.min_lr)
+    assert optimizer.param_groups[0]["lr"] == rates[-1]
+
+
+def test_pretraining_and_fine_tuning_decay_the_same_weights() -> None:
+    """Matrices and kernels; no biases, norms and position tables."""
+    small = {"backbone": "swin_nano", "image_size": 16, "weight_decay": 0.1}
+    model = architecture(FinetuneConfig(**small))
+    rules = [
+        make_optimizer(SwinPairConfig(**small), model).param_groups,
+        parameter_groups(model, FinetuneConfig(**small)),
+        parameter_groups(model, FinetuneConfig(**small, init="somewhere", lr_backbone=1e-5)),
+    ]
+    decayed = [{id(p) for group in rule if group["weight_decay"] for p in group["params"]} for rule in rules]
+    assert decayed[0] == decayed[1] == decayed[2]
+    assert [len([p for g in rule for p in g["params"]]) for rule in rules] == 3 * [
+        len(list(model.parameters()))
+    ]
+    for name, parameter in model.named_parameters():
+        assert (id(parameter) in decayed[0]) == (parameter.ndim > 1 and "position_bias" not in name), name
+
+
+def test_the_papers_adam_decays_everything() -> None:
+    optimizer = make_optimizer(DualSimCLRConfig(optimizer="adam", weight_decay=1e-4), nn.Linear(2, 2))
+    assert type(optimizer) is torch.optim.Adam
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4]

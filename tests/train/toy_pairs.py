@@ -17,7 +17,8 @@ class ToySource:
     patch_size = 24
     path = Path("toy")
 
-    def __init__(self, seed: int = 0, broken: int | None = None) -> None:
+    def __init__(self, seed: int = 0, broken: int | None = None, unusable: tuple[int, ...] = ()) -> None:
+        self.unusable = unusable
         rng = np.random.default_rng(seed)
         n = SCENES * PER_SCENE
         scene = np.repeat(np.arange(SCENES), PER_SCENE)
@@ -43,16 +44,19 @@ class ToySource:
         )
         self.catalog.attrs = {"name": "toy", "version": str(seed), "root": "toy"}
 
-    def fill(self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine) -> None:
+    def fill(
+        self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
+    ) -> np.ndarray | None:
         window = (slice(None), slice(top, top + s1.shape[1]), slice(left, left + s1.shape[2]))
         s1[:] = self.s1[row][window] * affine.s1_scale + affine.s1_shift
         s2[:] = self.s2[row][window] * affine.s2_scale + affine.s2_shift
+        return np.ones(s1.shape[1:], bool) if row in self.unusable else None
 
     def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
         return np.full((size, size), row % 8, np.uint8)
 
     def usable(self, row: int) -> bool:
-        return True
+        return row not in self.unusable
 
     def stats(self, split: str = "pretrain") -> Statistics:
         rows = np.flatnonzero(self.catalog["split"] == split)

@@ -1,0 +1,189 @@
+"""Downstream models: what stands on the encoders, its inputs, its learning rates, and how it is kept on disk."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from eo_ssl.data.statistics import Statistics
+from eo_ssl.data.transforms import Normalise
+from eo_ssl.errors import CheckpointError, ConfigError
+from eo_ssl.files import sha256
+from eo_ssl.models.dual import DualEncoder
+from eo_ssl.models.fusion import Classifier, StackedEncoder, make_classifier
+from eo_ssl.models.swin_unet import SwinUNet
+from eo_ssl.models.unet import UNet
+from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES, RGB, S1_BANDS, S2_BANDS, band_index
+from eo_ssl.train.checkpoint import SavedModel, load_dual, read_model, write_model
+from eo_ssl.train.config import FinetuneConfig
+from eo_ssl.train.step import decay_groups, seeded
+
+Batch = dict[str, Tensor]
+NEEDS = {"s1": ("s1",), "s2": ("s2",), "late": ("s1", "s2"), "swin-unet": ("s1", "s2")}
+
+
+class Prepare:
+    """Move a batch to the device and standardise it; with `rgb` all other bands are 0."""
+
+    def __init__(self, statistics: Statistics, device: torch.device, rgb: bool = False) -> None:
+        self.normalise, self.device, self.rgb = Normalise(statistics), device, rgb
+        self.keep = torch.ones(len(S2_BANDS), 1, 1, device=device)
+        if rgb:
+            self.keep.zero_()[band_index(RGB)] = 1.0
+
+    def __call__(self, batch: Batch) -> Batch:
+        batch = self.normalise({name: value.to(self.device) for name, value in batch.items()})
+        return {**batch, "s2": batch["s2"] * self.keep} if self.rgb else batch
+
+
+class Downstream(nn.Module, SavedModel):
+    """A trained or trainable `model`, and `prepare`, which turns a batch of physical units into its input.
+
+    All arguments but `model` are plain values and go into config.json, from which the model is rebuilt without
+    the checkpoint it started from; `pretrained` is the method of that checkpoint, "" from scratch.
+    """
+
+    RENAMED: ClassVar[dict[str, str]] = {"config": "settings"}
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        statistics: dict[str, Any],
+        pretrained: str = "",
+        rgb: bool = False,
+        results: dict[str, Any] | None = None,
+        classes: tuple[str, ...] = CLASS_NAMES,
+        model: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.statistics = FinetuneConfig.from_dict(settings), Statistics.from_dict(statistics)
+        self.pretrained, self.results = pretrained, results or {}
+        self.model = model if model is not None else architecture(self.config)
+        self.prepare = Prepare(self.statistics, torch.device("cpu"), rgb)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits of a batch in physical units. Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, K[, H, W])."""
+        return self.model(self.prepare(batch))
+
+    def to(self, device: torch.device | str) -> "Downstream":  # type: ignore[override]
+        """Model and inputs on another device."""
+        self.prepare = Prepare(self.statistics, torch.device(device), self.prepare.rgb)
+        return super().to(device)
+
+    def saved(self) -> nn.Module:
+        return self.model
+
+    def card(self) -> str:
+        c = self.config
+        return (
+            f"---\nlibrary_name: eo_ssl\nlicense: mit\n---\n# {c.model} · {c.task}\n\n"
+            f"Land cover from Sentinel-1 and Sentinel-2, trained on {c.fraction:.0%} of the labels, starting from "
+            f"{self.pretrained or 'scratch'}; classes: {', '.join(CLASS_NAMES)}.\n\n"
+            '`Downstream.from_pretrained("path/to/this/folder")`\n'
+        )
+
+
+def architecture(config: FinetuneConfig) -> nn.Module:
+    """The model with fresh weights; pretrained encoders fit into the same one."""
+    if config.model == "unet":
+        return UNet(len(S1_BANDS) + len(S2_BANDS), NUM_CLASSES, config.unet_width)
+    if config.model == "swin-unet":
+        pair = make_classifier("late", config.backbone, config.image_size).backbone
+        return SwinUNet(pair.s1, pair.s2, NUM_CLASSES)
+    return make_classifier(config.model, config.backbone, config.image_size, NUM_CLASSES)
+
+
+def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Downstream:
+    """Model with weights drawn from `config.seed`, encoders from `config.init`, frozen if asked for.
+
+    From scratch the inputs are standardised with the statistics of the labelled training split; a pretrained
+    encoder keeps those it was trained with. Raises `CheckpointError` when the checkpoint lacks a sensor.
+    """
+    with seeded(config.seed, 7):
+        if config.init == "scratch":
+            down = Downstream(config.to_dict(), source.stats("train").to_dict(), model=architecture(config))
+        else:
+            model, meta = _pretrained(config)
+            rgb = meta["config"].get("bands") == "rgb"
+            down = Downstream(config.to_dict(), meta["statistics"], meta["method"], rgb, model=model)
+    if config.mode == "frozen":
+        down.model.freeze()
+    return down.to(device)
+
+
+def _pretrained(config: FinetuneConfig) -> tuple[nn.Module, dict[str, Any]]:
+    dual, meta = load_dual(config.init)
+    if config.model not in NEEDS:
+        raise ConfigError(f"no pretraining fits model {config.model}; use s1, s2, late or swin-unet")
+    missing = [name for name in NEEDS[config.model] if getattr(dual, name) is None]
+    if missing:
+        raise CheckpointError(
+            f"{config.init}: no encoder for {', '.join(missing)}, which {config.model} needs"
+        )
+    if meta["backbone"] != config.backbone:
+        raise CheckpointError(f"{config.init}: backbone is {meta['backbone']}, not {config.backbone}")
+    if config.model == "swin-unet":
+        return SwinUNet(dual.s1, dual.s2, NUM_CLASSES), meta
+    if config.model == "late":
+        return Classifier(DualEncoder(dual.s1, dual.s2), NUM_CLASSES), meta
+    encoder = StackedEncoder(getattr(dual, config.model), (config.model,))
+    return Classifier(encoder, NUM_CLASSES), meta
+
+
+def init_stamp(init: str) -> str:
+    """Identifies the weights a model starts from: "scratch", or the checksum of the checkpoint's weights."""
+    if init == "scratch":
+        return init
+    path = Path(init) / "model.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"{init}: no checkpoint here; pretrain first")
+    return sha256(path)[:16]
+
+
+def load_trained(folder: str | Path, device: torch.device | str = "cpu") -> tuple[Downstream, FinetuneConfig]:
+    """A model that `finetune` kept, in eval mode; raises `CheckpointError` if it is missing or broken."""
+    down = read_model(Downstream, folder)
+    return down.to(device), down.config
+
+
+def parameter_groups(model: nn.Module, config: FinetuneConfig) -> list[dict[str, Any]]:
+    """Backbone and head with their own peak rate, biases, norms and position tables without decay.
+
+    From scratch there is nothing to protect: every layer learns at `lr_head`.
+    """
+    named, backbone = (
+        list(model.named_parameters()),
+        getattr(model, "backbone", None),
+    )  # a head alone has none
+    if backbone is None or config.init == "scratch" or config.lr_backbone == config.lr_head:
+        return decay_groups(named, config.weight_decay, lr=config.lr_head, peak=config.lr_head)
+    own = {id(parameter) for parameter in backbone.parameters()}
+    parts = {
+        config.lr_backbone: [(name, p) for name, p in named if id(p) in own],
+        config.lr_head: [(name, p) for name, p in named if id(p) not in own],
+    }
+    groups = (decay_groups(part, config.weight_decay, lr=r, peak=r) for r, part in parts.items())
+    return [group for part in groups for group in part]
+
+
+def save_trained(down: Downstream, line: dict[str, Any], folder: Path) -> None:
+    """Save a model with its settings, statistics, classes, validation score and number of labels."""
+    results = {key: line[key] for key in ("val_score", "n_labels")}
+    kept = Downstream(
+        down.config.to_dict(), down.statistics.to_dict(), down.pretrained, down.prepare.rgb, results,
+        model=down.model,
+    )  # fmt: skip
+    write_model(kept, folder)
+
+
+def ensemble(members: Sequence[Downstream]) -> Callable[[Batch], Tensor]:
+    """Mean probability of trained models, each on its own inputs, as log-probabilities (B, K) or (B, K, H, W)."""
+
+    @torch.no_grad()
+    def forward(batch: Batch) -> Tensor:
+        mean = torch.stack([member(batch).float().softmax(1) for member in members]).mean(0)
+        return mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
+
+    return forward

@@ -1,0 +1,144 @@
+"""Frozen classifiers: the backbone never changes, so each image goes through it once and never again."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from eo_ssl.evaluate.predict import TilePredictions, tiles
+from eo_ssl.files import atomic_path, locked
+from eo_ssl.train.config import FinetuneConfig, digest
+from eo_ssl.train.labelled import (
+    Batch,
+    Evaluation,
+    LabelledData,
+    Patches,
+    draw_patches,
+    random_crops,
+    score_tiles,
+)
+from eo_ssl.train.step import mixed_seed
+
+ENCODE_BATCH = 128
+
+
+Features = dict[str, Tensor]  # of some crops of every patch: features (N, crops, D), label, multilabel
+
+
+class HeadOnly(nn.Module):
+    """The head of a classifier on features that are known already, standardised while it is trained.
+
+    Standardising changes nothing a linear layer can express, but lets it learn in few updates, whatever the
+    scale of the features; `fold` afterwards moves mean and scale into its weights.
+    """
+
+    def __init__(self, head: nn.Linear, features: Tensor) -> None:
+        super().__init__()
+        self.head = head
+        scale = features.std(0)
+        self.register_buffer("mean", features.mean(0))
+        self.register_buffer("scale", scale.clamp(min=max(1e-2 * float(scale.mean()), 1e-6)))
+
+    def forward(self, batch: Batch) -> Tensor:
+        x = batch["features"].float()
+        with torch.autocast(x.device.type, enabled=False):  # cheap, and bf16 would round large means away
+            return self.head((x - self.mean) / self.scale)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """W ← W/σ, b ← b − W·μ/σ: the head now takes features as they are."""
+        self.head.weight /= self.scale
+        self.head.bias -= self.head.weight @ self.mean
+        self.mean.zero_()
+        self.scale.fill_(1.0)
+
+
+class FeatureStream:
+    """Batches and scores from features: a few augmented crops of every training patch, all tiles of the others.
+
+    The crops are the same for every seed, so that one pass through the backbone serves all cells of a grid.
+    `encode` gives the features of a batch in physical units; `key` names backbone and inputs among the files in
+    `folder` (None keeps nothing).
+    """
+
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        head: nn.Linear,
+        data: LabelledData,
+        chosen: Tensor,
+        encode: Callable[[Batch], Tensor],
+        key: str,
+        folder: Path | None,
+    ) -> None:
+        self.config, self.encode, self.key, self.folder = config, encode, key, folder
+        self.device, self.labels = next(head.parameters()).device, data.labels[chosen]
+
+        def crop(rows: Tensor, k: int) -> Batch:
+            generator = torch.Generator().manual_seed(mixed_seed(k, int(rows[0]), 5))
+            return random_crops(data.train, rows, config.image_size, generator, config.augment)
+
+        everything = self._features(f"train {config.augment}", data.train, crop, config.cached_crops)
+        self.model = HeadOnly(head.cpu(), everything["features"].flatten(0, 1)).to(self.device)
+        self.found = {name: value[chosen] for name, value in everything.items()}
+
+    def batch(self, step: int) -> Batch:
+        """Batch number `step`, on the device: one of the crops of each drawn patch."""
+        c = self.config
+        generator = torch.Generator().manual_seed(mixed_seed(c.seed, step, 4))
+        which = draw_patches(self.labels, c.batch_size, c.balanced, c.seed, step)
+        crop = torch.randint(c.cached_crops, (len(which),), generator=generator)
+        return {name: value[which, crop].to(self.device) for name, value in self.found.items()}
+
+    def score(self, patches: Patches, limit: int, keep_maps: int = 0) -> Evaluation:
+        """Metrics over the features of `limit` tiles of each patch (0: all)."""
+        where = tiles(len(patches), patches.size, self.config.image_size, limit).view(len(patches), -1, 3)
+
+        def tile(rows: Tensor, k: int) -> Batch:
+            return patches.cut(rows, where[rows, k, 1], where[rows, k, 2], self.config.image_size)
+
+        found = self._features(f"tiles {limit}", patches, tile, where.shape[1])
+        with torch.no_grad():
+            logits = self.model({"features": found["features"].flatten(0, 1).to(self.device)}).float().cpu()
+        owner = torch.arange(len(patches)).repeat_interleave(where.shape[1])
+        truth = found["label"].flatten(), found["multilabel"].flatten(0, 1)
+        predictions = TilePredictions(logits, *truth, owner)
+        return score_tiles(self.config, predictions, len(patches))
+
+    def _features(
+        self, what: str, patches: Patches, cut: Callable[[Tensor, int], Batch], crops: int
+    ) -> Features:
+        """Features of crop 0 … crops − 1 of every patch, from the disk if they are there, else computed once."""
+        if self.folder is None:
+            return self._encoded(patches, cut, crops)
+        path = self.folder / f"{digest(self.key, what, crops, patches.rows)}.safetensors"
+        with locked(f"{path}.lock", "compute features"):
+            if not path.exists():
+                with atomic_path(path) as temporary:
+                    save_file(self._encoded(patches, cut, crops), temporary)
+            return load_file(path)
+
+    @torch.no_grad()
+    def _encoded(self, patches: Patches, cut: Callable[[Tensor, int], Batch], crops: int) -> Features:
+        found: dict[str, list[Tensor]] = {"features": [], "label": [], "multilabel": []}
+        for k in range(crops):
+            for rows in torch.arange(len(patches)).split(ENCODE_BATCH):
+                batch = cut(rows, k)
+                batch["features"] = self.encode(batch).float()
+                for name, parts in found.items():
+                    parts.append(batch[name].cpu())
+        stacked = {name: torch.cat(parts).unflatten(0, (crops, -1)) for name, parts in found.items()}
+        return {name: value.transpose(0, 1).contiguous() for name, value in stacked.items()}
+
+
+def backbone_hash(module: nn.Module) -> str:
+    """Sixteen hex digits of all weights and buffers, in order."""
+    found = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8)))
+    return found.hexdigest()[:16]
