@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from eo_ssl.course import places
+from eo_ssl.course import session as places
 from eo_ssl.course.claims import SUPERVISED
 from eo_ssl.data import simulate as simulator
 from eo_ssl.data.blocks import spatial_blocks

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 
-from eo_ssl.course import notebooks, places
+from eo_ssl.course import notebooks, session as places
 from eo_ssl.evaluate.grid import Cell
 from eo_ssl.evaluate.grids import make_grid
 from eo_ssl.evaluate.intervals import METRICS

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from finished_run import finish
 
-from eo_ssl.course import notebooks, places
+from eo_ssl.course import notebooks, session as places
 from eo_ssl.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from eo_ssl.course.places import project_root
+from eo_ssl.course.session import project_root
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.methods import get_method
 from eo_ssl.files import read_json

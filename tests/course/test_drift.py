@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from eo_ssl import cli
-from eo_ssl.course import drift, release, report, status
+from eo_ssl.course import drift, release, drift as report, status
 from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import bootstrap_interval
 from eo_ssl.files import write_json

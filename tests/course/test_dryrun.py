@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eo_ssl.course import dryrun, workload
+from eo_ssl.course import estimate as dryrun, workload
 from eo_ssl.data.simulate import simulate
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.grids import PLANS, get_plan, make_grid

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eo_ssl.course import places
+from eo_ssl.course import session as places
 from eo_ssl.course.plan import make_plan
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.profiles import PROFILES

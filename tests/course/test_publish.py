@@ -2,7 +2,7 @@
 
 import pytest
 
-from eo_ssl.course import book, staging, status
+from eo_ssl.course import book, book as staging, status
 from eo_ssl.errors import ConfigError
 from eo_ssl.files import write_text
 

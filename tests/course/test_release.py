@@ -9,7 +9,7 @@ from finished_run import COMMIT, finish
 from typer.testing import CliRunner
 
 from eo_ssl import cli, provenance
-from eo_ssl.course import publish, release, status
+from eo_ssl.course import release as publish, release, status
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.evaluate.results import append_result, read_results
 from eo_ssl.evaluate.summary import interval

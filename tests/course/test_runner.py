@@ -7,8 +7,8 @@ import nbformat
 import pytest
 
 from eo_ssl import cli
-from eo_ssl.course import runner, status
-from eo_ssl.course.execute import ChapterFailed
+from eo_ssl.course import run as runner, status
+from eo_ssl.course.run import ChapterFailed
 from eo_ssl.course.plan import make_plan
 from eo_ssl.errors import ConfigError
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from eo_ssl.course import places, session, setup
+from eo_ssl.course import session as places, session, setup
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.profiles import PROFILES
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 import yaml
 
-from eo_ssl.course import book, session, staging, status
+from eo_ssl.course import book, session, book as staging, status
 from eo_ssl.errors import DataError
 from eo_ssl.files import write_text
 

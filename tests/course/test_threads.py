@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eo_ssl.course import threads
+from eo_ssl.course import run as threads
 
 
 @given(st.dictionaries(st.integers(1, 64), st.floats(1e-3, 10), min_size=1))
