@@ -16,7 +16,7 @@ import pytest
 import yaml
 from finished_run import finish
 
-from eo_ssl.course import notebooks, session as places
+from eo_ssl.course import notebooks, session
 from eo_ssl.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -344,7 +344,7 @@ def test_a_finished_full_run_is_taken_and_a_smoke_run_in_its_place_is_not(
 ):
     shutil.copytree(scratch.folder / "runs" / "smoke", tmp_path / "smoke" / "runs" / "gpu")
     assert choose(scratch, listing(tmp_path / "smoke")) == "smoke"
-    monkeypatch.setattr(places, "project_root", lambda *_: scratch.folder)  # whose chapters are finished
+    monkeypatch.setattr(session, "project_root", lambda *_: scratch.folder)  # whose chapters are finished
     finish(tmp_path / "gpu" / "runs" / "gpu", "gpu")
     assert choose(scratch, listing(tmp_path / "gpu")) == "gpu"
     assert read_json(scratch.folder / "runs" / "gpu" / "status.json")["profile"] == "gpu"

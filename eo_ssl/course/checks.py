@@ -14,6 +14,7 @@ cause.
 import functools
 import html
 import inspect
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -155,8 +156,8 @@ def _taught(name: str, answers: tuple = ()) -> Iterator[None]:
         said = str(error)
         if isinstance(error, NotImplementedError) and said in ("", "your turn"):
             _not_stub(None, name)
-        kinds = [type(answer).__name__ for answer in answers if not callable(answer)]
-        if isinstance(error, TypeError) and said in [f"'{kind}' object is not callable" for kind in kinds]:
+        called = re.fullmatch(r"'(?:.*\.)?(\w+)' object is not callable", said)
+        if called and called[1] in [type(answer).__name__ for answer in answers if not callable(answer)]:
             raise ExerciseFailed(
                 f"{name}: the check calls your function itself; give it the name, without brackets and arguments, "
                 "not what it returns."

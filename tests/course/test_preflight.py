@@ -3,6 +3,7 @@
 import pytest
 
 from eo_ssl.course import preflight, setup, status
+from eo_ssl.profiles import PROFILES
 
 
 @pytest.fixture
@@ -42,13 +43,26 @@ def test_an_old_package_and_a_full_disk_are_to_do(run, monkeypatch):
     assert rows["Run folder"].state == rows["Cache"].state == preflight.STOP
 
 
+def test_a_cache_that_cannot_be_written_is_to_do(run, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path / "file" / "cache"))
+    rows = {item.name: item for item in preflight.preflight(run)}
+    assert rows["Cache"].state == preflight.STOP and "EO_SSL_CACHE" in rows["Cache"].advice
+
+
+def test_every_profile_says_how_long_it_takes():
+    table = preflight.profiles()
+    assert all(f"| `{p.name}` |" in table and p.budget in table for p in PROFILES.values())
+
+
 def test_private_folders_are_not_shown_in_full(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert preflight.shown(tmp_path / "cache" / "x") == "~/cache/x"
 
 
 def test_the_times_have_alt_text_with_the_numbers(run, monkeypatch):
-    monkeypatch.setattr(status, "recorded_times", lambda _: {"minutes": {"00_preflight": 0.25, "99_gone": 3}})
+    known = {"00_preflight": 0.25, "99_gone": 3}
+    monkeypatch.setattr(status, "expected_minutes", lambda *_: known)
     minutes = preflight.times(run)
     assert minutes == {"00_preflight": 0.25}
     figure = preflight.plot_times(minutes, run)
