@@ -64,7 +64,7 @@ def sizes(profile: Profile, data: str) -> Sizes:
     if data == session.SIMULATED and profile.real_data:
         return Sizes(dict(zip(SPLITS, PUBLISHED)), 256, "SEN12MS and DFC2020 as published; no --data given")
     if data == session.SIMULATED:
-        from eo_ssl.data.simulation.plan import profile_named
+        from eo_ssl.simulate.world import profile_named
 
         plan = profile_named(profile.simulate)
         pairs, train, test = (plan.patches(split) for split in ("pretrain", "train", "test"))
@@ -73,8 +73,8 @@ def sizes(profile: Profile, data: str) -> Sizes:
         return Sizes(dict(zip(SPLITS, counts)), plan.patch, f"simulated set {profile.simulate}")
     from eo_ssl.data import catalog
     from eo_ssl.data.dataset import open_source
+    from eo_ssl.data.source import TiffSource
     from eo_ssl.data.store import is_store
-    from eo_ssl.data.tiff_source import TiffSource
 
     root = Path(data)
     source = open_source(root) if is_store(root) else TiffSource(root, catalog.find(root, georeference=False))
@@ -87,16 +87,15 @@ def sizes(profile: Profile, data: str) -> Sizes:
 
 def trainings(profile: Profile, there: Sizes, run_dir: Path) -> Iterator[Training]:
     """Every model that a profile trains, pretrainings first."""
-    from eo_ssl.evaluate.grids import get_plan, make_grid
-    from eo_ssl.evaluate.methods import get_method
-    from eo_ssl.evaluate.results import read_lines
-    from eo_ssl.train.presets import for_family
+    from eo_ssl.experiments.plan import get_method, get_plan, make_grid
+    from eo_ssl.experiments.results import read_lines
+    from eo_ssl.train.config import preset
 
     plan, cells, n = get_plan(profile.name), make_grid(profile.name).cells, there.patches
     methods = dict.fromkeys(get_method(cell.method) for cell in cells)
     for start in dict.fromkeys((m.pretraining, m.family) for m in methods if m.pretraining):
         for seed in profile.pretrain_seeds:
-            config = for_family(start[0], profile.name, start[1], seed=seed)
+            config = preset(start[0], profile.name, start[1], seed=seed)
             done = run_dir / "pretrain" / f"{config.name}-{config.backbone}-seed{seed}" / "config.json"
             pairs = n["pretrain"] // config.batch_size * config.batch_size
             trained, looked = (config.epochs * k for k in (pairs, min(n["pretrain_val"], MONITORED)))
@@ -122,7 +121,7 @@ def trainings(profile: Profile, there: Sizes, run_dir: Path) -> Iterator[Trainin
 
 
 def _finetuning(profile: Profile, plan: Any, method: Any, task: str) -> Any:
-    from eo_ssl.train.finetune_config import FinetuneConfig
+    from eo_ssl.train.config import FinetuneConfig
 
     budget = plan.budget(task)
     return FinetuneConfig(
@@ -173,7 +172,7 @@ def _model(config: Any, batch: int, device: str) -> tuple[Any, dict[str, Any]]:
 
     from eo_ssl.sensors import S1_BANDS, S2_BANDS
     from eo_ssl.train.config import PretrainConfig
-    from eo_ssl.train.finetune_models import architecture
+    from eo_ssl.train.downstream import architecture
     from eo_ssl.train.methods import make_method
 
     def noise(bands: tuple, side: int) -> Any:

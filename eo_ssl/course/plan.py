@@ -4,17 +4,17 @@ import ast
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from eo_ssl.course import estimate, notebooks, session, status
-from eo_ssl.data.complete import require_complete
+from eo_ssl.data import catalog, fetch
 from eo_ssl.errors import DataError
 from eo_ssl.profiles import Profile, get_profile
 from eo_ssl.provenance import meaning
@@ -83,7 +83,7 @@ def make_plan(
     if data != session.SIMULATED:
         data = str(session.check_data(data))
         if checked.real_data or any(path.stem >= LEARNING for path in chosen):
-            require_complete(Path(data))
+            catalog.require_complete(Path(data))
     root = session.run_folder(checked.name, run_dir)
     values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}
     for path in chosen:
@@ -98,7 +98,7 @@ def make_plan(
 
 def _chapters(folder: Path, chosen: list[Path], values: dict[str, Any]) -> Iterator[Chapter]:
     # Where the run is kept does not change what it computes.
-    inputs = [{**values, "run_dir": ""}, _environment(), data_identity(values)]
+    inputs = [{**values, "run_dir": ""}, _environment(), _data(values)]
     for path, sources in sources_of(folder).items():
         if path in chosen:
             notebook = notebooks.read(path)
@@ -171,22 +171,14 @@ def _meaning(source: str) -> str:
 
 def _environment() -> dict[str, str]:
     """Versions that can change what a notebook shows, and whether the real patches are there."""
-    from eo_ssl.data import sample_archives
-
-    return {"python": platform.python_version(), **dict(_versions(SHAPING)), **sample_archives.available()}
-
-
-def _versions(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for name in names:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            yield name, ""
+    installed = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in SHAPING}
+    return {"python": platform.python_version(), **installed, **fetch.available()}
 
 
-def data_identity(values: dict[str, Any]) -> str:
-    """What stands for the data set in the key of a chapter."""
-    return session.data_version(get_profile(values["profile"]), values["data"], values["seed"])
+def _data(values: dict[str, Any]) -> list[str]:
+    """What stands for the data set in the key of a chapter: its name and version, and the state of its files."""
+    named = session.data_version(get_profile(values["profile"]), values["data"], values["seed"])
+    return [named, "" if values["data"] == session.SIMULATED else catalog.identity(values["data"])]
 
 
 def _digest(value: Any) -> str:

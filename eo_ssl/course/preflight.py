@@ -1,8 +1,6 @@
 """Chapter 00: does this machine have what the course needs? One row for each thing, with what to do."""
 
-import html
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -15,6 +13,7 @@ from eo_ssl.course import estimate, session, status
 from eo_ssl.course.session import Run
 from eo_ssl.errors import ConfigError
 from eo_ssl.profiles import PROFILES
+from eo_ssl.show.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 READY, NOTE, STOP = "ready", "note", "stop"
 MARKS = {READY: "✓ ready", NOTE: "• note", STOP: "✗ to do"}
 SHOWN = ("torch", "timm", "lightning", "rasterio", "anywidget", "papermill")
-CODE = re.compile("`(.+?)`")
 
 
 @dataclass(frozen=True)
@@ -35,27 +33,15 @@ class Item:
     advice: str = ""
 
 
-class Table(tuple[Item, ...]):
-    """The pre-flight items; a notebook shows them as a table."""
-
-    def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("what", "found", "state", "what to do"))
-        rows = "".join(map(_row, self))
-        return f'<table class="eo-preflight"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{MARKS[i.state]:8} {i.name}: {i.found} {i.advice}".rstrip() for i in self)
-
-
-def _row(item: Item) -> str:
-    texts = map(html.escape, (item.found, MARKS[item.state], item.advice))
-    cells = "".join(CODE.sub(r"<code>\1</code>", f"<td>{text}</td>") for text in texts)
-    return f'<tr class="eo-{item.state}"><th scope="row">{html.escape(item.name)}</th>{cells}</tr>'
-
-
 def preflight(run: Run) -> Table:
-    """Look at versions, device, memory, disk and data for this run's profile."""
-    return Table([*software(), device(run), memory(run), *disk(run), data(run), samples()])
+    """Look at versions, device, memory, disk and data for this run's profile; a table that says what to do."""
+    rows = [(item.name, item.found, MARKS[item.state], item.advice) for item in items(run)]
+    return Table(("what", "found", "state", "what to do"), tuple(rows), wide=(1, 2, 3))
+
+
+def items(run: Run) -> list[Item]:
+    """What was looked at, one item a row."""
+    return [*software(), device(run), memory(run), *disk(run), data(run), samples()]
 
 
 def profiles() -> str:
@@ -87,7 +73,7 @@ def software() -> Iterable[Item]:
         found.append(f"{name} {here}")
         if name in wanted and Version(here.split("+")[0]) not in wanted[name]:
             wrong.append(f"{name} should be {wanted[name]}")
-    advice = f"{', '.join(wrong)}: run `make setup`" if wrong else ""
+    advice = f"{', '.join(wrong)}: run **make setup**" if wrong else ""
     yield Item("Packages", ", ".join(found), STOP if wrong else READY, advice)
 
 
@@ -120,7 +106,7 @@ def disk(run: Run) -> Iterable[Item]:
             session.require_writable(folder)
         except ConfigError as error:
             option = "EO_SSL_CACHE" if name == "Cache" else "run_dir"
-            yield Item(name, shown(folder), STOP, f"{error}: set `{option}`")
+            yield Item(name, shown(folder), STOP, f"{error}: set {option}")
             continue
         free = shutil.disk_usage(folder).free
         advice = "" if free >= needed else f"{needed / 1e9:.1f} GB are needed"
@@ -142,13 +128,13 @@ def data(run: Run) -> Item:
 
 def samples() -> Item:
     """The small real patches: fetched once, used offline after that."""
-    from eo_ssl.data import sample_archives
+    from eo_ssl.data import fetch
 
-    states = sample_archives.available()
+    states = fetch.available()
     if missing := [f"{name} {state}" for name, state in states.items() if state != "ready"]:
-        advice = "`eo-ssl data fetch` gets them; without them: simulated ones"
+        advice = "**eo-ssl data fetch** gets them; without them: simulated ones"
         return Item("Real patches", ", ".join(missing), NOTE, advice)
-    return Item("Real patches", f"{len(states)} sets, in {shown(sample_archives.folder())}")
+    return Item("Real patches", f"{len(states)} sets, in {shown(fetch.folder())}")
 
 
 def times(run: Run) -> dict[str, float]:
@@ -176,8 +162,7 @@ def plot_times(minutes: dict[str, float], run: Run) -> "Figure":
     names = [stem.replace("_", " ") for stem in minutes]
     fig, ax = plt.subplots(figsize=(6.4, 0.6 + 0.27 * len(minutes)))
     colours = ["#4477aa" if stem in measured else "#b8c0ca" for stem in minutes]
-    bars = ax.barh(names, list(minutes.values()), color=colours, height=0.66)
-    ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+    ax.bar_label(ax.barh(names, list(minutes.values()), color=colours), fmt="%.1f", padding=3, fontsize=8)
     ax.invert_yaxis()
     ax.margins(x=0.12)
     ax.set_xlabel("minutes")

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from eo_ssl.course.session import Run
-from eo_ssl.data.pair import Pair
+from eo_ssl.data.samples import Pair
 from eo_ssl.train.embed import Embeddings, embed_batch, pair_batch
 
 if TYPE_CHECKING:
@@ -35,17 +35,13 @@ def pretrained(run: Run, method: str, seed: int = 0, family: str = "") -> Path:
     `family` ("resnet", "deep", "swin", "vgg") takes another network of the profile than the method's own.
     A run of the same name with other settings (from an older version of the course) is replaced.
     """
-    from eo_ssl.train.data import describe, pretraining_rows
+    from eo_ssl.train.config import preset
     from eo_ssl.train.devices import loader_threads
-    from eo_ssl.train.presets import for_family
-    from eo_ssl.train.pretrain import pretrain, run_folder
+    from eo_ssl.train.pretrain import pretrain
 
-    config = for_family(method, run.profile.name, family, seed=seed)
-    data = pretraining_rows(run.source(), config)
-    wanted = {**config.to_dict(), "data": describe(data)}
-    stale = _settings(run_folder(config, run.root)) not in (None, wanted)
+    config = preset(method, run.profile.name, family, seed=seed)
     options = {"compile": run.profile.compile, "workers": loader_threads()}
-    return pretrain(config, run.source(), run.root, resume=not stale, **options).folder
+    return pretrain(config, run.source(), run.root, replace_other=True, **options).folder
 
 
 def compared(run: Run, *parts: str) -> pd.DataFrame:
@@ -53,9 +49,8 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
 
     Pretrains and trains what is missing; what an earlier chapter trained is read, not trained again.
     """
-    from eo_ssl.evaluate.grids import make_grid
-    from eo_ssl.evaluate.label_fractions import GridJob, run_grid
-    from eo_ssl.evaluate.methods import get_method
+    from eo_ssl.experiments.grid import GridJob, run_grid
+    from eo_ssl.experiments.plan import get_method, make_grid
 
     grid = make_grid(run.profile.name, parts)
     methods = map(get_method, dict.fromkeys(cell.method for cell in grid.cells))
@@ -69,18 +64,6 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     return results[results["key"].isin(keys)].reset_index(drop=True)
 
 
-def _settings(folder: Path) -> dict[str, Any] | None:
-    """Settings and data of a finished or an interrupted run, None where there is neither."""
-    from eo_ssl.train.checkpoint import read_meta
-    from eo_ssl.train.resume import load_state
-
-    if (folder / "config.json").exists():
-        meta = read_meta(folder)[0]
-        return {**meta.get("config", {}), "data": meta.get("data")}
-    saved = load_state(folder / "resume")
-    return {**saved[2]["config"], "data": saved[2]["data"]} if saved else None
-
-
 def history(folder: Path) -> pd.DataFrame:
     """One row per epoch: losses, learning rate, retrieval, alignment, uniformity, spread, seconds."""
     return pd.read_csv(folder / "metrics.csv")
@@ -88,8 +71,8 @@ def history(folder: Path) -> pd.DataFrame:
 
 def held_out(run: Run, method: str) -> np.ndarray:
     """The held-out rows that the training of a method watches: all, or about a thousand of a large set."""
-    from eo_ssl.train.data import pretraining_rows
-    from eo_ssl.train.presets import preset
+    from eo_ssl.train.config import preset
+    from eo_ssl.train.pretrain import pretraining_rows
 
     return np.array(pretraining_rows(run.source(), preset(method, run.profile.name)).held_out)
 
@@ -130,8 +113,8 @@ def embed_pairs(
 
 def _method(run: Run, folder: Path | None, method: str) -> "tuple[Method, Statistics]":
     from eo_ssl.train.checkpoint import load_method
+    from eo_ssl.train.config import preset
     from eo_ssl.train.methods import make_method
-    from eo_ssl.train.presets import preset
     from eo_ssl.train.step import seeded
 
     if folder is not None:

@@ -49,7 +49,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     """All that a run found, as plain values: where, when and from what it was made, and one row per result.
 
     A row is one (task, method, fraction, metric): `values` per seed in the order of seeds, their `mean`, and
-    [`low`, `high`], the 95% interval over seeds and places of `eo_ssl.evaluate.summary.interval`;
+    [`low`, `high`], the 95% interval over seeds and places of `eo_ssl.experiments.tables`;
     `seeds` and `n_labels` are how many. Raises `DataError` where there is no finished chapter.
     """
     state, chapters = status.read(run_dir), status.done(run_dir)
@@ -79,8 +79,8 @@ def tested_results(run_dir: Path, state: dict[str, Any]) -> Any:
 
     Raises `DataError` where lines of two profiles or data sets are mixed.
     """
-    from eo_ssl.evaluate.results import read_results
-    from eo_ssl.evaluate.summary import finished
+    from eo_ssl.experiments.results import read_results
+    from eo_ssl.experiments.tables import finished
 
     found = finished(read_results(run_dir / "results.jsonl"))
     if not len(found):
@@ -97,43 +97,23 @@ def tested_results(run_dir: Path, state: dict[str, Any]) -> Any:
 
 def planned(profile: str) -> list[str]:
     """Keys of the models that a finished run of the profile has tested."""
-    from eo_ssl.evaluate.grids import make_grid
+    from eo_ssl.experiments.plan import make_grid
 
     return [cell.key for cell in make_grid(profile).cells if cell.rate is None]
 
 
 def _rows(run_dir: Path, results: Any) -> list[dict[str, Any]]:
     """One row per task, method, fraction and metric, in the order of the course's tables."""
-    from eo_ssl.evaluate.intervals import METRICS
-    from eo_ssl.evaluate.methods import get_method
-    from eo_ssl.evaluate.summary import MAIN, SECOND, interval, pick, summary
+    from eo_ssl.experiments.tables import measured
 
-    rows = []
-    for line in summary(results).itertuples() if len(results) else ():
-        lines = pick(results, line.task, line.method, line.fraction)
-        about = {
-            "task": line.task, "method": line.method, "label": get_method(line.method).label,
-            "fraction": float(line.fraction), "n_labels": _labels(results, lines), "seeds": len(lines),
-        }  # fmt: skip
-        for metric in (MAIN[line.task], SECOND[line.task]):
-            if metric in METRICS:
-                found = interval(run_dir, results, line.task, line.method, line.fraction, metric)
-                ends = {"mean": found.value, "low": found.low, "high": found.high}
-                values = [round(float(value), DIGITS) for value in lines[f"test.{metric}"]]
-                rounded = {name: round(value, DIGITS) for name, value in ends.items()}
-                rows.append({**about, "metric": metric, **rounded, "values": values})
-    return rows
-
-
-def _labels(results: Any, lines: Any) -> int:
-    """Labels of some models; an ensemble does not count its own: it has those of its task and fraction."""
-    task, fraction = lines.iloc[0][["task", "fraction"]]
-    own = lines["n_labels"].dropna()
-    if not len(own):
-        own = results[(results["task"] == task) & (results["fraction"] == fraction)]["n_labels"].dropna()
-    if not len(own):
-        raise DataError(f"no line of {task} at {fraction:g} of the labels says how many that were")
-    return round(float(own.mean()))
+    table = measured(results, run_dir, second=True)
+    # An ensemble does not count its labels: it has those of its task and fraction.
+    same = table.groupby(["task", "fraction"])["n_labels"].transform("mean")
+    table["n_labels"] = table["n_labels"].fillna(same).round()
+    if table["n_labels"].isna().any():
+        raise DataError(f"{run_dir / 'results.jsonl'}: some lines do not say how many labels they had")
+    table["values"] = [[round(float(value), DIGITS) for value in values] for values in table["values"]]
+    return table.astype({"n_labels": int}).round(DIGITS).to_dict("records")
 
 
 def require_publishable(run_dir: Path, allow_dirty: bool = False, chapters: Path | None = None) -> None:

@@ -246,7 +246,7 @@ def fitting_threads(seconds: float = 120) -> int:
     Measured in a process of its own, because the caller need not load PyTorch, and because the number cannot be
     raised again in a process whose threads have started.
     """
-    code = "from eo_ssl.course import run; print(run.choose(run.measure(run.candidates(run.cores()))))"
+    code = "from eo_ssl.course import run; print(run.choose(run.measure()))"
     command = [sys.executable, "-c", code]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=True)
@@ -255,19 +255,11 @@ def fitting_threads(seconds: float = 120) -> int:
     return int(found.stdout)
 
 
-def candidates(cores: int) -> list[int]:
-    """Numbers of threads worth trying on `cores` cores: all, all but one, half of them, one.
-
-    >>> candidates(2), candidates(8)
-    ([1, 2], [1, 4, 7, 8])
-    """
-    return sorted({n for n in (1, cores // 2, cores - 1, cores) if n >= 1})
-
-
-def measure(numbers: list[int], rounds: int = 3) -> dict[int, float]:
-    """Seconds of a few convolutions, forward and backward, on each number of threads: the median of `rounds`."""
+def measure(rounds: int = 3) -> dict[int, float]:
+    """Seconds of a few convolutions, forward and backward, on one, half, all but one and all cores: the median."""
     import torch
 
+    numbers = sorted({max(n, 1) for n in (1, cores() // 2, cores() - 1, cores())})
     net = torch.nn.Sequential(*(torch.nn.Conv2d(32, 32, 3, padding=1) for _ in range(4)))
     x = torch.randn(32, 32, 32, 32)
     seconds: dict[int, list[float]] = {n: [] for n in numbers}
@@ -281,13 +273,9 @@ def measure(numbers: list[int], rounds: int = 3) -> dict[int, float]:
 
 
 def choose(seconds: dict[int, float]) -> int:
-    """The number of threads to use, given the time of the same work on each: more only where clearly faster.
+    """The fewest threads that are about as fast as any, given the time of the same work on each number of them.
 
     >>> choose({1: 1.0, 2: 0.55}), choose({1: 0.11, 2: 1.2})
     (2, 1)
     """
-    best = min(seconds)
-    for threads in sorted(seconds):
-        if seconds[threads] < FULL_USE * seconds[best]:
-            best = threads
-    return best
+    return next(n for n in sorted(seconds) if FULL_USE * seconds[n] <= min(seconds.values()))

@@ -3,7 +3,6 @@
 import html
 import multiprocessing
 import os
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +21,6 @@ SIMULATED = "simulated"
 # The book replaces this with the measured minutes once the chapter has ended.
 MINUTES = '<span class="eo-minutes">counted when the chapter ends</span>'
 NO_EVIDENCE = "smoke run, not evidence"
-# Worker processes import the script that started them, and would run it again.
-UNGUARDED = 'in a script, call eo_ssl from under `if __name__ == "__main__":`'
 
 
 @dataclass(frozen=True)
@@ -182,24 +179,21 @@ def simulated(profile: Profile, seed: int) -> Path:
 
     One process at a time writes it; an interrupted one is finished by the next.
     """
-    from eo_ssl.data import simulate
+    from eo_ssl import simulate
 
     target = simulated_target(profile, seed)
     if is_simulated(target):
         return target
-    if multiprocessing.parent_process() is not None:  # would wait for the lock that its parent holds
-        raise ConfigError(UNGUARDED)
-    try:
-        with locked(target.parent / ".lock", "simulate the data"):
-            simulate.simulate(target, profile.simulate, seed=seed)
-    except BrokenProcessPool as error:
-        raise ConfigError(f"the processes that simulate the data ended early; {UNGUARDED}") from error
-    return target
+    if multiprocessing.parent_process() is not None:
+        # A worker imports the script that started it and would wait for the lock that its parent holds.
+        raise ConfigError('in a script, call eo_ssl from under `if __name__ == "__main__":`')
+    with locked(target.parent / ".lock", "simulate the data"):
+        return simulate.simulate(target, profile.simulate, seed=seed)
 
 
 def simulated_target(profile: Profile, seed: int) -> Path:
     """Where the simulated data set of this profile and seed is kept, whether it exists or not."""
-    from eo_ssl.data import simulate
+    from eo_ssl import simulate
 
     return cache_dir() / "simulated" / f"{simulate.VERSION}-{profile.simulate}-seed{seed}"
 
@@ -212,7 +206,7 @@ def is_simulated(target: Path) -> bool:
 def data_version(profile: Profile, data: str, seed: int) -> str:
     """Name and version of the data set, from its `dataset.json` where it has one."""
     if data == SIMULATED:
-        from eo_ssl.data import simulate
+        from eo_ssl import simulate
 
         return f"simulated {profile.simulate} {simulate.VERSION} seed {seed}"
     card = Path(data).expanduser() / "dataset.json"

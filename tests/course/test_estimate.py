@@ -7,15 +7,13 @@ import pytest
 import torch
 
 from eo_ssl.course import estimate
-from eo_ssl.data.simulate import simulate
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.grids import PLANS, get_plan, make_grid
-from eo_ssl.evaluate.methods import METHODS
-from eo_ssl.evaluate.results import append_result
+from eo_ssl.experiments.plan import METHODS, PLANS, get_plan, make_grid
+from eo_ssl.experiments.results import append_result
 from eo_ssl.profiles import PROFILES, get_profile
-from eo_ssl.train import presets
-from eo_ssl.train.finetune_config import FinetuneConfig
-from eo_ssl.train.presets import preset
+from eo_ssl.simulate import simulate
+from eo_ssl.train import config as presets
+from eo_ssl.train.config import FinetuneConfig, preset
 
 SMOKE = get_profile("smoke")
 NOWHERE = Path("/nowhere")

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 from eo_ssl.course import status
-from eo_ssl.evaluate.results import read_lines
+from eo_ssl.experiments.results import read_lines
 
 pytestmark = pytest.mark.kill
 

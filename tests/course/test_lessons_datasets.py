@@ -6,7 +6,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from eo_ssl.course.lessons import datasets as lesson
+from chapters import ch02 as lesson
 from eo_ssl.data.check import check
 from eo_ssl.errors import DataError
 

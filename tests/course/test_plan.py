@@ -243,5 +243,5 @@ def test_of_the_real_course_tooling_is_no_matter_of_a_chapter_and_training_is(mo
 
 def test_keys_depend_on_whether_the_real_patches_are_there(folder, tmp_path, monkeypatch):
     before = keys(folder, tmp_path)
-    monkeypatch.setattr("eo_ssl.data.sample_archives.available", lambda: {"benv2": "ready"})
+    monkeypatch.setattr("eo_ssl.data.fetch.available", lambda: {"benv2": "ready"})
     assert keys(folder, tmp_path) != before

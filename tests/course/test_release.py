@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from eo_ssl import cli, provenance
 from eo_ssl.course import release, status
 from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.evaluate.results import append_result, read_results
-from eo_ssl.evaluate.summary import interval
+from eo_ssl.experiments.results import append_result, read_results
+from eo_ssl.experiments.tables import interval
 from eo_ssl.files import read_json, write_json
 
 

@@ -69,7 +69,7 @@ def test_simulated_data_is_made_once_for_each_profile_and_seed(monkeypatch):
         out.mkdir(parents=True)
         (out / "dataset.json").write_text("{}")
 
-    monkeypatch.setattr("eo_ssl.data.simulate.simulate", simulate)
+    monkeypatch.setattr("eo_ssl.simulate.simulate", simulate)
     for seed in (0, 0, 1):
         session.simulated(PROFILES["smoke"], seed)
     assert len(made) == 2 and len(set(made)) == 2
