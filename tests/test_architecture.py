@@ -18,18 +18,20 @@ METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "
 ROOMS = ("data", "simulate", "losses", "models", "train", "evaluate", "experiments")
 # Stands in for an environment into which only `pip install .` has put anything.
 WITHOUT = """
-import importlib, pkgutil, sys
+import importlib, importlib.machinery, pkgutil, sys
 
-class Refuse:
-    names = {"IPython", "ipywidgets", "anywidget", "papermill", "nbformat", "nbclient", "umap", "playwright",
-             "jupyter_client", "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "jsonschema",
-             "distributed", "tensorboard", "hypothesis", "lightly", "segmentation_models_pytorch", "pytest"}
+MISSING = {
+    "IPython", "ipywidgets", "anywidget", "papermill", "nbformat", "nbclient", "umap", "playwright", "jupyter_client",
+    "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "jsonschema", "distributed", "tensorboard", "lightly",
+    "segmentation_models_pytorch", "hypothesis", "pytest",
+}
 
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in self.names:
-            raise ModuleNotFoundError(f"refused: {name}", name=name)
+class Finder(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in MISSING else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Refuse())
+sys.meta_path[:] = [Finder if one is importlib.machinery.PathFinder else one for one in sys.meta_path]
 """
 IMPORT = """
 for room in %r:
