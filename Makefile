@@ -14,8 +14,8 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((
 
 help:
 	@echo "make course    run the chapters and build the book (PROFILE=$(PROFILE), DATA=$(DATA))"
-	@echo "make lab       open the chapters in JupyterLab"
-	@echo "make student   write the student edition, without solutions, to student/"
+	@echo "make lab       open the chapters in JupyterLab, with their solutions folded"
+	@echo "make student   write the student edition, without solutions, to student/notebooks"
 	@echo "make book      build the book again from the executed chapters"
 	@echo "make test      all tests, the smoke course and the built book in a browser"
 	@echo "make lint      ruff and codespell"
@@ -35,19 +35,20 @@ help:
 
 setup: .venv/ready-dev
 
-course: .venv/ready-book
+course: .venv/ready-course
 	@$(EO) data fetch || echo "Going on without the missing real patches; 'make course' tries again next time."
 	@$(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
 		if [ $$code = 0 ] || { [ $$code = 1 ] && [ -f runs/$(PROFILE)/status.json ]; }; then \
 			$(EO) course book --profile $(PROFILE) || code=1; fi; exit $$code
 
-book: .venv/ready-book
+book: .venv/ready-course
 	@$(EO) course book --profile $(PROFILE)
 
-lab: .venv/ready-book
+lab: .venv/ready-course
+	@echo "Opening notebooks/, where exercises stand solved (folded); for stubs: make student, then open student/notebooks."
 	@$(BIN)/jupyter lab notebooks
 
-student: .venv/ready-book
+student: .venv/ready-course
 	@$(EO) course student
 
 test: .venv/ready-test
@@ -62,4 +63,4 @@ bench: .venv/ready-test
 	@for script in $(filter-out benchmarks/more_unlabelled.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf runs book/_build book/_staging
+	rm -rf runs book/_build

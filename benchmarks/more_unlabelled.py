@@ -23,7 +23,7 @@ import numpy as np
 from eo_ssl.course.claims import SUPERVISED
 
 from eo_ssl import simulate as simulator
-from eo_ssl.course import places
+from eo_ssl.course import session as places
 from eo_ssl.data.dataset import open_source
 from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.errors import DataError

@@ -1,5 +1,6 @@
 """The command line: `eo-ssl data|course|pretrain|finetune|evaluate …`, one sub-app beside the code it serves."""
 
+import os
 import sys
 
 import click
@@ -10,6 +11,19 @@ from eo_ssl.data.cli import app as data_app
 from eo_ssl.errors import EOError
 from eo_ssl.experiments.cli import app as evaluate_app
 from eo_ssl.train.cli import register as register_training
+
+# What `pip install eo_ssl` alone does not bring.
+COURSE = {
+    "nbformat",
+    "papermill",
+    "nbclient",
+    "anywidget",
+    "ipywidgets",
+    "IPython",
+    "umap",
+    "yaml",
+    "jsonschema",
+}
 
 app = typer.Typer(
     name="eo-ssl",
@@ -25,12 +39,30 @@ register_training(app)
 
 
 def main() -> None:
-    """Run the command line; an error the user can act on becomes one line and exit status 1."""
+    """Run the command line; what the user can mend becomes one line and exit status 1."""
     try:
         app()
-    except EOError as error:
-        click.echo(f"error: {error}", err=True)
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (EOError, OSError, ModuleNotFoundError) as error:
+        message = _one_line(error)
+        if message is None:
+            raise
+        click.echo(f"error: {message}", err=True)
+        sys.exit(1)
+
+
+def _one_line(error: Exception) -> str | None:
+    """The error in one line that says what to do; None where it needs a traceback."""
+    if isinstance(error, ModuleNotFoundError):
+        name = (error.name or "").split(".")[0]
+        return f"{name} is not installed; run: pip install 'eo_ssl[course]'" if name in COURSE else None
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename}: {error.strerror}; check that it is there and that you may read and write it"
+        )
+    return " ".join(str(error).split("\n")) if isinstance(error, OSError) else str(error)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ class Profile:
     `resnet`, `deep`, `swin` and `vgg` name the network of each family of methods; the Swin pair and the deep
     ResNet it is compared with see crops of `swin_image_size` pixels, the others of `image_size`.
     `fractions` are the label fractions of the headline methods, `minor_fractions` those of the methods that
-    only complete a table. `compile`: pretraining through torch.compile. `real_data`: simulated patches will
+    only complete a table. `compile`: pretraining through torch.compile. `run_mb` is
+    what a whole run leaves in its folder at most (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`: simulated patches will
     not do. `is_evidence` is False where the runs are too short to support any statement about the methods.
     How long each training is, and which are made, is in `eo_ssl.train.config` and `eo_ssl.experiments.plan`.
     """
@@ -31,7 +32,7 @@ class Profile:
     finetune_seeds: tuple[int, ...]
     is_evidence: bool
     requires_gpu: bool
-    disk_mb: int
+    run_mb: int
     memory_gb: int
     budget: str
     compile: bool = False
@@ -57,13 +58,13 @@ _LAPTOP = Profile(
     finetune_seeds=(0, 1, 2),
     is_evidence=True,
     requires_gpu=False,
-    disk_mb=2_500,
+    run_mb=1_000,
     memory_gb=4,
     budget="30 minutes on two CPU cores",
 )
 _TINY = {
     "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano",
-    "swin": "swin_nano", "is_evidence": False, "requires_gpu": False, "disk_mb": 300, "memory_gb": 2,
+    "swin": "swin_nano", "is_evidence": False, "requires_gpu": False, "run_mb": 400, "memory_gb": 2,
 }  # fmt: skip
 _SMOKE = replace(
     _LAPTOP,
@@ -89,7 +90,7 @@ _GPU = replace(
     vgg="vgg_mma",
     pretrain_seeds=(0, 1, 2),
     requires_gpu=True,
-    disk_mb=25_000,
+    run_mb=12_500,
     memory_gb=32,
     budget="30 minutes on one recent GPU",
 )
@@ -100,7 +101,7 @@ _PAPER = replace(
     minor_fractions=(0.01, 0.1, 0.5, 1.0),
     pretrain_seeds=(0, 1, 2, 3, 4),
     finetune_seeds=(0, 1, 2, 3, 4),
-    disk_mb=50_000,
+    run_mb=25_000,
     memory_gb=64,
     compile=True,
     real_data=True,

@@ -57,16 +57,14 @@ def training_code() -> str:
     root, digest = Path(__file__).resolve().parent, hashlib.sha256()
     for folder in ("losses", "models", "data", "train"):
         for path in sorted((root / folder).rglob("*.py")):
-            digest.update(
-                f"{path.relative_to(root)}\0{_meaning(path.read_text(encoding='utf-8'))}\0".encode()
-            )
+            digest.update(f"{path.relative_to(root)}\0{meaning(path.read_text(encoding='utf-8'))}\0".encode())
     return digest.hexdigest()[:12]
 
 
-def _meaning(source: str) -> str:
+def meaning(source: str) -> str:
     """Python source without comments, docstrings and layout.
 
-    >>> _meaning("x = 1  # one") == _meaning("x  =  1"), _meaning("x = 1") == _meaning("x = 2")
+    >>> meaning("x = 1  # one") == meaning("x  =  1"), meaning("x = 1") == meaning("x = 2")
     (True, False)
     """
     tree = ast.parse(source)

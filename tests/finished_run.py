@@ -7,9 +7,11 @@ from pathlib import Path
 import nbformat
 import numpy as np
 
-from eo_ssl.course import notebooks, places
+from eo_ssl.course import notebooks, session
+from eo_ssl.course.plan import sources_of
+from eo_ssl.experiments.plan import Cell
+from eo_ssl.experiments.plan import make_grid
 from eo_ssl.evaluate.metrics import METRICS
-from eo_ssl.experiments.plan import Cell, make_grid
 from eo_ssl.experiments.tables import MAIN, SECOND
 from eo_ssl.files import write_json, write_text
 from eo_ssl.profiles import get_profile
@@ -29,7 +31,10 @@ def finish(folder: Path, profile: str = "laptop", commit: str = COMMIT) -> Path:
         "seeds": {"first": 0, "pretrain": settings.pretrain_seeds, "finetune": settings.finetune_seeds},
         "machine": {"cpu": "CPU Y", "cores": 4, "memory_gb": 16.0, "gpus": ["GPU X"]},
         "versions": {"torch": "2.15.0", "timm": "1.0.31"},
-        "chapters": {stem: {**chapter, "title": f"Title of {stem}"} for stem in stems},
+        "chapters": {
+            path.stem: {**chapter, "title": f"Title of {path.stem}", "sources": digest, "text": ""}
+            for path, digest in sources_of(sources()).items()
+        },
     }  # fmt: skip
     write_json(folder / "status.json", state)
     for stem in stems:
@@ -44,7 +49,7 @@ def finish(folder: Path, profile: str = "laptop", commit: str = COMMIT) -> Path:
 
 def sources() -> Path:
     """The project's notebooks."""
-    return places.project_root() / "notebooks"
+    return session.project_root() / "notebooks"
 
 
 def tested_line(folder: Path, cell: Cell, profile: str, commit: str) -> dict:

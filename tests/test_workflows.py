@@ -16,7 +16,7 @@ import pytest
 import yaml
 from finished_run import finish
 
-from eo_ssl.course import notebooks, places
+from eo_ssl.course import notebooks, session
 from eo_ssl.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -145,30 +145,43 @@ def test_the_book_is_published_from_main_only_after_ci_has_passed():
     assert PAGES["jobs"]["deploy"]["needs"] == "build"
 
 
-@pytest.mark.parametrize("workflow", [GPU, PAGES], ids=["gpu", "pages"])
-def test_a_run_goes_on_only_with_what_the_same_sources_have_made(workflow):
-    restore = step(workflow, "Go on with the run folder")["with"]
+def hashed(text: str) -> set[Path]:
+    """The files whose contents are in the key of a cache."""
+    patterns = re.findall(r"'([^']+)'", re.search(r"hashFiles\(([^)]+)\)", text)[1])
+    return {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+
+
+def test_a_run_on_a_rented_machine_goes_on_only_with_what_the_same_package_has_made():
+    restore = step(PAGES, "Go on with the run folder")["with"]
     assert restore["key"].startswith(restore["restore-keys"].strip()), "only the last part may differ"
     assert restore["key"].endswith("${{ github.run_id }}-${{ github.run_attempt }}"), "each run keeps its own"
-    patterns = re.findall(r"'([^']+)'", re.search(r"hashFiles\(([^)]+)\)", restore["restore-keys"])[1])
-    found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
-    suffixes = {".py", ".js", ".css", ".json"}  # those of places.package_hash
+    suffixes = {".py", ".js", ".css", ".json"}
     package = {
         p for p in (ROOT / "eo_ssl").rglob("*") if p.suffix in suffixes and "__pycache__" not in p.parts
     }
-    assert found == package | {ROOT / "constraints.txt", *(ROOT / "notebooks").glob("*.ipynb")}
-    keep = step(workflow, "Keep the run folder")
+    assert hashed(restore["restore-keys"]) == package | {ROOT / "constraints.txt"}
+    keep = step(PAGES, "Keep the run folder")
     assert keep["with"] == {"path": restore["path"], "key": "${{ steps.restore.outputs.cache-primary-key }}"}
     assert keep["if"].startswith("always()"), "an interrupted run is kept, too"
 
 
-def test_the_data_are_in_the_key_and_the_weekly_run_begins_anew():
-    key = step(GPU, "Go on with the run folder")["with"]["restore-keys"]
-    assert "steps.plan.outputs.data" in key and "env.SINCE" in key
-    assert (
-        "github.event_name == 'schedule'" in job(GPU)["env"]["SINCE"]
-        and "github.run_id" in job(GPU)["env"]["SINCE"]
-    )
+def test_a_run_on_our_own_machine_lies_outside_the_workspace_and_in_no_cache():
+    assert "actions/cache" not in (FOLDER / "gpu.yml").read_text()
+    script = step(GPU, "must see the GPU")["run"]
+    assert "${RUNS:-$HOME/eo_ssl-runs}/$PROFILE-$data" in script, "profile and data are in the name"
+    assert "github.event_name == 'schedule'" in job(GPU)["env"]["FRESH"], "the weekly run begins anew"
+
+
+@pytest.mark.parametrize("name", ["ci", "pages"])
+def test_packages_are_kept_between_runs_and_come_without_cuda_where_there_is_none(name):
+    cache = step(load(name), "Keep packages")["with"]
+    assert "~/.cache/uv" in cache["path"].split() and "!" not in cache["path"]
+    assert ROOT / "constraints.txt" in hashed(cache["key"])
+    assert job(load(name))["env"]["UV_TORCH_BACKEND"] == "cpu"
+
+
+def test_only_a_full_run_of_these_very_sources_is_published():
+    assert "--check --same-sources" in step(PAGES, "Take the last full run")["run"]
 
 
 def test_what_a_run_made_is_uploaded_whatever_happened():
@@ -207,7 +220,7 @@ class Scratch:
         for entry in Path(sys.prefix).iterdir():
             if not entry.name.startswith("ready-"):
                 (self.folder / ".venv" / entry.name).symlink_to(entry)
-        (self.folder / ".venv" / "ready-book").touch()
+        (self.folder / ".venv" / "ready-course").touch()
 
     def stub(self, name: str, script: str) -> None:
         """A stand-in for a program."""
@@ -221,10 +234,11 @@ class Scratch:
         """Run a step as the runner would; `values` replace the expressions of its environment."""
         one = step(workflow, part)
         environment = {**job(workflow).get("env", {}), **one.get("env", {}), **values}
-        unknown = [name for name, value in environment.items() if "${{" in str(value)]
-        assert not unknown, f"this test must say what {unknown} are"
         named = {"GITHUB_OUTPUT": "output", "GITHUB_STEP_SUMMARY": "summary.md"}
         environment |= {name: str(self.temp / file) for name, file in named.items()}
+        environment |= {"RUNS": str(self.temp / "runs")} if "RUNS" in environment else {}
+        unknown = [name for name, value in environment.items() if "${{" in str(value)]
+        assert not unknown, f"this test must say what {unknown} are"
         environment |= {"RUNNER_TEMP": str(self.temp), "PATH": f"{self.bin}:{os.environ['PATH']}"}
         environment = {"PYTHONPATH": str(self.folder), **environment}
         script = self.temp / "script.sh"
@@ -245,7 +259,7 @@ class Scratch:
         return dict(line.split("=", 1) for line in lines)
 
 
-SETTINGS = {"PROFILE": "smoke", "DATA": "simulated", "SINCE": "any"}
+SETTINGS = {"PROFILE": "smoke", "DATA": "simulated", "FRESH": "false"}
 CHOOSE = {"CPU_PROFILE": "smoke", "GH_TOKEN": "none", "GH_REPO": "us/course"}
 
 
@@ -265,20 +279,35 @@ def ran(scratch: Scratch) -> dict[str, subprocess.CompletedProcess]:
     done = {}
     for one in job(GPU)["steps"]:
         if "run" in one:
-            # The check of PyTorch meets the stand-in; `eo-ssl data-version`, in the same step, needs no torch.
+            # The check of PyTorch meets the stand-in; `data-version`, in the same step, needs no torch.
             path = f"{stand_in}:{scratch.folder}" if one.get("id") == "plan" else str(scratch.folder)
-            done[one["name"]] = scratch.run(GPU, one["name"], PYTHONPATH=path, **SETTINGS)
+            known = {"FOLDER": scratch.outputs()["folder"]} if "FOLDER" in one.get("env", {}) else {}
+            done[one["name"]] = scratch.run(GPU, one["name"], PYTHONPATH=path, **SETTINGS, **known)
     return done
 
 
 def test_every_shell_step_of_the_full_run_works(ran, scratch):
     assert {name: d.stdout[-2000:] + d.stderr[-2000:] for name, d in ran.items() if d.returncode} == {}
     assert ran["A GPU must be there"].stdout.startswith("Test GPU")
-    assert scratch.outputs()["data"].startswith("simulated-smoke-")
     run = scratch.folder / "runs" / "smoke"
+    assert run.resolve().parent == scratch.temp / "runs" and run.resolve().name.startswith(
+        "smoke-simulated-smoke-"
+    )
     assert all((run / f"{stem}.ipynb").is_file() for stem in CHAPTERS) and (run / "results.jsonl").is_file()
     assert (scratch.folder / "book" / "_build" / "html" / "book" / "status.html").is_file()
     assert "No release of profile smoke yet" in ran["Compare the results with the last release"].stdout
+
+
+def test_a_fresh_run_empties_its_own_folder_and_no_other(scratch, tmp_path):
+    old, other = tmp_path / "gpu-data", tmp_path / "gpu-others"
+    for folder in (old, other):
+        write_text(folder / "results.jsonl", "")
+    for fresh, left in (("false", True), ("true", False)):
+        values = {**SETTINGS, "PROFILE": "gpu", "FRESH": fresh, "FOLDER": str(old)}
+        assert scratch.run(GPU, "Take up the run folder", **values).returncode == 0
+        assert (scratch.folder / "runs" / "gpu" / "results.jsonl").exists() is left
+    assert (other / "results.jsonl").exists()
+    (scratch.folder / "runs" / "gpu").unlink()
 
 
 def test_the_page_of_the_run_has_times_and_says_that_smoke_is_no_result(ran, scratch):
@@ -344,7 +373,7 @@ def test_a_finished_full_run_is_taken_and_a_smoke_run_in_its_place_is_not(
 ):
     shutil.copytree(scratch.folder / "runs" / "smoke", tmp_path / "smoke" / "runs" / "gpu")
     assert choose(scratch, listing(tmp_path / "smoke")) == "smoke"
-    monkeypatch.setattr(places, "project_root", lambda *_: scratch.folder)  # whose chapters are finished
+    monkeypatch.setattr(session, "project_root", lambda *_: scratch.folder)  # whose chapters are finished
     finish(tmp_path / "gpu" / "runs" / "gpu", "gpu")
     assert choose(scratch, listing(tmp_path / "gpu")) == "gpu"
     assert read_json(scratch.folder / "runs" / "gpu" / "status.json")["profile"] == "gpu"

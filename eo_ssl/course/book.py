@@ -1,25 +1,36 @@
-"""Build the book: stage the executed chapters, then Sphinx with warnings as errors, then move into place."""
+"""Build the book: stage executed chapters and pages in one folder, then Sphinx with warnings as errors."""
 
+import base64
 import copy
-import os
+import html
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
 
-from eo_ssl.course import publish as publishing
-from eo_ssl.course import session, staging, status, vendor
-from eo_ssl.errors import DataError, EOError
+from eo_ssl.course import notebooks, release, session, status, vendor
+from eo_ssl.course.student import student_edition, without_markers
+from eo_ssl.errors import ConfigError, DataError, EOError
 from eo_ssl.files import write_text
 
+MARK = "made-by-eo-ssl.txt"  # in every folder that this module may replace
 BANNER = (
     f'<span class="eo-banner">This is a {session.NO_EVIDENCE}: it was made to test the course. '
     "Numbers about models, or from its tiny simulated data, are no results.</span>"
 )
 SMOKE_MARKS = ('class="eo-no-evidence"', 'class="eo-banner"')
+LINK = re.compile(r"\[([^\]]+)\]\(((?:\d\d|a\d)_\w+)\.ipynb(#[^)]*)?\)")
+PICTURE = re.compile(r'<img alt="([^"]*)"[^>]*src="data:image/png;base64,([^"]+)"', re.DOTALL)
+DOWNLOAD = (
+    '<a href="../_static/notebooks.zip" download>Download the notebooks</a> without outputs and solutions; '
+    "they run where `eo_ssl` is installed.\n{.eo-download}"
+)
 
 
 class BookFailed(EOError):
@@ -29,43 +40,163 @@ class BookFailed(EOError):
 def build(root: Path, run_dir: Path, out: Path | None = None, publish: bool = False) -> Path:
     """Build the book of a run into `out` (default: `book/_build/html`) and return its first page.
 
-    Raises `BookFailed` with Sphinx's first warnings, and for a page that does not say by which run it was made;
-    the previous book stays in place then. With `publish` only a whole run that is evidence will do, otherwise
-    `ConfigError`, before anything is built.
+    Prose that changed since the run is taken from the notebooks. Raises `BookFailed` with Sphinx's first warnings,
+    and for a page that does not say by which run it was made; `ConfigError` for an `out` that holds anything but a
+    book of ours. The previous book stays in place then. With `publish` only a whole run that is evidence, of these
+    very sources, will do, otherwise `ConfigError`, before anything is built.
     """
     book = root / "book"
-    if publish:
-        publishing.require_publishable(run_dir, chapters=root / "notebooks")
     target = out or book / "_build" / "html"
-    staged, made = target.parent / "staged", target.parent / "new"
+    require_ours(target, default=out is None)
+    if publish:
+        release.require_publishable(run_dir, chapters=root / "notebooks")
+        release.require_same_sources(run_dir, root / "notebooks")
+    refresh_prose(root / "notebooks", run_dir)
     browser_files = vendor.provide(book / "vendor.json", book / "_static" / "vendor")
-    titles = staging.stage(book, run_dir, staged, browser_files)
-    write_yaml(staged / "_toc.yml", toc(read_yaml(book / "_toc.yml"), titles))
-    write_yaml(staged / "_config.yml", config(read_yaml(book / "_config.yml"), run_dir))
-    shutil.rmtree(made, ignore_errors=True)
-    sphinx(staged, made)
-    place_icon_fonts(made / "_build" / "html")
-    check_pages(made / "_build" / "html", run_dir, publish)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(made / "_build" / "html", target)
-    shutil.rmtree(made, ignore_errors=True)
-    return target / "index.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".book-", dir=target.parent) as temporary:
+        staged, made = Path(temporary, "staged"), Path(temporary, "new")
+        titles = stage(book, run_dir, staged, browser_files)
+        write_yaml(staged / "_toc.yml", toc(read_yaml(book / "_toc.yml"), titles))
+        write_yaml(staged / "_config.yml", config(read_yaml(book / "_config.yml"), run_dir))
+        page = sphinx(staged, made, run_dir / "book.log")
+        place_icon_fonts(page.parent)
+        check_pages(page.parent, run_dir, publish)
+        write_text(page.parent / MARK, "A book that `eo-ssl course book` has made, and may replace.\n")
+        if target.exists():
+            target.rename(Path(temporary, "old"))
+        page.parent.rename(target)
+    return target / page.name
 
 
-def sphinx(staged: Path, out: Path) -> None:
-    """Run jupyter-book on the staged folder; any warning is an error."""
+def require_ours(target: Path, default: bool) -> None:
+    """Raise `ConfigError` unless the folder is new, empty, a book of ours or the one that is ours by `default`."""
+    ours = default or not target.exists() or (target / MARK).is_file()
+    if not (ours or (target.is_dir() and not any(target.iterdir()))):
+        raise ConfigError(
+            f"{target}: holds other things than a book made here; choose a new folder with --out"
+        )
+
+
+def refresh_prose(folder: Path, run_dir: Path) -> None:
+    """Bring mended text into the executed chapters whose code is that of the notebooks in `folder`."""
+    from eo_ssl.course.plan import sources_of, text_of
+    from eo_ssl.course.run import refresh
+
+    for path, sources in sources_of(folder).items():
+        if status.done(run_dir).get(path.stem, {}).get("sources") == sources:
+            notebook = notebooks.read(path)
+            refresh(run_dir, path.stem, notebook, text_of(notebook))
+
+
+def stage(book: Path, run_dir: Path, out: Path, vendor: Path) -> dict[str, str]:
+    """Fill `out` with everything that the book is built from; returns the chapters in it and their titles.
+
+    Layout: `book/` pages, `notebooks/` executed chapters and their images, `assets/` style, browser files and the
+    notebooks to download.
+    """
+    done = status.done(run_dir)
+    if not done:
+        raise DataError(f"{run_dir}: no executed chapter there; run `eo-ssl course run` first")
+    shutil.copytree(book / "_static", out / "assets", ignore=shutil.ignore_patterns("vendor"))
+    shutil.copytree(vendor, out / "assets" / "vendor")
+    for page in [*book.glob("*.md"), *book.glob("*.bib")]:
+        write_text(out / "book" / page.name, page.read_text(encoding="utf-8"))
+    for folder in (p for p in book.iterdir() if p.is_dir() and not p.name.startswith("_")):
+        shutil.copytree(folder, out / "book" / folder.name)
+    sources = book.parent / "notebooks"
+    if (sources / "images").is_dir():
+        shutil.copytree(sources / "images", out / "notebooks" / "images")
+    student_edition(sources, out / "download" / "notebooks")
+    shutil.make_archive(str(out / "assets" / "notebooks"), "zip", out / "download")
+    shutil.rmtree(out / "download")
+    titles = {}
+    for stem, chapter in done.items():
+        executed = notebooks.read(run_dir / f"{stem}.ipynb")
+        titles[stem] = chapter.get("title") or notebooks.title(executed)
+        shown = prepare(executed, chapter, set(done))
+        write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
+    fill_pages(out, run_dir, titles)
+    return titles
+
+
+def prepare(
+    notebook: nbformat.NotebookNode, chapter: dict[str, Any], stems: set[str]
+) -> nbformat.NotebookNode:
+    """An executed chapter as the book shows it: solutions folded, injected cell hidden, minutes filled in."""
+    minutes = f"{chapter.get('minutes', 0.0):.1f}"
+    for cell in notebook.cells:
+        tags = set(notebooks.tags(cell))
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(lambda m: m[0] if m[2] in stems else m[1], cell.source)
+            continue
+        if "injected-parameters" in tags:
+            tags.add("remove-cell")
+        if "exercise" in tags:
+            tags.add("hide-input")
+            cell.source = without_markers(cell.source)
+        cell.metadata["tags"] = sorted(tags)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:
+                data["text/html"] = data["text/html"].replace(session.MINUTES, minutes)
+    return notebook
+
+
+def fill_pages(out: Path, run_dir: Path, titles: dict[str, str]) -> None:
+    """Write the cover picture into the intro, and the times and the download into the status page."""
+    intro, page = out / "book" / "intro.md", out / "book" / "status.md"
+    text = intro.read_text(encoding="utf-8")
+    write_text(intro, text.replace("<!-- cover -->", cover(out, run_dir, list(titles))))
+    about = f"{about_run(run_dir)}\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
+    write_text(page, page.read_text(encoding="utf-8").replace("<!-- status -->", about))
+
+
+def cover(out: Path, run_dir: Path, stems: list[str]) -> str:
+    """The first picture of the first chapter that has one (after the pre-flight), as HTML for the intro."""
+    for stem in [s for s in stems if not s.startswith("00")]:
+        for cell in notebooks.read(run_dir / f"{stem}.ipynb").cells:
+            for output in cell.get("outputs", []):
+                if found := PICTURE.search(output.get("data", {}).get("text/html", "")):
+                    (out / "assets" / "cover.png").write_bytes(base64.b64decode(found[2]))
+                    return f'<p class="eo-cover"><img src="../_static/cover.png" alt="{found[1]}"></p>'
+    return ""
+
+
+def about_run(run_dir: Path) -> str:
+    """One sentence about the run that made the book."""
+    state = status.read(run_dir)
+    pretrain, finetune = (len(state.get("seeds", {}).get(name, [])) for name in ("pretrain", "finetune"))
+    text = (
+        f"Profile **{state.get('profile')}** on {state.get('device')}; data: {state.get('data')}; seeds: "
+        f"{pretrain} for pretraining, {finetune} for fine-tuning; commit {state.get('commit')}."
+    )
+    return text if state.get("evidence") else f"{text} **{session.NO_EVIDENCE.capitalize()}.**"
+
+
+def footer(run_dir: Path) -> str:
+    """The line about the run at the foot of every page, as HTML."""
+    state = status.read(run_dir)
+    executed = max((str(c.get("executed", "")) for c in status.done(run_dir).values()), default="")
+    facts = [f"profile {state.get('profile')}", state.get("device"), state.get("data")]
+    facts += [f"commit {state.get('commit')}", executed[:10]]
+    line = html.escape(" · ".join(str(fact) for fact in facts if fact))
+    return f'<p class="eo-about-run">Executed with {line}</p>'
+
+
+def sphinx(staged: Path, out: Path, log: Path) -> Path:
+    """Run jupyter-book on the staged folder and return the first page; any warning is an error."""
     start = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["build", ".", "-W", "--keep-going", "--path-output", str(out)]
     done = subprocess.run([*start, *options], cwd=staged, capture_output=True, text=True)
-    log = staged / "build.log"
-    write_text(log, done.stdout + done.stderr)
+    said = done.stdout + done.stderr
+    write_text(log, said)
     page = out / "_build" / "html" / "index.html"
     if done.returncode or not page.is_file():
-        lines = [
-            line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "rror" in line
-        ]
+        lines = [line for line in said.splitlines() if "WARNING" in line or "rror" in line]
         shown = "\n  ".join(lines[:8] or ["no message"])
         raise BookFailed(f"the book was not built; the whole log is in {log}\n  {shown}")
+    return page
 
 
 def place_icon_fonts(html: Path) -> None:
@@ -74,11 +205,8 @@ def place_icon_fonts(html: Path) -> None:
     It takes their folder from `__jupyter_widgets_assets_path__` only after it has written those rules, and a
     widget that loads slowly shows a spinner, which needs the font.
     """
-    fonts = [
-        f
-        for f in (html / "_static" / "vendor" / "widgets").glob("*")
-        if f.suffix in {".woff", ".woff2", ".ttf"}
-    ]
+    files = (html / "_static" / "vendor" / "widgets").glob("*")
+    fonts = [file for file in files if file.suffix in {".woff", ".woff2", ".ttf"}]
     for folder in {page.parent for page in html.glob("notebooks/*.html")}:
         (folder / "@jupyter-widgets").mkdir(exist_ok=True)
         for font in fonts:
@@ -92,7 +220,7 @@ def check_pages(html: Path, run_dir: Path, publish: bool = False) -> None:
     """
     for page in sorted(html.rglob("*.html")):
         text, name = page.read_text(encoding="utf-8"), page.relative_to(html)
-        if "<article" in text and staging.footer(run_dir) not in text:
+        if "<article" in text and footer(run_dir) not in text:
             raise BookFailed(f"page {name} does not say by which run it was made")
         if publish and any(mark in text for mark in SMOKE_MARKS):
             raise BookFailed(
@@ -118,7 +246,7 @@ def config(settings: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """The book's settings with what depends on the run: the foot of every page, and the banner at smoke."""
     made = copy.deepcopy(settings)
     options = made["sphinx"]["config"]["html_theme_options"]
-    options["extra_footer"] = staging.footer(run_dir)
+    options["extra_footer"] = footer(run_dir)
     if not status.read(run_dir).get("evidence"):
         options["announcement"] = BANNER
     return made

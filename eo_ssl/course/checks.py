@@ -7,12 +7,14 @@
             "the signs are swapped: near infrared minus red, not red minus near infrared": [-0.667],
         })
 
-The function that a check receives is guarded: a stub, a `None` or an exception becomes a message.
+The function that a check receives is guarded: a stub, a `None` or an exception becomes a message that names the
+cause.
 """
 
 import functools
 import html
 import inspect
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -53,7 +55,7 @@ def exercise(title: str, praise: str = "") -> Callable[[Callable[..., None]], Ca
     def decorate(check: Callable[..., None]) -> Callable[..., Passed]:
         @functools.wraps(check)
         def run(*answers: Any) -> Passed:
-            with _time_limit(title), _taught(title):
+            with _time_limit(title), _taught(title, answers):
                 check(*(_guard(a) if inspect.isroutine(a) else _not_stub(a, title) for a in answers))
             return Passed(title, praise)
 
@@ -140,16 +142,31 @@ def _guard(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _taught(name: str) -> Iterator[None]:
-    """Turn what stops the learner's code, such as a class that is still a stub, into a message."""
+def _taught(name: str, answers: tuple = ()) -> Iterator[None]:
+    """Turn what stops the learner's code, such as a class that is still a stub, into a message.
+
+    A stub says nothing or "your turn"; an operation that the device lacks raises the same type with other words.
+    Where one of the `answers` is called and cannot be, its result was handed over in its place.
+    """
     try:
         yield
     except ExerciseFailed:
         raise
-    except NotImplementedError:
-        _not_stub(None, name)
     except Exception as error:
-        raise ExerciseFailed(f"{name} stopped with {type(error).__name__}: {error}") from error
+        said = str(error)
+        if isinstance(error, NotImplementedError) and said in ("", "your turn"):
+            _not_stub(None, name)
+        called = re.fullmatch(r"'(?:.*\.)?(\w+)' object is not callable", said)
+        if called and called[1] in [type(answer).__name__ for answer in answers if not callable(answer)]:
+            raise ExerciseFailed(
+                f"{name}: the check calls your function itself; give it the name, without brackets and arguments, "
+                "not what it returns."
+            ) from None
+        if isinstance(error, TypeError | ValueError) and "unpack" in said:
+            raise ExerciseFailed(
+                f"{name} does not return as many values as the task asks for ({said})."
+            ) from None
+        raise ExerciseFailed(f"{name} stopped with {type(error).__name__}: {said}") from error
 
 
 @contextmanager

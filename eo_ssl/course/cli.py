@@ -1,51 +1,52 @@
-"""`eo-ssl course …`: run the notebooks, build the book and the student edition."""
+"""`eo-ssl course …`: run the notebooks, build the book and the student edition, keep and compare results."""
 
+import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from eo_ssl.course.release_cli import register as register_release
-
 app = typer.Typer(help="Run the course, build the book and the student edition.", no_args_is_help=True)
 
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+def _option(help: str) -> type:
+    return typer.Option(parser=_folder, metavar="FOLDER", help=help)
+
+
 ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu, paper or paper-rehearsal")]
+Data = Annotated[str, typer.Option(help='"simulated", or the root of SEN12MS / DFC2020')]
+Seed = Annotated[int, typer.Option(help="first seed, and seed of the simulated data")]
 RunDir = Annotated[str, typer.Option(help="run folder; default runs/<profile>")]
-Folder = Annotated[Path | None, typer.Option(help="folder of the notebooks; default notebooks/")]
+Notebooks = Annotated[Path | None, _option("folder of the notebooks; default notebooks/")]
 
 
 @app.command()
 def run(
     profile: ProfileName = "laptop",
-    data: Annotated[str, typer.Option(help='"simulated", or the root of SEN12MS / DFC2020')] = "simulated",
+    data: Data = "simulated",
     run_dir: RunDir = "",
-    seed: Annotated[int, typer.Option(help="first seed, and seed of the simulated data")] = 0,
-    only: Annotated[
-        list[str] | None, typer.Option(help="run this chapter only, as in 04; repeatable")
-    ] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("-p", help="name=value for a chapter's own parameter")
-    ] = None,
+    seed: Seed = 0,
+    only: Annotated[list[str] | None, typer.Option(help="this chapter only, as in 04; repeatable")] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="go on with the next chapter after an error")
+        bool, typer.Option("--keep-going", help="go on after a chapter that fails")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="run chapters that are up to date too")] = False,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="measure, and say what would run and take how much time, memory, disk"
-        ),
+        bool, typer.Option("--dry-run", help="only say what would run and take how much time, memory, disk")
     ] = False,
-    notebooks: Folder = None,
+    notebooks: Notebooks = None,
 ) -> None:
     """Execute the chapters into the run folder; what is up to date is skipped."""
-    from eo_ssl.course import places
     from eo_ssl.course.plan import make_plan
-    from eo_ssl.course.runner import run_course
+    from eo_ssl.course.run import run_course
 
-    folder = notebooks or places.project_root() / "notebooks"
-    plan = make_plan(folder, profile, data, run_dir, seed, only, _pairs(parameter or []), dry=dry_run)
+    plan = make_plan(notebooks or _sources(), profile, data, run_dir, seed, only, dry=dry_run)
     if dry_run:
         _say_plan(plan)
         return
@@ -57,60 +58,15 @@ def run(
     typer.echo(f"executed notebooks and results: {plan.run_dir}")
 
 
-@app.command()
-def book(
-    profile: ProfileName = "laptop",
-    run_dir: RunDir = "",
-    out: Annotated[Path | None, typer.Option(help="folder to write; default book/_build/html")] = None,
-    publish: Annotated[
-        bool, typer.Option("--publish", help="refuse what may not be published, such as a smoke run")
-    ] = False,
-) -> None:
-    """Build the book from the executed notebooks of a run; warnings are errors."""
-    from eo_ssl.course import places
-    from eo_ssl.course.book import build
+def _sources() -> Path:
+    from eo_ssl.course.session import project_root
 
-    folder = places.run_folder(profile, run_dir)
-    page = build(places.project_root(), folder, out.resolve() if out else None, publish)
-    typer.echo(f"the book is ready: {page}")
-
-
-@app.command()
-def student(
-    out: Annotated[Path, typer.Option(help="folder to write to")] = Path("student/notebooks"),
-    notebooks: Folder = None,
-) -> None:
-    """Write the student edition: the notebooks with stubs in place of the solutions."""
-    from eo_ssl.course import places
-    from eo_ssl.course.student import student_edition
-
-    for path in student_edition(notebooks or places.project_root() / "notebooks", out):
-        typer.echo(str(path))
-
-
-@app.command()
-def record_times(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
-    """Keep the times of a finished run with the course, as what readers may expect."""
-    from eo_ssl.course import places, status
-
-    typer.echo(str(status.record_times(profile, places.run_folder(profile, run_dir))))
-
-
-register_release(app)
-
-
-def _pairs(items: list[str]) -> dict[str, str]:
-    from eo_ssl.errors import ConfigError
-
-    for item in items:
-        if "=" not in item:
-            raise ConfigError(f"-p takes name=value, not {item!r}")
-    return dict(item.split("=", 1) for item in items)
+    return project_root() / "notebooks"
 
 
 def _say_plan(plan: "Plan") -> None:  # noqa: F821 - imported only when needed
     from eo_ssl.course import status
-    from eo_ssl.course.dryrun import estimate
+    from eo_ssl.course.estimate import estimate
     from eo_ssl.course.plan import is_current
 
     expected = status.expected_minutes(plan.profile.name, plan.run_dir)
@@ -120,3 +76,109 @@ def _say_plan(plan: "Plan") -> None:  # noqa: F821 - imported only when needed
         typer.echo(f"{chapter.stem}: {'up to date' if is_current(chapter, plan.run_dir) else known}")
     typer.echo(f"profile {plan.profile.name}: {plan.profile.budget}; run folder {plan.run_dir}\n")
     typer.echo(estimate(plan.profile, plan.data, plan.run_dir, lambda text: typer.echo(text, err=True)))
+
+
+@app.command()
+def book(
+    profile: ProfileName = "laptop",
+    run_dir: RunDir = "",
+    out: Annotated[Path | None, _option("folder to write; default book/_build/html")] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="refuse what may not be published, such as a smoke run")
+    ] = False,
+) -> None:
+    """Build the book from the executed notebooks of a run; warnings are errors."""
+    from eo_ssl.course.book import build
+    from eo_ssl.course.session import project_root, run_folder
+
+    typer.echo(f"the book is ready: {build(project_root(), run_folder(profile, run_dir), out, publish)}")
+
+
+@app.command()
+def student(
+    out: Annotated[Path, _option("folder to write to")] = Path("student/notebooks"),
+    notebooks: Notebooks = None,
+) -> None:
+    """Write the student edition: the notebooks with stubs in place of the solutions."""
+    from eo_ssl.course.student import student_edition
+
+    for path in student_edition(notebooks or _sources(), out):
+        typer.echo(str(path))
+
+
+@app.command()
+def release(
+    profile: ProfileName = "laptop",
+    run_dir: RunDir = "",
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="accept a run of code that is in no commit")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="only say whether the run could be released")
+    ] = False,
+    same_sources: Annotated[
+        bool, typer.Option("--same-sources", help="refuse a run of other chapters or code than those here")
+    ] = False,
+) -> None:
+    """Keep the results of a finished run with the course, in book/results/<profile>.json."""
+    from eo_ssl.course.release import require_releasable, require_same_sources, write_release
+
+    folder = _run_of(profile, run_dir)
+    if same_sources:
+        require_same_sources(folder, _sources())
+    if check:
+        require_releasable(folder, allow_dirty)
+        typer.echo(f"{folder}: can be released")
+    else:
+        typer.echo(str(write_release(folder, allow_dirty=allow_dirty)))
+
+
+@app.command()
+def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
+    """Compare a run with the last release of its profile; status 1 when a result moved."""
+    from eo_ssl.course.drift import NO_RELEASE, compare, markdown
+    from eo_ssl.course.release import read_release, summarise
+
+    released = read_release(profile)
+    if released is None:
+        typer.echo(NO_RELEASE.format(profile))
+        return
+    found = compare(released, summarise(_run_of(profile, run_dir)))
+    typer.echo(markdown(released, found))
+    if "moved" in set(found["state"]):
+        sys.exit(1)
+
+
+@app.command()
+def summary(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
+    """Print times per chapter, failures and changed results of a run as Markdown."""
+    from eo_ssl.course.drift import report
+    from eo_ssl.course.session import run_folder
+
+    typer.echo(report(profile, run_folder(profile, run_dir)), nl=False)
+
+
+@app.command()
+def data_version(profile: ProfileName = "laptop", data: Data = "simulated", seed: Seed = 0) -> None:
+    """Print a short name of the data set, fit for the name of a folder."""
+    from eo_ssl.course import session
+    from eo_ssl.profiles import get_profile
+
+    if data != session.SIMULATED:
+        data = str(session.check_data(data))
+    name = session.data_version(get_profile(profile), data, seed)
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[:60]
+    typer.echo(f"{plain}-{hashlib.sha256(f'{data} {name}'.encode()).hexdigest()[:8]}")
+
+
+def _run_of(profile: str, run_dir: str) -> Path:
+    """The run folder; raises `ConfigError` where it holds a run of another profile than the one asked for."""
+    from eo_ssl.course import session, status
+    from eo_ssl.errors import ConfigError
+    from eo_ssl.profiles import get_profile
+
+    folder = session.run_folder(profile, run_dir)
+    made = status.read(folder).get("profile", "")
+    if made and made != get_profile(profile).name:
+        raise ConfigError(f"{folder}: holds a run at profile {made!r}, not {profile!r}; use --profile {made}")
+    return folder

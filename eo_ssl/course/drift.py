@@ -25,67 +25,28 @@ stands under the root.
 Where a row is the same in both runs it never moves, whatever its interval.
 """
 
-from collections import defaultdict
-from dataclasses import dataclass
-from math import sqrt
+from pathlib import Path
 from typing import Any
 
-from eo_ssl.errors import ConfigError
+import numpy as np
+import pandas as pd
 
+from eo_ssl.course import status
+from eo_ssl.course.release import read_release, summarise
+from eo_ssl.errors import ConfigError, EOError
+
+NO_RELEASE = "No release of profile {} yet: nothing to compare with. `eo-ssl course release` makes one."
 FALSE_ALARMS = 0.05  # share of unchanged runs that may report a row that moved
-Key = tuple[str, str, float, str]
-Row = dict[str, Any]
+FAMILY = ["task", "fraction", "metric"]
+KEY = [*FAMILY, "method"]  # what makes two rows the same result
+COLUMNS = [*KEY, "label", "n_labels", "mean", "low", "high", "values"]
 
 
-@dataclass(frozen=True)
-class Move:
-    """A row in the release and in the new run, and how far apart the two may be."""
+def compare(release: dict[str, Any], run: dict[str, Any]) -> pd.DataFrame:
+    """The rows of a release and of a run of the same profile and data (both from `summarise`), one a result.
 
-    before: Row
-    after: Row
-    reach: float
-    noise: float
-
-    @property
-    def change(self) -> float:
-        """New mean minus released mean."""
-        return self.after["mean"] - self.before["mean"]
-
-    @property
-    def allowed(self) -> float:
-        """The difference up to which the row counts as unchanged."""
-        return max(self.reach, self.noise, 0.0)
-
-    @property
-    def moved(self) -> bool:
-        """True if chance does not explain the difference."""
-        return abs(self.change) > self.allowed
-
-
-@dataclass(frozen=True)
-class Drift:
-    """What changed between a release and a run: rows compared, rows only in the run, rows only in the release."""
-
-    release: dict[str, Any]
-    run: dict[str, Any]
-    compared: tuple[Move, ...]
-    new: tuple[Row, ...]
-    gone: tuple[Row, ...]
-
-    @property
-    def moved(self) -> tuple[Move, ...]:
-        """Rows that differ by more than chance explains, the largest change first."""
-        return tuple(sorted((m for m in self.compared if m.moved), key=lambda m: -abs(m.change)))
-
-
-def key(row: Row) -> Key:
-    """What makes two rows the same result."""
-    return row["task"], row["method"], row["fraction"], row["metric"]
-
-
-def compare(release: dict[str, Any], run: dict[str, Any]) -> Drift:
-    """Compare the summary of a run with the release of the same profile and data (both from `summarise`).
-
+    `state` is "same", "moved", "new" (only in the run) or "gone"; `change` is the new mean minus the released one,
+    `allowed` what chance explains; columns of the run end in "_now". What moved most comes first.
     Raises `ConfigError` where the two were made from other data or at another profile: then every number may
     differ, and none of it is drift.
     """
@@ -95,87 +56,112 @@ def compare(release: dict[str, Any], run: dict[str, Any]) -> Drift:
                 f"the release was made with {word} {release[name]!r} and this run with {run[name]!r}: their "
                 "results cannot be compared; `eo-ssl course release` makes this run the release"
             )
-    before, after = ({key(row): row for row in side["rows"]} for side in (release, run))
-    pairs = [(before[k], after[k]) for k in before if k in after]
-    noise = _noise(pairs, paired=release["seeds"] == run["seeds"])
-    new = tuple(row for k, row in after.items() if k not in before)
-    gone = tuple(row for k, row in before.items() if k not in after)
-    moves = tuple(Move(b, a, _reach(b, a), amount) for (b, a), amount in zip(pairs, noise))
-    return Drift(release, run, moves, new, gone)
+    before, after = (pd.DataFrame(side["rows"], columns=COLUMNS) for side in (release, run))
+    found = before.merge(after, "outer", KEY, suffixes=("", "_now"), indicator="state")
+    found["state"] = found["state"].astype(str).replace({"left_only": "gone", "right_only": "new"})
+    both = found[found["state"] == "both"]
+    change = both["mean_now"] - both["mean"]
+    # From the released mean to the end of its interval that lies towards the new mean.
+    reach = np.where(change >= 0, both["high"] - both["mean"], both["mean"] - both["low"])
+    found["change"] = change
+    found.loc[both.index, "allowed"] = np.maximum(reach, _noise(both, release["seeds"] == run["seeds"]))
+    moved = found["change"].abs() > found["allowed"]
+    found.loc[both.index, "state"] = np.where(moved[both.index], "moved", "same")
+    return found.sort_values("change", key=lambda x: -x.abs(), kind="stable").reset_index(drop=True)
 
 
-def _reach(before: Row, after: Row) -> float:
-    """From the released mean to the end of its interval that lies towards the new mean."""
-    up = after["mean"] >= before["mean"]
-    return before["high"] - before["mean"] if up else before["mean"] - before["low"]
-
-
-def _noise(pairs: list[tuple[Row, Row]], paired: bool) -> list[float]:
-    """t · s · sqrt(1/S) for each pair of rows; 0 where no method of the family has two seeds."""
+def _noise(rows: pd.DataFrame, paired: bool) -> np.ndarray:
+    """t · s · sqrt(1/S) for each row; 0 where no method of the family has two seeds."""
     from scipy.stats import t
 
-    squares, freedom = defaultdict(float), defaultdict(int)
-    for before, after in pairs:
-        for values in _scattered(before, after, paired):
-            centre = sum(values) / len(values)
-            squares[_family(before)] += sum((value - centre) ** 2 for value in values)
-            freedom[_family(before)] += len(values) - 1
-    noise = []
-    for before, after in pairs:
-        family = _family(before)
-        degrees = freedom[family]
-        quantile = float(t.ppf(1 - FALSE_ALARMS / (2 * len(pairs)), degrees)) if degrees else 0.0
-        share = sum(1 / len(values) for values in _scattered(before, after, paired))
-        noise.append(quantile * sqrt(squares[family] / max(degrees, 1)) * sqrt(share))
-    return noise
+    # The values whose scatter is noise: differences seed by seed, or those of both runs each for itself.
+    sides = [(np.array(a), np.array(b)) for a, b in zip(rows["values"], rows["values_now"])]
+    scattered = [(b - a,) if paired and len(a) == len(b) else (a, b) for a, b in sides]
+    counted = pd.DataFrame({
+        "squares": [float(sum(((v - v.mean()) ** 2).sum() for v in one)) for one in scattered],
+        "freedom": [sum(len(v) - 1 for v in one) for one in scattered],
+        "share": [sum(1 / len(v) for v in one) for one in scattered],
+    }, index=rows.index)  # fmt: skip
+    pooled = counted.groupby([rows[name] for name in FAMILY])[["squares", "freedom"]].transform("sum")
+    degrees = pooled["freedom"].clip(lower=1)
+    quantile = t.ppf(1 - FALSE_ALARMS / (2 * max(len(rows), 1)), degrees)
+    return (quantile * np.sqrt(pooled["squares"] / degrees * counted["share"])).to_numpy()
 
 
-def _scattered(before: Row, after: Row, paired: bool) -> list[list[float]]:
-    """The values whose scatter is noise: differences seed by seed, or those of both runs each for itself."""
-    old, new = before["values"], after["values"]
-    if paired and len(old) == len(new):
-        return [[b - a for a, b in zip(old, new)]]
-    return [old, new]
-
-
-def _family(row: Row) -> tuple[str, float, str]:
-    return row["task"], row["fraction"], row["metric"]
-
-
-def markdown(drift: Drift) -> str:
+def markdown(release: dict[str, Any], found: pd.DataFrame) -> str:
     """The comparison in words and as a table of what moved, for a terminal or a job summary."""
-    release, moved = drift.release, drift.moved
     made = f"{release['date'][:10]}, {release['device']}, commit {release['commit']}"
-    lines = [
-        f"{len(drift.compared)} results compared with the release of profile {release['profile']} ({made}): "
-        + (f"**{len(moved)} moved**." if moved else "none moved."),
-    ]
-    if moved:
+    compared, moved = found[found["state"].isin(["same", "moved"])], found[found["state"] == "moved"]
+    result = f"**{len(moved)} moved**" if len(moved) else "none moved"
+    about = f"{len(compared)} results compared with the release of profile {release['profile']} ({made}): {result}."
+    lines = [about]
+    if len(moved):
         lines += [
             "",
             "| result | labels | released [95%] | now | change | allowed |",
             "|---|--:|---|--:|--:|--:|",
         ]
-        lines += [_line(move) for move in moved]
-    for rows, what in ((drift.new, "New, not in the release"), (drift.gone, "In the release, gone now")):
-        if rows:
-            lines += ["", f"{what}: {'; '.join(name(row) for row in rows)}."]
+    for row in moved.itertuples():
+        lines.append(
+            f"| {name(row)} | {row.n_labels:.0f} | {row.mean:.4f} [{row.low:.4f}, {row.high:.4f}] | "
+            f"{row.mean_now:.4f} | {row.change:+.4f} | ±{row.allowed:.4f} |"
+        )
+    for state, what in (("new", "New, not in the release"), ("gone", "In the release, gone now")):
+        if len(rows := found[found["state"] == state]):
+            lines += ["", f"{what}: {'; '.join(map(name, rows.itertuples()))}."]
     return "\n".join(lines)
 
 
-def _line(move: Move) -> str:
-    b, a = move.before, move.after
-    released = f"{b['mean']:.4f} [{b['low']:.4f}, {b['high']:.4f}]"
-    return (
-        f"| {name(b)} | {b['n_labels']} | {released} | {a['mean']:.4f} | {move.change:+.4f} "
-        f"| ±{move.allowed:.4f} |"
-    )
+def name(row: Any) -> str:
+    """A row in words, such as "single, Late fusion, 10% of labels, aa"."""
+    label = row.label_now if row.state == "new" else row.label
+    return f"{row.task}, {label}, {100 * row.fraction:g}% of labels, {row.metric}"
 
 
-def name(row: Row) -> str:
-    """A row in words.
+def report(profile: str, run_dir: Path, folder: Path | None = None) -> str:
+    """A run as Markdown for the page of a CI job: times per chapter, failures, changed results.
 
-    >>> name({"task": "single", "method": "late", "label": "Late fusion", "fraction": 0.1, "metric": "aa"})
-    'single, Late fusion, 10% of labels, aa'
+    It says what it can about a run that failed, stopped or never began.
     """
-    return f"{row['task']}, {row['label']}, {100 * row['fraction']:g}% of labels, {row['metric']}"
+    state = status.read(run_dir)
+    if not state["chapters"]:
+        return f"## Run at profile {profile}\n\nNo chapter was executed.\n"
+    facts = f"Data: {state.get('data', 'unknown')} · commit {state.get('commit', 'unknown')}"
+    if not state.get("evidence"):
+        facts += " · **smoke run: no number here is a result**"
+    released: dict[str, Any] | None = None
+    try:
+        released = read_release(profile, folder)
+        changed = NO_RELEASE.format(profile)
+        if released:
+            changed = markdown(released, compare(released, summarise(run_dir)))
+    except EOError as error:
+        changed = f"Not compared: {error}."
+    parts = [
+        f"## Run at profile {state.get('profile', profile)} on {state.get('device', 'an unknown device')}",
+        facts,
+        _times(state["chapters"], (released or {}).get("minutes", {})),
+        _failures(state["chapters"]),
+        f"### Results against the release\n\n{changed}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _times(chapters: dict[str, Any], released: dict[str, float]) -> str:
+    """Chapters with their minutes, beside those of the release."""
+    lines = ["| chapter | state | minutes | released |", "|---|---|--:|--:|"]
+    for stem, chapter in sorted(chapters.items()):
+        times = (chapter.get("minutes"), released.get(stem))
+        shown = " | ".join("" if value is None else f"{value:.1f}" for value in times)
+        lines.append(f"| {stem} | {chapter.get('state', '')} | {shown} |")
+    done = [c.get("minutes", 0.0) for c in chapters.values() if c.get("state") == "done"]
+    before = f"**{sum(released.values()):.1f}**" if released else ""
+    lines.append(f"| **all** | {len(done)} of {len(chapters)} done | **{sum(done):.1f}** | {before} |")
+    return "\n".join(lines)
+
+
+def _failures(chapters: dict[str, Any]) -> str:
+    """One line for every chapter that failed: where, and the error's own words."""
+    failed = {stem: c for stem, c in sorted(chapters.items()) if c.get("state") == "failed"}
+    lines = [f"- `{stem}`: {str(c.get('error', '')).strip() or 'no message'}" for stem, c in failed.items()]
+    return "\n".join(["### Failed", "", *lines]) if lines else ""

@@ -77,8 +77,8 @@ def title(notebook: Any) -> str:
 def normalise(path: str | Path) -> None:
     """Bring a notebook source into the form kept in the repository.
 
-    No outputs, no counts, no metadata but tags; kernelspec python3; cell ids made from the content, so
-    that converting the same text twice gives the same bytes.
+    No outputs, no counts, no metadata but tags; solutions folded in JupyterLab as in the book; kernelspec python3;
+    cell ids made from the content, so that converting the same text twice gives the same bytes.
     """
     path = Path(path)
     notebook = read(path)
@@ -88,6 +88,8 @@ def normalise(path: str | Path) -> None:
         seen[base] = seen.get(base, 0) + 1
         cell["id"] = base if seen[base] == 1 else f"{base}-{seen[base]}"
         cell.metadata = {"tags": tags(cell)} if tags(cell) else {}
+        if "hide-input" in tags(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     notebook.metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}

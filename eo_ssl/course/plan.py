@@ -1,46 +1,42 @@
 """What a run will do, decided and checked before anything runs: chapters, parameters, what is up to date."""
 
+import ast
 import hashlib
 import json
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from eo_ssl.course import notebooks, places, session, status
-from eo_ssl.data.catalog import require_complete
-from eo_ssl.errors import ConfigError, DataError, nearest
-from eo_ssl.files import require_space
+from eo_ssl.course import estimate, notebooks, session, status
+from eo_ssl.data import catalog, fetch
+from eo_ssl.errors import DataError
 from eo_ssl.profiles import Profile, get_profile
+from eo_ssl.provenance import meaning
 
-# Packages whose version can change what a notebook shows.
+PACKAGE = Path(__file__).resolve().parents[1]
+# Installed packages whose version can change what a notebook shows.
 SHAPING = (
-    "torch",
-    "torchvision",
-    "timm",
-    "lightning",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "rasterio",
-)
-SHAPING += ("matplotlib", "umap-learn", "anywidget", "torchmetrics")
-
-
+    "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "scipy", "scikit-learn", "pandas",
+    "rasterio", "matplotlib", "umap-learn", "anywidget",
+)  # fmt: skip
 LEARNING = "03"  # the first chapter that trains, and needs all parts of the data
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One notebook of the plan; `key` names everything its result depends on, `text` its prose."""
+    """One notebook of the plan: `sources` stands for all code behind it, `key` for that and its data, settings and
+    versions, `text` for all that a reader sees of the notebook itself."""
 
     source: Path
     notebook: nbformat.NotebookNode
     parameters: dict[str, Any]
+    sources: str
     key: str
     text: str
 
@@ -73,7 +69,6 @@ def make_plan(
     run_dir: str | Path = "",
     seed: int = 0,
     only: list[str] | None = None,
-    extra: dict[str, Any] | None = None,
     dry: bool = False,
 ) -> Plan:
     """Check every setting and lay out the run; whatever does not fit raises before anything is executed.
@@ -82,99 +77,108 @@ def make_plan(
     """
     checked = get_profile(profile)
     chosen = notebooks.select(folder, only or [])
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError(f"seed must be a whole number of 0 or more, not {seed!r}")
+    session.require_seed(seed)
     if not dry:
         session.require_data(checked, data)
     if data != session.SIMULATED:
         data = str(session.check_data(data))
         if checked.real_data or any(path.stem >= LEARNING for path in chosen):
-            require_complete(Path(data))
-    root = places.run_folder(checked.name, run_dir)
+            catalog.require_complete(Path(data))
+    root = session.run_folder(checked.name, run_dir)
     values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}
-    loaded = {path: notebooks.read(path) for path in notebooks.sources(folder)}
-    allowed = [notebooks.parameters(loaded[path]) for path in chosen]
-    for path, names in zip(chosen, allowed):
-        missing = sorted(set(values) - set(names))
-        if missing:
+    for path in chosen:
+        if missing := sorted(set(values) - set(notebooks.parameters(notebooks.read(path)))):
             raise DataError(f"{path}: its parameter cell lacks {', '.join(missing)}")
-    values |= check_extra(extra or {}, allowed)
-    places.require_writable(root)
+    session.require_writable(root)
     if not dry:
         session.require_gpu(checked)
-        require_space(root, checked.disk_mb * 10**6, f"a {checked.name} run")
-    chapters = _chapters(loaded, chosen, values, _inputs(checked, data, seed))
-    return Plan(checked, data, root, seed, tuple(chapters))
+        estimate.require_disk(checked, data, seed, root)
+    return Plan(checked, data, root, seed, tuple(_chapters(folder, chosen, values)))
 
 
-def check_extra(extra: dict[str, Any], allowed: list[dict[str, Any]]) -> dict[str, Any]:
-    """Give each extra parameter the type of its default; unknown names and types raise `ConfigError`."""
-    known = {name: default for names in allowed for name, default in names.items()}
-    checked = {}
-    for name, value in extra.items():
-        if name not in known:
-            raise ConfigError(f"no chapter has a parameter {name!r}{nearest(name, known)}")
-        if name in ("profile", "data", "run_dir", "seed"):
-            raise ConfigError(f"set {name} with --{name.replace('_', '-')}, not with -p")
-        checked[name] = _convert(name, value, known[name])
-    return checked
-
-
-def _convert(name: str, value: Any, default: Any) -> Any:
-    kind = type(default)
-    try:
-        if kind is bool:
-            return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
-        return kind(value)
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError(
-            f"parameter {name} takes a {kind.__name__} such as {default!r}, not {value!r}"
-        ) from None
-
-
-def _inputs(profile: Profile, data: str, seed: int) -> dict[str, Any]:
-    """Everything outside the notebook that its result depends on."""
-    versions = {}
-    for name in SHAPING:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = ""
-    return {
-        "package": places.package_hash(),
-        "python": platform.python_version(),
-        "versions": versions,
-        "data": [data, session.data_version(profile, data, seed)],
-        "samples": _samples(),
-    }
-
-
-def _samples() -> dict[str, str]:
-    from eo_ssl.data import fetch as sample_archives
-
-    return sample_archives.available()
-
-
-def _chapters(
-    loaded: dict[Path, nbformat.NotebookNode],
-    chosen: list[Path],
-    values: dict[str, Any],
-    inputs: dict[str, Any],
-) -> list[Chapter]:
-    """Keys in a chain: a chapter depends on its own code and on that of all earlier chapters."""
-    chapters, earlier = [], ""
-    for path, notebook in loaded.items():
-        names = notebooks.parameters(notebook)
-        own = {name: value for name, value in values.items() if name in names}
-        # Where the run is kept does not change what it computes.
-        asked = {name: value for name, value in own.items() if name != "run_dir"}
-        code = [c.source for c in notebook.cells if c.cell_type == "code"]
-        key = _digest([code, asked, inputs, earlier])
-        text = _digest([[c.cell_type, c.source, notebooks.tags(c)] for c in notebook.cells])
-        earlier = _digest([earlier, code])
+def _chapters(folder: Path, chosen: list[Path], values: dict[str, Any]) -> Iterator[Chapter]:
+    # Where the run is kept does not change what it computes.
+    inputs = [{**values, "run_dir": ""}, _environment(), _data(values)]
+    for path, sources in sources_of(folder).items():
         if path in chosen:
-            chapters.append(Chapter(path, notebook, own, key, text))
-    return chapters
+            notebook = notebooks.read(path)
+            yield Chapter(path, notebook, values, sources, _digest([sources, inputs]), text_of(notebook))
+
+
+def sources_of(folder: Path) -> dict[Path, str]:
+    """A digest of the code behind each chapter: its own cells, those of earlier chapters, and what they import.
+
+    Of the package and of `chapters/` only the modules that a chapter reaches count, and of these not comments,
+    docstrings and layout: a changed figure of chapter 05 is no matter of chapter 06.
+    """
+    found, earlier = {}, ""
+    for path in notebooks.sources(folder):
+        code = [c.source for c in notebooks.read(path).cells if c.cell_type == "code"]
+        found[path] = _digest([code, earlier, dict(_reached(code, folder))])
+        earlier = _digest([earlier, code])
+    return found
+
+
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    """A digest of all that a reader sees of a notebook, prose included."""
+    return _digest([[c.cell_type, c.source, notebooks.tags(c)] for c in notebook.cells])
+
+
+def _reached(code: list[str], folder: Path) -> Iterator[tuple[str, str]]:
+    """Name and digest of every module and data file that the code uses, directly or through others."""
+    roots = {"eo_ssl": PACKAGE.parent, "chapters": folder}
+    names, words = {}, "\n".join(code)
+    waiting = set().union(*map(_imported, code))
+    while waiting:
+        name = waiting.pop()
+        if name in names or name.split(".")[0] not in roots:
+            continue
+        path = roots[name.split(".")[0]] / name.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if not path.is_file():  # a name inside a module
+            continue
+        source = path.read_text(encoding="utf-8")
+        names[name] = _meaning(source)
+        words += source if name.startswith("chapters.") else ""
+        waiting |= {name.rpartition(".")[0], *_imported(source)}
+    yield from names.items()
+    beside = [
+        path for part in ("chapters", "images") for path in folder.glob(f"{part}/*") if path.name in words
+    ]
+    for path in sorted([*beside, *PACKAGE.rglob("*")]):
+        if path.suffix in {".js", ".css", ".json", ".svg"}:
+            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _imported(source: str) -> frozenset[str]:
+    """Modules, and names that may be modules, which a source imports anywhere; none if it is not plain Python."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except SyntaxError:
+        return frozenset()
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
+
+
+@cache
+def _meaning(source: str) -> str:
+    return hashlib.sha256(meaning(source).encode()).hexdigest()
+
+
+def _environment() -> dict[str, str]:
+    """Versions that can change what a notebook shows, and whether the real patches are there."""
+    installed = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in SHAPING}
+    return {"python": platform.python_version(), **installed, **fetch.available()}
+
+
+def _data(values: dict[str, Any]) -> list[str]:
+    """What stands for the data set in the key of a chapter: its name and version, and the state of its files."""
+    named = session.data_version(get_profile(values["profile"]), values["data"], values["seed"])
+    return [named, "" if values["data"] == session.SIMULATED else catalog.identity(values["data"])]
 
 
 def _digest(value: Any) -> str:
@@ -183,5 +187,4 @@ def _digest(value: Any) -> str:
 
 def is_current(chapter: Chapter, run_dir: Path) -> bool:
     """True if the executed copy in the run folder was made from exactly this."""
-    before = status.done(run_dir).get(chapter.stem)
-    return before is not None and before.get("key") == chapter.key
+    return status.done(run_dir).get(chapter.stem, {}).get("key") == chapter.key

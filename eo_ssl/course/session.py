@@ -8,21 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eo_ssl.course import places
-from eo_ssl.course.demands import SIMULATED, check_data, require_data, require_gpu
-from eo_ssl.errors import ConfigError
-from eo_ssl.files import locked, read_json
+from eo_ssl.errors import ConfigError, DataError, nearest
+from eo_ssl.files import cache_dir, locked, read_json
+from eo_ssl.parallel import cores
 from eo_ssl.profiles import Profile, get_profile
 from eo_ssl.provenance import commit
 
 if TYPE_CHECKING:
     import torch
 
+SIMULATED = "simulated"
 # The book replaces this with the measured minutes once the chapter has ended.
 MINUTES = '<span class="eo-minutes">counted when the chapter ends</span>'
 NO_EVIDENCE = "smoke run, not evidence"
-# Worker processes import the script that started them, and would run it again.
-UNGUARDED = 'in a script, call eo_ssl from under `if __name__ == "__main__":`'
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,10 @@ class Run:
     @cached_property
     def data_root(self) -> Path:
         """Folder of the data set; the simulated one is written the first time it is asked for."""
-        if self.data != SIMULATED:
-            return check_data(self.data)
-        return simulated(self.profile, self.seed)
+        return simulated(self.profile, self.seed) if self.data == SIMULATED else check_data(self.data)
 
     def source(self) -> Any:
-        """The data set, opened once: an `eo_ssl.data.dataset.Source`."""
+        """The data set, opened once: what `eo_ssl.data.dataset.open_source` returns."""
         return self._source
 
     @cached_property
@@ -74,34 +70,24 @@ class Run:
 
     def facts(self) -> dict[str, str]:
         """What the run-status line says, by name."""
-        seeds = (
-            f"{len(self.profile.pretrain_seeds)} pretraining, {len(self.profile.finetune_seeds)} fine-tuning"
-        )
+        pretraining, finetuning = len(self.profile.pretrain_seeds), len(self.profile.finetune_seeds)
         return {
             "profile": self.profile.name,
             "device": device_name(),
-            "seeds": f"{seeds} (first: {self.seed})",
+            "seeds": f"{pretraining} pretraining, {finetuning} fine-tuning (first: {self.seed})",
             "data": data_version(self.profile, self.data, self.seed),
             "commit": commit(),
         }
 
-    def status_line(self) -> str:
-        """The run-status line as plain text."""
+    def __repr__(self) -> str:
         line = " · ".join(f"{name} {value}" for name, value in self.facts().items())
         return line if self.is_evidence else f"{line} · {NO_EVIDENCE}"
 
     def _repr_html_(self) -> str:
-        items = {**self.facts(), "minutes": None}
-        cells = (
-            f"<span><b>{k}</b> {MINUTES if v is None else html.escape(v)}</span>" for k, v in items.items()
-        )
+        items = {name: html.escape(value) for name, value in self.facts().items()} | {"minutes": MINUTES}
+        cells = "".join(f"<span><b>{name}</b> {value}</span>" for name, value in items.items())
         warning = "" if self.is_evidence else f'<span class="eo-no-evidence">{NO_EVIDENCE}</span>'
-        return (
-            f'<div class="eo-run-status" role="note" aria-label="Run status">{"".join(cells)}{warning}</div>'
-        )
-
-    def __repr__(self) -> str:
-        return self.status_line()
+        return f'<div class="eo-run-status" role="note" aria-label="Run status">{cells}{warning}</div>'
 
 
 def setup(profile: str = "laptop", data: str = SIMULATED, run_dir: str | Path = "", seed: int = 0) -> Run:
@@ -111,15 +97,81 @@ def setup(profile: str = "laptop", data: str = SIMULATED, run_dir: str | Path = 
     at once. Raises `ConfigError` naming the parameter that does not fit and what would.
     """
     checked = get_profile(profile)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError(f"seed must be a whole number of 0 or more, not {seed!r}")
+    require_seed(seed)
     require_data(checked, data)
     require_gpu(checked)
-    root = places.require_writable(places.run_folder(checked.name, run_dir))
+    root = require_writable(run_folder(checked.name, run_dir))
     run = Run(profile=checked, data=data, root=root, seed=seed)
     run.figure_dir.mkdir(exist_ok=True)
     os.environ["EO_SSL_FIGURES"] = str(run.figure_dir)  # eo_ssl.show saves a copy of each figure there
     return run
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder, from `start` (default: here) upwards, that holds `notebooks/` and `eo_ssl/`."""
+    here = Path(start or Path.cwd()).resolve()
+    package_parent = Path(__file__).resolve().parents[2]
+    for folder in (here, *here.parents, package_parent):
+        if (folder / "notebooks").is_dir() and (folder / "eo_ssl").is_dir():
+            return folder
+    return here
+
+
+def run_folder(profile: str, run_dir: str | Path = "") -> Path:
+    """The run folder: `run_dir` if given, otherwise `runs/<profile>` in the project."""
+    return Path(run_dir).expanduser().resolve() if run_dir else project_root() / "runs" / profile
+
+
+def require_writable(folder: Path) -> Path:
+    """Create `folder` and prove that a file can be written in it; raises `ConfigError` otherwise."""
+    probe = folder / f".write-test-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_text("x")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{folder}: cannot write there ({reason}); choose another folder") from error
+    return folder
+
+
+def require_seed(seed: Any) -> None:
+    """Raise `ConfigError` unless the seed is a whole number of 0 or more."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed must be a whole number of 0 or more, not {seed!r}")
+
+
+def check_data(data: str) -> Path:
+    """The data root as a folder; raises `DataError` that says how to get the simulated set."""
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        hint = f"{nearest(data, [SIMULATED])}, or name the root of SEN12MS or DFC2020"
+        raise DataError(f"data root {data!r} is not a folder{hint}")
+    return root.resolve()
+
+
+def require_data(profile: Profile, data: str) -> None:
+    """Raise where the data root does not exist, or where the profile is not meant for simulated data."""
+    if data != SIMULATED:
+        check_data(data)
+    elif profile.real_data:
+        raise ConfigError(
+            f"profile {profile.name!r} needs real data: give --data the folder that holds (or links to) SEN12MS "
+            f"and DFC2020; {profile.name}-rehearsal goes the same way on simulated data"
+        )
+
+
+def require_gpu(profile: Profile) -> None:
+    """Raise `ConfigError` if the profile needs a GPU that is not there (EO_SSL_ALLOW_CPU=1 overrides)."""
+    if not profile.requires_gpu or os.environ.get("EO_SSL_ALLOW_CPU") == "1":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"profile {profile.name!r} needs a CUDA GPU and none was found; use profile laptop, "
+            "or set EO_SSL_ALLOW_CPU=1 to go on without one"
+        )
 
 
 def simulated(profile: Profile, seed: int) -> Path:
@@ -130,11 +182,12 @@ def simulated(profile: Profile, seed: int) -> Path:
     from eo_ssl import simulate
 
     target = simulated_target(profile, seed)
-    if (target / "dataset.json").is_file():  # written last
+    if is_simulated(target):
         return target
-    if multiprocessing.parent_process() is not None:  # would wait for the lock that its parent holds
-        raise ConfigError(UNGUARDED)
-    with locked(target.parent / ".lock", "simulate the data set"):
+    if multiprocessing.parent_process() is not None:
+        # A worker imports the script that started it and would wait for the lock that its parent holds.
+        raise ConfigError('in a script, call eo_ssl from under `if __name__ == "__main__":`')
+    with locked(target.parent / ".lock", "simulate the data"):
         return simulate.simulate(target, profile.simulate, seed=seed)
 
 
@@ -142,7 +195,12 @@ def simulated_target(profile: Profile, seed: int) -> Path:
     """Where the simulated data set of this profile and seed is kept, whether it exists or not."""
     from eo_ssl import simulate
 
-    return places.simulated_folder(profile.simulate, seed, simulate.VERSION)
+    return cache_dir() / "simulated" / f"{simulate.VERSION}-{profile.simulate}-seed{seed}"
+
+
+def is_simulated(target: Path) -> bool:
+    """True if the simulated data set in this folder is whole: its card is written last."""
+    return (target / "dataset.json").is_file()
 
 
 def data_version(profile: Profile, data: str, seed: int) -> str:
@@ -151,18 +209,15 @@ def data_version(profile: Profile, data: str, seed: int) -> str:
         from eo_ssl import simulate
 
         return f"simulated {profile.simulate} {simulate.VERSION} seed {seed}"
-    card = Path(data) / "dataset.json"
+    card = Path(data).expanduser() / "dataset.json"
     if card.is_file():
         facts = read_json(card)
-        return f"{facts.get('name', Path(data).name)} {facts.get('version', '')}".strip()
-    return Path(data).name
+        return f"{facts.get('name', card.parent.name)} {facts.get('version', '')}".strip()
+    return card.parent.name
 
 
 def device_name() -> str:
     """The device in words, such as "NVIDIA H100" or "CPU, 2 cores"."""
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU, {cores} cores"
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {cores()} cores"

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eo_ssl.course.session import project_root
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json, write_json
-
-TIMES = Path(__file__).with_name("times.json")
 
 
 def path(run_dir: Path) -> Path:
@@ -46,27 +45,13 @@ def done(run_dir: Path) -> dict[str, dict[str, Any]]:
 
 
 def expected_minutes(profile: str, run_dir: Path) -> dict[str, float]:
-    """Minutes a chapter takes: as measured in this run folder, otherwise as recorded with the course."""
-    recorded = recorded_times(profile).get("minutes", {})
+    """Minutes a chapter takes: as measured in this run folder, otherwise as released with the course."""
+    try:
+        released = read_json(project_root() / "book" / "results" / f"{profile}.json")["minutes"]
+    except (DataError, KeyError):
+        released = {}
     here = {stem: c["minutes"] for stem, c in done(run_dir).items() if "minutes" in c}
-    return {**recorded, **here}
-
-
-def recorded_times(profile: str) -> dict[str, Any]:
-    """`{"device": …, "minutes": {chapter: minutes}}` recorded with the course; empty if there is none."""
-    return read_json(TIMES).get(profile, {}) if TIMES.is_file() else {}
-
-
-def record_times(profile: str, run_dir: Path) -> Path:
-    """Keep the times of this run with the course, as what others may expect."""
-    state = read(run_dir)
-    minutes = {stem: c["minutes"] for stem, c in done(run_dir).items() if "minutes" in c}
-    if not minutes:
-        raise DataError(f"{run_dir}: no finished chapter there; run `make course` first")
-    times = read_json(TIMES) if TIMES.is_file() else {}
-    times[profile] = {"device": state.get("device", ""), "minutes": minutes}
-    write_json(TIMES, times)
-    return TIMES
+    return {**released, **here}
 
 
 def table(run_dir: Path, titles: Mapping[str, str]) -> str:
@@ -77,18 +62,16 @@ def table(run_dir: Path, titles: Mapping[str, str]) -> str:
     chapters = read(run_dir)["chapters"]
     rows = ["| chapter | minutes | device | commit | executed (UTC) |", "|---|--:|---|---|---|"]
     total = 0.0
-    for stem, heading in titles.items():
+    for stem, title in titles.items():
         c = chapters.get(stem, {})
         total += c.get("minutes", 0.0)
         when = str(c.get("executed", "")).replace("T", " ")[:16]
-        title = f"[{heading}](../notebooks/{stem})"
-        minutes, device, commit = c.get("minutes", 0.0), c.get("device", ""), c.get("commit", "")
-        rows.append(f"| {title} | {minutes:.1f} | {device} | {commit} | {when} |")
+        about = f"{c.get('minutes', 0.0):.1f} | {c.get('device', '')} | {c.get('commit', '')} | {when}"
+        rows.append(f"| [{title}](../notebooks/{stem}) | {about} |")
     rows.append(f"| **all** | **{total:.1f}** | | | |")
     for stem, chapter in sorted(chapters.items()):
         if chapter.get("state") == "failed" and stem not in titles:
-            where = ": ".join(
-                str(chapter.get("error", "")).split(": ")[:2]
-            )  # not the message: it may be long
+            # Not the message, which may be long.
+            where = ": ".join(str(chapter.get("error", "")).split(": ")[:2])
             rows.append(f"| {chapter.get('title', stem)} | **failed** | {where} | | |")
     return "\n".join(rows)

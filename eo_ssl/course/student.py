@@ -4,21 +4,22 @@ A solution stands in a code cell tagged `exercise`, between `### BEGIN SOLUTION`
 The stub is made from it, so that the two cannot drift apart.
 """
 
+import hashlib
 import re
-import shutil
 from pathlib import Path
 
 import nbformat
 
 from eo_ssl.course import notebooks
 from eo_ssl.errors import DataError
-from eo_ssl.files import write_text
+from eo_ssl.files import atomic_path, read_json, sha256, write_json
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 STUB = 'raise NotImplementedError("your turn")  # replace this line'
 CHECK = re.compile(r"^\s*ch\d\d\.check_\w+\(", re.MULTILINE)
 # Lets "run all cells" go on past an exercise that is not solved yet.
 GO_ON = "raises-exception"
+WRITTEN = ".edition.json"  # SHA-256 of each file as it was written
 
 
 def stub(source: str, where: str = "cell") -> str:
@@ -66,7 +67,7 @@ def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.Noteboo
         if "exercise" in notebooks.tags(cell):
             cell.source = stub(cell.source, f"{name}, cell {index}")
             kept = [t for t in notebooks.tags(cell) if t != "hide-input"]
-            cell.metadata["tags"] = [*kept, GO_ON]
+            cell.metadata = {"tags": [*kept, GO_ON]}
         elif CHECK.search(cell.source):
             cell.metadata["tags"] = [*notebooks.tags(cell), GO_ON]
         if BEGIN in cell.source or END in cell.source:
@@ -75,21 +76,35 @@ def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.Noteboo
 
 
 def student_edition(folder: Path, out: Path) -> list[Path]:
-    """Write the student edition of all notebooks in `folder` to `out`; existing files there are kept.
+    """Write the student edition of `folder` to `out`, with the modules and images that its notebooks need.
 
-    A learner's work is never overwritten: a notebook that exists already is written beside it as
-    `NAME.new.ipynb` when it differs.
+    A learner's work is never overwritten: a file that differs from what this function wrote there before is kept,
+    and the new one written beside it as `NAME.new.ipynb`. Returns the paths of the notebooks.
     """
-    written = []
-    out.mkdir(parents=True, exist_ok=True)
+    files = {
+        path.relative_to(folder): path.read_bytes()
+        for part in ("chapters", "images")
+        for path in sorted((folder / part).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     for path in notebooks.sources(folder):
         text = nbformat.writes(make_student(notebooks.read(path), path.name), indent=1) + "\n"
-        target = out / path.name
-        if target.exists() and target.read_text(encoding="utf-8") != text:
-            target = out / f"{path.stem}.new.ipynb"
-        write_text(target, text)
-        written.append(target)
-    images = folder / "images"
-    if images.is_dir():
-        shutil.copytree(images, out / "images", dirs_exist_ok=True)
-    return written
+        files[path.relative_to(folder)] = text.encode()
+    record = out / WRITTEN
+    before = read_json(record) if record.is_file() else {}
+    written = {}
+    for name, content in files.items():
+        target = out / name
+        if target.exists() and sha256(target) not in (before.get(str(name)), _sha256(content)):
+            target = target.with_name(f"{name.stem}.new{name.suffix}")
+        else:
+            before[str(name)] = _sha256(content)
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(content)
+        written[name] = target
+    write_json(record, before)
+    return [target for name, target in written.items() if name.suffix == ".ipynb"]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

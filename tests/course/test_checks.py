@@ -22,6 +22,10 @@ def test_a_right_answer_is_praised():
     assert "halving" in repr(passed) and "Well halved." in passed._repr_html_()
 
 
+def missing_operator():
+    raise NotImplementedError("The operator 'aten::x' is not currently implemented for the MPS device.")
+
+
 def unfinished(x):
     raise NotImplementedError("your turn")
 
@@ -38,6 +42,9 @@ def unfinished(x):
         (lambda x: x / 0 * 0, "holds NaN: look for a division by zero"),
         (lambda x: x / 3, r"should be \[1., 2.\], but it is \[0.6667, 1.3333\]"),
         (lambda x: x.no_such_thing, "stopped with AttributeError"),
+        (lambda x: missing_operator(), "stopped with NotImplementedError: .*aten::x.* MPS"),
+        ([1.0, 2.0], "give it the name, without brackets"),
+        (np.array([1.0, 2.0]), "give it the name, without brackets"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
@@ -49,6 +56,18 @@ def test_a_wrong_answer_gets_the_message_that_helps(answer, words):
 @exercise("the doubling layer")
 def check_layer(layer):
     expect(layer(2).twice(3) == 6, "Multiply.")
+
+
+@exercise("both ends")
+def check_ends(ends):
+    low, high = ends()
+    expect(low < high, "The low end first.")
+
+
+@pytest.mark.parametrize("answer", [lambda: 3, lambda: (1, 2, 3), lambda: [1]])
+def test_the_wrong_number_of_values_is_named_as_such(answer):
+    with pytest.raises(ExerciseFailed, match="does not return as many values as the task asks for"):
+        check_ends(answer)
 
 
 class Unfinished:

@@ -19,7 +19,7 @@ def test_normalising_strips_outputs_counts_and_metadata_but_keeps_tags(write):
     nbformat.write(notebook, path)
     notebooks.normalise(path)
     cleaned = nbformat.read(path, as_version=4)
-    assert cleaned.cells[2].metadata == {"tags": ["hide-input"]}
+    assert cleaned.cells[2].metadata == {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
     cleaned.cells[2].metadata = {}
     nbformat.write(cleaned, path)
     notebooks.normalise(path)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eo_ssl.course import places
+from eo_ssl.course import plan as plans
 from eo_ssl.course.plan import make_plan
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.profiles import PROFILES
@@ -12,11 +12,7 @@ from eo_ssl.profiles import PROFILES
 @pytest.fixture(autouse=True)
 def chapters(write):
     write("00_first", "1 + 1")
-    write(
-        "01_second",
-        "epochs",
-        parameters='profile = "laptop"\ndata = "simulated"\nrun_dir = ""\nseed = 0\nepochs = 3',
-    )
+    write("01_second", "2 + 2")
 
 
 @pytest.mark.parametrize(
@@ -30,22 +26,12 @@ def chapters(write):
         ({"data": "/no/such/folder"}, DataError, "SEN12MS or DFC2020"),
         ({"only": ["secnd"]}, ConfigError, "did you mean 01_second"),
         ({"only": ["42"]}, ConfigError, "there are 00_first, 01_second"),
-        ({"extra": {"epoch": "4"}}, ConfigError, "did you mean epochs"),
-        ({"extra": {"epochs": "many"}}, ConfigError, "takes a int such as 3"),
-        ({"extra": {"seed": "4"}}, ConfigError, "--seed"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named_with_what_would(folder, tmp_path, settings, error, words):
     with pytest.raises(error, match=words) as caught:
         make_plan(folder, **{"profile": "smoke", "run_dir": tmp_path / "run", **settings})
     assert "\n" not in str(caught.value)
-
-
-def test_an_extra_parameter_gets_the_type_of_its_default_and_goes_only_where_it_belongs(folder, tmp_path):
-    plan = make_plan(folder, "smoke", run_dir=tmp_path / "run", extra={"epochs": "7"})
-    first, second = plan.chapters
-    assert second.parameters["epochs"] == 7
-    assert "epochs" not in first.parameters
 
 
 def test_a_run_folder_that_cannot_be_written_is_refused(folder, tmp_path):
@@ -173,15 +159,86 @@ def test_code_changes_a_chapter_and_all_later_ones_and_prose_changes_none(folder
     write("00_first", "1 + 2")
     assert all(a != b for a, b in zip(before, keys(folder, tmp_path), strict=True))
     write("00_first", "1 + 1")
-    write("01_second", "epochs + 1", parameters='profile = ""\ndata = ""\nrun_dir = ""\nseed = 0\nepochs = 3')
+    write("01_second", "2 + 3")
     after = keys(folder, tmp_path)
     assert after[0] == before[0] and after[1] != before[1]
 
 
-def test_keys_depend_on_the_package_source(folder, tmp_path, monkeypatch):
-    before = keys(folder, tmp_path)
-    monkeypatch.setattr(places, "package_hash", lambda: "another package")
-    assert keys(folder, tmp_path) != before
+@pytest.fixture
+def modules(folder, write, tmp_path, monkeypatch):
+    """Three chapters over a small package of their own; `modules(name, text)` writes one of its files."""
+
+    def put(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    monkeypatch.setattr(plans, "PACKAGE", tmp_path / "eo_ssl")
+    put("eo_ssl/__init__.py", "")
+    put("eo_ssl/losses/__init__.py", "")
+    put("eo_ssl/losses/clip.py", "def clip():\n    from eo_ssl import deep\n")
+    put("eo_ssl/deep.py", "x = 1")
+    put("eo_ssl/course/__init__.py", "")
+    put("eo_ssl/course/book.py", "y = 1")
+    put("eo_ssl/show/explore.js", "1")
+    put("notebooks/chapters/ch01.py", "from eo_ssl.losses import clip\nFILE = 'published.json'")
+    put("notebooks/chapters/ch02.py", "z = 1")
+    put("notebooks/chapters/published.json", "{}")
+    put("notebooks/images/windows.svg", "<svg/>")
+    write("01_second", "from chapters import ch01")
+    write("02_third", "from chapters import ch02\nprint('windows.svg')")
+    return put
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "stale"),
+    [
+        (
+            "notebooks/chapters/ch01.py",
+            "from eo_ssl.losses import clip\nCOLOUR = 'published.json'",
+            {"01_second"},
+        ),
+        ("notebooks/chapters/ch02.py", "z = 2", {"02_third"}),
+        ("notebooks/chapters/ch02.py", "'A docstring.'\nz  =  1  # and a comment", set()),
+        ("notebooks/chapters/published.json", "{1}", {"01_second"}),
+        ("notebooks/images/windows.svg", "<svg></svg>", {"02_third"}),
+        ("eo_ssl/losses/clip.py", "def clip():\n    return 1\n", {"01_second"}),
+        ("eo_ssl/losses/__init__.py", "w = 1", {"01_second"}),
+        ("eo_ssl/deep.py", "x = 2", {"01_second"}),
+        ("eo_ssl/deep.py", "x = 1  # one", set()),
+        ("eo_ssl/course/book.py", "y = 2", set()),
+        ("eo_ssl/show/explore.js", "2", {"00_first", "01_second", "02_third"}),
+    ],
+)
+def test_a_chapter_goes_stale_by_the_code_it_reaches_and_by_no_other(folder, modules, name, text, stale):
+    before = plans.sources_of(folder)
+    modules(name, text)
+    after = plans.sources_of(folder)
+    assert {path.stem for path in before if before[path] != after[path]} == stale
+
+
+def test_of_the_real_course_tooling_is_no_matter_of_a_chapter_and_training_is(monkeypatch):
+    from eo_ssl.course import session
+
+    reached = {}
+    real = plans._reached
+    monkeypatch.setattr(
+        plans,
+        "_reached",
+        lambda code, folder: reached.setdefault(len(reached), dict(real(code, folder))).items(),
+    )
+    stems = [path.stem for path in plans.sources_of(session.project_root() / "notebooks")]
+    few_labels = reached[stems.index("08_few_labels")]
+    assert {
+        "eo_ssl.course.recipes",
+        "eo_ssl.train.pretrain",
+        "eo_ssl.losses.nt_xent",
+        "chapters.ch08",
+    } <= set(few_labels)
+    tooling = {
+        f"eo_ssl.course.{name}" for name in ("run", "plan", "cli", "book", "vendor", "student", "estimate")
+    }
+    assert not tooling & set(few_labels) and "chapters.ch05" not in few_labels
 
 
 def test_keys_depend_on_whether_the_real_patches_are_there(folder, tmp_path, monkeypatch):

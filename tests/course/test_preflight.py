@@ -3,6 +3,7 @@
 import pytest
 
 from eo_ssl.course import preflight, setup, status
+from eo_ssl.profiles import PROFILES
 
 
 @pytest.fixture
@@ -11,8 +12,8 @@ def run(tmp_path):
 
 
 def test_every_row_has_a_state_and_rows_that_need_you_say_what_to_do(run):
-    table = preflight.preflight(run)
-    names = [item.name for item in table]
+    items = preflight.items(run)
+    names = [item.name for item in items]
     assert {
         "Python",
         "Packages",
@@ -23,13 +24,13 @@ def test_every_row_has_a_state_and_rows_that_need_you_say_what_to_do(run):
         "Data set",
         "Real patches",
     } == set(names)
-    assert all(item.found and (item.state == preflight.READY or item.advice) for item in table)
-    page = table._repr_html_()
-    assert page.count("<tr") == len(table) + 1 and all(name in page for name in names)
+    assert all(item.found and (item.state == preflight.READY or item.advice) for item in items)
+    page = preflight.preflight(run)._repr_html_()
+    assert page.count("<tr") == len(items) + 1 and all(name in page for name in names)
 
 
 def test_missing_patches_and_data_are_notes_with_the_command(run):
-    rows = {item.name: item for item in preflight.preflight(run)}
+    rows = {item.name: item for item in preflight.items(run)}
     assert rows["Real patches"].state == preflight.NOTE and "eo-ssl data fetch" in rows["Real patches"].advice
     assert rows["Data set"].state == preflight.NOTE
 
@@ -37,9 +38,21 @@ def test_missing_patches_and_data_are_notes_with_the_command(run):
 def test_an_old_package_and_a_full_disk_are_to_do(run, monkeypatch):
     monkeypatch.setattr(preflight, "version", lambda name: "0.0.1")
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0})())
-    rows = {item.name: item for item in preflight.preflight(run)}
+    rows = {item.name: item for item in preflight.items(run)}
     assert rows["Packages"].state == preflight.STOP and "make setup" in rows["Packages"].advice
     assert rows["Run folder"].state == rows["Cache"].state == preflight.STOP
+
+
+def test_a_cache_that_cannot_be_written_is_to_do(run, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path / "file" / "cache"))
+    rows = {item.name: item for item in preflight.items(run)}
+    assert rows["Cache"].state == preflight.STOP and "EO_SSL_CACHE" in rows["Cache"].advice
+
+
+def test_every_profile_says_how_long_it_takes():
+    table = preflight.profiles()
+    assert all(f"| `{p.name}` |" in table and p.budget in table for p in PROFILES.values())
 
 
 def test_private_folders_are_not_shown_in_full(monkeypatch, tmp_path):
@@ -48,7 +61,8 @@ def test_private_folders_are_not_shown_in_full(monkeypatch, tmp_path):
 
 
 def test_the_times_have_alt_text_with_the_numbers(run, monkeypatch):
-    monkeypatch.setattr(status, "recorded_times", lambda _: {"minutes": {"00_preflight": 0.25, "99_gone": 3}})
+    known = {"00_preflight": 0.25, "99_gone": 3}
+    monkeypatch.setattr(status, "expected_minutes", lambda *_: known)
     minutes = preflight.times(run)
     assert minutes == {"00_preflight": 0.25}
     figure = preflight.plot_times(minutes, run)

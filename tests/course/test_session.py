@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from eo_ssl.course import places, session, setup
+from eo_ssl.course import session, setup
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.profiles import PROFILES
 
@@ -48,9 +48,9 @@ def test_the_source_is_opened_once(tmp_path, monkeypatch):
 def test_the_status_line_tells_the_conditions_and_smoke_is_no_evidence(tmp_path):
     smoke, laptop = setup("smoke", run_dir=str(tmp_path)), setup("laptop", run_dir=str(tmp_path))
     for words in ("profile smoke", "device ", "seeds ", "data simulated", "commit "):
-        assert words in smoke.status_line()
-    assert session.NO_EVIDENCE in smoke.status_line() and session.NO_EVIDENCE in smoke._repr_html_()
-    assert session.NO_EVIDENCE not in laptop.status_line() + laptop._repr_html_()
+        assert words in repr(smoke)
+    assert session.NO_EVIDENCE in repr(smoke) and session.NO_EVIDENCE in smoke._repr_html_()
+    assert session.NO_EVIDENCE not in repr(laptop) + laptop._repr_html_()
     assert session.MINUTES in smoke._repr_html_()
 
 
@@ -82,17 +82,3 @@ def test_profiles_agree_with_their_names_and_tests_and_rehearsals_are_no_evidenc
         assert 1.0 in profile.fractions and set(profile.minor_fractions) <= set(profile.fractions)
         assert profile.pretrain_seeds and profile.finetune_seeds
     assert [len(PROFILES[n].finetune_seeds) for n in ("laptop", "gpu", "paper")] == [3, 3, 5]
-
-
-def test_the_package_hash_sees_code_that_notebooks_reach_and_no_other(tmp_path, monkeypatch):
-    package = tmp_path / "eo_ssl"
-    (package / "course").mkdir(parents=True)
-    (package / "losses").mkdir()
-    monkeypatch.setattr(places, "__file__", str(package / "course" / "places.py"))
-    (package / "losses" / "clip.py").write_text("1")
-    (package / "course" / "runner.py").write_text("1")
-    before = places.package_hash()
-    (package / "course" / "runner.py").write_text("2")
-    assert places.package_hash() == before
-    (package / "losses" / "clip.py").write_text("2")
-    assert places.package_hash() != before

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eo_ssl.course import student
+from eo_ssl.course import notebooks, student
 from eo_ssl.course.student import BEGIN, END, stub, student_edition
 from eo_ssl.errors import DataError
+from eo_ssl.files import write_text
 
 SOLVED = f"def f(x):\n    '''Twice x.'''\n    {BEGIN}\n    y = x\n    return 2 * y\n    {END}"
 
@@ -49,6 +50,7 @@ def chapter(write, folder):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[2].metadata["tags"] = ["exercise", "hide-input"]
     nbformat.write(notebook, path)
+    notebooks.normalise(path)
     return path
 
 
@@ -56,7 +58,7 @@ def test_the_edition_has_stubs_that_are_not_folded_and_do_not_stop_run_all(chapt
     (path,) = student_edition(folder, tmp_path / "student")
     cells = nbformat.read(path, as_version=4).cells
     assert BEGIN not in path.read_text() and "return 2" not in path.read_text()
-    assert cells[2].metadata["tags"] == ["exercise", "raises-exception"]
+    assert cells[2].metadata == {"tags": ["exercise", "raises-exception"]}, "nor hidden in JupyterLab"
     assert cells[3].metadata["tags"] == ["raises-exception"]
 
 
@@ -66,6 +68,27 @@ def test_what_a_student_wrote_is_never_overwritten(chapter, folder, tmp_path):
     (new,) = student_edition(folder, tmp_path / "student")
     assert path.read_text() == "my work"
     assert new.name == "01_a.new.ipynb"
+
+
+def test_modules_and_images_come_along_and_an_unchanged_edition_is_brought_up_to_date(
+    chapter, folder, tmp_path
+):
+    module, out = folder / "chapters" / "ch01.py", tmp_path / "student"
+    write_text(module, "x = 1")
+    write_text(folder / "chapters" / "__pycache__" / "ch01.pyc", "")
+    write_text(folder / "images" / "windows.svg", "<svg/>")
+    student_edition(folder, out)
+    assert {str(p.relative_to(out)) for p in out.rglob("*.*") if p.is_file()} == {
+        "01_a.ipynb", "chapters/ch01.py", "images/windows.svg", student.WRITTEN,
+    }  # fmt: skip
+    write_text(module, "x = 2")
+    student_edition(folder, out)
+    assert (out / "chapters" / "ch01.py").read_text() == "x = 2"
+    write_text(out / "chapters" / "ch01.py", "x = 'mine'")
+    write_text(module, "x = 3")
+    student_edition(folder, out)
+    assert (out / "chapters" / "ch01.py").read_text() == "x = 'mine'"
+    assert (out / "chapters" / "ch01.new.py").read_text() == "x = 3"
 
 
 def test_a_solution_outside_an_exercise_cell_is_refused(write, folder, tmp_path):

@@ -5,12 +5,17 @@ import json
 
 import nbformat
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eo_ssl import cli
-from eo_ssl.course import runner, status
-from eo_ssl.course.execute import ChapterFailed
+from eo_ssl.course import run as runner
+from eo_ssl.course import status
 from eo_ssl.course.plan import make_plan
+from eo_ssl.course.run import ChapterFailed
 from eo_ssl.errors import ConfigError
+from eo_ssl.files import write_text
+from eo_ssl.parallel import cores
 
 
 @pytest.fixture
@@ -18,9 +23,9 @@ def run(folder, tmp_path):
     """Run the notebooks of the test at smoke; returns what was executed and what was said."""
 
     def go(**options):
-        settings = {name: options.pop(name) for name in ("only", "extra", "seed") if name in options}
-        plan = make_plan(folder, "smoke", run_dir=tmp_path / "run", **settings)
-        said = io.StringIO()
+        settings = {name: options.pop(name) for name in ("only", "seed", "run_dir") if name in options}
+        plan = make_plan(folder, "smoke", **{"run_dir": tmp_path / "run", **settings})
+        said = options.pop("stream", io.StringIO())
         executed = runner.run_course(plan, stream=said, **options)
         return executed, said.getvalue()
 
@@ -46,15 +51,23 @@ def test_chapters_run_in_order_with_the_parameters_and_are_then_skipped(write, r
     assert run(seed=3, force=True)[0] == ["00_first", "01_second"]
 
 
+def test_a_chapter_imports_the_modules_that_lie_beside_it(write, run, folder, tmp_path):
+    write_text(folder / "chapters" / "ch01.py", "from chapters import numbers\nx = numbers.y")
+    write_text(folder / "chapters" / "numbers.py", "y = 42")
+    write("01_seeing", "from chapters import ch01\nprint(ch01.x)")
+    run()
+    assert outputs(tmp_path, "01_seeing") == "42\n"
+
+
 def test_status_tells_minutes_device_commit_data_and_seeds(write, run, tmp_path):
     write("00_first", "import time; time.sleep(0.3)")
     run()
     state = json.loads((tmp_path / "run" / "status.json").read_text())
-    assert {"profile", "device", "commit", "data", "seeds", "package", "evidence"} <= set(state)
+    assert {"profile", "device", "commit", "data", "seeds", "evidence"} <= set(state)
     chapter = state["chapters"]["00_first"]
     assert chapter["state"] == "done" and chapter["title"] == "Title of 00_first"
     assert 0.3 / 60 <= chapter["minutes"] < 2
-    assert max(chapter["cell_seconds"].values()) >= 0.3
+    assert status.expected_minutes("smoke", tmp_path / "run") == {"00_first": chapter["minutes"]}
 
 
 def test_changed_code_runs_again_with_all_that_follows(write, run):
@@ -141,14 +154,69 @@ def test_only_runs_the_chapters_asked_for(write, run):
     assert run(only=["01"])[0] == ["01_second"]
 
 
-def test_expected_seconds_come_from_the_run_before(write, run, folder, tmp_path):
-    write("00_first", "import time; time.sleep(0.4)")
-    run()
-    plan = make_plan(folder, "smoke", run_dir=tmp_path / "run")
-    seconds = runner.expected_seconds(plan.chapters[0], plan)
-    executed = nbformat.read(tmp_path / "run" / "00_first.ipynb", as_version=4)
-    assert len(seconds) == len(executed.cells)
-    assert seconds[-1] >= 0.4 and sum(seconds[:-1]) < 0.4
+def test_a_chapter_saved_with_another_kernel_runs_all_the_same(write, run, folder):
+    path = write("00_first", "1")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["kernelspec"] = {"name": "no-such-kernel", "display_name": "x", "language": "python"}
+    nbformat.write(notebook, path)
+    assert run()[0] == ["00_first"]
+
+
+def test_what_keeps_a_kernel_from_starting_is_one_line_and_the_chapter_is_not_left_running(
+    write, run, tmp_path, monkeypatch
+):
+    write("00_first", "1")
+    monkeypatch.setitem(runner.notebooks.KERNELSPEC, "name", "no-such-kernel")
+    with pytest.raises(ChapterFailed, match=r"^00_first: not executed: NoSuchKernel") as caught:
+        run()
+    assert "\n" not in str(caught.value)
+    assert status.read(tmp_path / "run")["chapters"]["00_first"]["state"] == "failed"
+
+
+def test_braces_in_the_paths_are_only_braces(write, folder, run, tmp_path):
+    write("00_first", "print(run_dir)")
+    folder.rename(folder.with_name("notebooks"))
+    assert run(run_dir=tmp_path / "run{seed}{x}")[0] == ["00_first"]
+    assert (tmp_path / "run{seed}{x}" / "00_first.ipynb").is_file() and not (tmp_path / "run0").exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_a_bar_counts_to_the_end_and_elsewhere_there_are_only_lines(write, run):
+    write("00_first", "1")
+    write("01_second", "2")
+    terminal, log = Terminal(), io.StringIO()
+    run(stream=terminal)
+    assert "100%" in terminal.getvalue() and "left" in terminal.getvalue()
+    run(stream=log, force=True)
+    assert "%" not in log.getvalue() and "\r" not in log.getvalue() and log.getvalue().count("\n") <= 6
+
+
+# ---- threads: chosen by measurement, more of them only where they help --------------------------------------
+
+
+@given(st.dictionaries(st.integers(1, 64), st.floats(1e-3, 10), min_size=1))
+def test_the_choice_of_threads_is_never_slower_than_one_and_never_wasteful(seconds):
+    seconds[1] = 1.0
+    chosen, fastest = runner.choose(seconds), min(seconds.values())
+    assert seconds[chosen] <= 1.0 and runner.FULL_USE * seconds[chosen] <= fastest
+    assert all(runner.FULL_USE * seconds[n] > fastest for n in seconds if n < chosen)
+
+
+def test_the_measured_number_is_one_that_this_process_may_use():
+    assert 1 <= runner.fitting_threads() <= cores()
+
+
+def test_threads_that_cannot_be_measured_or_not_in_time_leave_all_cores(monkeypatch):
+    assert runner.fitting_threads(seconds=0.01) == cores()
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert runner.fitting_threads() == cores()
+
+
+# ---- the command line ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -156,8 +224,7 @@ def test_expected_seconds_come_from_the_run_before(write, run, folder, tmp_path)
     [
         (["--profile", "laptp"], "did you mean laptop"),
         (["--only", "99"], "no chapter '99'"),
-        (["-p", "sed=1"], "did you mean seed"),
-        (["-p", "novalue"], "takes name=value"),
+        (["--run-dir", "/dev/null"], "cannot write there"),
         (["--data", "/nowhere"], "is not a folder"),
         (["--run-dir", "/dev/null/x"], "cannot write there"),
         (["--profile", "gpu"], "needs a CUDA GPU"),
@@ -195,6 +262,7 @@ def test_the_command_line_reports_a_failing_cell_with_status_1(
 
 def test_a_dry_run_executes_nothing(write, folder, tmp_path, monkeypatch, capsys):
     write("00_first", "1 / 0")
+    monkeypatch.setattr("eo_ssl.course.estimate.cost", lambda config, timed: (1e-3, 0.0, 1_000))
     arguments = [
         "--notebooks",
         str(folder),
@@ -210,3 +278,36 @@ def test_a_dry_run_executes_nothing(write, folder, tmp_path, monkeypatch, capsys
     assert caught.value.code == 0
     assert "00_first: not timed yet" in capsys.readouterr().out
     assert not list((tmp_path / "run").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "/private"), "/private: Permission denied"),
+        (OSError("no space\nleft"), "no space left"),
+        (
+            ModuleNotFoundError("No module named 'papermill'", name="papermill"),
+            "pip install 'eo_ssl[course]'",
+        ),
+    ],
+)
+def test_whatever_the_system_refuses_is_one_line_too(monkeypatch, capsys, error, words):
+    def refuse():
+        raise error
+
+    monkeypatch.setattr(cli, "app", refuse)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    said = capsys.readouterr().err
+    assert caught.value.code == 1 and words in said and said.count("\n") == 1
+
+
+def test_a_home_folder_in_an_option_is_expanded(write, folder, tmp_path, monkeypatch):
+    write("00_first", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for option in ("--out=~/edition", "--out=~/edition"):
+        monkeypatch.setattr("sys.argv", ["eo-ssl", "course", "student", "--notebooks=~/notebooks", option])
+        with pytest.raises(SystemExit):
+            cli.main()
+    assert (tmp_path / "edition" / "00_first.ipynb").is_file() and not (tmp_path / "~").exists()
