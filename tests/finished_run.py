@@ -9,9 +9,8 @@ import numpy as np
 
 from eo_ssl.course import notebooks, session
 from eo_ssl.course.plan import sources_of
-from eo_ssl.experiments.plan import Cell
-from eo_ssl.experiments.plan import make_grid
 from eo_ssl.evaluate.metrics import METRICS
+from eo_ssl.experiments.plan import Cell, make_grid
 from eo_ssl.experiments.tables import MAIN, SECOND
 from eo_ssl.files import write_json, write_text
 from eo_ssl.profiles import get_profile

@@ -88,8 +88,8 @@ def probe_checkpoint(folder: str | Path, root: str | Path, limit: int = 1) -> di
     from eo_ssl.evaluate.probe import average_accuracy, knn, linear_probe
     from eo_ssl.evaluate.retrieval import linear_cka
     from eo_ssl.train.checkpoint import load_dual
-    from eo_ssl.train.labelled import LabelledData
     from eo_ssl.train.downstream import Prepare
+    from eo_ssl.train.labelled import LabelledData
 
     dual, meta = load_dual(folder)
     rgb = meta.get("config", {}).get("bands") == "rgb"

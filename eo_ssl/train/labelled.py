@@ -14,14 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.data.dataset import PatchDataset
-from eo_ssl.data.splits import check_disjoint
-from eo_ssl.data.splits import label_fraction
+from eo_ssl.data.georef import spatial_blocks
+from eo_ssl.data.splits import check_disjoint, label_fraction
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.metrics import Metrics, classification_metrics, multilabel_metrics
+from eo_ssl.evaluate.metrics import Metrics, SegmentationScore, classification_metrics, multilabel_metrics
 from eo_ssl.evaluate.predict import TilePredictions
-from eo_ssl.evaluate.metrics import SegmentationScore
 from eo_ssl.sensors import IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
 from eo_ssl.train.config import FinetuneConfig, digest
 from eo_ssl.train.step import mixed_seed

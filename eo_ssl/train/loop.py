@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from eo_ssl.data.dataset import PatchDataset
 from eo_ssl.errors import DataError
+from eo_ssl.evaluate.retrieval import embedding_metrics, retrieval_metrics
 from eo_ssl.files import write_json
 from eo_ssl.losses import NonFiniteError, gather
 from eo_ssl.train.config import PretrainConfig
 from eo_ssl.train.methods import Batch, Method
-from eo_ssl.evaluate.retrieval import embedding_metrics, retrieval_metrics
 from eo_ssl.train.step import backward_pass, decay_groups, freeze_statistics, learning_rate, mixed_seed
 
 HELD_OUT_BATCH = 128

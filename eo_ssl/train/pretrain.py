@@ -20,7 +20,8 @@ import torch
 from lightning.fabric import Fabric
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from eo_ssl.data.dataset import PatchDataset, Loader as make_loader
+from eo_ssl.data.dataset import Loader as make_loader
+from eo_ssl.data.dataset import PatchDataset
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.files import write_text
