@@ -12,10 +12,11 @@ class Profile:
     `resnet`, `deep`, `swin` and `vgg` name the network of each family of methods; the Swin pair and the deep
     ResNet it is compared with see crops of `swin_image_size` pixels, the others of `image_size`.
     `fractions` are the label fractions of the headline methods, `minor_fractions` those of the methods that
-    only complete a table. `compile`: pretraining through torch.compile. `run_mb` is
-    what a whole run leaves in its folder at most (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`: simulated patches will
-    not do. `is_evidence` is False where the runs are too short to support any statement about the methods.
-    How long each training is, and which are made, is in `eo_ssl.train.config` and `eo_ssl.experiments.plan`.
+    only complete a table. `compile`: pretraining through torch.compile. `run_mb` is what a whole run leaves in
+    its folder at most (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`:
+    simulated patches will not do. `is_evidence` is False where the runs are too short to support any statement
+    about the methods. How long each training is, and which are made, is in `eo_ssl.train.config` and
+    `eo_ssl.experiments.plan`.
     """
 
     name: str
