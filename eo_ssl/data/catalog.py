@@ -173,12 +173,9 @@ def require_complete(root: Path) -> None:
     else:
         frame = pd.DataFrame(_scan(root)[0].values(), columns=["dataset", "split", *SENSORS])
     there = frame[list(SENSORS)].ne("").groupby(frame["dataset"]).any()
-    missing = [
-        f"{label} {_IMAGES[sensor]} ({sensor})"
-        for label, parts in (("SEN12MS", ("s1", "s2")), ("DFC2020", ("s1", "s2", "dfc")))
-        for sensor in parts
-        if not there[sensor].get(label.lower(), False)
-    ]
+    needed = [("SEN12MS", "s1"), ("SEN12MS", "s2"), *(("DFC2020", sensor) for sensor in _IMAGES)]
+    lacking = [(name, sensor) for name, sensor in needed if not there[sensor].get(name.lower(), False)]
+    missing = [f"{name} {_IMAGES[sensor]} ({sensor})" for name, sensor in lacking]
     parts = set(frame["split"][frame["dataset"] == "dfc2020"])
     # Layout A names both parts; layout B names none, and cities are drawn for each.
     if parts and "" not in parts and not {"train", "test"} <= parts:

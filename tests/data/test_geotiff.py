@@ -13,7 +13,6 @@ from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A
 RNG = np.random.default_rng(0)
 TILED = {"tiled": True, "blockxsize": 16, "blockysize": 16}
 FORMS = [{}, {"blockysize": 5}, {"compress": "lzw"}, TILED, {"BIGTIFF": "YES"}, {"interleave": "band"}]
-forms = pytest.mark.parametrize("options", FORMS, ids=str)
 
 
 def array(bands=2, dtype="float32", size=16):
@@ -29,12 +28,12 @@ def write(tmp_path):
     return lambda data, **how: made.append(0) or fake.write(tmp_path / f"file{len(made)}.tif", data, **how)
 
 
-@forms
+@pytest.mark.parametrize("options", FORMS, ids=str)
 def test_every_form_is_read_whole_and_by_window(write, options):
-    data = array()
+    data = array(dtype="float64")
     path = write(data, **options)
-    np.testing.assert_array_equal(geotiff.read_s1(path), data)
-    np.testing.assert_array_equal(geotiff.read_s1(path, (2, 3, 5)), data[:, 2:7, 3:8])
+    np.testing.assert_array_equal(geotiff.read_s1(path), data.astype(np.float32))
+    np.testing.assert_array_equal(geotiff.read_s1(path, (2, 3, 5)), data[:, 2:7, 3:8].astype(np.float32))
     with pytest.raises(DataError, match="window"):
         geotiff.read_s1(path, (10, 10, 8))
 
@@ -51,40 +50,20 @@ def test_fewer_bits_than_the_type_has_are_read_exactly(write, bits, options):
 def test_headers_say_where_a_patch_lies_however_a_file_counts_pixels(write, epsg, counts):
     path = write(array(), epsg=epsg, x=123.0, y=45.0, tags={"AREA_OR_POINT": counts})
     assert geotiff.read_header(path) == (epsg, 123.0, 45.0, 10.0, 16, 16)
+    nowhere = (0, np.nan, np.nan, np.nan, 16, 16)
+    np.testing.assert_equal(geotiff.read_header(write(array(), epsg=None)), nowhere)
 
 
-def test_a_file_without_crs_has_no_place(write):
-    header = geotiff.read_header(write(array(), epsg=None))
-    assert header.epsg == 0 and np.isnan(header.x) and header.width == 16
+VRT = b'<VRTDataset rasterXSize="1000000" rasterYSize="9"><VRTRasterBand dataType="Byte"/></VRTDataset>'
 
 
-HUGE = '<VRTDataset rasterXSize="1000000" rasterYSize="1000000"><VRTRasterBand dataType="Float32" band="1"/>'
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"hello",
-        b"II*\0",
-        b"MM\0*\xff\xff\xff\xff",
-        b"II*\0\x08\0\0\0\xff\xff",
-        f"{HUGE}</VRTDataset>".encode(),
-    ],
-)
+@pytest.mark.parametrize("content", [b"", b"hello", b"II*\0", b"MM\0*\xff\xff\xff\xff", VRT])
 def test_files_that_are_no_tiff_are_refused(tmp_path, content):
     path = tmp_path / "a.tif"
     path.write_bytes(content)
     for read in (geotiff.read_header, geotiff.read_s1, geotiff.read_s2, geotiff.read_labels):
         with pytest.raises(DataError, match=r"a\.tif"):
             read(path)
-
-
-def test_radar_floats_are_decibels(write):
-    data = array(dtype="float64")
-    got = geotiff.read_s1(write(data))
-    assert got.dtype == np.float32
-    np.testing.assert_array_equal(got, data.astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32"])

@@ -118,6 +118,7 @@ def test_a_bad_patch_is_left_out_wherever_it_is_cropped_and_reported_once(holes)
     assert len(data.__getitems__(range(20))["index"]) == 0
     assert source.left_out == {"ROIs1158_spring_8_p3": "75% valid"}
     assert "left out: ROIs1158_spring_8_p3: 75% valid" in source.report()
+    assert "4 pretrain\nnote: pretraining hold-out: whole scenes" in source.report()
 
 
 def test_a_pair_from_two_places_is_left_out_with_the_reason_everywhere(tmp_path):
@@ -129,12 +130,6 @@ def test_a_pair_from_two_places_is_left_out_with_the_reason_everywhere(tmp_path)
     assert "do not show the same place" in source.left_out["ROIs1158_spring_8_p30"]
     assert source.catalog["split"][0] == "" and "same place" in source.report()
     assert "ROIs1158_spring_8_p30" not in set(open_source(pack(root, tmp_path / "store")).catalog["id"])
-
-
-@both_ways
-def test_notes_of_the_splits_are_in_the_report(tmp_path, packed):
-    source = open_source(fake.make(tmp_path, fake.layout_b() + fake.sen12ms()), packed=packed)
-    assert "not the papers' split" in source.report() and "4 pretrain" in source.report()
 
 
 @both_ways
