@@ -71,15 +71,16 @@ def _split_pretraining(catalog: pd.DataFrame, rng: np.random.Generator, holdout:
         catalog.attrs["notes"].append(f"pretraining hold-out as listed in {Path(holdout).name}")
     else:
         units = _units(rows, "scene")
-        held = units.isin(_draw(units.value_counts().sort_index(), PRETRAIN_VAL, rng))
+        held = units.isin(_draw(units, PRETRAIN_VAL, rng))
         catalog.attrs["notes"].append("pretraining hold-out: whole scenes")
     catalog.loc[rows.index[held], "split"] = "pretrain_val"
     _keep_apart(catalog, "pretrain", "pretrain_val")
 
 
-def _draw(sizes: pd.Series, share: float, rng: np.random.Generator, leave: int = 1) -> list[str]:
-    """Names whose sizes add up to about `share` of the whole: at least one, and `leave` or more are left."""
-    names, total = sizes.index.tolist(), float(sizes.sum())
+def _draw(units: pd.Series, share: float, rng: np.random.Generator, leave: int = 1) -> list[str]:
+    """Units that hold about `share` of the rows: at least one, and `leave` or more are left."""
+    sizes, total = units.value_counts().sort_index(), len(units)
+    names = sizes.index.tolist()
     if len(names) <= leave:
         return []
     if len(names) <= 12:  # few enough to look at all subsets
@@ -99,8 +100,9 @@ def _split_layout_b(catalog: pd.DataFrame, rng: np.random.Generator) -> None:
     if rows.empty:
         return
     units = _units(rows, "region")
-    sizes = units.value_counts().sort_index()
-    test = units.isin(_draw(sizes, TEST, rng, leave=min(2, len(sizes) - 1)))  # two: one of them validates
+    test = units.isin(
+        _draw(units, TEST, rng, leave=min(2, units.nunique() - 1))
+    )  # two: one of them validates
     catalog.loc[rows.index, "split"] = np.where(test, "test", "train")
     cities = ", ".join(sorted(rows["region"][test].unique()))
     note = f"DFC2020 layout B names no test set; tested on {cities} (not the papers' split)"
@@ -115,9 +117,9 @@ def _carve_validation(catalog: pd.DataFrame, rng: np.random.Generator) -> None:
     tested = rows["region"].isin(catalog["region"][catalog["split"] == "test"])
     free = units[~units.isin(units[tested])]  # validation in a tested region would choose for that region
     if units.nunique() > 1:
-        sizes = (free if len(free) else units).value_counts().sort_index()
-        share, leave = VAL * len(rows) / sizes.sum(), int(len(sizes) == units.nunique())
-        held = units.isin(_draw(sizes, share, rng, leave))
+        pool = free if len(free) else units
+        leave = int(pool.nunique() == units.nunique())
+        held = units.isin(_draw(pool, VAL * len(rows) / len(pool), rng, leave))
         catalog.loc[rows.index[held], "split"] = "val"
         regions = sorted(rows["region"][held].unique())
         catalog.attrs["notes"].append(f"validation regions: {', '.join(regions)}")
