@@ -63,6 +63,7 @@ class Source(ABC):
         assigned = splits.assign(catalog[~catalog["id"].isin(list(self._unusable))], seed, holdout)
         self.catalog = catalog.assign(split=assigned["split"].reindex(catalog.index, fill_value=""))
         self.catalog.attrs = {**catalog.attrs, **assigned.attrs}
+        self.name, self.version = catalog.attrs["name"], catalog.attrs["version"]
         self.notes: list[str] = assigned.attrs["notes"]
 
     def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
@@ -81,8 +82,8 @@ class Source(ABC):
         """How the patches were split and what was left out and why, in lines for people."""
         counts = self.catalog["split"].value_counts()
         parts = [f"{counts[name]:,} {name}" for name in splits.NAMES if name in counts]
-        name = f"{self.catalog.attrs['name']} {self.catalog.attrs['version']}".strip()
-        lines = [f"{name}: {', '.join(parts) or 'nothing to use'}", *(f"note: {note}" for note in self.notes)]
+        lines = [f"{self.name} {self.version}".strip() + f": {', '.join(parts) or 'nothing to use'}"]
+        lines += [f"note: {note}" for note in self.notes]
         left_out = pd.Series(self.left_out, dtype=object)
         for reason, count in left_out.value_counts().head(8).items():
             more = f" and {count - 1:,} more" if count > 1 else ""
