@@ -1,4 +1,4 @@
-"""Small file helpers: atomic writes, locks, checksums and the cache folder."""
+"""Atomic writes, locks, checksums, the cache folder."""
 
 import hashlib
 import json
@@ -18,11 +18,7 @@ from eo_ssl.errors import DataError
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; move it into place only if the block succeeds.
-
-    A reader sees the old file or the new one, never half of it; a full disk or a kill leaves
-    the old one intact.
-    """
+    """A temporary path beside `target` that takes its place if the block succeeds; nobody ever sees half a file."""
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
@@ -51,13 +47,9 @@ def read_json(path: str | Path) -> Any:
     """Read JSON; raise `DataError` naming the file when it is missing or broken."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}); check who may read it"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # no JSON, or no UTF-8
         raise DataError(f"{path}: not valid JSON ({error}); delete it and run the step again") from error
 
 
@@ -82,10 +74,8 @@ def require_space(folder: str | Path, needed: int, purpose: str) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise DataError(
-            f"{folder}: {purpose} needs {needed / 1e6:,.0f} MB but only {free / 1e6:,.0f} MB are free; "
-            "free some space or choose another folder"
-        )
+        there = f"needs {needed / 1e6:,.0f} MB but only {free / 1e6:,.0f} MB are free"
+        raise DataError(f"{folder}: {purpose} {there}; free some space or choose another folder")
 
 
 @contextmanager
@@ -104,9 +94,8 @@ def locked(path: str | Path, purpose: str = "write there", timeout: float = 3600
         try:
             lock.acquire(timeout=timeout)
         except Timeout:
-            raise DataError(
-                f"{path}: still held by another process after {timeout:g} s; end it, or delete the file"
-            ) from None
+            why = f"still held by another process after {timeout:g} s; end it, or delete the file"
+            raise DataError(f"{path}: {why}") from None
     try:
         yield
     finally:

@@ -47,9 +47,9 @@ S1 = (
     RadarBand("VV", "sent vertical, received vertical: rough surfaces, wind on water, double bounce"),
     RadarBand("VH", "sent vertical, received horizontal: volume scattering in vegetation"),
 )
-S2_BANDS: tuple[str, ...] = tuple(band.name for band in S2)
-S2_BANDS_L2A: tuple[str, ...] = tuple(name for name in S2_BANDS if name != "B10")
-S1_BANDS: tuple[str, ...] = tuple(band.name for band in S1)
+S2_BANDS = tuple(band.name for band in S2)
+S2_BANDS_L2A = tuple(name for name in S2_BANDS if name != "B10")
+S1_BANDS = tuple(band.name for band in S1)
 RGB = ("B04", "B03", "B02")
 
 # Level-1C/2A digital number = reflectance x 1e4 (+ 1000 from processing baseline 04.00 on).
@@ -136,34 +136,26 @@ CLASSES = (
     LandCover(6, "Barren", "#dddddd"),
     LandCover(7, "Water", "#332288"),
 )
-CLASS_NAMES: tuple[str, ...] = tuple(c.name for c in CLASSES)
+CLASS_NAMES = tuple(c.name for c in CLASSES)
 NUM_CLASSES = len(CLASSES)
 IGNORE_COLOUR = "#ffffff"
 
-# The class of the eight that a code of the simplified IGBP legend of DFC2020 (1 to 10) and of IGBP (1 to 17) stands
-# for. Savanna, snow and all other codes have none (255).
+# Label maps are translated by `table[codes]`: from the simplified IGBP legend of DFC2020 (1 to 10) and from IGBP
+# (1 to 17) to the eight classes. Savanna, snow and all other codes have none (255).
 _DFC10 = {1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 9: 6, 10: 7}
 _IGBP = dict.fromkeys(range(1, 6), 0) | {6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4, 13: 5, 16: 6, 17: 7}
+DFC10_TO_EIGHT, IGBP_TO_EIGHT = (
+    np.array([eight.get(code, IGNORE) for code in range(256)], np.uint8) for eight in (_DFC10, _IGBP)
+)
 
 
-def _table(mapping: dict[int, int]) -> np.ndarray:
-    """256 entries by which a label map is translated: `table[codes]`."""
-    table = np.full(256, IGNORE, dtype=np.uint8)
-    table[list(mapping)] = list(mapping.values())
-    return table
-
-
-DFC10_TO_EIGHT = _table(_DFC10)
-IGBP_TO_EIGHT = _table(_IGBP)
-
-
-def to_db(linear: np.ndarray, floor: float = 1e-5) -> np.ndarray:
-    """Backscatter from linear power to decibels, 10·log₁₀(σ⁰); values below `floor` are raised to it.
+def to_db(linear: np.ndarray) -> np.ndarray:
+    """Backscatter from linear power to decibels, 10·log₁₀(σ⁰), at least −50 dB.
 
     >>> to_db(np.array([1.0, 0.1])).tolist()
     [0.0, -10.0]
     """
-    return 10.0 * np.log10(np.maximum(linear, floor))
+    return 10.0 * np.log10(np.maximum(linear, 1e-5))
 
 
 def to_linear(db: np.ndarray) -> np.ndarray:

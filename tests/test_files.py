@@ -23,17 +23,13 @@ def test_written_files_are_readable_by_others(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode == plain.stat().st_mode
 
 
-@pytest.mark.parametrize("content", ["", "{", "\x00", "nul"])
-def test_broken_json_is_named(tmp_path, content):
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\x00", b"\xff", b"nul"])
+def test_missing_and_broken_json_are_named(tmp_path, content):
     path = tmp_path / "broken.json"
-    path.write_text(content)
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.json"):
         files.read_json(path)
-
-
-def test_missing_json_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"none\.json: no such file"):
-        files.read_json(tmp_path / "none.json")
 
 
 def test_require_space_states_need_and_fix(tmp_path):

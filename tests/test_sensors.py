@@ -12,19 +12,11 @@ from eo_ssl import sensors
 from eo_ssl.errors import DataError
 
 
-def test_bands_are_in_the_order_of_sen12ms():
+def test_bands_are_in_the_order_of_sen12ms_and_of_their_wavelengths():
     assert " ".join(sensors.S2_BANDS) == "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12"
     assert sensors.S1_BANDS == ("VV", "VH")
-    assert len(sensors.S2_BANDS_L2A) == 12 and "B10" not in sensors.S2_BANDS_L2A
-
-
-def test_bands_are_sorted_by_wavelength_and_have_native_resolutions():
     centres = [band.centre for band in sensors.S2]
     assert centres == sorted(centres)
-    native = {r: {b.name for b in sensors.S2 if b.resolution == r} for r in (10, 20, 60)}
-    assert native[10] == {"B02", "B03", "B04", "B08"}
-    assert native[60] == {"B01", "B09", "B10"}
-    assert len(native[20]) == 6
 
 
 def test_band_index_names_the_missing_band():
@@ -39,20 +31,16 @@ def test_label_codes_become_the_eight_classes_or_none():
         assert table.tolist() == [expected.get(code, sensors.IGNORE) for code in range(256)]
 
 
-STAC = "coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 cirrus swir16 swir22"
-
-
 @pytest.mark.parametrize(
     "names",
     [
-        [f"B{int(b[1:])}" if b[1:].isdigit() else b for b in sensors.S2_BANDS],  # as Earth Engine writes them
-        [b.lower() for b in sensors.S2_BANDS],
-        STAC.split(),
+        "B1 B2 B3 B4 B5 B6 B7 B8 B8A B9 B10 B11 B12",  # as Earth Engine writes them
+        "b01 b02 b03 b04 b05 b06 b07 b08 b8a b09 b10 b11 b12",
+        "coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 cirrus swir16 swir22",  # STAC
     ],
-    ids=["earth engine", "lower case", "STAC"],
 )
 def test_bands_are_known_in_every_spelling(names):
-    assert tuple(map(sensors.s2_band, names)) == sensors.S2_BANDS
+    assert tuple(map(sensors.s2_band, names.split())) == sensors.S2_BANDS
     assert [sensors.s2_band(n) for n in ("Band 1", "B13", "B8B", "", "1", "NDVI")] == [""] * 6
 
 
@@ -63,39 +51,24 @@ def test_a_text_that_is_no_baseline_is_refused(text):
 
 
 @given(st.floats(min_value=-45, max_value=30))
-def test_db_and_linear_are_inverse(db):
+def test_db_and_linear_are_inverse_and_twice_the_power_is_three_decibels(db):
     assert sensors.to_db(sensors.to_linear(db)) == pytest.approx(db, abs=1e-9)
-
-
-def test_doubling_the_power_adds_three_decibels():
-    assert sensors.to_db(np.array(0.2)) - sensors.to_db(np.array(0.1)) == pytest.approx(3.0103, abs=1e-4)
+    assert sensors.to_db(2 * sensors.to_linear(db)) == pytest.approx(db + 3.0103, abs=1e-4)
 
 
 # Machado et al. (2009), severity 1.0, on linear RGB.
 VISION = {
-    "normal": np.eye(3),
-    "protanopia": [
-        [0.152286, 1.052583, -0.204868],
-        [0.114503, 0.786281, 0.099216],
-        [-0.003882, -0.048116, 1.051998],
-    ],
-    "deuteranopia": [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.011820, 0.042940, 0.968881],
-    ],
-    "tritanopia": [
-        [1.255528, -0.076749, -0.178779],
-        [-0.078411, 0.930809, 0.147602],
-        [0.004733, 0.691367, 0.303900],
-    ],
+    "normal": "1 0 0, 0 1 0, 0 0 1",
+    "protanopia": "0.152286 1.052583 -0.204868, 0.114503 0.786281 0.099216, -0.003882 -0.048116 1.051998",
+    "deuteranopia": "0.367322 0.860646 -0.227968, 0.280085 0.672501 0.047413, -0.011820 0.042940 0.968881",
+    "tritanopia": "1.255528 -0.076749 -0.178779, -0.078411 0.930809 0.147602, 0.004733 0.691367 0.303900",
 }
 
 
 def to_lab(colour: str, vision: np.ndarray) -> np.ndarray:
     srgb = np.array(to_rgb(colour))
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    linear = np.clip(np.asarray(vision) @ linear, 0, 1)
+    linear = np.clip(vision @ linear, 0, 1)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = to_xyz @ linear / [0.9505, 1.0, 1.089]
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
@@ -104,6 +77,7 @@ def to_lab(colour: str, vision: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("vision", VISION)
 def test_class_colours_stay_apart_for_every_kind_of_colour_vision(vision):
-    lab = {c.name: to_lab(c.colour, VISION[vision]) for c in sensors.CLASSES}
+    seen = np.array([row.split() for row in VISION[vision].split(",")], float)
+    lab = {c.name: to_lab(c.colour, seen) for c in sensors.CLASSES}
     closest = min((np.linalg.norm(lab[a] - lab[b]), a, b) for a, b in combinations(lab, 2))
     assert closest[0] > 10, closest

@@ -5,9 +5,8 @@
                        ROIs0000_validation/s2_validation/ROIs0000_validation_s2_0_p17.tif
     DFC2020 layout B   ROIs0000_autumn/s2_Mumbai/ROIs0000_autumn_s2_Mumbai_p741.tif
 
-Only file names are read, never folder names, so nested or renamed folders do no harm. The p number counts patches
-within a scene with gaps where a patch was rejected; the position on the ground is known from the georeferencing
-alone, from headers of some kilobytes that are read in parallel and cached.
+Only file names are read, never folder names. The p number counts patches of a scene with gaps; where they lie is known
+from the georeferencing alone.
 """
 
 import hashlib
@@ -25,10 +24,6 @@ from eo_ssl.errors import DataError, nearest
 from eo_ssl.sensors import s2_band
 
 SENSORS = ("s1", "s2", "lc", "dfc")
-COLUMNS = (
-    "id", "dataset", "season", "scene", "region", "split", "row", "col", "group",
-    "s1", "s2", "lc", "dfc", "epsg", "x", "y", "resolution", "reason",
-)  # fmt: skip
 SEASONS = ("spring", "summer", "fall", "winter")
 DFC_SPLITS = {"validation": "train", "test": "test"}  # the papers train on "validation" and test on "test"
 # Known to be damaged in the published SEN12MS: NaN in the radar image.
@@ -36,6 +31,7 @@ KNOWN_BROKEN = frozenset({"ROIs1868_summer_146_p202"})
 Stamps = dict[str, tuple[int, int]]  # path below the root -> bytes, modification time in ns
 
 _NAME = re.compile(r"(ROIs(\d+)_([a-z]+))_(s1|s2|lc|dfc)_([A-Za-z0-9]+)_p(\d+)\.tiff?", re.IGNORECASE)
+_IMAGES = {"s1": "radar images", "s2": "optical images", "dfc": "labels"}
 _DEPTH = 5
 
 
@@ -78,61 +74,62 @@ def read_card(root: Path) -> Card:
     if not isinstance(said, dict):
         raise DataError(f"{path}: expected a JSON object with name and version")
     known = {field.name for field in fields(Card)}
-    for key in said:
-        if key not in known and key.startswith(("s1_", "s2_", "hold")):
+    for key in said.keys() - known:
+        if key.startswith(("s1_", "s2_", "hold")):
             raise DataError(f"{path}: no option {key}{nearest(key, known)}")
-    card = Card(**{key: said[key] for key in known & set(said) if said[key] is not None})
+    card = Card().with_(**{key: said[key] for key in known & said.keys()})
     bands = tuple(s2_band(str(name)) for name in card.s2_bands)
     offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
     if card.s1_unit not in ("dB", "power"):
         raise DataError(f'{path}: s1_unit {card.s1_unit!r}; choose "dB" or "power"')
-    if bands and (len(set(bands)) != len(bands) or "" in bands):
+    if len(set(bands)) != len(bands) or "" in bands:
         raise DataError(f"{path}: s2_bands {list(card.s2_bands)}: expected each of B01 to B12 at most once")
     if not all(isinstance(offset, int) for offset in offsets):
         raise DataError(f"{path}: s2_offset {card.s2_offset!r}; expected 0 or 1000, or one by scene or patch")
-    name = str(card.name or root.resolve().name)
-    return replace(card, name=name, version=str(card.version), s2_bands=bands)
+    return card.with_(name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands)
 
 
 def find(root: str | Path, georeference: bool = True, workers: int | None = None) -> pd.DataFrame:
-    """Catalog of a data root, sorted by scene and patch number.
+    """Catalog of a data root, sorted by scene and patch number; `DataError` if it cannot be read or holds no patch.
 
-    Columns: `id` (unique), `dataset`, `season`, `scene`, `region`, `split` ("pretrain", "train", "test" or ""), `row`,
-    `col` (position in the scene in stride units, -1 if unknown), `group` (patches that share pixels have the same one;
-    the scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths relative to the root, "" if absent), `epsg`, `x`, `y`,
-    `resolution` (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no
-    patch, "" if they are). `attrs`: `root`, `name`, `version`, `card`, `simulated`, `state` (the `identity`), `unknown`
-    (TIFF files with other names), `duplicates` (other files for the same patch and sensor).
-
-    With `georeference=False` no header is read: regions of layout A and grid positions stay unknown. Raises
-    `DataError` if the root cannot be read or holds no patch.
+    Columns: `id` (unique), `dataset`, `scene`, `region`, `split` ("pretrain", "train", "test" or ""), `row`, `col`
+    (position in the scene in stride units, -1 if unknown), `group` (patches that share pixels have the same one; the
+    scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths below the root, "" if absent), `epsg`, `x`, `y`, `resolution`
+    (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no patch, or "").
+    `attrs`: `root`, `name`, `version`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other
+    names), `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
     """
     root = Path(root)
-    patches, unknown, duplicates, stamps = _list(root)
+    patches, stamps, unknown, duplicates = _scan(root)
     if not patches:
         found = f"{len(unknown)} TIFF files with other names" if unknown else "no TIFF files"
         raise DataError(f"{root}: no SEN12MS or DFC2020 patches found ({found}); expected ROIs…/s1_…/….tif")
     card = read_card(root)
     simulated = card.name == "simulated"
-    frame = pd.DataFrame(patches.values())
-    frame = frame.sort_values(["scene", "number"], kind="stable", ignore_index=True).drop(columns="number")
+    frame = pd.DataFrame(patches.values()).sort_values(["scene", "number"], kind="stable", ignore_index=True)
     frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
-    frame.attrs = {"root": str(root), "name": card.name, "version": card.version, "card": card}
-    frame.attrs |= {"simulated": simulated, "state": _state(root, stamps, card)}
-    frame.attrs |= {"unknown": unknown, "duplicates": duplicates}
+    about = {
+        "root": str(root),
+        "name": card.name,
+        "version": card.version,
+        "card": card,
+        "simulated": simulated,
+    }
+    found = {"state": _state(root, stamps, card), "unknown": unknown, "duplicates": duplicates}
+    frame.attrs = about | found
     return frame
 
 
 def identity(root: str | Path) -> str:
-    """What tells this state of a data root or store from any other, from file names, sizes and times; 24 hex digits.
+    """24 hex digits that tell this state of a data root or store from any other, from file names, sizes and times.
 
-    No file is opened but `dataset.json`. A simulated set is known by that card, written last; files changed after it
-    count by size and time. A packed store is known by the checksums of its patches.
+    Sizes and times of a simulated set count only where they are later than its `dataset.json`, written last. A packed
+    store is known by the checksums of its patches.
     """
     root = Path(root)
     if (root / "store.json").is_file():
         return files.sha256(root / "store.json")[:24]
-    return _state(root, _list(root)[3], read_card(root))
+    return _state(root, _scan(root)[1], read_card(root))
 
 
 def parse(filename: str) -> dict[str, Any] | None:
@@ -150,10 +147,9 @@ def parse(filename: str) -> dict[str, Any] | None:
     label, scene = label.lower(), f"{prefix}_{part}"
     if int(code) == 0:
         split = DFC_SPLITS.get(label, "")
-        season, region = ("", "") if split else (label.replace("autumn", "fall"), part)
-        said = {"dataset": "dfc2020", "season": season, "region": region, "split": split}
+        said = {"dataset": "dfc2020", "region": "" if split else part, "split": split}
     elif label in SEASONS:
-        said = {"dataset": "sen12ms", "season": label, "region": scene, "split": "pretrain"}
+        said = {"dataset": "sen12ms", "region": "", "split": "pretrain"}
     else:
         return None
     said |= {"id": f"{scene}_p{int(number)}", "number": int(number), "sensor": sensor.lower()}
@@ -166,8 +162,8 @@ def scene_of(line: str) -> str | None:
     >>> scene_of("ROIs1158_spring/s1_63"), scene_of("ROIs1158_spring_s2_63_p30.tif")
     ('ROIs1158_spring_63', 'ROIs1158_spring_63')
     """
-    match = re.search(r"(ROIs\d+_[a-z]+)[/_](?:(?:s1|s2|lc)_)?([A-Za-z0-9]+)", line.strip())
-    return f"{match.group(1)}_{match.group(2)}" if match else None
+    match = re.search(r"(ROIs\d+_[a-z]+)[/_](?:(?:s1|s2|lc)_)?([A-Za-z0-9]+)", line)
+    return f"{match[1]}_{match[2]}" if match else None
 
 
 def require_complete(root: Path) -> None:
@@ -175,93 +171,68 @@ def require_complete(root: Path) -> None:
     if (root / "store.json").is_file():
         frame = pd.read_parquet(root / "catalog.parquet")
     else:
-        frame = pd.DataFrame(_list(root)[0].values(), columns=["dataset", "split", *SENSORS])
-    there = {(d, s) for s in SENSORS for d in frame["dataset"][frame[s] != ""].unique()}
-    missing = [
-        f"{label} {image} ({sensor})"
-        for label, dataset in (("SEN12MS", "sen12ms"), ("DFC2020", "dfc2020"))
-        for image, sensor in (("radar images", "s1"), ("optical images", "s2"), ("labels", "dfc"))
-        if (dataset, sensor) not in there and (dataset, sensor) != ("sen12ms", "dfc")
-    ]
+        frame = pd.DataFrame(_scan(root)[0].values(), columns=["dataset", "split", *SENSORS])
+    there = frame[list(SENSORS)].ne("").groupby(frame["dataset"]).any()
+    needed = [("SEN12MS", "s1"), ("SEN12MS", "s2"), *(("DFC2020", sensor) for sensor in _IMAGES)]
+    lacking = [(name, sensor) for name, sensor in needed if not there[sensor].get(name.lower(), False)]
+    missing = [f"{name} {_IMAGES[sensor]} ({sensor})" for name, sensor in lacking]
     parts = set(frame["split"][frame["dataset"] == "dfc2020"])
     # Layout A names both parts; layout B names none, and cities are drawn for each.
     if parts and "" not in parts and not {"train", "test"} <= parts:
         one = "test" if "train" in parts else "validation"
         missing.append(f"DFC2020 {one} patches (ROIs0000_{one})")
     if missing:
-        raise DataError(
-            f"{root}: no {', no '.join(missing)}; pretraining needs SEN12MS, fine-tuning DFC2020: put or link both "
-            f"into one folder (`eo-ssl data check {root}` lists what is there)"
-        )
+        both = "pretraining needs SEN12MS, fine-tuning DFC2020: put or link both into one folder"
+        raise DataError(f"{root}: no {', no '.join(missing)}; {both} (see `eo-ssl data check {root}`)")
 
 
-def _walk(root: Path) -> list[tuple[str, list[os.DirEntry]]]:
-    """Folders below the root, relative to it, with their TIFF files, both sorted.
+def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], list[str]]:
+    """Patches by id, stamps of their files, TIFF files with other names, and second files for a patch and sensor.
 
-    Symbolic links to folders are followed (large sets are often linked together), `_DEPTH` levels deep.
+    Links to folders are followed, `_DEPTH` levels deep; a file that is reached on two ways counts once.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; give the folder that holds the ROIs… folders")
-    found, stack = [], [("", 0)]
-    while stack:
-        relative, depth = stack.pop()
-        tiffs = []
-        try:
-            with os.scandir(root / relative) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.name.lower().endswith((".tif", ".tiff")):
-                        tiffs.append(entry)
-                    elif depth < _DEPTH and entry.is_dir():
-                        stack.append((os.path.join(relative, entry.name), depth + 1))
-        except OSError as error:
-            why = f"cannot be listed ({error.strerror}); make it readable"
-            raise DataError(f"{root / relative}: {why}") from error
-        found.append((relative, sorted(tiffs, key=lambda entry: entry.name)))
-    return sorted(found, key=lambda folder: folder[0])
 
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
 
-def _list(root: Path) -> tuple[dict[str, dict[str, Any]], list[str], list[str], Stamps]:
-    """Patches by id, files with unknown names, other files for a patch and sensor, and stamps of the patches' files.
-
-    A file that is reached on two ways, because a folder is linked twice, counts once.
-    """
     patches: dict[str, dict[str, Any]] = {}
-    unknown, duplicates, stamps, seen = [], [], {}, set()
-    for folder, entries in _walk(root):
-        for entry in entries:
-            path = os.path.join(folder, entry.name)
+    stamps, unknown, duplicates, seen = {}, [], [], set()
+    for folder, below, names in os.walk(root, onerror=refuse, followlinks=True):
+        inside = Path(folder).relative_to(root)
+        below[:] = sorted(name for name in below if name[0] != "." and len(inside.parts) < _DEPTH)
+        for name in sorted(n for n in names if n[0] != "." and n.lower().endswith((".tif", ".tiff"))):
+            path = str(inside / name)
             try:
-                state = entry.stat()
+                state = os.stat(root / path)
+                file, stamp = (state.st_dev, state.st_ino), (state.st_size, state.st_mtime_ns)
             except OSError:  # a link that leads nowhere: named when it is read
-                state = os.stat_result((0,) * 10)
-            if state.st_ino and (state.st_dev, state.st_ino) in seen:
+                file, stamp = path, (0, 0)
+            if file in seen:
                 continue
-            seen.add((state.st_dev, state.st_ino))
-            name = parse(entry.name)
-            if name is None:
+            seen.add(file)
+            said = parse(name)
+            if said is None:
                 unknown.append(path)
                 continue
-            sensor = name.pop("sensor")
-            patch = patches.setdefault(name["id"], name | dict.fromkeys(SENSORS, ""))
+            sensor = said.pop("sensor")
+            patch = patches.setdefault(said["id"], said | dict.fromkeys(SENSORS, ""))
             if patch[sensor]:
                 duplicates.append(path)
             else:
-                patch[sensor] = path
-                stamps[path] = (state.st_size, state.st_mtime_ns)
-    return patches, unknown, duplicates, stamps
+                patch[sensor], stamps[path] = path, stamp
+    return patches, stamps, unknown, duplicates
 
 
 def _state(root: Path, stamps: Stamps, card: Card) -> str:
     """Hash of names, sizes and times of the files, of the card and of the hold-out list."""
     digest, described = hashlib.sha256(), root / "dataset.json"
-    since = -1
-    if described.is_file():
-        digest.update(described.read_bytes())
-        since = described.stat().st_mtime_ns if card.name == "simulated" else -1
-    if card.holdout and (root / card.holdout).is_file():
-        digest.update((root / card.holdout).read_bytes())
+    for path in (described, root / card.holdout):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    made = card.name == "simulated" and described.is_file()
+    since = described.stat().st_mtime_ns if made else -1
     for path, (size, mtime) in sorted(stamps.items()):
         digest.update(f"{path} {(size, mtime) if mtime > since else ''}\n".encode())
     return digest.hexdigest()[:24]
@@ -270,29 +241,23 @@ def _state(root: Path, stamps: Stamps, card: Card) -> str:
 def _locate(
     frame: pd.DataFrame, root: Path, stamps: Stamps, alike: bool, workers: int | None
 ) -> pd.DataFrame:
-    """The catalog with what headers say: position, region, overlap group, and `reason` where they contradict.
-
-    Of a set that is known to be `alike` in all sensors one is read, the smallest file: the label map.
-    """
-    paths = frame[list(SENSORS)]
-    ground = paths["dfc"].where(paths["dfc"] != "", paths["lc"])
-    ground = ground.where(ground != "", paths["s1"]).where(lambda p: p != "", paths["s2"])
+    """The catalog with what headers say; of a set that is known to be `alike` in all sensors only the label map's."""
+    paths = frame[["dfc", "lc", "s1", "s2"]]
+    ground = paths.mask(paths == "").bfill(axis=1)["dfc"]
     wanted = set(ground if alike else paths.to_numpy().ravel())
     headers = georef.headers(root, {path: s for path, s in stamps.items() if path in wanted}, workers)
-    table = headers.reindex(ground).set_index(frame.index).fillna({"epsg": 0, "width": 0})
-    table = table.astype({"epsg": int})
+    table = headers.reindex(ground).set_index(frame.index).fillna({"epsg": 0}).astype({"epsg": int})
     known = {path: georef.Header(*header) for path, *header in headers.itertuples()}
     usual = headers["width"][headers["width"] > 0].mode().min()
     frame["reason"] = [
         georef.contradiction({sensor: known[p] for sensor, p in zip(SENSORS, patch) if p in known}, usual)
-        for patch in paths.itertuples(index=False)
+        for patch in frame[list(SENSORS)].itertuples(index=False)
     ]
-    named = georef.regions(table)
-    frame["region"] = frame["region"].where((frame["region"] != "") & (frame["dataset"] == "dfc2020"), named)
-    frame["region"] = frame["region"].where(frame["region"] != "", frame["scene"])
+    for fallback in (georef.regions(table), frame["scene"]):
+        frame["region"] = frame["region"].where(frame["region"] != "", fallback)
     frame["group"] = georef.overlap_groups(table, frame["scene"])
     # Layout A calls every patch "scene 0"; its scenes are its regions.
-    layout_a = (frame["dataset"] == "dfc2020") & frame["split"].isin(["train", "test"])
+    layout_a = (frame["dataset"] == "dfc2020") & (frame["split"] != "")
     frame["scene"] = frame["scene"].where(~layout_a, frame["scene"] + "/" + frame["region"])
     frame["row"], frame["col"] = georef.grid(table, frame["scene"])
-    return frame.join(table[["epsg", "x", "y", "resolution"]])[list(COLUMNS)]
+    return frame.join(table[["epsg", "x", "y", "resolution"]]).drop(columns="number")

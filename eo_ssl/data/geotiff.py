@@ -5,7 +5,8 @@ What a file says of itself counts for all three kinds alike: names of bands, no-
 
 import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -15,22 +16,14 @@ import rasterio
 from rasterio.enums import Compression, Interleaving
 from rasterio.errors import NotGeoreferencedWarning
 
+from eo_ssl import sensors
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import (
-    DN_PER_REFLECTANCE,
-    IGNORE,
-    S1_BANDS,
-    S2_BANDS,
-    baseline_offset,
-    s1_band,
-    s2_band,
-    to_db,
-)
+from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, S1_BANDS, S2_BANDS
 
 Window = tuple[int, int, int] | None  # top, left, size
 S1_RANGE = (-120.0, 60.0)  # dB; no Sentinel-1 pixel lies outside
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": 64, "GTIFF_IGNORE_READ_ERRORS": "NO"}
-MOST_VALUES = 2**28
+MOST_VALUES = 2**28  # of a broken header more would be asked for than there is memory
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # `check` says it by file
 
 
@@ -53,8 +46,7 @@ class Header(NamedTuple):
     height: float
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """Pixels (C, H, W) in the file's own type, and what the file says of them."""
 
     data: np.ndarray
@@ -73,13 +65,11 @@ class Image:
 def read_s1(path: Path, window: Window = None, scale: float | None = None, unit: str = "dB") -> np.ndarray:
     """Backscatter (2, H, W) float32 in dB, VV then VH by name; invalid pixels become NaN.
 
-    float32 and float64 files hold dB, or with `unit` "power" linear σ⁰. Integer files hold dB / scale, where the scale
-    is the argument, or what the file itself declares (scale and offset of each band), or 1. Invalid are no-data and
-    non-finite pixels, and the exact 0 in both bands that fills borders. Raises `PatchError` for other types and bands,
-    for values no Sentinel-1 image has, and for an image without a negative value, which is power.
+    Float files hold dB, or with `unit` "power" linear σ⁰. Integer files hold dB / scale, where the scale is the
+    argument, or what the file itself declares (scale and offset of each band), or 1. Invalid are no-data and non-finite
+    pixels, and the exact 0 in both bands that fills borders. Raises `PatchError` for other types, bands and values.
     """
-    image = _read(path, window)
-    _expect_bands(path, image, (len(S1_BANDS),), "S1 (VV, VH)")
+    image = _read(path, window, (2,), "S1 (VV, VH)")
     if image.data.dtype not in ("float32", "float64", "int16", "int32"):
         raise PatchError(f"{path}: S1 as {image.data.dtype}; expected float or int16, int32 in dB", "type")
     whole = image.data.dtype.kind == "i"
@@ -91,28 +81,27 @@ def read_s1(path: Path, window: Window = None, scale: float | None = None, unit:
     invalid = ~np.isfinite(image.data) | (image.data == 0).all(0)
     db[invalid if image.nodata is None else invalid | (image.data == image.nodata)] = np.nan
     if unit == "power":
-        db = to_db(db)
+        db = sensors.to_db(db)
     low, high = np.nanmin(db, initial=0), np.nanmax(db, initial=-np.inf)
     if low < S1_RANGE[0] or high > S1_RANGE[1]:
         hint = ' (integers: give the scale, for example "s1_scale": 0.01 in dataset.json)' if whole else ""
         raise PatchError(f"{path}: S1 from {low:.0f} to {high:.0f}, which is not decibels{hint}", "range")
     if low == 0 <= high:
-        hint = 'which is power; give "s1_unit": "power" in dataset.json'
-        raise PatchError(f"{path}: S1 without a negative value, {hint}", "power")
-    return _ordered(path, db, [s1_band(name) for name in image.names], S1_BANDS)
+        why = 'S1 without a negative value, which is power; give "s1_unit": "power" in dataset.json'
+        raise PatchError(f"{path}: {why}", "power")
+    return _ordered(path, db, list(map(sensors.s1_band, image.names)), S1_BANDS)
 
 
 def read_s2(path: Path, window: Window = None, bands: tuple[str, ...] = ()) -> tuple[np.ndarray, int]:
     """Digital numbers (13, H, W) uint16, 0 in all bands where a pixel is no data, and the offset the file declares.
 
-    Bands are sorted by their names in any spelling, and a missing B10 becomes 0. Files without names are taken in the
-    order `bands`, or if that is empty and there are 13, in the order B01…B08, B8A, B09…B12. The offset (0 or 1000) of
-    processing baseline 04.00 and later is read from the tags RADIO_ADD_OFFSET, BOA_ADD_OFFSET or PROCESSING_BASELINE
-    or from the scale and offset of the bands, never guessed. Raises `PatchError` for anything else.
+    Bands are sorted by their names in any spelling, a missing B10 becomes 0. Without names they are taken in the order
+    `bands`, or if that is empty and there are 13, in the order B01…B08, B8A, B09…B12. The offset of processing baseline
+    04.00 and later is read from the tags RADIO_ADD_OFFSET, BOA_ADD_OFFSET or PROCESSING_BASELINE or from the scale and
+    offset of the bands, never guessed. Raises `PatchError` for anything else.
     """
-    image = _read(path, window)
+    image = _read(path, window, (13, 12), "S2")
     data = image.data
-    _expect_bands(path, image, (len(S2_BANDS), len(S2_BANDS) - 1), "S2")
     if data.dtype.kind not in "ui" or data.dtype == np.uint8:
         kind = "a picture" if data.dtype == np.uint8 else "no digital numbers"
         raise PatchError(f"{path}: S2 as {data.dtype}, {kind}; expected uint16 digital numbers", "type")
@@ -120,7 +109,7 @@ def read_s2(path: Path, window: Window = None, bands: tuple[str, ...] = ()) -> t
         data = np.where((data == image.nodata).any(0), data.dtype.type(0), data)
     if data.min(initial=0) < 0 or data.max(initial=0) > 65535:
         raise PatchError(f"{path}: S2 from {data.min()} to {data.max()}; expected 0 to 65535", "range")
-    names = [s2_band(name) for name in image.names]
+    names = list(map(sensors.s2_band, image.names))
     names = names if any(names) else list(bands)
     return _ordered(path, data.astype(np.uint16, copy=False), names, S2_BANDS), _declared(path, image)
 
@@ -135,7 +124,7 @@ def _declared(path: Path, image: Image) -> int:
             if name in tags:
                 return -round(float(tags[name]))
         if tags.get("PROCESSING_BASELINE"):
-            return baseline_offset(tags["PROCESSING_BASELINE"])
+            return sensors.baseline_offset(tags["PROCESSING_BASELINE"])
     except ValueError as error:
         raise PatchError(f'{path}: {error}; give "s2_offset" in dataset.json', "S2 offset") from error
     added = np.unique(np.rint(-image.offsets / image.scales))
@@ -146,27 +135,22 @@ def _declared(path: Path, image: Image) -> int:
 
 def read_labels(path: Path, window: Window = None) -> np.ndarray:
     """First band (H, W) uint8 of a label map (`lc`: IGBP, `dfc`: DFC-10 codes); no-data pixels become 255."""
-    image = _read(path, window)
-    _expect_bands(path, image, (1, 4), "a label map")
+    image = _read(path, window, (1, 4), "a label map")
     if image.data.dtype.kind not in "ui" or image.scaled:
         raise PatchError(f"{path}: label map as {image.data.dtype}; expected plain integer codes", "type")
     codes = image.data[0].astype(np.int64)
-    if image.nodata is not None:
-        codes = np.where(codes == image.nodata, IGNORE, codes)
-    if codes.size and (codes.min() < 0 or codes.max() > 255):
+    codes[codes == image.nodata] = IGNORE
+    if codes.min(initial=0) < 0 or codes.max(initial=0) > 255:
         raise PatchError(f"{path}: label codes from {codes.min()} to {codes.max()}", "labels")
     return codes.astype(np.uint8)
 
 
 def read_header(path: Path) -> Header:
     """Where a file lies and how large it is, without its pixels; raises `PatchError` if it is no GeoTIFF."""
-    try:
-        with rasterio.Env(**_GDAL), rasterio.open(path, driver="GTiff", sharing=False) as image:
-            t, crs = image.transform, image.crs
-            place = (0, np.nan, np.nan, np.nan) if crs is None else (crs.to_epsg() or 0, t.c, t.f, t.a)
-            return Header(*place, image.width, image.height)
-    except Exception as error:  # GDAL meets broken bytes with many kinds of errors; all mean the same here
-        raise PatchError(f"{path}: not a readable GeoTIFF ({_one_line(error)})") from error
+    with _opened(path) as image:
+        t, crs = image.transform, image.crs
+        place = (0, np.nan, np.nan, np.nan) if crs is None else (crs.to_epsg() or 0, t.c, t.f, t.a)
+        return Header(*place, image.width, image.height)
 
 
 def expect_size(path: Path, image: np.ndarray, size: int) -> None:
@@ -176,49 +160,38 @@ def expect_size(path: Path, image: np.ndarray, size: int) -> None:
         raise PatchError(f"{path}: {height} × {width} pixels, the other patches {size} × {size}", "size")
 
 
-def _expect_bands(path: Path, image: Image, counts: tuple[int, ...], what: str) -> None:
-    if len(image.data) not in counts:
-        expected = " or ".join(map(str, counts))
-        raise PatchError(f"{path}: {len(image.data)} bands where {what} has {expected}", "bands")
-
-
-def _ordered(path: Path, data: np.ndarray, names: list[str], bands: tuple[str, ...]) -> np.ndarray:
-    """The bands of a file in the order of `bands`, by name if it has names; a missing B10 is 0."""
-    if len(data) == len(bands) and (tuple(names) == bands or not any(names)):
-        return data
-    known = {name: i for i, name in enumerate(names) if name in bands}
-    if not len(known) == len(names) == len(data) or set(bands) - set(known) - {"B10"}:
-        named = ", ".join(filter(None, names)) or "nothing"
-        hint = 'give "s2_bands" in dataset.json' if "B01" in bands else f"expected {', '.join(bands)}"
-        message = f"{len(data)} bands named {named}; cannot tell which they are ({hint})"
-        raise PatchError(f"{path}: {message}", "bands")
-    result = np.zeros((len(bands), *data.shape[1:]), data.dtype)
-    for k, name in enumerate(bands):
-        if name in known:
-            result[k] = data[known[name]]
-    return result
-
-
-def _read(path: Path, window: Window) -> Image:
-    """All bands of a window, and what the file says about them."""
+@contextmanager
+def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
+    """GDAL meets broken bytes with many kinds of errors, while opening and while reading; all mean the same here."""
     try:
         with rasterio.Env(**_GDAL), rasterio.open(path, driver="GTiff", sharing=False) as image:
-            shape = (image.count, image.height, image.width)
-            if np.prod(shape, dtype=float) > MOST_VALUES:
-                raise PatchError(f"{path}: {' × '.join(map(str, shape))} values, far too many", "size")
-            area = window and rasterio.windows.Window(window[1], window[0], window[2], window[2])
-            data = image.read(window=area)
-            if window is None:
-                _expect_sound(path, image)
-            scales, offsets = (np.array(x, np.float32)[:, None, None] for x in (image.scales, image.offsets))
-            names = [name or "" for name in image.descriptions]
-            found = Image(data, image.nodata, scales, offsets, names, image.tags())
+            yield image
     except DataError:
         raise
-    except Exception as error:  # as in read_header
-        raise PatchError(f"{path}: not a readable GeoTIFF ({_one_line(error)})") from error
+    except Exception as error:
+        why = " ".join(str(error.__cause__ or error).split())[:200]
+        raise PatchError(f"{path}: not a readable GeoTIFF ({why})") from error
+
+
+def _read(path: Path, window: Window, counts: tuple[int, ...], what: str) -> Image:
+    """All bands of a window, as many as one of `counts`, and what the file says about them."""
+    with _opened(path) as image:
+        shape = (image.count, image.height, image.width)
+        if np.prod(shape, dtype=float) > MOST_VALUES:
+            raise PatchError(f"{path}: {' × '.join(map(str, shape))} values, far too many", "size")
+        data = image.read(
+            window=window and rasterio.windows.Window(window[1], window[0], window[2], window[2])
+        )
+        if window is None:
+            _expect_sound(path, image)
+        scales, offsets = (np.array(x, np.float32)[:, None, None] for x in (image.scales, image.offsets))
+        names = [name or "" for name in image.descriptions]
+        found = Image(data, image.nodata, scales, offsets, names, image.tags())
     if window is not None and data.shape[1:] != (window[2], window[2]):
         raise PatchError(f"{path}: smaller than the window {window}", "size")
+    if len(data) not in counts:
+        expected = " or ".join(map(str, counts))
+        raise PatchError(f"{path}: {len(data)} bands where {what} has {expected}", "bands")
     return found
 
 
@@ -237,5 +210,14 @@ def _expect_sound(path: Path, image: rasterio.DatasetReader) -> None:
                 zlib.decompress(file.read(size))  # compares it with the checksum at its end
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error.__cause__ or error).split())[:200]
+def _ordered(path: Path, data: np.ndarray, names: list[str], bands: tuple[str, ...]) -> np.ndarray:
+    """The bands of a file in the order of `bands`, by name if it has names; a missing B10 is 0."""
+    if len(data) == len(bands) and not any(names):
+        return data
+    known = {name: i for i, name in enumerate(names) if name in bands}
+    if len(known) != len(data) or set(bands) - set(known) - {"B10"}:
+        named = ", ".join(filter(None, names)) or "nothing"
+        hint = 'give "s2_bands" in dataset.json' if "B01" in bands else f"expected {', '.join(bands)}"
+        message = f"{len(data)} bands named {named}; cannot tell which they are ({hint})"
+        raise PatchError(f"{path}: {message}", "bands")
+    return np.stack([data[known[b]] if b in known else np.zeros_like(data[0]) for b in bands])

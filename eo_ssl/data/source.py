@@ -3,32 +3,24 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from eo_ssl import files
+from eo_ssl import files, sensors
 from eo_ssl.data import geotiff, splits
 from eo_ssl.data.catalog import KNOWN_BROKEN, SENSORS, Card
 from eo_ssl.data.statistics import Statistics, Sums
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import (
-    DFC10_TO_EIGHT,
-    DN_PER_REFLECTANCE,
-    IGBP_TO_EIGHT,
-    IGNORE,
-    NUM_CLASSES,
-    S1_BANDS,
-    S2_BANDS,
-)
+from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
 
 LEAST_VALID = 0.9  # patches with a smaller share of valid pixels are left out
 STATISTICS_PATCHES = 4000  # read from files, enough for means to three digits; a store counts every patch
@@ -53,11 +45,9 @@ class Affine:
     @classmethod
     def standardise(cls, statistics: Statistics) -> "Affine":
         """(x − mean) / sd."""
-        parts = []
-        for key in ("s1", "s2"):
-            mean, std = (np.array(getattr(statistics, f"{key}_{part}")) for part in ("mean", "std"))
-            parts += [(1 / std).astype(np.float32), (-mean / std).astype(np.float32)]
-        return cls(*(part.reshape(-1, 1, 1) for part in parts))
+        known = ((statistics.s1_mean, statistics.s1_std), (statistics.s2_mean, statistics.s2_std))
+        parts = (part for mean, std in map(np.array, known) for part in (1 / std, -mean / std))
+        return cls(*(part[:, None, None].astype(np.float32) for part in parts))
 
 
 class Source(ABC):
@@ -77,10 +67,9 @@ class Source(ABC):
         self.notes: list[str] = assigned.attrs["notes"]
 
     def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
-        labelled = catalog["dataset"] == "dfc2020"
-        known = catalog["id"].isin(KNOWN_BROKEN)
-        reasons = catalog["reason"].mask(known, "known to hold NaN")
-        for sensor, wanted in (("dfc", labelled), ("s2", True), ("s1", True)):
+        """Why patches cannot be used, by id."""
+        reasons = catalog["reason"].mask(catalog["id"].isin(KNOWN_BROKEN), "known to hold NaN")
+        for sensor, wanted in (("dfc", catalog["dataset"] == "dfc2020"), ("s2", True), ("s1", True)):
             reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
         return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
 
@@ -95,10 +84,10 @@ class Source(ABC):
         parts = [f"{counts[name]:,} {name}" for name in splits.NAMES if name in counts]
         lines = [f"{self.name} {self.version}".strip() + f": {', '.join(parts) or 'nothing to use'}"]
         lines += [f"note: {note}" for note in self.notes]
-        left_out = self.left_out
-        for reason, count in Counter(left_out.values()).most_common(8):
-            first = next(name for name, why in left_out.items() if why == reason)
-            lines.append(f"left out: {first}{f' and {count - 1:,} more' if count > 1 else ''}: {reason}")
+        left_out = pd.Series(self.left_out, dtype=object)
+        for reason, count in left_out.value_counts().head(8).items():
+            more = f" and {count - 1:,} more" if count > 1 else ""
+            lines.append(f"left out: {left_out.index[left_out == reason][0]}{more}: {reason}")
         return "\n".join(lines)
 
     @property
@@ -110,9 +99,9 @@ class Source(ABC):
     def fill(
         self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
     ) -> np.ndarray | None:
-        """Read a window into s1 (2, H, W) and s2 (13, H, W) float32; its size is that of the arrays.
+        """Read a window into s1 (2, H, W) and s2 (13, H, W) float32, invalid pixels as NaN; its size is theirs.
 
-        Returns the mask of valid pixels (H, W) bool, or None if all are; invalid ones are NaN in the arrays.
+        Returns the mask of valid pixels (H, W) bool, or None if all are.
         """
 
     @abstractmethod
@@ -131,13 +120,11 @@ class Source(ABC):
         """Majority class of each patch over its whole label map, int64 (N,); 255 where no pixel has one."""
 
     @abstractmethod
-    def _statistics(self, rows: np.ndarray) -> Statistics: ...
+    def _statistics(self, rows: np.ndarray) -> Statistics:
+        """Mean and standard deviation over the patches of some rows."""
 
     def stats(self, split: str = "pretrain") -> Statistics:
-        """Mean and standard deviation per band over one training split.
-
-        Raises `DataError` for a split that is not training data, and where the split is empty.
-        """
+        """Mean and standard deviation per band over a training split; `DataError` for another or an empty one."""
         if split not in ("pretrain", "train"):
             raise DataError(f"statistics of {split!r}: only training data may be used (pretrain or train)")
         rows = self.rows(split)
@@ -147,7 +134,7 @@ class Source(ABC):
 
     def rows(self, *names: str) -> np.ndarray:
         """Positions in the catalog of the rows of one or more splits, int64."""
-        return np.flatnonzero(self.catalog["split"].isin(names).to_numpy())
+        return np.flatnonzero(self.catalog["split"].isin(names))
 
     def read(self, row: int) -> dict[str, np.ndarray]:
         """One whole patch in physical units: s1 (2, H, W) dB, s2 (13, H, W) reflectance, valid (H, W)."""
@@ -158,16 +145,12 @@ class Source(ABC):
 
 
 class TiffSource(Source):
-    """GeoTIFF files below a root, read in place.
-
-    A patch is read whole the first time, to know how much of it is valid, and then by window.
-    """
+    """GeoTIFF files below a root, read in place: whole the first time, to know how much is valid, then by window."""
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0, card: Card | None = None) -> None:
         self.card: Card = card or catalog.attrs["card"]
         super().__init__(path, catalog, seed, path / self.card.holdout if self.card.holdout else None)
         self._patches = self.catalog[["id", "scene", *SENSORS]].to_dict("records")
-        self._majorities: dict[int, int] = {}
         self._shares: dict[int, float] = {}  # share of valid pixels of the rows that were read
 
     @property
@@ -185,18 +168,14 @@ class TiffSource(Source):
     def fill(
         self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
     ) -> np.ndarray | None:
-        size, part = (
-            s1.shape[-1],
-            (slice(None), slice(top, top + s1.shape[-1]), slice(left, left + s1.shape[-1])),
-        )
-        if row not in self._shares or size == self.patch_size:
-            db, numbers, offset = read_pair(self.path, self._patches[row], self.card, self.patch_size)
+        size = s1.shape[-1]
+        window = None if row not in self._shares or size == self.patch_size else (top, left, size)
+        db, numbers, offset = read_pair(self.path, self._patches[row], self.card, self.patch_size, window)
+        if window is None:
             valid = valid_pixels(db, numbers)
             self._shares[row] = 1.0 if valid is None else float(valid.mean())
+            part = (slice(None), slice(top, top + size), slice(left, left + size))
             db, numbers = db[part], numbers[part]
-        else:
-            window = (top, left, size)
-            db, numbers, offset = read_pair(self.path, self._patches[row], self.card, self.patch_size, window)
         np.multiply(db, affine.s1_scale, out=s1)
         s1 += affine.s1_shift
         scale = affine.s2_scale / np.float32(DN_PER_REFLECTANCE)
@@ -208,11 +187,12 @@ class TiffSource(Source):
         return valid
 
     def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
-        patch = self._patches[row]
-        sensor, table = ("lc", IGBP_TO_EIGHT) if coarse or not patch["dfc"] else ("dfc", DFC10_TO_EIGHT)
-        if not patch[sensor]:
+        sensor = "lc" if coarse or not self._patches[row]["dfc"] else "dfc"
+        path = self._patches[row][sensor]
+        if not path:
             return np.full((size, size), IGNORE, np.uint8)
-        return table[geotiff.read_labels(self.path / patch[sensor], (top, left, size))]
+        table = sensors.DFC10_TO_EIGHT if sensor == "dfc" else sensors.IGBP_TO_EIGHT
+        return table[geotiff.read_labels(self.path / path, (top, left, size))]
 
     def usable(self, row: int) -> bool:
         if row not in self._shares:
@@ -229,26 +209,27 @@ class TiffSource(Source):
             known = files.read_json(cache)
             self._shares |= {int(row): share for row, share in known["shares"].items()}
             return Statistics.from_dict(known["statistics"])
-        with ThreadPoolExecutor(THREADS) as pool:
-            jobs = pool.map(self._sums, rows.tolist())
-            parts = tqdm(jobs, total=len(rows), desc="statistics", disable=None)
-            result = sum(parts, Sums.zero()).statistics(str(self.path))
+
+        def sums(row: int) -> Sums:
+            patch = self.read(row)
+            return Sums.of(patch["s1"], patch["s2"]) if self.usable(row) else Sums.zero()
+
+        result = sum(self._each(sums, rows, "statistics"), Sums.zero()).statistics(str(self.path))
         shares = {str(row): self._shares[row] for row in rows.tolist() if self._shares[row] < 1}
         with suppress(OSError):  # a cache that cannot be written costs time at the next start, nothing else
             files.write_json(cache, {"statistics": result.to_dict(), "shares": shares})
         return result
 
-    def _sums(self, row: int) -> Sums:
-        patch = self.read(row)
-        return Sums.of(patch["s1"], patch["s2"]) if self.usable(row) else Sums.zero()
-
     def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        missing = [int(row) for row in rows if int(row) not in self._majorities]
+        def of(row: int) -> int:
+            return majority_of(class_counts(self.mask(row, 0, 0, self.patch_size)))
+
+        return np.array(self._each(of, rows, "labels"), dtype=np.int64)
+
+    def _each(self, function: Callable[[int], Any], rows: Sequence[int] | np.ndarray, what: str) -> list[Any]:
+        """The function of every row, read by several threads."""
         with ThreadPoolExecutor(THREADS) as pool:
-            jobs = pool.map(lambda row: class_counts(self.mask(row, 0, 0, self.patch_size)), missing)
-            bar = tqdm(jobs, total=len(missing), desc="labels", disable=None)
-            self._majorities |= {row: majority_of(counts) for row, counts in zip(missing, bar)}
-        return np.array([self._majorities[int(row)] for row in rows], dtype=np.int64)
+            return list(tqdm(pool.map(function, map(int, rows)), what, len(rows), disable=None))
 
 
 def read_pair(

@@ -19,42 +19,34 @@ TEST = 0.5  # share that tests where the layout names no test set (DFC2020 layou
 
 
 def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = None) -> pd.DataFrame:
-    """Copy of the catalog with the column `split` filled in, asserted to be disjoint.
+    """Copy of the catalog of `find` with the column `split` filled in, asserted to be disjoint.
 
-    Pretraining rows become "pretrain" or "pretrain_val": the scenes of the `holdout` list (one scene a
-    line, as in SEN12MS_holdOutScenes.txt) if one is given, otherwise whole scenes drawn with `seed`, about
-    10 % of the patches. DFC2020 layout A keeps train and test as published, and whole regions, about 20 %
-    of the training patches, become "val". Layout B names no test set: its cities are drawn for train, val
-    and test. Scenes that share pixels on the ground stay together, and pretraining patches that share pixels with
-    validation or test patches are left out. `attrs["notes"]` says what was done and what was left out;
-    `attrs["shared_regions"]` names regions on both sides where the data leave no choice.
+    Pretraining rows become "pretrain" or "pretrain_val": the scenes of the `holdout` list (one a line, as in
+    SEN12MS_holdOutScenes.txt), or else whole scenes drawn with `seed`, about 10 % of the patches. DFC2020 layout A keeps
+    train and test as published, and whole regions, about 20 % of the training patches, become "val"; of layout B, which
+    names no test set, cities are drawn. Scenes that share pixels stay together; pretraining patches that share pixels
+    with validation or test patches are left out. `attrs["notes"]` says what was done and left out,
+    `attrs["shared_regions"]` which regions are on both sides because the data leave no choice.
     """
     catalog = catalog.copy()
+    catalog.attrs |= {"notes": [], "shared_regions": {}}
     rng = np.random.default_rng([seed, 20])
-    notes: list[str] = []
-    catalog.attrs["shared_regions"] = dict(catalog.attrs.get("shared_regions", {}))
-    published = catalog["split"].isin(["train", "test"])
-    _split_pretraining(catalog, rng, holdout, notes)
-    _split_layout_b(catalog, rng, notes)
-    _keep_apart(catalog, "train", "test", notes)
-    why = "the published split trains and tests in the same region"
-    excuse(catalog, "train", "test", why, notes, where=published)
-    _carve_validation(catalog, rng, notes)
+    _split_pretraining(catalog, rng, holdout)
+    _split_layout_b(catalog, rng)
+    _keep_apart(catalog, "train", "test")
+    _excuse(catalog, "train", "test", "the published split trains and tests in the same region")
+    _carve_validation(catalog, rng)
     for other in ("val", "test"):
         for name in ("pretrain", "pretrain_val"):
-            _keep_apart(catalog, name, other, notes)
+            _keep_apart(catalog, name, other)
             check_disjoint(catalog, name, other)
     for left, right in (("pretrain", "pretrain_val"), ("train", "val"), ("train", "test"), ("val", "test")):
         check_disjoint(catalog, left, right)
-    catalog.attrs["notes"] = notes
     return catalog
 
 
 def _units(rows: pd.DataFrame, by: str) -> pd.Series:
-    """Smallest sets of rows that may be split: whole scenes or regions, joined where they share pixels.
-
-    A set is called after the first of its scenes or regions.
-    """
+    """Sets of rows that stay together, by their first name: scenes or regions, joined where they share pixels."""
     name, names = pd.factorize(rows[by])
     group, groups = pd.factorize(rows["group"])
     nodes = len(names) + len(groups)  # a scene and an overlap group are joined by a patch of both
@@ -64,36 +56,31 @@ def _units(rows: pd.DataFrame, by: str) -> pd.Series:
     return pd.Series(first[joined[name]].to_numpy(), index=rows.index)
 
 
-def _split_pretraining(
-    catalog: pd.DataFrame, rng: np.random.Generator, holdout: str | Path | None, notes: list[str]
-) -> None:
-    rows = catalog[catalog["split"].isin(["pretrain", "pretrain_val"])]
+def _split_pretraining(catalog: pd.DataFrame, rng: np.random.Generator, holdout: str | Path | None) -> None:
+    rows = catalog[catalog["split"] == "pretrain"]
     if rows.empty:
         return
     if holdout is not None:
-        held = rows["scene"].isin(_read_holdout(Path(holdout)))
+        try:
+            lines = Path(holdout).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{holdout}: hold-out list cannot be read ({error})") from error
+        held = rows["scene"].isin(set(map(scene_of, lines)))
         if not held.any():
             raise DataError(f"{holdout}: none of its scenes is in the data")
-        notes.append(f"pretraining hold-out as listed in {Path(holdout).name}")
+        catalog.attrs["notes"].append(f"pretraining hold-out as listed in {Path(holdout).name}")
     else:
         units = _units(rows, "scene")
-        held = units.isin(_draw(units.value_counts().sort_index(), PRETRAIN_VAL, rng))
-        notes.append("pretraining hold-out: whole scenes")
-    catalog.loc[rows.index, "split"] = np.where(held, "pretrain_val", "pretrain")
-    _keep_apart(catalog, "pretrain", "pretrain_val", notes)
+        held = units.isin(_draw(units, PRETRAIN_VAL, rng))
+        catalog.attrs["notes"].append("pretraining hold-out: whole scenes")
+    catalog.loc[rows.index[held], "split"] = "pretrain_val"
+    _keep_apart(catalog, "pretrain", "pretrain_val")
 
 
-def _read_holdout(path: Path) -> set[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: hold-out list cannot be read ({error})") from error
-    return {scene for line in lines if (scene := scene_of(line))}
-
-
-def _draw(sizes: pd.Series, share: float, rng: np.random.Generator, leave: int = 1) -> list[str]:
-    """Names whose sizes add up to about `share` of the whole: at least one, and `leave` or more are left."""
-    names, total = sizes.index.tolist(), float(sizes.sum())
+def _draw(units: pd.Series, share: float, rng: np.random.Generator, leave: int = 1) -> list[str]:
+    """Units that hold about `share` of the rows: at least one, and `leave` or more are left."""
+    sizes, total = units.value_counts().sort_index(), len(units)
+    names = sizes.index.tolist()
     if len(names) <= leave:
         return []
     if len(names) <= 12:  # few enough to look at all subsets
@@ -101,94 +88,87 @@ def _draw(sizes: pd.Series, share: float, rng: np.random.Generator, leave: int =
         chosen = chosen[len(names) - chosen.sum(1) >= leave]
         error = np.abs(chosen @ sizes.to_numpy() / total - share)
         near = np.flatnonzero(error <= max(error.min() * 1.5, 0.05))
-        return [name for name, taken in zip(names, chosen[rng.choice(near)]) if taken]
-    drawn, taken = [], 0.0
-    for name in rng.permutation(names):
-        if taken + sizes[name] / 2 > share * total:
-            break
-        drawn.append(str(name))
-        taken += sizes[name]
-    return drawn or [str(sizes.idxmin())]
+        return sizes.index[chosen[rng.choice(near)] == 1].tolist()
+    order = sizes[rng.permutation(names)]
+    before = order.cumsum() - order
+    drawn = order[(before + order / 2 <= share * total).cummin()]
+    return drawn.index.tolist() or [str(sizes.idxmin())]
 
 
-def _split_layout_b(catalog: pd.DataFrame, rng: np.random.Generator, notes: list[str]) -> None:
+def _split_layout_b(catalog: pd.DataFrame, rng: np.random.Generator) -> None:
     rows = catalog[(catalog["dataset"] == "dfc2020") & (catalog["split"] == "")]
     if rows.empty:
         return
     units = _units(rows, "region")
-    sizes = units.value_counts().sort_index()
-    test = units.isin(_draw(sizes, TEST, rng, leave=min(2, len(sizes) - 1)))  # two: one of them validates
+    test = units.isin(
+        _draw(units, TEST, rng, leave=min(2, units.nunique() - 1))
+    )  # two: one of them validates
     catalog.loc[rows.index, "split"] = np.where(test, "test", "train")
     cities = ", ".join(sorted(rows["region"][test].unique()))
-    notes.append(f"DFC2020 layout B names no test set; tested on {cities} (not the papers' split)")
+    note = f"DFC2020 layout B names no test set; tested on {cities} (not the papers' split)"
+    catalog.attrs["notes"].append(note)
 
 
-def _carve_validation(catalog: pd.DataFrame, rng: np.random.Generator, notes: list[str]) -> None:
+def _carve_validation(catalog: pd.DataFrame, rng: np.random.Generator) -> None:
     rows = catalog[catalog["split"] == "train"]
-    if rows.empty or (catalog["split"] == "val").any():
+    if rows.empty:
         return
     units = _units(rows, "region")
     tested = rows["region"].isin(catalog["region"][catalog["split"] == "test"])
     free = units[~units.isin(units[tested])]  # validation in a tested region would choose for that region
     if units.nunique() > 1:
-        sizes = (free if len(free) else units).value_counts().sort_index()
-        share, leave = VAL * len(rows) / sizes.sum(), int(len(sizes) == units.nunique())
-        held = units.isin(_draw(sizes, share, rng, leave))
-        notes.append(f"validation regions: {', '.join(sorted(rows['region'][held].unique()))}")
+        pool = free if len(free) else units
+        leave = int(pool.nunique() == units.nunique())
+        held = units.isin(_draw(pool, VAL * len(rows) / len(pool), rng, leave))
+        catalog.loc[rows.index[held], "split"] = "val"
+        regions = sorted(rows["region"][held].unique())
+        catalog.attrs["notes"].append(f"validation regions: {', '.join(regions)}")
     else:
-        # One region only: whole overlap groups from its eastern end.
         order = rows.assign(x=rows["x"].fillna(0)).groupby("group")["x"].min().sort_values(kind="stable")
         size = rows["group"].value_counts()[order.index].cumsum()
         held = rows["group"].isin(size.index[size > (1 - VAL) * len(rows)]) & (len(order) > 1)
-    catalog.loc[rows.index[held], "split"] = "val"
-    if units.nunique() == 1:
+        catalog.loc[rows.index[held], "split"] = "val"
         why = "one training region only: validation is its eastern end, not another region"
-        excuse(catalog, "train", "val", why, notes)
+        _excuse(catalog, "train", "val", why)
     if free.empty:
-        excuse(catalog, "val", "test", "every training region is tested, validation's too", notes)
+        _excuse(catalog, "val", "test", "every training region is tested, validation's too")
 
 
-def _keep_apart(catalog: pd.DataFrame, keep: str, other: str, notes: list[str]) -> None:
+def _keep_apart(catalog: pd.DataFrame, keep: str, other: str) -> None:
     """Leave rows of `keep` that share pixels with rows of `other` out of every split."""
-    shared = set(catalog["group"][catalog["split"] == other])
-    leak = (catalog["split"] == keep) & catalog["group"].isin(shared)
+    leak = (catalog["split"] == keep) & catalog["group"].isin(_common(catalog, keep, other, "group"))
     if leak.any():
         catalog.loc[leak, "split"] = ""
-        notes.append(f"{int(leak.sum())} {keep} patches share pixels with {other} and were left out")
+        note = f"{int(leak.sum())} {keep} patches share pixels with {other} and were left out"
+        catalog.attrs["notes"].append(note)
 
 
-def check_disjoint(catalog: pd.DataFrame, left: str, right: str) -> None:
-    """Raise `DataError` if two splits share a patch id, an overlap group or, where labelled, a region.
-
-    Pretraining splits must not share a scene. Regions that `assign` had to leave on both sides pass; they are
-    listed in `attrs["shared_regions"]` and spoken of in the notes.
-    """
-    whole = "region" if {left, right} <= {"train", "val", "test"} else "scene"
-    excused = catalog.attrs.get("shared_regions", {}).get(f"{left}/{right}", ())
-    for column in ("id", "group", whole):
-        shared = common(catalog, left, right, column) - set(excused if column == "region" else ())
-        if shared:
-            raise DataError(
-                f"splits {left} and {right} share {column} {min(shared)}; give all its patches to one of them"
-            )
+def _excuse(catalog: pd.DataFrame, left: str, right: str, why: str) -> None:
+    """Put down the regions that two splits share because the data leave no choice."""
+    shared = sorted(_common(catalog, left, right, "region"))
+    if shared:
+        catalog.attrs["shared_regions"][f"{left}/{right}"] = shared
+        catalog.attrs["notes"].append(f"{why}: {', '.join(shared)}")
 
 
-def common(catalog: pd.DataFrame, left: str, right: str, column: str) -> set[str]:
-    """What two splits have in common; nothing where the catalog lacks the column."""
-    if column not in catalog:
-        return set()
+def _common(catalog: pd.DataFrame, left: str, right: str, column: str) -> set[str]:
     a, b = (set(catalog[column][catalog["split"] == name]) for name in (left, right))
     return a & b
 
 
-def excuse(
-    catalog: pd.DataFrame, left: str, right: str, why: str, notes: list[str], where: pd.Series | None = None
-) -> None:
-    """Put down the regions that two splits share among the rows `where`, because the data leave no choice."""
-    shared = sorted(common(catalog if where is None else catalog[where], left, right, "region"))
-    if shared:
-        catalog.attrs["shared_regions"][f"{left}/{right}"] = shared
-        notes.append(f"{why}: {', '.join(shared)}")
+def check_disjoint(catalog: pd.DataFrame, left: str, right: str) -> None:
+    """Raise `DataError` if two splits share a patch id, an overlap group, or a scene (where labelled: a region).
+
+    Regions that `assign` had to leave on both sides pass.
+    """
+    whole = "region" if {left, right} <= {"train", "val", "test"} else "scene"
+    excused = catalog.attrs.get("shared_regions", {}).get(f"{left}/{right}", ())
+    for column in ("id", "group", whole):
+        shared = _common(catalog, left, right, column) - set(excused if column == "region" else ())
+        if shared:
+            raise DataError(
+                f"splits {left} and {right} share {column} {min(shared)}; give all its patches to one of them"
+            )
 
 
 def label_fraction(rows: Iterable[int], labels: Sequence[int], fraction: float, seed: int) -> list[int]:
@@ -204,11 +184,9 @@ def label_fraction(rows: Iterable[int], labels: Sequence[int], fraction: float, 
     """
     if not 0 < fraction <= 1:
         raise ConfigError(f"label fraction {fraction}: must lie in (0, 1]")
-    unique = dict(zip(map(int, rows), map(int, labels), strict=True))
+    unique = pd.Series({int(row): int(label) for row, label in zip(rows, labels, strict=True)}, dtype=int)
     drawn: list[int] = []
-    for label in sorted(set(unique.values()) - {IGNORE}):
-        members = np.array(sorted(row for row, value in unique.items() if value == label))
-        order = np.random.default_rng([seed, label, 30]).permutation(members)
-        count = max(1, int(np.floor(len(members) * fraction + 0.5)))
-        drawn += order[:count].tolist()
+    for label, members in unique[unique != IGNORE].sort_index().groupby(unique):
+        order = np.random.default_rng([seed, label, 30]).permutation(members.index)
+        drawn += order[: max(1, int(np.floor(len(members) * fraction + 0.5)))].tolist()
     return sorted(drawn)

@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-
+import fake_patches as fake
 
 # Tests of these modules write caches; the others may use what is in the user's cache.
 _CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "fuzz"}
@@ -21,8 +22,6 @@ def _own_cache(request, tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
     """GeoTIFF root of all layouts side by side; do not change it."""
-    import fake_patches as fake
-
     return fake.world(tmp_path_factory.mktemp("data"))
 
 
@@ -46,19 +45,13 @@ def source(request, world, store):
 
 @pytest.fixture
 def holes(tmp_path):
-    """A root of one scene where patch 0 has one invalid radar pixel, patch 1 no optical data in a corner
-    and patch 2 is a quarter NaN."""
-    import fake_patches as fake
-    import numpy as np
-
+    """One scene: patch 0 has an invalid radar pixel, patch 1 no optical data in a corner, patch 2 is a quarter NaN."""
     patches = fake.sen12ms(numbers=(1, 2, 3, 4))
     root = fake.make(tmp_path / "data", patches)
-    s1 = [fake.images(p)["s1"] for p in patches]
-    s1[0][1, 8, 8] = np.nan
-    s1[2][:, :4] = np.nan
-    for p, data in zip(patches, s1):
-        fake.write(root / p.pattern.format("s1"), data, p.epsg, p.x, p.y)
-    s2 = fake.images(patches[1])["s2"]
-    s2[:, 0, 0] = 0
-    fake.write(root / patches[1].pattern.format("s2"), s2, patches[1].epsg, patches[1].x, patches[1].y)
+    images = [fake.images(p) for p in patches]
+    images[0]["s1"][1, 8, 8] = np.nan
+    images[1]["s2"][:, 0, 0] = 0
+    images[2]["s1"][:, :4] = np.nan
+    for p, sensor in zip(patches, ("s1", "s2", "s1")):
+        fake.write(root / p.pattern.format(sensor), images[p.number - 1][sensor], p.epsg, p.x, p.y)
     return root

@@ -72,14 +72,9 @@ def images(patch, size=SIZE, seed=0):
     label[: size // 4] = (kind + 1) % 8
     s2 = rng.integers(800, 3000, (13, size, size), dtype=np.uint16)
     s2[10] = rng.integers(5, 20, (size, size))  # B10 sees no ground
-    arrays = {
-        "s1": np.stack([rng.normal(-11, 3, (size, size)), rng.normal(-18, 3, (size, size))]).astype(
-            np.float32
-        ),
-        "s2": s2,
-        "lc": np.stack([IGBP[label]] + [np.full((size, size), 10 * k) for k in (1, 2, 3)]).astype(np.uint8),
-    }
-    return arrays | ({"dfc": DFC[label][None].astype(np.uint8)} if patch.dfc else {})
+    s1 = np.stack([rng.normal(mean, 3, (size, size)) for mean in (-11, -18)]).astype(np.float32)
+    lc = np.stack([IGBP[label], *(np.full((size, size), 10 * k) for k in (1, 2, 3))]).astype(np.uint8)
+    return {"s1": s1, "s2": s2, "lc": lc} | ({"dfc": DFC[label][None].astype(np.uint8)} if patch.dfc else {})
 
 
 def write(
@@ -90,19 +85,10 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     place = {} if epsg is None else {"crs": CRS.from_epsg(epsg), "transform": from_origin(x, y, 10, 10)}
     bands, height, width = array.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": bands, "dtype": array.dtype}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            height=height,
-            width=width,
-            count=bands,
-            dtype=array.dtype,
-            **place,
-            **options,
-        ) as file:
+        with rasterio.open(path, "w", **profile, **place, **options) as file:
             file.write(array)
             if tags:
                 file.update_tags(**tags)

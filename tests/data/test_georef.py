@@ -10,13 +10,11 @@ from eo_ssl.data.georef import contradiction, spatial_blocks
 from eo_ssl.data.geotiff import Header
 
 
-def area(n, x0=500_000.0, y0=5_000_000.0, epsg=32632, resolution=10.0, patch=128):
-    """A square area of n × n touching patches."""
-    step = resolution * patch
+def area(n, x0=500_000.0, y0=5_000_000.0, epsg=32632, resolution=10.0):
+    """A square area of n × n touching patches of 128 px."""
     row, col = np.divmod(np.arange(n * n), n)
-    return pd.DataFrame(
-        {"x": x0 + col * step, "y": y0 - row * step, "epsg": epsg, "resolution": resolution, "group": np.arange(n * n)}
-    )  # fmt: skip
+    place = {"x": x0 + col * resolution * 128, "y": y0 - row * resolution * 128}
+    return pd.DataFrame(place | {"epsg": epsg, "resolution": resolution, "group": np.arange(n * n)})
 
 
 def test_an_area_of_one_block_is_one_block_wherever_it_lies():
@@ -24,45 +22,30 @@ def test_an_area_of_one_block_is_one_block_wherever_it_lies():
         assert len(set(spatial_blocks(area(4, x0=500_000 + offset), 128))) == 1
 
 
-def test_a_large_area_is_cut_into_squares_of_equal_size():
-    names, counts = np.unique(spatial_blocks(area(12), 128), return_counts=True)
-    assert len(names) == 9 and set(counts) == {16}
-
-
-def test_touching_patches_in_another_crs_or_far_away_are_other_blocks():
-    both = pd.concat([area(2), area(2, x0=600_000), area(2, epsg=32633)], ignore_index=True)
-    blocks = spatial_blocks(both, 128)
-    assert len(set(blocks)) == 3 and len(set(blocks[:4])) == 1
+@pytest.mark.parametrize(("metres", "count"), [(1_280.0, 12), (2_560.0, 6), (5_120.0, 3), (100_000.0, 1)])
+def test_a_large_area_is_cut_into_squares_of_equal_size(metres, count):
+    names, counts = np.unique(spatial_blocks(area(12), 128, metres), return_counts=True)
+    assert len(names) == count**2 and set(counts) == {(12 // count) ** 2}
 
 
 def test_degrees_are_not_taken_for_metres():
-    names = spatial_blocks(area(12, 8.0, 47.0, 4326, 1e-4), 128)
-    assert 9 <= len(set(names)) <= 16
+    assert 9 <= len(set(spatial_blocks(area(12, 8.0, 47.0, 4326, 1e-4), 128))) <= 16
 
 
 def test_patches_without_a_position_keep_their_overlap_group():
-    table = area(2)
+    table = area(2).assign(group=["a", "b", "b", "c"])
     table.loc[1:, "x"] = np.nan
-    table["group"] = ["a", "b", "b", "c"]
     blocks = spatial_blocks(table, 128)
     assert blocks[1] == blocks[2] != blocks[3] and blocks[0] not in blocks[1:]
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.permutations(range(16)))
-def test_the_order_of_the_rows_does_not_matter(order):
-    table = pd.concat(
-        [area(2), area(2, x0=700_000), area(2, epsg=32633), area(2, epsg=32634)], ignore_index=True
-    )
-    at = list(order)
-    one, other = spatial_blocks(table, 128)[at], spatial_blocks(table.iloc[at], 128)
-    same = lambda names: (names[:, None] == names[None]).tolist()  # noqa: E731
-    assert same(one) == same(other)
-
-
-@pytest.mark.parametrize("metres", [1_280.0, 2_560.0, 100_000.0])
-def test_larger_blocks_are_fewer(metres):
-    assert len(set(spatial_blocks(area(8), 128, metres))) == max(1, round(8 * 1280 / metres)) ** 2
+def test_patches_in_another_crs_or_far_away_are_other_blocks_in_any_order(order):
+    places = [area(2), area(2, x0=700_000), area(2, epsg=32633), area(2, epsg=32634)]
+    table = pd.concat(places, ignore_index=True).iloc[order]
+    blocks = pd.Series(spatial_blocks(table, 128)).groupby(np.array(order) // 4)
+    assert (blocks.nunique() == 1).all() and blocks.first().nunique() == 4
 
 
 HERE = Header(32632, 5e5, 5e6, 10.0, 16, 16)

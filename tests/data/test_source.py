@@ -1,3 +1,5 @@
+"""What training reads, from GeoTIFF files and from a store alike: units, holes, labels, statistics, splits."""
+
 import json
 
 import fake_patches as fake
@@ -11,6 +13,32 @@ from eo_ssl.data.store import pack
 from eo_ssl.data.transforms import Normalise, Statistics
 from eo_ssl.errors import DataError
 
+both_ways = pytest.mark.parametrize("packed", [False, True])
+TWO_SCENES = fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633)
+
+
+def with_labels(root, codes):
+    """A set whose first labelled patch has these codes, opened."""
+    patches = fake.layout_a()
+    fake.make(root, patches)
+    fake.write(root / patches[0].pattern.format("dfc"), codes, patches[0].epsg, patches[0].x, patches[0].y)
+    return open_source(root)
+
+
+def pixels_of(source, key):
+    """All pixels of the patches that pretraining uses, (bands, N)."""
+    used = [source.read(int(row)) for row in source.rows("pretrain")]
+    parts = [u[key].reshape(len(u[key]), -1) for u in used if u["valid"].mean() >= 0.9]
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+def assert_true_statistics(source):
+    stats = source.stats("pretrain").to_dict()
+    for key in ("s1", "s2"):
+        pixels = pixels_of(source, key)
+        np.testing.assert_allclose(stats[f"{key}_mean"], np.nanmean(pixels, 1), rtol=2e-4)
+        np.testing.assert_allclose(stats[f"{key}_std"], np.nanstd(pixels, 1), rtol=2e-4)
+
 
 def test_labels_are_those_of_the_crop(source):
     data = PatchDataset(source, source.rows("train", "val"), 8, labels=True)
@@ -23,42 +51,34 @@ def test_labels_are_those_of_the_crop(source):
 
 @pytest.mark.parametrize(("pixels", "counts"), [(1, False), (25, False), (26, True)])
 def test_a_class_counts_from_ten_percent_of_the_crop_on(tmp_path, pixels, counts):
-    patches = fake.layout_a(each=1)
-    root = fake.make(tmp_path, patches)
     codes = np.full((1, 16, 16), 10, np.uint8)
     codes.reshape(-1)[:pixels] = 7  # of 256: 25 are 9.8 %, 26 are 10.2 %
-    fake.write(root / patches[0].pattern.format("dfc"), codes, patches[0].epsg, patches[0].x, patches[0].y)
-    sample = PatchDataset(open_source(root), [0], 16, labels=True)[0]
+    sample = PatchDataset(with_labels(tmp_path, codes), [0], 16, labels=True)[0]
     assert sample["label"] == 7 and bool(sample["multilabel"][5]) is counts
 
 
 def test_ignored_pixels_have_no_class(tmp_path):
-    patches = fake.layout_a()
-    root = fake.make(tmp_path, patches)
-    codes = np.full((1, 16, 16), 3, np.uint8)  # savanna: not among the eight
-    fake.write(root / patches[0].pattern.format("dfc"), codes, patches[0].epsg, patches[0].x, patches[0].y)
-    source = open_source(root)
+    source = with_labels(tmp_path, np.full((1, 16, 16), 3, np.uint8))  # savanna: not among the eight
     sample = PatchDataset(source, [0], 16, labels=True)[0]
     assert sample["label"] == 255 and not sample["multilabel"].any() and (sample["mask"] == 255).all()
     assert source.majority([0])[0] == 255
 
 
 def test_fine_labels_are_taken_where_there_are_some_and_coarse_ones_on_request(source):
-    row = int(source.rows("train")[0])
-    fine = PatchDataset(source, [row], 16, labels=True)[0]["mask"]
-    coarse = PatchDataset(source, [row], 16, labels=True, coarse=True)[0]["mask"]
+    rows = [int(source.rows(split)[0]) for split in ("train", "pretrain")]
+    fine, coarse = (PatchDataset(source, rows, 16, labels=True, coarse=c)[0]["mask"] for c in (False, True))
     assert (fine == coarse).all()  # the fake sets agree; both maps are there
-    pretrain = PatchDataset(source, [int(source.rows("pretrain")[0])], 16, labels=True)[0]
-    assert (pretrain["mask"] < 8).all()
+    assert (PatchDataset(source, rows, 16, labels=True)[1]["mask"] < 8).all()
 
 
-def test_the_majority_class_is_that_of_the_whole_patch(source):
+def test_the_majority_class_is_that_of_the_whole_patch_and_rows_are_those_of_find(world, source):
     data = PatchDataset(source, range(36), 16, labels=True)
     np.testing.assert_array_equal(source.majority(range(36)), data.__getitems__(range(36))["label"].numpy())
+    assert source.catalog["id"].tolist() == catalog.find(world)["id"].tolist()
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_invalid_pixels_are_marked_and_filled_and_bad_patches_left_out_alone(holes, packed):
+@both_ways
+def test_invalid_pixels_are_marked_filled_and_not_counted_and_bad_patches_left_out_alone(holes, packed):
     source = open_source(holes, packed=packed)
     data = PatchDataset(source, range(4), 16)
     batch = data.__getitems__(range(4))
@@ -75,6 +95,8 @@ def test_invalid_pixels_are_marked_and_filled_and_bad_patches_left_out_alone(hol
     assert not torch.isnan(batch["s2"][first]).any() and not torch.isnan(batch["s1"][second]).any()
     filled = Normalise(source.stats("pretrain"))(batch)
     assert torch.isfinite(filled["s1"]).all() and filled["s1"][first, 1, 8, 8] == 0
+    assert "valid" not in data.__getitems__([3])  # a batch without holes carries no mask
+    assert_true_statistics(source)
 
 
 def test_a_patch_with_holes_is_read_once_a_crop(holes, monkeypatch):
@@ -96,11 +118,12 @@ def test_a_bad_patch_is_left_out_wherever_it_is_cropped_and_reported_once(holes)
     assert len(data.__getitems__(range(20))["index"]) == 0
     assert source.left_out == {"ROIs1158_spring_8_p3": "75% valid"}
     assert "left out: ROIs1158_spring_8_p3: 75% valid" in source.report()
+    assert "4 pretrain\nnote: pretraining hold-out: whole scenes" in source.report()
 
 
 def test_a_pair_from_two_places_is_left_out_with_the_reason_everywhere(tmp_path):
-    root = fake.make(tmp_path / "data", fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633))
-    odd = fake.sen12ms()[0]
+    root = fake.make(tmp_path / "data", TWO_SCENES)
+    odd = TWO_SCENES[0]
     fake.write(root / odd.pattern.format("s1"), fake.images(odd)["s1"], odd.epsg, odd.x + 1e5, odd.y)
     source = open_source(root)
     assert list(source.left_out) == ["ROIs1158_spring_8_p30"]
@@ -109,18 +132,11 @@ def test_a_pair_from_two_places_is_left_out_with_the_reason_everywhere(tmp_path)
     assert "ROIs1158_spring_8_p30" not in set(open_source(pack(root, tmp_path / "store")).catalog["id"])
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_notes_of_the_splits_are_in_the_report(tmp_path, packed):
-    source = open_source(fake.make(tmp_path, fake.layout_b() + fake.sen12ms()), packed=packed)
-    assert "not the papers' split" in source.report() and "4 pretrain" in source.report()
-
-
-@pytest.mark.parametrize("packed", [False, True])
+@both_ways
 def test_files_changed_in_place_are_never_read_through_a_stale_cache(tmp_path, packed):
     patches = fake.sen12ms()
     root = fake.make(tmp_path, patches)
-    before = open_source(root, packed=packed)
-    stats = before.stats("pretrain")
+    stats = open_source(root, packed=packed).stats("pretrain")
     for p in patches:
         darker = fake.images(p)["s1"] - 7
         fake.write(root / p.pattern.format("s1"), darker, p.epsg, p.x, p.y)
@@ -129,41 +145,42 @@ def test_files_changed_in_place_are_never_read_through_a_stale_cache(tmp_path, p
     np.testing.assert_allclose(after.read(0)["s1"], fake.images(patches[0])["s1"] - 7, atol=0.0026)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("by", [None, "scene", "patch"])
-def test_the_offset_moves_pixels_and_statistics_alike(tmp_path, packed, by):
-    root = fake.make(tmp_path, fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633))
-    key = {None: 1000, "scene": {"ROIs1158_spring_8": 1000}, "patch": {"ROIs1158_spring_8_p30": 1000}}[by]
-    (root / "dataset.json").write_text(json.dumps({"s2_offset": key}))
+@both_ways
+@pytest.mark.parametrize(
+    ("offset", "lower"),
+    [(1000, 8), ({"ROIs1158_spring_8": 1000}, 4), ({"ROIs1158_spring_8_p30": 1000}, 1)],
+    ids=["all", "scene", "patch"],
+)
+def test_the_offset_of_the_card_moves_pixels_and_statistics_alike(tmp_path, packed, offset, lower):
+    root = fake.make(tmp_path, TWO_SCENES)
+    (root / "dataset.json").write_text(json.dumps({"s2_offset": offset}))
     source = open_source(root, packed=packed)
-    lower = {None: 4, "scene": 4, "patch": 1}[by]
-    for row, patch in enumerate(fake.sen12ms()):
+    for row, patch in enumerate(TWO_SCENES):
         expected = fake.images(patch)["s2"] / 1e4 - (0.1 if row < lower else 0)
         np.testing.assert_allclose(source.read(row)["s2"], expected, atol=1e-6)
-    images = [source.read(int(row))["s2"] for row in source.rows("pretrain")]
-    mean = np.concatenate([i.reshape(13, -1) for i in images], 1).astype(float).mean(1)
-    np.testing.assert_allclose(source.stats("pretrain").s2_mean, mean, rtol=1e-4)
+    assert_true_statistics(source)
 
 
-def test_a_store_opened_with_another_offset_shifts_its_statistics_too(tmp_path):
-    store = pack(fake.make(tmp_path / "data", fake.sen12ms()), tmp_path / "store")
-    source = open_source(store, s2_offset=1000)
-    images = np.concatenate([source.read(int(r))["s2"].reshape(13, -1) for r in source.rows("pretrain")], 1)
-    stats = source.stats("pretrain")
-    np.testing.assert_allclose(stats.s2_mean, images.astype(float).mean(1), atol=1e-6)
-    np.testing.assert_allclose(stats.s2_std, images.astype(float).std(1), atol=1e-5)
+@pytest.mark.parametrize("how", ["files", "packed", "store"])
+def test_an_offset_given_when_opening_moves_pixels_and_statistics_alike(tmp_path, how):
+    root = fake.make(tmp_path / "data", fake.sen12ms())
+    opened = pack(root, tmp_path / "store") if how == "store" else root
+    source = open_source(opened, s2_offset=1000, packed=how == "packed")
+    np.testing.assert_allclose(
+        source.read(0)["s2"], fake.images(fake.sen12ms()[0])["s2"] / 1e4 - 0.1, atol=1e-6
+    )
+    assert_true_statistics(source)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_holdout_of_the_card_decides(tmp_path, packed):
-    root = fake.make(tmp_path, fake.sen12ms() + fake.sen12ms(scene=63, epsg=32633))
-    (root / "held.txt").write_text("ROIs1158_spring/s1_63\n")
+@both_ways
+def test_the_holdout_given_goes_before_that_of_the_card(tmp_path, packed):
+    root = fake.make(tmp_path, TWO_SCENES)
+    (root / "held.txt").write_text("ROIs1158_spring/s1_9\n")
     (root / "other.txt").write_text("ROIs1158_spring_8\n")
-    other = open_source(root, packed=packed, holdout=root / "other.txt")
-    assert set(other.catalog["scene"][other.rows("pretrain_val")]) == {"ROIs1158_spring_8"}
     (root / "dataset.json").write_text('{"holdout": "held.txt"}')
-    source = open_source(root, packed=packed)
-    assert set(source.catalog["scene"][source.rows("pretrain_val")]) == {"ROIs1158_spring_63"}
+    for given, held in ((root / "other.txt", "8"), (None, "9")):
+        source = open_source(root, packed=packed, holdout=given)
+        assert set(source.catalog["scene"][source.rows("pretrain_val")]) == {f"ROIs1158_spring_{held}"}
     (root / "dataset.json").unlink()
     assert "whole scenes" in " ".join(open_source(root, packed=packed).notes)
 
@@ -175,72 +192,28 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, monkeypatch):
     assert open_source(root).stats("pretrain").s1_mean[0] < 0
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_batches_without_holes_carry_no_mask(holes, packed):
-    data = PatchDataset(open_source(holes, packed=packed), [3], 16)
-    assert "valid" not in data.__getitems__([0])
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_statistics_ignore_invalid_pixels(holes, packed):
-    source = open_source(holes, packed=packed)
-    used = [source.read(int(row)) for row in source.rows("pretrain")]
-    used = [u for u in used if u["valid"].mean() >= 0.9]
-    for key in ("s1", "s2"):
-        pixels = np.concatenate([u[key].reshape(len(u[key]), -1) for u in used], axis=1).astype(np.float64)
-        stats = source.stats("pretrain").to_dict()
-        np.testing.assert_allclose(stats[f"{key}_mean"], np.nanmean(pixels, 1), rtol=2e-4)
-        np.testing.assert_allclose(stats[f"{key}_std"], np.nanstd(pixels, 1), rtol=2e-4)
-
-
-def test_statistics_come_from_training_rows_only(source):
+def test_statistics_come_from_training_rows_only_and_survive_json(source):
     for split in ("val", "test", "pretrain_val"):
         with pytest.raises(DataError, match="only training data"):
             source.stats(split)
-    rows = source.rows("train")
-    pixels = np.concatenate([source.read(int(r))["s2"].reshape(13, -1) for r in rows], axis=1)
-    np.testing.assert_allclose(source.stats("train").s2_mean, pixels.astype(np.float64).mean(1), rtol=1e-5)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_offset_is_removed_when_told(tmp_path, packed):
-    root = fake.make(tmp_path, fake.sen12ms())
-    plain = open_source(root, packed=packed).read(0)["s2"]
-    shifted = open_source(root, packed=packed, s2_offset=1000).read(0)["s2"]
-    np.testing.assert_allclose(plain - shifted, 0.1, atol=1e-6)
-
-
-def test_the_offset_of_the_data_set_card_is_used(tmp_path):
-    root = fake.make(tmp_path, fake.sen12ms())
-    plain = open_source(root).read(0)["s2"]
-    (root / "dataset.json").write_text('{"name": "mine", "s2_offset": 1000}')
-    np.testing.assert_allclose(plain - open_source(root).read(0)["s2"], 0.1, atol=1e-6)
+    pixels = np.concatenate([source.read(int(r))["s2"].reshape(13, -1) for r in source.rows("train")], axis=1)
+    stats = source.stats("train")
+    np.testing.assert_allclose(stats.s2_mean, pixels.astype(np.float64).mean(1), rtol=1e-5)
+    assert Statistics.from_dict(stats.to_dict()) == stats
+    for wrong, says in (({"extra": []}, "unknown fields"), ({"s1_std": [1.0, 0.0]}, "positive")):
+        with pytest.raises(DataError, match=says):
+            Statistics.from_dict(stats.to_dict() | wrong)
 
 
 def test_the_known_broken_patch_never_gets_a_split(tmp_path):
-    root = fake.make(tmp_path, fake.sen12ms("ROIs1868_summer", 146, numbers=(201, 202, 203)))
-    source = open_source(root)
-    assert "ROIs1868_summer_146_p202" in source.left_out
-    assert "ROIs1868_summer_146_p202" not in set(source.catalog["id"][source.rows("pretrain")])
+    source = open_source(fake.make(tmp_path, fake.sen12ms("ROIs1868_summer", 146, numbers=(201, 202, 203))))
+    assert list(source.left_out) == ["ROIs1868_summer_146_p202"] and source.catalog["split"][1] == ""
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@both_ways
 def test_a_labelled_set_never_falls_back_to_coarse_labels_unnoticed(tmp_path, packed):
     root = fake.make(tmp_path, fake.layout_a())
     first = catalog.find(root).iloc[0]
     (root / first["dfc"]).unlink()
     source = open_source(root, packed=packed)
     assert source.left_out == {first["id"]: "no dfc file"} and source.catalog["split"][0] == ""
-
-
-def test_statistics_survive_json_and_refuse_nonsense(source):
-    stats = source.stats("pretrain")
-    assert Statistics.from_dict(stats.to_dict()) == stats
-    with pytest.raises(DataError, match="unknown fields"):
-        Statistics.from_dict({**stats.to_dict(), "extra": []})
-    with pytest.raises(DataError, match="positive"):
-        Statistics.from_dict({**stats.to_dict(), "s1_std": [1.0, 0.0]})
-
-
-def test_the_catalog_of_a_source_keeps_the_rows_of_find(world, source):
-    assert source.catalog["id"].tolist() == catalog.find(world)["id"].tolist()
