@@ -4,6 +4,7 @@ import json
 from datetime import date
 from pathlib import Path
 
+import fake_patches as fake
 import lmdb
 import numpy as np
 import pandas as pd
@@ -51,14 +52,11 @@ def write_v1(cache: Path) -> Path:
         radar = root / "BigEarthNet-S1-Example" / f"S1A_IW_GRDH_1SDV_20170613T165043_33UUP_{i}_48"
         for band, value in (("VV", -10.0 - i), ("VH", -17.0)):
             write_tif(radar / f"{radar.name}_{band}.tif", np.full((120, 120), value, np.float32), 10)
-        (radar / f"{radar.name}_labels_metadata.json").write_text(
-            json.dumps({"corresponding_s2_patch": name})
-        )
-        optical = root / "BigEarthNet-S2-Example" / name
+        labels = {"labels": ["Vineyards", "Airports", "Sea and ocean"], "corresponding_s2_patch": name}
+        (radar / f"{radar.name}_labels_metadata.json").write_text(json.dumps(labels))
         for k, band in enumerate(S2_BANDS_L2A):
-            write_tif(optical / f"{name}_{band}.tif", native(band, 1000 + 100 * k), RESOLUTION[band])
-        labels = {"labels": ["Vineyards", "Airports", "Sea and ocean"]}
-        (optical / f"{name}_labels_metadata.json").write_text(json.dumps(labels))
+            path = root / "BigEarthNet-S2-Example" / name / f"{name}_{band}.tif"
+            write_tif(path, native(band, 1000 + 100 * k), RESOLUTION[band])
     return root
 
 
@@ -84,20 +82,18 @@ def test_georeferenced_pairs_are_read_in_the_units_of_the_contract(cache):
 @pytest.mark.parametrize(
     ("pattern", "content", "said"),
     [
-        ("*_VV.tif", b"", r"_VV\.tif: cannot be read .*eo-ssl data fetch"),
         ("*_VV.tif", b"not a tif", r"_VV\.tif: cannot be read .*eo-ssl data fetch"),
         ("*_VH.tif", slice(100), r"_VH\.tif: cannot be read .*eo-ssl data fetch"),
         ("*_B8A.tif", None, r"_B8A\.tif: cannot be read .*eo-ssl data fetch"),
-        ("S1A*_metadata.json", b"{}", r"S1A_.*: cannot be read \('corresponding_s2_patch'"),
-        ("S2A*_metadata.json", b"not json", "not valid JSON .* delete it"),
-        ("S1A*_0_48", None, "5 Sentinel-1 patches instead of 6"),
+        ("S1A*_metadata.json", b"{}", r"cannot be read \('corresponding_s2_patch'.*eo-ssl data fetch"),
+        ("S1A*_metadata.json", b"not json", "not valid JSON .* delete it"),
     ],
 )
 def test_what_is_damaged_or_missing_is_named_with_the_way_out(cache, pattern, content, said):
     root = write_v1(cache)
     path = next(root.rglob(pattern))
     if content is None:
-        path.rename(root / "elsewhere")
+        path.unlink()
     else:
         path.write_bytes(path.read_bytes()[content] if isinstance(content, slice) else content)
     with pytest.raises(DataError, match=said) as caught:
@@ -175,43 +171,18 @@ coarse = hnp.arrays(
 
 @settings(max_examples=60)
 @given(coarse, st.sampled_from([2, 3, 6]))
-def test_resampling_stays_between_the_measured_values(band, factor):
-    fine = samples.to_grid(band, (band.shape[0] * factor, band.shape[1] * factor), 1 / factor)
+def test_resampling_stays_between_the_measured_values_and_does_not_shift(band, factor):
+    shape = (band.shape[0] * factor, band.shape[1] * factor)
+    fine, mirrored = (samples.to_grid(b, shape, 1 / factor) for b in (band, band[::-1, ::-1]))
     assert fine.min() >= band.min() - 1e-6 and fine.max() <= band.max() + 1e-6
-
-
-@given(st.floats(0, 1, width=32), st.sampled_from([2, 6]))
-def test_resampling_keeps_a_constant(value, factor):
-    fine = samples.to_grid(np.full((4, 4), value, np.float32), (4 * factor, 4 * factor), 1 / factor)
-    np.testing.assert_allclose(fine, value, atol=1e-6)
-
-
-@given(coarse)
-def test_resampling_does_not_shift(band):
-    """Mirroring before or after resampling gives the same picture: no half-pixel error."""
-    shape = (band.shape[0] * 2, band.shape[1] * 2)
-    straight, mirrored = (samples.to_grid(b, shape, 0.5) for b in (band, band[::-1, ::-1]))
-    np.testing.assert_allclose(straight[::-1, ::-1], mirrored, atol=1e-5)
-
-
-@given(st.lists(st.sampled_from(sorted(samples.NINETEEN_TO_EIGHT))))
-def test_eight_classes_are_the_union_of_what_each_label_gives(names):
-    together = samples.eight(tuple(names))
-    single = [samples.eight((name,)) for name in names] or [np.zeros(8)]
-    np.testing.assert_array_equal(together, np.max(single, axis=0))
+    np.testing.assert_allclose(
+        fine[::-1, ::-1], mirrored, atol=1e-5
+    )  # mirrored before or after: no half pixel
 
 
 def test_all_nineteen_classes_map_and_every_one_of_the_eight_is_reached():
     assert len(samples.NINETEEN_TO_EIGHT) == 19
     assert {c for c in samples.NINETEEN_TO_EIGHT.values() if c} == set(CLASS_NAMES)
-    with pytest.raises(DataError, match="not one of the 19"):
-        samples.eight(("Lava",))
-
-
-@pytest.mark.parametrize("name", ["", "S2A_MSIL2A", "S2A_20171399T101031"])
-def test_a_name_without_a_date_is_refused(name):
-    with pytest.raises(DataError):
-        samples.acquired(name)
 
 
 def test_the_card_names_every_archive_with_its_version():
@@ -228,14 +199,11 @@ def test_without_samples_the_stand_ins_come_with_the_reason(cache, monkeypatch):
 
 def test_stand_ins_leave_out_patches_without_enough_data(tmp_path):
     """On real data a patch that was drawn may be mostly empty: the next one takes its place."""
-    import fake_patches as fake
-
     patches = fake.sen12ms(numbers=(1, 2, 3))
     root = fake.make(tmp_path / "data", patches)
     for p in patches[:2]:
-        fake.write(
-            root / p.pattern.format("s1"), np.full_like(fake.images(p)["s1"], np.nan), p.epsg, p.x, p.y
-        )
+        empty = np.full_like(fake.images(p)["s1"], np.nan)
+        fake.write(root / p.pattern.format("s1"), empty, p.epsg, p.x, p.y)
     found = samples.simulated_pairs(open_source(root), 3)
     assert len(found) == 1 and np.isfinite(found[0].s1).all() and found[0].s2_bands == S2_BANDS
 
