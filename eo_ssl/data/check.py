@@ -123,10 +123,8 @@ def require_trainable(source: Source, crop: int = 0, task: str = "pretrain", pai
     `ConfigError`: the crop of `crop` px is larger than the patches. `DataError`: fewer than `pairs` patches to pretrain
     on or 2 held out, a split without labelled patches, or training images without a valid pixel.
     """
-    if crop > source.patch_size:
-        raise ConfigError(
-            f"crops of {crop} px are larger than the patches ({source.patch_size} px); take less"
-        )
+    if crop > (size := source.patch_size):
+        raise ConfigError(f"crops of {crop} px are larger than the patches ({size} px); take less")
     catalog, training = source.catalog, "pretrain" if task == "pretrain" else "train"
     if (catalog["split"] == training).any():
         source.stats(training)  # reads images: now it is known which are valid

@@ -1,10 +1,11 @@
 """`eo-ssl data …`: fetch the samples, simulate, check and pack data sets."""
 
 import json
-from collections import Counter
 from dataclasses import asdict
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -60,6 +61,7 @@ def check(
 
     A packed store is compared with its checksums.
     """
+    from eo_ssl import files
     from eo_ssl.data import store
     from eo_ssl.data.check import check as run
 
@@ -68,12 +70,15 @@ def check(
         if not problems:
             _require_trainable(store.StoreSource(root))
         verdict = "NOT OK: pack again" if problems else "ok: all patches match their checksums"
-        said: dict[str, Any] = {"root": str(root), "problems": problems, "ok": not problems}
+        said = {"root": str(root), "problems": problems, "ok": not problems}
         text = [*problems, f"{root}: {verdict}"]
     else:
         report = run(root, sample, workers, s1_scale, s2_offset)
         if fix and report.options:
-            _write_card(root, report.options)
+            path = root / "dataset.json"  # keeps what else it says
+            said = files.read_json(path) if path.exists() else {"name": root.resolve().name}
+            files.write_json(path, said | report.options)
+            typer.echo(f"{path}: {json.dumps(report.options)}", err=True)
             report = run(root, sample, workers)
         said, text = asdict(report) | {"ok": report.ok}, lines(report)
     typer.echo(json.dumps(said, indent=2, ensure_ascii=False) if as_json else "\n".join(text))
@@ -116,30 +121,16 @@ def _require_trainable(source: "StoreSource") -> None:
         require_trainable(source, task=task)
 
 
-def _write_card(root: Path, options: dict[str, Any]) -> None:
-    """Add options to `dataset.json`, which keeps what else it says."""
-    from eo_ssl import files
-
-    path = root / "dataset.json"
-    said = files.read_json(path) if path.exists() else {"name": root.resolve().name}
-    files.write_json(path, said | options)
-    typer.echo(f"{path}: {json.dumps(options)}", err=True)
-
-
 def lines(report: "Report") -> list[str]:
     """The report as a table for people."""
     out = [f"{report.root}: {report.patches} patches, {report.checked} opened", ""]
     out += [f"  {name:<22}{count:>9,}" for name, count in report.counts.items()]
-    kinds = Counter((p.severity, p.kind) for p in report.problems)
-    if kinds:
-        out += ["", f"  {'severity':<11}{'finding':<18}{'count':>7}   examples"]
-    for (severity, kind), count in sorted(kinds.items()):
-        same = [p for p in report.problems if (p.severity, p.kind) == (severity, kind)]
-        for i, problem in enumerate(same[:_SHOWN]):
-            head = f"{severity:<11}{kind:<18}{count:>7}" if i == 0 else " " * 36
-            out.append(f"  {head}   {problem.id}: {problem.message}")
-        if count > _SHOWN:
-            out.append(f"  {'':<36}   and {count - _SHOWN} more (--json lists all)")
+    order = attrgetter("severity", "kind")
+    for (severity, kind), group in groupby(sorted(report.problems, key=order), order):
+        same = list(group)
+        out += ["", f"  {severity:<11}{kind:<18}{len(same):>7,}"]
+        out += [f"    {problem.id}: {problem.message}" for problem in same[:_SHOWN]]
+        out += [f"    and {len(same) - _SHOWN} more (--json lists all)"] * (len(same) > _SHOWN)
     out += ["", *(f"  note: {note}" for note in report.notes), ""]
     if report.options:
         out += [f"  --fix writes into dataset.json: {json.dumps(report.options)}", ""]

@@ -34,28 +34,24 @@ def open_source(
     path: str | Path,
     seed: int = 0,
     holdout: str | Path | None = None,
-    s1_scale: float | None = None,
     s2_offset: int | None = None,
     packed: bool | None = None,
 ) -> Source:
     """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed` and `holdout`.
 
-    What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout`,
-    `s1_scale` (dB per step of integer S1 files) and `s2_offset` (0 or 1000, what was added to the S2 digital numbers)
-    replace it. A simulated set is packed the first time it is opened, into `.store` inside its folder, because training
-    reads every patch many times; `packed=False` reads the GeoTIFF files, `packed=True` packs any root. Raises
-    `DataError` if there is nothing to open.
+    What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout` and
+    `s2_offset` (0 or 1000, what was added to the S2 digital numbers) replace it. A simulated set is packed the first
+    time it is opened, into `.store` inside its folder, because training reads every patch many times; `packed=False`
+    reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if there is nothing to open.
     """
     path = Path(path)
     if is_store(path):
         return StoreSource(path, seed, holdout, s2_offset)
     found = catalogs.find(path)
-    card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
+    card = found.attrs["card"].with_(s2_offset=s2_offset)
     if packed or (packed is None and found.attrs["simulated"]):
         return StoreSource(_store_of(path, found, card), seed, holdout)
-    return TiffSource(
-        path, found, seed, card.with_(holdout=str(Path(holdout).absolute()) if holdout else None)
-    )
+    return TiffSource(path, found, seed, card.with_(holdout=holdout and str(Path(holdout).absolute())))
 
 
 def _store_of(root: Path, found: pd.DataFrame, card: catalogs.Card) -> Path:
@@ -71,6 +67,7 @@ def _store_of(root: Path, found: pd.DataFrame, card: catalogs.Card) -> Path:
         return pack(root, out, pool, found)
 
 
+@dataclass(eq=False, repr=False)
 class PatchDataset(Dataset):
     """Crops of patches with labels; a batch comes as one dict, already stacked.
 
@@ -85,29 +82,27 @@ class PatchDataset(Dataset):
     `ConfigError` for a mode or crop that cannot be.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        rows: Sequence[int],
-        crop: int,
-        mode: str = "random",
-        labels: bool = False,
-        seed: int = 0,
-        statistics: Statistics | None = None,
-        coarse: bool = False,
-    ) -> None:
-        size = source.patch_size
-        if mode not in MODES:
-            raise ConfigError(f"crop mode {mode!r}: choose one of {', '.join(MODES)}")
+    source: Source
+    rows: Sequence[int]
+    crop: int
+    mode: str = "random"
+    labels: bool = False
+    seed: int = 0
+    statistics: Statistics | None = None
+    coarse: bool = False
+    epoch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        size, crop = self.source.patch_size, self.crop
+        if self.mode not in MODES:
+            raise ConfigError(f"crop mode {self.mode!r}: choose one of {', '.join(MODES)}")
         if not 0 < crop <= size:
             raise ConfigError(f"crop {crop}: the patches are {size} px wide; choose 1 to {size}")
-        self.source, self.crop, self.mode, self.labels, self.seed = source, crop, mode, labels, seed
-        self.rows = np.asarray(rows, dtype=np.int64)
-        self.epoch, self.coarse, self.statistics = 0, coarse, statistics
-        self._affine = Affine.standardise(statistics) if statistics else Affine.physical()
-        starts = [*range(0, size - crop, crop), size - crop] if mode == "tile" else [(size - crop) // 2]
+        self.rows = np.asarray(self.rows, dtype=np.int64)
+        self._affine = Affine.standardise(self.statistics) if self.statistics else Affine.physical()
+        starts = [*range(0, size - crop, crop), size - crop] if self.mode == "tile" else [(size - crop) // 2]
         self._tiles = list(product(starts, starts))  # top and left
-        self._group = np.unique(source.catalog["group"].astype(str), return_inverse=True)[1]
+        self._group = np.unique(self.source.catalog["group"].astype(str), return_inverse=True)[1]
 
     def __len__(self) -> int:
         return len(self.rows) * len(self._tiles)
@@ -140,9 +135,8 @@ class PatchDataset(Dataset):
         places = [self.place(int(i)) for i in indices]
         n, c = len(places), self.crop
         s1, s2 = (np.empty((n, len(bands), c, c), np.float32) for bands in (S1_BANDS, S2_BANDS))
-        masks = [
-            self.source.fill(*place, s1[k], s2[k], self._affine) for k, place in enumerate(places)
-        ]  # None where all pixels are valid
+        fill = self.source.fill  # returns None where all pixels are valid
+        masks = [fill(*place, s1[k], s2[k], self._affine) for k, place in enumerate(places)]
         batch = {"s1": s1, "s2": s2}
         if any(mask is not None for mask in masks):
             batch["valid"] = np.stack([np.ones((c, c), bool) if mask is None else mask for mask in masks])
@@ -211,9 +205,9 @@ class Loader:
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch, 10]).permutation(len(order))
         step = self.batch_size * self.world_size
-        chunks = [order[i * step : (i + 1) * step] for i in range(len(self))]
-        shares = [np.array_split(c, self.world_size)[self.rank] for c in chunks]
-        return [share.tolist() for share in shares if len(share)]
+        whole = [order[i * step : (i + 1) * step] for i in range(len(self))]
+        shares = [np.array_split(batch, self.world_size)[self.rank].tolist() for batch in whole]
+        return [share for share in shares if share]
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         read, batches = self.dataset.__getitems__, iter(self.batches())

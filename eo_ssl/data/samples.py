@@ -172,14 +172,14 @@ def benv2_pairs() -> list[Pair]:
         store = lmdb.open(str(root / "BigEarthNet-V2-LMDB"), readonly=True, lock=False)
         with store, store.begin() as view:
             for row in table.itertuples():
-                s1, s2 = (
-                    safetensors.numpy.load(view.get(name.encode(), b""))
-                    for name in (row.s1_name, row.patch_id)
-                )
+                names = row.s1_name, row.patch_id
+                s1, s2 = (safetensors.numpy.load(view.get(name.encode(), b"")) for name in names)
+                flags = {
+                    "cloud": bool(row.contains_cloud_or_shadow),
+                    "snow": bool(row.contains_seasonal_snow),
+                }
                 facts = {"country": row.country, "source": "BigEarthNet v2"}
-                facts["cloud"] = bool(row.contains_cloud_or_shadow)
-                facts["snow"] = bool(row.contains_seasonal_snow)
-                found.append(_pair(row.patch_id, row.s1_name, s1, s2, row.labels, **facts))
+                found.append(_pair(row.patch_id, row.s1_name, s1, s2, row.labels, **facts, **flags))
     return found
 
 

@@ -18,6 +18,7 @@ import shutil
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,7 @@ IMAGES = {"s1": (len(S1_BANDS), np.int16), "s2": (len(S2_BANDS), np.uint16), "la
 PARTS = (*IMAGES, "rows")
 MISSING = 0  # in place of a checksum
 HOLDOUT = "holdout.txt"  # copy of the list of held-out scenes, where the data set has one
-_TASK = 8  # patches that a worker reads at a time
-_AHEAD = 64  # tasks under way at once: a gigabyte at 256 px
+AHEAD = 512  # patches under way at once: a gigabyte at 256 px
 
 
 def quantise(db: np.ndarray) -> np.ndarray:
@@ -176,8 +176,9 @@ def pack(
     usable = found[(found["s1"] != "") & (found["s2"] != "") & (found["reason"] == "")].reset_index(drop=True)
     if usable.empty:
         raise DataError(f"{root}: no complete patch to pack; see `eo-ssl data check {root}`")
-    patches = usable[["id", "scene", *SENSORS]].to_dict("records")
+    patches = usable[["id", "scene", *SENSORS]].assign(row=range(len(usable))).to_dict("records")
     size = int(geotiff.read_header(root / patches[0]["s2"]).width)
+    work = partial(encode, root=root, card=card, size=size)
     with files.locked(out / ".lock", "pack into this store"):
         if is_store(out):  # from here on until it is finished it is none
             (out / "store.json").unlink()
@@ -187,8 +188,15 @@ def pack(
         keys = np.array([_key(root, patch, card) for patch in patches])
         rows["crc"][rows["key"] != keys] = MISSING
         rows["key"][:] = keys
-        todo = [(i, patch) for i, patch in enumerate(patches) if not _is_packed(parts, i)]
-        _fill(parts, todo, partial(_encode_all, root=root, card=card, size=size), pool)
+        todo = [patch for patch in patches if not _is_packed(parts, patch["row"])]
+        done = len(patches) - len(todo)
+        with tqdm(total=len(patches), initial=done, desc="pack", unit="patch", disable=None) as bar:
+            for patch, read in unordered(work, todo, pool, AHEAD):
+                i = patch["row"]
+                for name, value in read.result().items():
+                    (parts if name in IMAGES else rows)[name][i] = value
+                rows["crc"][i] = _checksum(parts, i)  # after the pixels
+                bar.update()
         (out / HOLDOUT).unlink(missing_ok=True)
         if card.holdout:
             shutil.copyfile(root / card.holdout, out / HOLDOUT)
@@ -236,10 +244,6 @@ def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str
     }
 
 
-def _encode_all(task: list[tuple[int, dict[str, str]]], **how: Any) -> list[tuple[int, dict[str, Any]]]:
-    return [(i, encode(patch, **how)) for i, patch in task]
-
-
 def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
     """Changes with the files of a patch (names, sizes, times), with the units and with the store format."""
     stamps = [VERSION, patch["id"], card.units()]
@@ -253,12 +257,10 @@ def _open(out: Path, count: int, size: int) -> dict[str, np.ndarray]:
     """The files of the store, mapped for writing: those that are there if they fit, or new ones."""
     forms = {part: ((count, bands, size, size), np.dtype(kind)) for part, (bands, kind) in IMAGES.items()}
     forms["rows"] = ((count,), ROW)
-    try:
+    with suppress(DataError):  # none there, or damaged
         parts = {part: open_part(out, part, "r+") for part in PARTS}
         if all((parts[part].shape, parts[part].dtype) == form for part, form in forms.items()):
             return parts
-    except DataError:
-        pass  # none there, or damaged
     needed = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in forms.values())
     files.require_space(out, needed, "the packed store")
     for part, (shape, kind) in forms.items():
@@ -279,21 +281,6 @@ def _checksum(parts: dict[str, np.ndarray], i: int) -> int:
     for data in (*(parts[part][i] for part in IMAGES), *facts):
         value = zlib.crc32(np.ascontiguousarray(data), value)
     return value | 1 << 32
-
-
-def _fill(
-    parts: dict[str, np.ndarray], todo: list[tuple[int, dict]], work: Any, pool: Executor | None
-) -> None:
-    """Pack the numbered patches; each gets its checksum after its pixels."""
-    rows = parts["rows"]
-    tasks = [todo[k : k + _TASK] for k in range(0, len(todo), _TASK)]
-    with tqdm(total=len(rows), initial=len(rows) - len(todo), desc="pack", unit="patch", disable=None) as bar:
-        for _, done in unordered(work, tasks, pool, _AHEAD):
-            for i, known in done.result():
-                for name, value in known.items():
-                    (parts if name in IMAGES else rows)[name][i] = value
-                rows["crc"][i] = _checksum(parts, i)
-                bar.update()
 
 
 def _finish(out: Path, usable: pd.DataFrame, rows: np.ndarray, size: int, attrs: dict[str, Any]) -> None:

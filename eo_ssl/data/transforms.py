@@ -8,6 +8,7 @@ valid for co-registered radar and optical images, or within which limits.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -44,11 +45,11 @@ class Normalise:
         return result
 
 
+@dataclass(frozen=True)
 class Compose:
     """Apply augmentations one after the other."""
 
-    def __init__(self, steps: Sequence[Augmentation]) -> None:
-        self.steps = tuple(steps)
+    steps: Sequence[Augmentation]
 
     def __call__(self, batch: Batch, generator: Generator) -> Batch:
         for step in self.steps:
@@ -56,6 +57,7 @@ class Compose:
         return batch
 
 
+@dataclass(frozen=True)
 class Flip:
     """Mirror left–right and top–bottom, each with probability `p`.
 
@@ -64,8 +66,7 @@ class Flip:
     direction, as an ascending instead of a descending orbit would. Over mountains leave it out.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
-        self.p = p
+    p: float = 0.5
 
     def __call__(self, batch: Batch, generator: Generator) -> Batch:
         result = dict(batch)
@@ -96,6 +97,7 @@ class Rotate90:
         return result
 
 
+@dataclass(frozen=True)
 class CropResize:
     """Cut a random square with `scale` times the area and resize it to the full size.
 
@@ -105,8 +107,7 @@ class CropResize:
     the 8 % of natural-image recipes is not valid here.
     """
 
-    def __init__(self, scale: tuple[float, float] = (0.5, 1.0)) -> None:
-        self.scale = scale
+    scale: tuple[float, float] = (0.5, 1.0)
 
     def __call__(self, batch: Batch, generator: Generator) -> Batch:
         low, high = self.scale
@@ -125,6 +126,7 @@ class CropResize:
         return result
 
 
+@dataclass(frozen=True)
 class BandDrop:
     """Replace each band by a constant, its mean, with probability `p`; at least one band per sensor stays.
 
@@ -132,9 +134,8 @@ class BandDrop:
     band is saturated. It imitates nothing on the ground. In physical units the mean is that over the batch.
     """
 
-    def __init__(self, p: float = 0.1, statistics: Statistics | None = None) -> None:
-        self.p = p
-        self.standardised = statistics is not None
+    p: float = 0.1
+    statistics: Statistics | None = None
 
     def __call__(self, batch: Batch, generator: Generator) -> Batch:
         result = dict(batch)
@@ -142,11 +143,12 @@ class BandDrop:
             x = batch[key]
             draw = _uniform(batch, generator, x.shape[1])  # (B, C)
             drop = (draw < self.p) & (draw < draw.max(1, keepdim=True).values)
-            fill = torch.zeros_like(x[:1, :, :1, :1]) if self.standardised else x.nanmean((0, 2, 3), True)
+            fill = torch.zeros_like(x[:1, :, :1, :1]) if self.statistics else x.nanmean((0, 2, 3), True)
             result[key] = torch.where(drop[:, :, None, None], fill, x)
         return result
 
 
+@dataclass(frozen=True)
 class Speckle:
     """Multiply the radar power by new, spatially correlated speckle of `looks` looks.
 
@@ -156,24 +158,26 @@ class Speckle:
     above about four looks, smoothed over three pixels for a lag-1 correlation of 0.7, as in Sentinel-1 GRD.
     """
 
-    def __init__(self, looks: float = 10.0, statistics: Statistics | None = None) -> None:
-        sigma = 10 / math.log(10) * math.sqrt(torch.polygamma(1, torch.tensor(looks).double()).item())
-        self.sigma = sigma / torch.tensor(statistics.s1_std if statistics else (1.0, 1.0)).view(-1, 1, 1)
+    looks: float = 10.0
+    statistics: Statistics | None = None
 
     def __call__(self, batch: Batch, generator: Generator) -> Batch:
         if "s1" not in batch:
             return batch
         s1 = batch["s1"]
         b, c, h, w = s1.shape
-        noise = torch.randn(b * c, 1, h + 2, w + 2, generator=generator, device=generator.device).to(
-            s1.device
-        )
+        noise = torch.randn(b * c, 1, h + 2, w + 2, generator=generator, device=generator.device)
+        noise = noise.to(s1.device)
         line = torch.tensor([0.6, 1.0, 0.6], device=s1.device)
         line = line / line.norm()  # keeps the variance
         noise = F.conv2d(F.conv2d(noise, line.view(1, 1, 1, 3)), line.view(1, 1, 3, 1)).view(b, c, h, w)
-        return {**batch, "s1": s1 + noise * self.sigma.to(s1.device)}
+        trigamma = torch.polygamma(1, torch.tensor(self.looks).double()).item()
+        sd = torch.tensor(self.statistics.s1_std if self.statistics else (1.0, 1.0), device=s1.device)
+        scale = 10 / math.log(10) * math.sqrt(trigamma) / sd  # (2,)
+        return {**batch, "s1": s1 + noise * scale.view(-1, 1, 1)}
 
 
+@dataclass(frozen=True)
 class Illumination:
     """Multiply the reflectance of all bands by one factor per sample, log-uniform within ± `strength`.
 
@@ -182,10 +186,8 @@ class Illumination:
     which brings its own light: σ⁰ is calibrated, and scaling it means moister or rougher ground.
     """
 
-    def __init__(self, strength: float = 0.2, statistics: Statistics | None = None) -> None:
-        self.strength = strength
-        known = statistics and torch.tensor(statistics.s2_mean) / torch.tensor(statistics.s2_std)
-        self.ratio = torch.zeros(1, 1, 1) if known is None else known.view(-1, 1, 1)  # mean / sd
+    strength: float = 0.2
+    statistics: Statistics | None = None
 
     def __call__(self, batch: Batch, generator: Generator) -> Batch:
         if "s2" not in batch:
@@ -194,7 +196,9 @@ class Illumination:
         span = math.log1p(self.strength)
         gain = torch.exp(span * (2 * _uniform(batch, generator) - 1)).view(-1, 1, 1, 1)
         # z = (x − m) / s; scaling x by g gives g·z + (g − 1)·m/s.
-        return {**batch, "s2": s2 * gain + (gain - 1) * self.ratio.to(s2.device)}
+        known = self.statistics
+        ratio = torch.tensor(known.s2_mean) / torch.tensor(known.s2_std) if known else torch.zeros(1)
+        return {**batch, "s2": s2 * gain + (gain - 1) * ratio.to(s2.device).view(-1, 1, 1)}
 
 
 def _present(batch: Batch, keys: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -79,11 +80,9 @@ def publish(tmp_path, monkeypatch):
     """Publish an archive on a package index on this machine, as the user's pip is told about it."""
     root = tmp_path / "index"
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
+    serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(root))
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", Mock())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
 
@@ -141,35 +140,24 @@ def test_what_cannot_be_fetched_is_one_line_and_leaves_nothing(
     assert {p.name for p in folder().iterdir()} <= {".lock"}
 
 
-@pytest.fixture
-def by_hand(monkeypatch):
-    """An archive that the user has put into the cache."""
+def test_an_archive_put_there_by_hand_needs_no_network_is_verified_and_may_fill_the_disk(monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     folder().mkdir(parents=True)
     archive = wheel(folder())
     monkeypatch.setattr(module, "ARCHIVES", {"fake": archive})
-    return folder() / archive.filename
-
-
-def test_an_archive_put_there_by_hand_needs_no_network(by_hand):
-    assert (fetch(["fake"])["fake"] / "fakeben/hello.txt").exists() and by_hand.exists()
-
-
-def test_an_archive_put_there_by_hand_is_verified(by_hand):
-    by_hand.write_bytes(by_hand.read_bytes()[:-5])
+    path = folder() / archive.filename
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
     with pytest.raises(DataError, match=r"checksum .* delete it and fetch again"):
         fetch(["fake"])
-    assert {p.name for p in folder().iterdir()} - {".lock"} == {by_hand.name}
-
-
-def test_a_disk_that_fills_up_is_one_line_with_the_way_out(by_hand, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(zipfile.ZipFile, "extractall", full)
-    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); make room"):
-        fetch(["fake"])
-    assert module.available()["fake"] != "ready"
+    path.write_bytes(whole)
+    with monkeypatch.context() as patch:
+        error = OSError(28, "No space left on device")
+        patch.setattr(zipfile.ZipFile, "extractall", Mock(side_effect=error))
+        with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); make room"):
+            fetch(["fake"])
+    assert {p.name for p in folder().iterdir()} - {".lock"} == {path.name}
+    assert (fetch(["fake"])["fake"] / "fakeben/hello.txt").exists() and path.exists()
 
 
 def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(tmp_path, monkeypatch):
