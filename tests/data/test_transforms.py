@@ -15,12 +15,8 @@ from eo_ssl.data.transforms import (
     Speckle,
 )
 
-STATS = Statistics(
-    s1_mean=(-12.0, -18.0),
-    s1_std=(4.0, 5.0),
-    s2_mean=tuple(0.1 + 0.01 * k for k in range(13)),
-    s2_std=tuple(0.05 + 0.002 * k for k in range(13)),
-)
+MEANS, DEVIATIONS = (tuple(a + b * k for k in range(13)) for a, b in ((0.1, 0.01), (0.05, 0.002)))
+STATS = Statistics((-12.0, -18.0), (4.0, 5.0), MEANS, DEVIATIONS)
 ALL = [Flip(), Rotate90(), CropResize(), BandDrop(0.3), Speckle(), Illumination()]
 MOVES = [Flip(), Rotate90(), CropResize()]
 NAMES = [type(a).__name__ for a in ALL]
