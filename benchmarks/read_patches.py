@@ -6,17 +6,14 @@ files, 54 × with deflated ones, on one core of a busy machine).
     python benchmarks/read_patches.py            # writes its own data, about two minutes
     python benchmarks/read_patches.py --root R   # any SEN12MS or DFC2020 root
 
-The peer opens each sensor's file with rasterio, reads the window, converts to float32, divides each channel
-by its own maximum (the recipe of the papers' code) and stacks the batch. All three give crops of 128 px
-with 15 bands as float32 tensors on the same files, one after the other in the same process, on one core;
-CPU time is counted, so other work on the machine disturbs little. Files come in two forms: deflated, as the
-simulator writes them, and plain, which the size of the published SEN12MS (2.8 MB a triplet) points to.
+The peer opens each sensor's file with rasterio, reads the window, converts to float32, divides each channel by its own
+maximum (the recipe of the papers' code) and stacks the batch. All read the same crops of 128 px with 15 bands, taking
+turns in one process on one core; CPU time is counted, so other work on the machine disturbs little. Files come
+deflated, as the simulator writes them, and plain, which the size of the published SEN12MS (2.8 MB a triplet) points to.
 """
 
 import argparse
-import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,6 +35,7 @@ from eo_ssl.simulate import simulate
 
 CROP, BATCH, ROUNDS = 128, 32, 5
 SENSORS = ("s1", "s2")
+Read = Callable[[list[tuple[int, int, int]]], object]  # a batch of places: row, top, left
 
 
 def plain_copy(root: Path, target: Path) -> Path:
@@ -46,18 +44,19 @@ def plain_copy(root: Path, target: Path) -> Path:
     for sensor in ("s1", "s2", "lc", "dfc"):
         for path in filter(None, catalog[sensor]):
             with rasterio.open(root / path) as image:
-                data, crs, transform = image.read(), image.crs, image.transform
-            data = data.astype(np.float32) if sensor == "s1" else data
+                kind = "float32" if sensor == "s1" else image.dtypes[0]
+                size = {"width": image.width, "height": image.height, "count": image.count, "dtype": kind}
+                place = {"crs": image.crs, "transform": image.transform}
+                data = image.read().astype(kind)
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             with rasterio.open(
-                target / path, "w", driver="GTiff", width=data.shape[2], height=data.shape[1], crs=crs,
-                count=data.shape[0], dtype=data.dtype, transform=transform, interleave="pixel",
-            ) as file:  # fmt: skip
+                target / path, "w", driver="GTiff", interleave="pixel", **size, **place
+            ) as file:
                 file.write(data)
     return target
 
 
-def peer(root: Path) -> Callable[[list[tuple[int, int, int]]], object]:
+def peer(root: Path) -> Read:
     """The plain loop: rasterio.open per sensor, read the window, astype, divide by the maximum, stack."""
     catalog = find(root)
     paths = {sensor: [str(root / path) for path in catalog[sensor]] for sensor in SENSORS}
@@ -67,8 +66,7 @@ def peer(root: Path) -> Callable[[list[tuple[int, int, int]]], object]:
         for row, top, left in places:
             for sensor in SENSORS:
                 with rasterio.open(paths[sensor][row]) as image:
-                    data = image.read(window=Window(left, top, CROP, CROP))
-                data = data.astype(np.float32)
+                    data = image.read(window=Window(left, top, CROP, CROP)).astype(np.float32)
                 data = np.clip(data, -25, 0) + 25 if sensor == "s1" else np.clip(data, 0, 10_000)
                 data = data / np.maximum(data.max(axis=(1, 2), keepdims=True), 1e-6)
                 samples[sensor].append(torch.from_numpy(data))
@@ -77,7 +75,7 @@ def peer(root: Path) -> Callable[[list[tuple[int, int, int]]], object]:
     return read
 
 
-def ours(path: Path, fused: bool) -> Callable[[list[tuple[int, int, int]]], object]:
+def ours(path: Path, fused: bool) -> Read:
     """PatchDataset over a root or a store; standardised while reading (fused) or by `Normalise` after it."""
     source = open_source(path, packed=False)
     statistics = source.stats("pretrain")
@@ -91,10 +89,10 @@ def ours(path: Path, fused: bool) -> Callable[[list[tuple[int, int, int]]], obje
     return read
 
 
-def measure(readers: dict[str, Callable], patches: int, size: int) -> dict[str, dict[str, float]]:
-    """Patches per second of each reader: the median over rounds in which they take turns."""
+def measure(readers: dict[str, Read], patches: int, size: int) -> dict[str, float]:
+    """Patches per second of CPU time of each reader: the median over rounds in which they take turns."""
     rng = np.random.default_rng(0)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in readers}
+    seconds: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(ROUNDS + 1):  # the first one warms the file cache
         order = rng.permutation(patches)
         tops, lefts = rng.integers(0, size - CROP + 1, (2, patches))
@@ -102,16 +100,14 @@ def measure(readers: dict[str, Callable], patches: int, size: int) -> dict[str, 
         batches = [places[i : i + BATCH] for i in range(0, patches, BATCH)]
         for name, read in readers.items():
             repeat = 10 if "store" in name else 1  # else too short to time
-            cpu, wall = time.process_time(), time.perf_counter()
-            for _ in range(repeat):
-                for batch in batches:
-                    read(batch)
-            times[name].append(((time.process_time() - cpu) / repeat, (time.perf_counter() - wall) / repeat))
-    medians = {name: np.median(np.array(rows[1:]), axis=0) for name, rows in times.items()}
-    return {name: {"cpu": patches / cpu, "wall": patches / wall} for name, (cpu, wall) in medians.items()}
+            begin = time.process_time()
+            for batch in batches * repeat:
+                read(batch)
+            seconds[name].append((time.process_time() - begin) / repeat)
+    return {name: patches / float(np.median(taken[1:])) for name, taken in seconds.items()}
 
 
-def compare(root: Path, folder: Path, form: str) -> dict[str, dict[str, float]]:
+def compare(root: Path, folder: Path, form: str) -> None:
     """Measure all readers on one root and print the table."""
     store = pack(root, folder / f"store-{form}")
     source = open_source(store)
@@ -121,37 +117,29 @@ def compare(root: Path, folder: Path, form: str) -> dict[str, dict[str, float]]:
         "store": ours(store, fused=True),
         "store, then Normalise": ours(store, fused=False),
     }
-    result = measure(readers, len(source.catalog), source.patch_size)
-    files = [root / path for sensor in SENSORS for path in source.catalog[sensor]]
-    size = sum(path.stat().st_size for path in files) / len(source.catalog)
-    print(f"\n{form} files, S1 + S2 {size / 1e6:.2f} MB a patch, {len(source.catalog)} patches")
-    print(f"  {'reader':<24}{'patches/s':>10}{'ratio':>8}{'(wall clock)':>16}")
-    base = result["peer loop"]
-    for name, rate in result.items():
-        rate["ratio"] = rate["cpu"] / base["cpu"]
-        wall = f"{rate['wall']:,.0f}/s {rate['wall'] / base['wall']:.1f}×"
-        print(f"  {name:<24}{rate['cpu']:>10,.0f}{rate['ratio']:>7.1f}×{wall:>16}")
-    return result
+    rates = measure(readers, len(source.catalog), source.patch_size)
+    size = sum((root / path).stat().st_size for sensor in SENSORS for path in source.catalog[sensor])
+    megabytes = size / len(source.catalog) / 1e6
+    print(f"\n{form} files, S1 + S2 {megabytes:.2f} MB a patch, {len(source.catalog)} patches")
+    print(f"  {'reader':<24}{'patches/s':>10}{'ratio':>8}")
+    for name, rate in rates.items():
+        print(f"  {name:<24}{rate:>10,.0f}{rate / rates['peer loop']:>7.1f}×")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--root", type=Path, help="read these patches instead of simulated ones")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    arguments = parser.parse_args()
+    root = parser.parse_args().root
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="eo_ssl-bench-") as temporary:
         folder = Path(temporary)
-        if arguments.root:
-            results = {"given": compare(arguments.root, folder, "given")}
+        if root:
+            compare(root, folder, "given")
         else:
-            root = simulate(folder / "deflated", "paper", workers=1)
-            results = {"deflated": compare(root, folder, "deflated")}
-            results["plain"] = compare(plain_copy(root, folder / "plain"), folder, "plain")
-    versions = f"GDAL {rasterio.__gdal_version__}, Python {sys.version.split()[0]}, torch {torch.__version__}"
-    print(f"\nCPU seconds of one core; {versions}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"versions": versions, **results}, indent=2) + "\n")
+            made = simulate(folder / "deflated", "paper", workers=1)
+            compare(made, folder, "deflated")
+            compare(plain_copy(made, folder / "plain"), folder, "plain")
+    print(f"\nCPU seconds of one core; GDAL {rasterio.__gdal_version__}, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

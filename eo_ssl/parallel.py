@@ -1,26 +1,21 @@
 """Many things at once: pure functions handed to a `concurrent.futures.Executor`, here or on a Dask cluster.
 
-Simulating, packing and the grid of experiments all work this way: the function gets one task and returns its
-result, and the coordinating process alone writes what came back.
-
-    with executor(workers=4) as pool:
-        for task, done in unordered(square, tasks, pool):
-            print(task, done.result())
+with executor(workers=4) as pool:
+    for task, done in unordered(square, tasks, pool):
+        print(task, done.result())
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
 from eo_ssl.errors import ConfigError, EOError
-
-POLL_SECONDS = 0.2
 
 
 def cores() -> int:
@@ -41,26 +36,24 @@ def executor(
     first in each process of a local pool. An error in the block ends a local pool at once, whatever it is doing.
     Raises `ConfigError` where Dask or its scheduler cannot be had.
     """
+    workers = workers or cores()
     if scheduler:
         with _cluster(scheduler) as client, client.get_executor(pure=False) as pool:
             yield pool
-        return
-    workers = workers or cores()
-    if workers == 1:
+    elif workers == 1:
         yield None
-        return
-    # Spawned, not forked: the parent may hold threads of GDAL or torch.
-    context = get_context("spawn")
-    theirs, ours = context.Pipe(duplex=False)
-    start = (os.getpid(), theirs, initializer, initargs)
-    with theirs, ours, ProcessPoolExecutor(workers, context, initializer=_begin, initargs=start) as pool:
-        try:
-            yield pool
-        except BaseException:
-            ours.close()  # the workers see it and end
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    else:
+        context = get_context("spawn")  # not forked: the parent may hold threads of GDAL or torch
+        theirs, ours = context.Pipe(duplex=False)
+        start = (theirs, initializer, initargs)
+        with theirs, ours, ProcessPoolExecutor(workers, context, initializer=_begin, initargs=start) as pool:
+            try:
+                yield pool
+            except BaseException:
+                ours.close()  # the workers see it and end
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def unordered(
@@ -107,20 +100,20 @@ def unordered(
 def _cluster(address: str) -> Any:
     try:
         from distributed import Client
+
+        return Client(address, timeout="30s")
     except ImportError as error:
         raise ConfigError("working on a cluster needs dask: pip install 'eo_ssl[cluster]'") from error
-    try:
-        return Client(address, timeout="30s")
     except (OSError, ValueError) as error:
         raise ConfigError(f"no dask scheduler answers at {address} ({error})") from error
 
 
-def _begin(parent: int, line: Connection, initializer: Callable[..., None] | None, initargs: tuple) -> None:
+def _begin(line: Connection, initializer: Callable[..., None] | None, initargs: tuple) -> None:
     """First thing in a worker: end with the parent, however it goes; a killed one cannot tell its workers."""
 
     def watch() -> None:
-        while os.getppid() == parent and not line.poll(POLL_SECONDS):  # nothing is sent: an answer is its end
-            pass
+        with suppress(EOFError, OSError):
+            line.recv()  # nothing is ever sent: what comes is the end of the line, and of the parent
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

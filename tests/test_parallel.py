@@ -10,15 +10,11 @@ from pathlib import Path
 import pytest
 
 from eo_ssl.errors import ConfigError, EOError
-from eo_ssl.parallel import cores, executor, unordered
+from eo_ssl.parallel import executor, unordered
 
 
 def reciprocal(x: float) -> float:
     return 1 / x
-
-
-def killed(x: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def asleep(seconds: float) -> int:
@@ -34,17 +30,6 @@ def lost_once(marker: str) -> str:
     return marker
 
 
-_STARTED = []
-
-
-def start(value: int) -> None:
-    _STARTED.append(value)
-
-
-def started(_: int) -> list[int]:
-    return _STARTED
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_task_that_raises_keeps_its_error_and_stops_no_other(workers):
     with executor(workers) as pool:
@@ -57,28 +42,22 @@ def test_a_task_that_raises_keeps_its_error_and_stops_no_other(workers):
     assert found == {1: 1, 2: 0.5, 4: 0.25}
 
 
-@pytest.mark.parametrize("tasks", [0, 1, 7])
-def test_every_task_comes_back_once_however_few_are_handed_out_at_a_time(tasks):
-    with executor(2, initializer=start, initargs=(5,)) as pool:
-        for ahead in (1, 3, 100):
-            assert sorted(task for task, _ in unordered(abs, range(tasks), pool, ahead)) == list(range(tasks))
-        assert all(done.result() == [5] for _, done in unordered(started, range(4), pool))
-
-
-def test_results_do_not_pile_up_while_nobody_looks():
+def test_every_task_comes_back_once_and_only_so_many_are_handed_out_before_one_is_looked_at():
     handed_out = []
-    tasks = (handed_out.append(k) or k for k in range(50))
     with executor(2) as pool:
-        next(unordered(abs, tasks, pool, ahead=4))
-        assert len(handed_out) == 4
+        for tasks, ahead in ((0, 3), (1, 3), (7, 1), (7, 3), (7, 100)):
+            assert sorted(task for task, _ in unordered(abs, range(tasks), pool, ahead)) == list(range(tasks))
+        next(unordered(abs, (handed_out.append(k) or k for k in range(50)), pool, ahead=4))
+    assert len(handed_out) == 4
 
 
-def test_a_killed_worker_is_an_error_that_says_what_to_do():
+def test_the_initializer_runs_in_each_process_and_a_killed_worker_is_an_error_that_says_what_to_do(tmp_path):
     with (
         pytest.raises(EOError, match=r"worker process ended early: .*memory.*run it again"),
-        executor(2) as pool,
+        executor(2, initializer=sys.setrecursionlimit, initargs=(777,)) as pool,
     ):
-        list(unordered(killed, range(3), pool))
+        assert pool.submit(sys.getrecursionlimit).result() == 777
+        list(unordered(lost_once, [str(tmp_path / f"{k}") for k in range(3)], pool))
 
 
 def test_an_error_in_the_block_does_not_wait_for_what_is_running():
@@ -124,22 +103,18 @@ def test_a_script_without_a_guard_is_told_about_it(tmp_path):
     assert "__main__" in result.stderr.splitlines()[-1] and "EOError" in result.stderr
 
 
-@pytest.fixture
-def cluster():
+def test_a_cluster_that_loses_a_worker_finishes_all_the_same(tmp_path):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield cluster
-
-
-def test_a_cluster_that_loses_a_worker_finishes_all_the_same(cluster, tmp_path):
     tasks = [str(tmp_path / f"{k}") for k in range(6)]
     for task in tasks[1:]:
         Path(task).touch()
-    with executor(scheduler=cluster.scheduler_address) as pool:
-        found = [done.result() for _, done in unordered(lost_once, tasks, pool)]
-        assert sorted(found) == tasks
-        errors = [done.exception() for _, done in unordered(reciprocal, [0], pool)]
-    assert isinstance(errors[0], ZeroDivisionError)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        executor(scheduler=cluster.scheduler_address) as pool,
+    ):
+        assert sorted(done.result() for _, done in unordered(lost_once, tasks, pool)) == tasks
+        (_, failed), *_ = unordered(reciprocal, [0], pool)
+        assert isinstance(failed.exception(), ZeroDivisionError)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://x", "127.0.0.1"])
@@ -153,7 +128,3 @@ def test_a_wrong_scheduler_address_is_one_line(address, monkeypatch):
     ):
         pass
     assert "\n" not in str(caught.value)
-
-
-def test_this_process_has_a_core():
-    assert cores() >= 1

@@ -4,7 +4,7 @@
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,8 @@ class Findings:
     patch: dict[str, Any]
     problems: list[Problem] = field(default_factory=list)
     hints: dict[str, Any] = field(default_factory=dict)
-    darkest: float = np.nan  # lowest first percentile of the optical bands, digital number
     cirrus: bool = False  # whether there is a B10, which is dark over all ground
-    declared: int = 0  # S2 offset of the file
+    offset: int = 0  # that of S2 by card or file
     majority: int = IGNORE
 
     def say(self, kind: str, severity: str, message: str) -> None:
@@ -75,10 +74,6 @@ class Report:
         """True if nothing found would stop a training run."""
         return not any(problem.severity == FATAL for problem in self.problems)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {**asdict(self), "ok": self.ok}
-
 
 def check(
     root: str | Path,
@@ -86,9 +81,8 @@ def check(
     workers: int | None = None,
     s1_scale: float | None = None,
     s2_offset: int | None = None,
-    seed: int = 0,
 ) -> Report:
-    """Open all patches below `root`, or `sample` of them drawn with `seed`, in parallel.
+    """Open all patches below `root`, or `sample` of them drawn at random, in parallel.
 
     Fatal are files that training or packing would stumble over, and data on which no task can start; patches without
     partner, of other places or sizes, or below 90 % valid pixels are left out of training and listed. Raises
@@ -97,24 +91,29 @@ def check(
     found = catalogs.find(root, workers=workers)
     card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
     rows = np.arange(len(found))
-    if sample is not None and sample < len(rows):
-        rows = np.sort(np.random.default_rng(seed).choice(rows, sample, replace=False))
+    if sample:
+        rows = np.sort(np.random.default_rng(0).choice(rows, min(sample, len(rows)), replace=False))
     counts = {f"split {name or '(none)'}": int(n) for name, n in found["split"].value_counts().items()}
     counts |= {f"{sensor} files": int((found[sensor] != "").sum()) for sensor in SENSORS}
-    report = Report(str(root), len(found), len(rows), counts, _from_catalog(found))
+    report = Report(str(root), len(found), len(rows), counts)
+    report.problems += [
+        Problem(Path(path).stem, kind, severity, f"{path}: {why}")
+        for listed, kind, severity, why in (
+            ("duplicates", "duplicate id", FATAL, "second file for it"),
+            ("unknown", "unknown name", WARNING, "name of no known layout"),
+        )
+        for path in found.attrs[listed]
+    ]
     patches = found.iloc[rows].to_dict("records")
     with ThreadPoolExecutor(workers or cores()) as pool:
         jobs = pool.map(lambda patch: check_patch(Path(root), patch, card), patches)
         results = list(tqdm(jobs, total=len(patches), desc="check", unit="patch", disable=None))
-    for result in results:
-        report.problems += result.problems
-    report.problems += _offsets(results, card)
-    report.problems = list(dict.fromkeys(report.problems))
+    report.problems += [problem for result in results for problem in result.problems]
     majority = np.zeros(len(found), np.int64)  # what was not opened counts as labelled
     majority[rows] = [result.majority for result in results]
     _verdict(found, majority, report)
     if len(rows) == len(found):
-        report.options = _options(results, card)
+        report.options = _options(results)
     return report
 
 
@@ -124,10 +123,8 @@ def require_trainable(source: Source, crop: int = 0, task: str = "pretrain", pai
     `ConfigError`: the crop of `crop` px is larger than the patches. `DataError`: fewer than `pairs` patches to pretrain
     on or 2 held out, a split without labelled patches, or training images without a valid pixel.
     """
-    if crop > source.patch_size:
-        raise ConfigError(
-            f"crops of {crop} px are larger than the patches ({source.patch_size} px); take less"
-        )
+    if crop > (size := source.patch_size):
+        raise ConfigError(f"crops of {crop} px are larger than the patches ({size} px); take less")
     catalog, training = source.catalog, "pretrain" if task == "pretrain" else "train"
     if (catalog["split"] == training).any():
         source.stats(training)  # reads images: now it is known which are valid
@@ -150,18 +147,14 @@ def tasks_of(catalog: pd.DataFrame) -> list[str]:
 def obstacles(split: np.ndarray, majority: np.ndarray, task: str, pairs: int = 2) -> list[str]:
     """What keeps a task from starting. Shape: split (N,) str, "" where unusable, majority class (N,), 255 if none."""
     if task == "pretrain":
-        what, needed = "pretraining needs at least {} patches", {"pretrain": pairs, "pretrain_val": 2}
+        needed, what = {"pretrain": pairs, "pretrain_val": 2}, "patches"
     else:
-        what, needed = (
-            "fine-tuning needs at least {} labelled patch",
-            dict.fromkeys(("train", "val", "test"), 1),
-        )
+        needed, what = {"train": 1, "val": 1, "test": 1}, "labelled patches"
         split = np.where(majority == IGNORE, "", split)
-    have = {name: int((split == name).sum()) for name in needed}
     return [
-        f"{what.format(least)} in split {name}, there are {have[name]}: more scenes, regions or labels needed"
+        f"{task} needs at least {least} {what} in split {name}, there are {have}: more scenes or labels needed"
         for name, least in needed.items()
-        if have[name] < least
+        if (have := int((split == name).sum())) < least
     ]
 
 
@@ -177,18 +170,20 @@ def check_patch(root: Path, patch: dict[str, Any], card: Card) -> Findings:
             if sensor == "s1":
                 arrays[sensor] = geotiff.read_s1(path, None, card.s1_scale, card.s1_unit)
             elif sensor == "s2":
-                arrays[sensor], result.declared = geotiff.read_s2(path, None, card.s2_bands)
+                arrays[sensor], declared = geotiff.read_s2(path, None, card.s2_bands)
+                result.offset = card.offset(patch, declared)
             else:
                 arrays[sensor] = geotiff.read_labels(path)
         except geotiff.PatchError as error:
             result.say(error.kind, FATAL, str(error))
             if sensor == "s1":
                 result.hints |= _s1_hint(path, error.kind)
-    wrong = contradiction(headers)
-    if wrong:
+    for sensor in ("s1", "s2", "dfc" if patch["dataset"] == "dfc2020" else "lc"):
+        if not patch[sensor]:
+            result.say("missing partner", WARNING if sensor == "lc" else LEFT_OUT, f"no {sensor} file")
+    if wrong := patch["reason"] or contradiction(headers):
         result.say("CRS mismatch" if "place" in wrong else "size", LEFT_OUT, wrong)
-    unplaced = sorted(sensor for sensor, header in headers.items() if np.isnan(header.x))
-    if unplaced and len(unplaced) < len(headers):
+    if unplaced := sorted(sensor for sensor, header in headers.items() if np.isnan(header.x)):
         result.say("no CRS", WARNING, f"no georeferencing in {', '.join(unplaced)}")
     if "s1" in arrays and np.isfinite(arrays["s1"]).any():
         low, high = np.nanmin(arrays["s1"]), np.nanmax(arrays["s1"])
@@ -196,20 +191,19 @@ def check_patch(root: Path, patch: dict[str, Any], card: Card) -> Findings:
             result.say("range", WARNING, f"{patch['s1']}: backscatter from {low:.0f} to {high:.0f} dB")
     if "s2" in arrays:
         _check_optical(arrays["s2"], result)
-    for sensor in arrays.keys() & CODES.keys():
-        other = set(np.unique(arrays[sensor]).tolist()) - CODES[sensor]
-        if other:
-            result.say("labels", FATAL, f"{patch[sensor]}: codes {sorted(other)[:5]} are not in the legend")
+    for sensor, table in (("lc", IGBP_TO_EIGHT), ("dfc", DFC10_TO_EIGHT)):  # the finer one last: it counts
+        if sensor in arrays:
+            result.majority = majority_of(class_counts(table[arrays[sensor]]))
+            other = set(np.unique(arrays[sensor]).tolist()) - CODES[sensor]
+            if other:
+                message = f"{patch[sensor]}: codes {sorted(other)[:5]} are not in the legend"
+                result.say("labels", FATAL, message)
     if {"s1", "s2"} <= set(arrays) and arrays["s1"].shape[1:] == arrays["s2"].shape[1:]:
         valid = valid_pixels(arrays["s1"], arrays["s2"])
         known = " (known)" if patch["id"] in KNOWN_BROKEN else ""
         if valid is not None:
             severity = LEFT_OUT if valid.mean() < LEAST_VALID or known else WARNING
             result.say("NaN", severity, f"{1 - valid.mean():.2%} of the pixels are NaN or no data{known}")
-    for sensor, table in (("dfc", DFC10_TO_EIGHT), ("lc", IGBP_TO_EIGHT)):
-        if sensor in arrays:
-            result.majority = majority_of(class_counts(table[arrays[sensor]]))
-            break
     return result
 
 
@@ -233,93 +227,56 @@ def _check_optical(numbers: np.ndarray, result: Findings) -> None:
         result.say("range", WARNING, f"{path}: digital numbers up to {pixels.max()}")
     result.cirrus = bool(pixels[B10].any())
     bands = pixels if result.cirrus else np.delete(pixels, B10, 0)
-    result.darkest = float(np.percentile(bands[:, ::16] if bands.shape[1] > 4096 else bands, 1, axis=1).min())
+    darkest = np.percentile(bands[:, ::16] if bands.shape[1] > 4096 else bands, 1, axis=1).min()
+    likely = BASELINE_0400_OFFSET if darkest >= BASELINE_0400_OFFSET else 0
+    starts = f"the darkest band starts at {darkest:.0f}"
+    if likely and not result.offset:
+        message = f'{path}: looks offset: {starts} (give "s2_offset": 1000 in dataset.json)'
+        result.say("S2 offset", WARNING, message)
+    elif darkest < result.offset - NEGATIVE:
+        result.say("S2 offset", FATAL, f"{path}: negative reflectance with the offset declared: {starts}")
+    result.hints["s2_offset"] = likely
     middle = np.median(pixels, axis=1)
     if result.cirrus and middle[B10] > middle.min() + NEGATIVE:
         message = f"{path}: B10 (cirrus) is not the darkest band: the bands seem to be in another order"
         result.say("S2 bands", WARNING, message + ' (give it as "s2_bands" in dataset.json)')
-        order = [B8A_LAST.index(band) for band in S2_BANDS]
-        if middle[order][B10] == middle.min():
+        if middle[B8A_LAST.index("B10")] == middle.min():
             result.hints["s2_bands"] = B8A_LAST
-
-
-def _from_catalog(found: pd.DataFrame) -> list[Problem]:
-    """Findings that need no pixel: missing partners, contradicting headers, duplicates, unknown names."""
-    problems = []
-    for patch in found.to_dict("records"):
-        for sensor in ("s1", "s2", "dfc" if patch["dataset"] == "dfc2020" else "lc"):
-            if not patch[sensor]:
-                severity = WARNING if sensor == "lc" else LEFT_OUT
-                problems.append(Problem(patch["id"], "missing partner", severity, f"no {sensor} file"))
-        if patch["reason"]:
-            kind = "CRS mismatch" if "place" in patch["reason"] else "size"
-            problems.append(Problem(patch["id"], kind, LEFT_OUT, patch["reason"]))
-        if np.isnan(patch["x"]):
-            problems.append(Problem(patch["id"], "no CRS", WARNING, "position unknown: no CRS or transform"))
-    for path in found.attrs["duplicates"]:
-        problems.append(Problem(Path(path).stem, "duplicate id", FATAL, f"{path}: second file for it"))
-    for path in found.attrs["unknown"]:
-        problems.append(Problem(Path(path).stem, "unknown name", WARNING, f"{path}: name of no known layout"))
-    return problems
-
-
-def _offsets(results: list[Findings], card: Card) -> list[Problem]:
-    """Patches whose digital numbers look offset and are not declared so, or the other way round."""
-    read = [r for r in results if np.isfinite(r.darkest)]
-    applied = [card.offset(r.patch, r.declared) for r in read]
-    offset = [r for r, known in zip(read, applied) if not known and r.darkest >= BASELINE_0400_OFFSET]
-    plain = [r for r, known in zip(read, applied) if known and r.darkest < known - NEGATIVE]
-    problems = []
-    for some, severity, text in (
-        (offset, WARNING, 'look offset; give "s2_offset": 1000 in dataset.json'),
-        (plain, FATAL, "have an offset declared and would have negative reflectance"),
-    ):
-        if some:
-            scenes = sorted({r.patch["scene"] for r in some})
-            names = ", ".join(scenes[:3]) + (f" and {len(scenes) - 3} more scenes" if scenes[3:] else "")
-            starts = f"their darkest band starts at {min(r.darkest for r in some):.0f}"
-            message = f"{len(some)} of {len(read)} patches ({names}) {text}: {starts}"
-            problems.append(Problem("(all)", "S2 offset", severity, message))
-    return problems
 
 
 def _verdict(found: pd.DataFrame, majority: np.ndarray, report: Report) -> None:
     """Note the splits that can be made of what is left, and what keeps training from starting."""
     bad = {p.id for p in report.problems if p.severity in (FATAL, LEFT_OUT)}
     left = found[~found["id"].isin(bad)]
-
-    def stop(kind: str, message: str) -> None:
-        report.problems.append(Problem("(all)", kind, FATAL, message))
-
-    if left.empty:
-        return stop("nothing left", "no patch can be used")
     try:
+        if left.empty:
+            raise DataError("no patch can be used")
         assigned = splits.assign(left)
     except DataError as error:
-        return stop("splits", str(error))
+        report.problems.append(Problem("(all)", "splits", FATAL, str(error)))
+        return
     report.notes += assigned.attrs["notes"]
     counts = assigned["split"].value_counts().drop("", errors="ignore")
     report.counts |= {f"usable {name}": int(n) for name, n in counts.items()}
     for task in tasks_of(found):
         for message in obstacles(assigned["split"].to_numpy(), majority[left.index], task):
-            stop("splits", message)
+            report.problems.append(Problem("(all)", "splits", FATAL, message))
 
 
-def _options(results: list[Findings], card: Card) -> dict[str, Any]:
-    """Options of the card that all patches ask for; none where patches disagree."""
+def _options(results: list[Findings]) -> dict[str, Any]:
+    """Options of the card that all patches ask for, the S2 offset also by scene or patch; none where they disagree."""
     options: dict[str, Any] = {}
     for name in ("s1_unit", "s1_scale", "s2_bands"):
-        asked = {r.hints.get(name) for r in results if r.patch["s2" if name == "s2_bands" else "s1"]}
+        asked = {r.hints.get(name) for r in results if r.patch[name[:2]]}
         if len(asked) == 1 and None not in asked:
             options[name] = asked.pop()
-    read = [r for r in results if np.isfinite(r.darkest)]
-    right = [BASELINE_0400_OFFSET if r.darkest >= BASELINE_0400_OFFSET else 0 for r in read]
-    sure = (
-        all(r.cirrus for r in read) or len(set(right)) == 1
-    )  # without B10 a bright surface looks offset, too
-    if sure and any(card.offset(r.patch, r.declared) != known for r, known in zip(read, right)):
-        frame = pd.DataFrame({"scene": [r.patch["scene"] for r in read], "offset": right})
-        whole = frame.groupby("scene")["offset"].transform("nunique") == 1
-        names = [r.patch["scene"] if one else r.patch["id"] for r, one in zip(read, whole)]
-        options["s2_offset"] = right[0] if len(set(right)) == 1 else dict(zip(names, right))
+    read = [r for r in results if "s2_offset" in r.hints]
+    right = [r.hints["s2_offset"] for r in read]
+    one = len(set(right)) == 1
+    sure = one or all(r.cirrus for r in read)  # without B10 a bright surface looks offset, too
+    if sure and right != [r.offset for r in read]:
+        scenes = pd.Series([r.patch["scene"] for r in read])
+        whole = pd.Series(right).groupby(scenes).transform("nunique") == 1
+        names = scenes.where(whole, [r.patch["id"] for r in read])
+        options["s2_offset"] = right[0] if one else dict(zip(names, right))
     return options

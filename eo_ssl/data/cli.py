@@ -1,14 +1,17 @@
 """`eo-ssl data …`: fetch the samples, simulate, check and pack data sets."""
 
 import json
-from collections import Counter
+from dataclasses import asdict
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from eo_ssl.data.check import Report
+    from eo_ssl.data.store import StoreSource
 
 app = typer.Typer(help="Fetch, simulate, check and pack data.", no_args_is_help=True)
 Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders.")]
@@ -58,18 +61,28 @@ def check(
 
     A packed store is compared with its checksums.
     """
+    from eo_ssl import files
+    from eo_ssl.data import store
     from eo_ssl.data.check import check as run
-    from eo_ssl.data.store import is_store
 
-    if is_store(root):
-        return _check_store(root, as_json)
-    report = run(root, sample, workers, s1_scale, s2_offset)
-    if fix and report.options:
-        _write_card(root, report.options)
-        report = run(root, sample, workers)
-    text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else "\n".join(lines(report))
-    typer.echo(text)
-    raise typer.Exit(0 if report.ok else 1)
+    if store.is_store(root):
+        problems = store.verify(root)
+        if not problems:
+            _require_trainable(store.StoreSource(root))
+        verdict = "NOT OK: pack again" if problems else "ok: all patches match their checksums"
+        said = {"root": str(root), "problems": problems, "ok": not problems}
+        text = [*problems, f"{root}: {verdict}"]
+    else:
+        report = run(root, sample, workers, s1_scale, s2_offset)
+        if fix and report.options:
+            path = root / "dataset.json"  # keeps what else it says
+            said = files.read_json(path) if path.exists() else {"name": root.resolve().name}
+            files.write_json(path, said | report.options)
+            typer.echo(f"{path}: {json.dumps(report.options)}", err=True)
+            report = run(root, sample, workers)
+        said, text = asdict(report) | {"ok": report.ok}, lines(report)
+    typer.echo(json.dumps(said, indent=2, ensure_ascii=False) if as_json else "\n".join(text))
+    raise typer.Exit(0 if said["ok"] else 1)
 
 
 @app.command()
@@ -85,74 +98,39 @@ def pack(
     """Pack a data root into a memory-mapped store; run it again after an interruption and it goes on."""
     from eo_ssl.data import store as packing
     from eo_ssl.data.catalog import find
-    from eo_ssl.data.check import require_trainable, tasks_of
     from eo_ssl.errors import DataError
     from eo_ssl.parallel import executor
 
     found = find(root)
-    card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
-    few = workers is None and not scheduler and len(found) < _FEW
+    found.attrs["card"] = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
+    few = workers is None and len(found) < _FEW
     with executor(1 if few else workers or 0, scheduler) as pool:
-        packing.pack(root, store, pool, found, card)
-    problems = packing.verify(store) if verify else []
-    if problems:
-        raise DataError(
-            f"{store}: {problems[0]}" + (f" and {len(problems) - 1} more" if problems[1:] else "")
-        )
+        packing.pack(root, store, pool, found)
+    if verify and (problems := packing.verify(store)):
+        raise DataError(f"{store}: {len(problems)} problems, the first: {problems[0]}")
     source = packing.StoreSource(store)
     size = sum(path.stat().st_size for path in store.glob("*.npy"))
     typer.echo(f"{source.report()}\n{store}: {size / 1e6:,.0f} MB")
+    _require_trainable(source)
+
+
+def _require_trainable(source: "StoreSource") -> None:
+    from eo_ssl.data.check import require_trainable, tasks_of
+
     for task in tasks_of(source.catalog):
         require_trainable(source, task=task)
-
-
-def _check_store(store: Path, as_json: bool) -> None:
-    from eo_ssl.data.check import require_trainable, tasks_of
-    from eo_ssl.data.store import StoreSource, verify
-
-    problems = verify(store)
-    if not problems:
-        source = StoreSource(store)
-        for task in tasks_of(source.catalog):
-            require_trainable(source, task=task)
-    if as_json:
-        typer.echo(json.dumps({"root": str(store), "ok": not problems, "problems": problems}, indent=2))
-    else:
-        verdict = "NOT OK: pack again" if problems else "ok: all patches match their checksums"
-        typer.echo("\n".join([*problems, f"{store}: {verdict}"]))
-    raise typer.Exit(1 if problems else 0)
-
-
-def _write_card(root: Path, options: dict[str, Any]) -> None:
-    """Add options to `dataset.json`, which keeps what else it says."""
-    from eo_ssl import files
-    from eo_ssl.errors import DataError
-
-    path = root / "dataset.json"
-    said = files.read_json(path) if path.exists() else {"name": root.resolve().name}
-    try:
-        files.write_json(path, said | options)
-    except OSError as error:
-        raise DataError(
-            f"{path}: {error.strerror}; make the folder writable or write {json.dumps(options)}"
-        ) from error
-    typer.echo(f"{path}: {json.dumps(options)}", err=True)
 
 
 def lines(report: "Report") -> list[str]:
     """The report as a table for people."""
     out = [f"{report.root}: {report.patches} patches, {report.checked} opened", ""]
     out += [f"  {name:<22}{count:>9,}" for name, count in report.counts.items()]
-    kinds = Counter((p.severity, p.kind) for p in report.problems)
-    if kinds:
-        out += ["", f"  {'severity':<11}{'finding':<18}{'count':>7}   examples"]
-    for (severity, kind), count in sorted(kinds.items()):
-        same = [p for p in report.problems if (p.severity, p.kind) == (severity, kind)]
-        for i, problem in enumerate(same[:_SHOWN]):
-            head = f"{severity:<11}{kind:<18}{count:>7}" if i == 0 else " " * 36
-            out.append(f"  {head}   {problem.id}: {problem.message}")
-        if count > _SHOWN:
-            out.append(f"  {'':<36}   and {count - _SHOWN} more (--json lists all)")
+    order = attrgetter("severity", "kind")
+    for (severity, kind), group in groupby(sorted(report.problems, key=order), order):
+        same = list(group)
+        out += ["", f"  {severity:<11}{kind:<18}{len(same):>7,}"]
+        out += [f"    {problem.id}: {problem.message}" for problem in same[:_SHOWN]]
+        out += [f"    and {len(same) - _SHOWN} more (--json lists all)"] * (len(same) > _SHOWN)
     out += ["", *(f"  note: {note}" for note in report.notes), ""]
     if report.options:
         out += [f"  --fix writes into dataset.json: {json.dumps(report.options)}", ""]

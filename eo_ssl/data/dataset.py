@@ -5,8 +5,9 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -33,87 +34,75 @@ def open_source(
     path: str | Path,
     seed: int = 0,
     holdout: str | Path | None = None,
-    s1_scale: float | None = None,
     s2_offset: int | None = None,
     packed: bool | None = None,
 ) -> Source:
     """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed` and `holdout`.
 
-    What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout`,
-    `s1_scale` (dB per step of integer S1 files) and `s2_offset` (0 or 1000, what was added to the S2 digital numbers)
-    replace it. A simulated set is packed the first time it is opened, into `.store` inside its folder, because training
-    reads every patch many times; `packed=False` reads the GeoTIFF files, `packed=True` packs any root. Raises
-    `DataError` if there is nothing to open.
+    What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout` and
+    `s2_offset` (0 or 1000, what was added to the S2 digital numbers) replace it. A simulated set is packed the first
+    time it is opened, into `.store` inside its folder, because training reads every patch many times; `packed=False`
+    reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if there is nothing to open.
     """
     path = Path(path)
     if is_store(path):
         return StoreSource(path, seed, holdout, s2_offset)
     found = catalogs.find(path)
-    card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
+    card = found.attrs["card"].with_(s2_offset=s2_offset)
     if packed or (packed is None and found.attrs["simulated"]):
         return StoreSource(_store_of(path, found, card), seed, holdout)
-    return TiffSource(
-        path, found, seed, card.with_(holdout=str(Path(holdout).absolute()) if holdout else None)
-    )
+    return TiffSource(path, found, seed, card.with_(holdout=holdout and str(Path(holdout).absolute())))
 
 
 def _store_of(root: Path, found: pd.DataFrame, card: catalogs.Card) -> Path:
     """The store of a root, packed first where it is missing or the files have changed since."""
     own = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
     out = root / ".store" if os.access(root, os.W_OK) else cache_dir() / "stores" / own
-    if card == found.attrs["card"] and is_store(out):
-        try:
-            if read_info(out)["data"]["state"] == found.attrs["state"]:
-                return out
-        except DataError:
-            pass  # of another version
     found.attrs["state"] += "" if card == found.attrs["card"] else f" {card}"
+    found.attrs["card"] = card
+    with suppress(DataError):  # none is there yet, or one of another version
+        if read_info(out)["data"]["state"] == found.attrs["state"]:
+            return out
     with ThreadPoolExecutor(cores()) as pool:
-        return pack(root, out, pool, found, card)
+        return pack(root, out, pool, found)
 
 
+@dataclass(eq=False, repr=False)
 class PatchDataset(Dataset):
     """Crops of patches with labels; a batch comes as one dict, already stacked.
 
-    `rows` are positions in `source.catalog`. Modes: "random" (one crop per row, a pure function of seed,
-    epoch and index), "centre" (one crop) and "tile" (crops that together cover the patch; `len` counts
-    crops).
+    `rows` are positions in `source.catalog`. Modes: "random" (one crop per row, a pure function of seed, epoch and
+    index), "centre" (one crop) and "tile" (crops that together cover the patch; `len` counts crops).
 
-    A sample: s1 (2, H, W) float32 in dB, s2 (13, H, W) float32 reflectance, index () int64 (row in the
-    catalog), group () int64 (overlap group); with `labels` mask (H, W) int64 (255 = ignore), label ()
-    int64 (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least
-    10 %). Invalid pixels are NaN in the images, and `valid` (H, W) bool marks the others; it is there only
-    if a batch has invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised
-    and filled, in one pass that is faster than two.
+    A sample: s1 (2, H, W) float32 in dB, s2 (13, H, W) float32 reflectance, index () int64 (row in the catalog),
+    group () int64 (overlap group); with `labels` mask (H, W) int64 (255 = ignore; the MODIS map where `coarse`),
+    label () int64 (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least 10 %).
+    Invalid pixels are NaN in the images, and `valid` (H, W) bool marks the others; it is there only if a batch has
+    invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised and filled. Raises
+    `ConfigError` for a mode or crop that cannot be.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        rows: Sequence[int],
-        crop: int,
-        mode: str = "random",
-        labels: bool = False,
-        seed: int = 0,
-        statistics: Statistics | None = None,
-        coarse: bool = False,
-    ) -> None:
-        size = source.patch_size
-        if mode not in MODES:
-            raise ConfigError(f"crop mode {mode!r}: choose one of {', '.join(MODES)}")
+    source: Source
+    rows: Sequence[int]
+    crop: int
+    mode: str = "random"
+    labels: bool = False
+    seed: int = 0
+    statistics: Statistics | None = None
+    coarse: bool = False
+    epoch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        size, crop = self.source.patch_size, self.crop
+        if self.mode not in MODES:
+            raise ConfigError(f"crop mode {self.mode!r}: choose one of {', '.join(MODES)}")
         if not 0 < crop <= size:
             raise ConfigError(f"crop {crop}: the patches are {size} px wide; choose 1 to {size}")
-        self.source, self.crop, self.mode, self.labels, self.seed = source, crop, mode, labels, seed
-        self.rows = np.asarray(rows, dtype=np.int64)
-        if self.rows.size and not 0 <= self.rows.min() <= self.rows.max() < len(source.catalog):
-            raise ConfigError(f"rows up to {self.rows.max()}: the catalog has {len(source.catalog)}")
-        self.epoch, self.coarse, self.statistics = 0, coarse, statistics
-        self._affine = Affine.standardise(statistics) if statistics else Affine.physical()
-        starts = [*range(0, size - crop, crop), size - crop]
-        self._tiles = (
-            [(y, x) for y in starts for x in starts] if mode == "tile" else [((size - crop) // 2,) * 2]
-        )
-        self._group = np.unique(source.catalog["group"].astype(str), return_inverse=True)[1]
+        self.rows = np.asarray(self.rows, dtype=np.int64)
+        self._affine = Affine.standardise(self.statistics) if self.statistics else Affine.physical()
+        starts = [*range(0, size - crop, crop), size - crop] if self.mode == "tile" else [(size - crop) // 2]
+        self._tiles = list(product(starts, starts))  # top and left
+        self._group = np.unique(self.source.catalog["group"].astype(str), return_inverse=True)[1]
 
     def __len__(self) -> int:
         return len(self.rows) * len(self._tiles)
@@ -146,43 +135,27 @@ class PatchDataset(Dataset):
         places = [self.place(int(i)) for i in indices]
         n, c = len(places), self.crop
         s1, s2 = (np.empty((n, len(bands), c, c), np.float32) for bands in (S1_BANDS, S2_BANDS))
-        valid, keep = self._fill(places, s1, s2)
-        rows = np.array([row for row, _, _ in places], dtype=np.int64)
-        batch = {"s1": torch.from_numpy(s1), "s2": torch.from_numpy(s2)}
-        if valid is not None:
-            batch["valid"] = torch.from_numpy(valid)
+        fill = self.source.fill  # returns None where all pixels are valid
+        masks = [fill(*place, s1[k], s2[k], self._affine) for k, place in enumerate(places)]
+        batch = {"s1": s1, "s2": s2}
+        if any(mask is not None for mask in masks):
+            batch["valid"] = np.stack([np.ones((c, c), bool) if mask is None else mask for mask in masks])
             if self.statistics:
-                batch = {k: v.nan_to_num_(nan=0.0) if k in ("s1", "s2") else v for k, v in batch.items()}
+                batch |= {key: np.nan_to_num(batch[key], copy=False, nan=0.0) for key in ("s1", "s2")}
         if self.labels:
             batch |= self._labels(places)
-        batch |= {"index": torch.from_numpy(rows), "group": torch.from_numpy(self._group[rows])}
-        if not keep.all():
-            batch = {key: value[torch.from_numpy(keep)] for key, value in batch.items()}
-        return batch
+        rows = np.array([row for row, _, _ in places], dtype=np.int64)
+        batch |= {"index": rows, "group": self._group[rows]}
+        keep = np.array([self.source.usable(row) for row in rows], bool)
+        return {key: torch.from_numpy(value if keep.all() else value[keep]) for key, value in batch.items()}
 
-    def _fill(
-        self, places: list[tuple[int, int, int]], s1: np.ndarray, s2: np.ndarray
-    ) -> tuple[np.ndarray | None, np.ndarray]:
-        """Read all crops; returns masks of valid pixels (B, H, W), if any, and which samples to keep (B,)."""
-        valid, keep = None, np.ones(len(places), bool)
-        for k, (row, top, left) in enumerate(places):
-            mask = self.source.fill(row, top, left, s1[k], s2[k], self._affine)
-            if mask is not None:
-                if valid is None:
-                    valid = np.ones((len(places), self.crop, self.crop), bool)
-                valid[k] = mask
-            keep[k] = self.source.usable(row)
-        return valid, keep
-
-    def _labels(self, places: list[tuple[int, int, int]]) -> dict[str, Tensor]:
+    def _labels(self, places: list[tuple[int, int, int]]) -> dict[str, np.ndarray]:
         mask = np.stack([self.source.mask(*place, self.crop, self.coarse) for place in places])
         counts = np.stack([class_counts(m) for m in mask])  # (B, 8)
-        label = np.array([majority_of(c) for c in counts], dtype=np.int64)
-        multilabel = (counts >= COVERAGE * self.crop**2).astype(np.float32)
         return {
-            "mask": torch.from_numpy(mask.astype(np.int64)),
-            "label": torch.from_numpy(label),
-            "multilabel": torch.from_numpy(multilabel),
+            "mask": mask.astype(np.int64),
+            "label": np.array([majority_of(c) for c in counts], dtype=np.int64),
+            "multilabel": (counts >= COVERAGE * self.crop**2).astype(np.float32),
         }
 
 
@@ -204,7 +177,7 @@ class Loader:
     `batch_size` is per rank. Of each global batch of batch_size · world_size crops, rank r takes the r-th contiguous
     part, so that the ranks together see the batches one process with the larger batch would. `workers` threads
     prefetch (reading and converting release the interpreter lock, and nothing is copied between processes); with 0
-    the caller reads. Raises `ConfigError` for impossible numbers.
+    the caller reads.
     """
 
     dataset: Any
@@ -216,13 +189,6 @@ class Loader:
     rank: int = 0
     world_size: int = 1
     epoch: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.workers < 0 or not 0 <= self.rank < self.world_size:
-            raise ConfigError(
-                f"batch_size {self.batch_size}, workers {self.workers}, rank {self.rank} of {self.world_size}: "
-                "not possible"
-            )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order and the random crops of an epoch."""
@@ -239,9 +205,9 @@ class Loader:
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch, 10]).permutation(len(order))
         step = self.batch_size * self.world_size
-        chunks = [order[i * step : (i + 1) * step] for i in range(len(self))]
-        shares = [np.array_split(c, self.world_size)[self.rank] for c in chunks]
-        return [share.tolist() for share in shares if len(share)]
+        whole = [order[i * step : (i + 1) * step] for i in range(len(self))]
+        shares = [np.array_split(batch, self.world_size)[self.rank].tolist() for batch in whole]
+        return [share for share in shares if share]
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         read, batches = self.dataset.__getitems__, iter(self.batches())
@@ -256,4 +222,4 @@ class Loader:
                 waiting.extend(pool.submit(read, batch) for batch in islice(batches, 1))
                 yield ready
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)

@@ -23,11 +23,6 @@ def ndvi(pair: Pair) -> np.ndarray:
     return normalised_difference(pair.band("B08"), pair.band("B04"))
 
 
-def ndsi(pair: Pair) -> np.ndarray:
-    """Snow index (B03 − B11)/(B03 + B11) of a pair, (H, W)."""
-    return normalised_difference(pair.band("B03"), pair.band("B11"))
-
-
 def open_water(pair: Pair, margin: int = 4) -> np.ndarray:
     """Pixels (H, W) bool that Sentinel-2 sees as water, at least `margin` pixels from any shore.
 
@@ -48,8 +43,8 @@ def cloud(pair: Pair) -> np.ndarray:
 
 
 def snow(pair: Pair) -> np.ndarray:
-    """Pixels (H, W) bool with NDSI above 0.4 that are bright in green (Hall et al. 1995)."""
-    return (ndsi(pair) > 0.4) & (pair.band("B03") > 0.25)
+    """Pixels (H, W) bool with NDSI = (B03 − B11)/(B03 + B11) above 0.4 that are bright in green (Hall et al. 1995)."""
+    return (normalised_difference(pair.band("B03"), pair.band("B11")) > 0.4) & (pair.band("B03") > 0.25)
 
 
 def uniform_windows(
@@ -64,11 +59,12 @@ def uniform_windows(
     for pair in pairs:
         varies = sum(_variation(pair.band(b), size) for b in ("B02", "B03", "B04", "B08"))  # (h, w)
         for _ in range(2):
-            row, column = np.unravel_index(np.argmin(varies), varies.shape)
-            found.append((float(varies[row, column]), pair, int(row), int(column)))
+            row, column = (int(i) for i in np.unravel_index(np.argmin(varies), varies.shape))
+            window = pair, slice(row, row + size), slice(column, column + size)
+            found.append((float(varies[row, column]), window))
             varies[max(row - size, 0) : row + size, max(column - size, 0) : column + size] = np.inf
-    best = sorted((f for f in found if np.isfinite(f[0])), key=lambda f: f[0])[:count]
-    return [(pair, slice(row, row + size), slice(column, column + size)) for _, pair, row, column in best]
+    best = sorted((f for f in found if np.isfinite(f[0])), key=lambda f: f[0])
+    return [window for _, window in best[:count]]
 
 
 def _variation(band: np.ndarray, size: int) -> np.ndarray:
@@ -110,11 +106,9 @@ def autocorrelation(image: np.ndarray, lag: int = 1) -> float:
     """
     centred = image - image.mean()
     variance = np.mean(centred**2)
-    if variance == 0:
-        return 1.0
     across = np.mean(centred[:, lag:] * centred[:, :-lag])
     down = np.mean(centred[lag:] * centred[:-lag])
-    return float((across + down) / 2 / variance)
+    return float((across + down) / 2 / variance) if variance else 1.0
 
 
 def band_statistics(s1: np.ndarray, s2: np.ndarray) -> np.ndarray:

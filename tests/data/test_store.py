@@ -5,13 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import fake_patches as fake
 import numpy as np
-import psutil
 import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
@@ -23,13 +22,24 @@ from eo_ssl.data.source import Affine, TiffSource
 from eo_ssl.data.store import StoreSource, pack, verify
 from eo_ssl.errors import DataError
 
-WORKER = Path(__file__).with_name("pack_worker.py")
-KILLS = 8
+
+@pytest.fixture
+def root(world, tmp_path):
+    return Path(shutil.copytree(world, tmp_path / "data"))
 
 
 @pytest.fixture
-def root(tmp_path):
-    return fake.world(tmp_path / "data")
+def out(root, tmp_path):
+    """The root packed."""
+    return pack(root, tmp_path / "store")
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Ids of the patches that are packed from here on."""
+    ids, encode = [], store.encode
+    monkeypatch.setattr(store, "encode", lambda patch, **how: ids.append(patch["id"]) or encode(patch, **how))
+    return ids
 
 
 def contents(folder):
@@ -38,47 +48,25 @@ def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
-def damage(folder, part, row):
-    data = np.load(folder / f"{part}.npy", mmap_mode="r+")
-    data[row].reshape(-1)[7] ^= 1
-    data.flush()
+def darken(root):
+    """Lower the radar of the first patch by 5 dB; returns its id and image."""
+    patch = catalog.find(root).iloc[0]
+    data = geotiff.read_s1(root / patch["s1"]) - 5
+    fake.write(root / patch["s1"], data, int(patch["epsg"]), patch["x"], patch["y"])
+    return patch["id"], data
 
 
-def test_every_pixel_comes_back_as_exactly_as_stated(root, tmp_path):
-    source = StoreSource(pack(root, tmp_path / "store"))
-    size = source.patch_size
-    direct = TiffSource(root, catalog.find(root))
+def test_every_pixel_comes_back_as_exactly_as_stated(world, store):
+    source, direct = StoreSource(store), TiffSource(world, catalog.find(world))
     for row, patch in enumerate(source.catalog.to_dict("records")):
         got = source.read(row)
-        db = geotiff.read_s1(root / patch["s1"])
-        numbers, _ = geotiff.read_s2(root / patch["s2"])
-        assert np.abs(got["s1"] - db).max() <= store.STEP / 2 + 1e-5
+        db = geotiff.read_s1(world / patch["s1"])
+        numbers, _ = geotiff.read_s2(world / patch["s2"])
+        assert np.abs(got["s1"] - db).max() <= 0.0025 + 1e-5
         np.testing.assert_array_equal(np.rint(got["s2"] * 1e4), numbers)
         for coarse in (False, True):
-            expected = direct.mask(row, 0, 0, size, coarse)
-            np.testing.assert_array_equal(source.mask(row, 0, 0, size, coarse), expected)
-
-
-def test_quantised_backscatter_is_within_half_a_step_and_nan_stays_nan():
-    db = np.random.default_rng(0).uniform(-163, 163, 100_000).astype(np.float32)
-    steps = store.quantise(db)
-    assert steps.dtype == np.int16 and np.abs(steps * store.STEP - db).max() <= store.STEP / 2 + 1e-4
-    assert store.quantise(np.array([np.nan, np.inf, -np.inf])).tolist() == [store.INVALID] * 3
-    assert store.quantise(np.array([-1000.0])).tolist() != [store.INVALID]
-
-
-def test_digital_numbers_keep_all_sixteen_bits(tmp_path):
-    patch = fake.sen12ms(numbers=(30,))[0]
-    root = fake.make(tmp_path / "data", [patch])
-    numbers = np.arange(13 * 256, dtype=np.uint32).reshape(13, 16, 16) * 19 % 65536
-    numbers[0, 0, 0] = 65535
-    fake.write(root / patch.pattern.format("s2"), numbers.astype(np.uint16), patch.epsg, patch.x, patch.y)
-    source = StoreSource(pack(root, tmp_path / "store"))
-    np.testing.assert_array_equal(np.rint(source.read(0)["s2"].astype(np.float64) * 1e4), numbers)
-
-
-def test_a_crop_reads_the_same_pixels_as_the_whole(root, tmp_path):
-    source = StoreSource(pack(root, tmp_path / "store"))
+            expected = direct.mask(row, 0, 0, 16, coarse)
+            np.testing.assert_array_equal(source.mask(row, 0, 0, 16, coarse), expected)
     whole = source.read(3)
     s1, s2 = np.empty((2, 5, 5), np.float32), np.empty((13, 5, 5), np.float32)
     assert source.fill(3, 7, 2, s1, s2, Affine.physical()) is None
@@ -86,32 +74,40 @@ def test_a_crop_reads_the_same_pixels_as_the_whole(root, tmp_path):
     np.testing.assert_array_equal(s2, whole["s2"][:, 7:12, 2:7])
 
 
-def test_packing_again_and_by_processes_or_threads_gives_the_same_bytes(root, tmp_path):
-    first = contents(pack(root, tmp_path / "a"))
-    assert contents(pack(root, tmp_path / "a")) == first
+def test_what_is_no_number_stays_none_and_what_is_out_of_range_is_clipped():
+    assert store.quantise(np.array([np.nan, np.inf, -np.inf, -1e3])).tolist() == [store.INVALID] * 3 + [
+        -32767
+    ]
+
+
+def test_packing_again_or_by_threads_or_a_cluster_gives_the_same_bytes(root, out, tmp_path):
+    first = contents(out)
+    assert contents(pack(root, out)) == first
     with ThreadPoolExecutor(3) as pool:
-        assert contents(pack(root, tmp_path / "c", pool)) == first
+        assert contents(pack(root, tmp_path / "threads", pool)) == first
+    distributed = pytest.importorskip("distributed")
+    threads = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**threads) as cluster:
+        command = ["pack", str(root), str(tmp_path / "a"), "--scheduler", cluster.scheduler_address]
+        result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert contents(tmp_path / "a") == first
 
 
-def test_sound_rows_are_kept_and_damaged_ones_made_again(root, tmp_path, monkeypatch):
-    out = pack(root, tmp_path / "store")
+def test_sound_rows_are_kept_and_damaged_ones_made_again(root, out, encoded):
     before = contents(out)
     for row, part in enumerate(("s1", "s2", "labels")):
-        damage(out, part, row)
+        data = np.load(out / f"{part}.npy", mmap_mode="r+")
+        data[row].reshape(-1)[7] ^= 1
+        data.flush()
     ids = catalog.find(root)["id"].tolist()
     assert verify(out) == [f"{patch}: does not match its checksum" for patch in ids[:3]]
-    packed = []
-    encode = store.encode
-    monkeypatch.setattr(
-        store, "encode", lambda patch, **how: packed.append(patch["id"]) or encode(patch, **how)
-    )
     assert contents(pack(root, out)) == before and verify(out) == []
-    assert packed == ids[:3]
+    assert encoded == ids[:3]
 
 
 @pytest.mark.parametrize("part", store.PARTS)
-def test_a_part_that_is_lost_or_cut_is_named_and_made_again(root, tmp_path, part):
-    out = pack(root, tmp_path / "store")
+def test_a_part_that_is_lost_or_cut_is_named_and_made_again(root, out, part):
     before = contents(out)
     for change in (lambda path: os.truncate(path, 50), lambda path: path.unlink()):
         change(out / f"{part}.npy")
@@ -121,187 +117,98 @@ def test_a_part_that_is_lost_or_cut_is_named_and_made_again(root, tmp_path, part
         assert contents(pack(root, out)) == before
 
 
-def test_only_changed_source_files_are_packed_again(root, tmp_path, monkeypatch):
-    out = pack(root, tmp_path / "store")
-    patch = catalog.find(root).iloc[0]
-    data = geotiff.read_s1(root / patch["s1"]) - 5
-    fake.write(root / patch["s1"], data, int(patch["epsg"]), patch["x"], patch["y"])
-    packed = []
-    encode = store.encode
-    monkeypatch.setattr(
-        store, "encode", lambda patch, **how: packed.append(patch["id"]) or encode(patch, **how)
-    )
+def test_only_changed_source_files_are_packed_again_and_the_store_is_another(root, out, encoded):
+    before = catalog.identity(out)
+    assert catalog.identity(pack(root, out)) == before and not encoded
+    patch, data = darken(root)
     source = StoreSource(pack(root, out))
-    assert np.abs(source.read(0)["s1"] - data).max() < 0.003 and packed == [patch["id"]]
+    assert np.abs(source.read(0)["s1"] - data).max() < 0.003 and encoded == [patch]
+    assert catalog.identity(out) != before
 
 
-def test_patches_that_are_gone_disappear(root, tmp_path):
-    out = pack(root, tmp_path / "store")
+def test_patches_that_are_gone_or_lost_a_partner_disappear(root, out):
     shutil.rmtree(root / "ROIs1868_summer")
+    lost = catalog.find(root).iloc[3]
+    (root / lost["s2"]).unlink()
     source = StoreSource(pack(root, out))
-    assert not source.catalog["id"].str.startswith("ROIs1868").any() and verify(out) == []
-    np.testing.assert_array_equal(
-        source.majority(range(28)), TiffSource(root, catalog.find(root)).majority(range(28))
-    )
-
-
-def test_a_store_of_the_first_edition_is_refused_and_replaced(root, tmp_path):
-    out = tmp_path / "store"
-    (out / "shards").mkdir(parents=True)
-    (out / "shards/a.images").write_bytes(b"old")
-    files.write_json(out / "store.json", {"format": "eo_ssl store", "version": 1})
-    with pytest.raises(DataError, match="store version 1, this program reads 2; pack again"):
-        dataset.open_source(out)
-    assert verify(out) == [f"{out}: store version 1, this program reads 2; pack again"]
-    assert verify(pack(root, out)) == [] and not (out / "shards").exists()
-
-
-def test_a_store_without_its_last_file_is_no_store(root, tmp_path):
-    out = pack(root, tmp_path / "store")
-    (out / "store.json").unlink()
-    assert not store.is_store(out)
-    with pytest.raises(DataError):
-        dataset.open_source(out)
+    ids = source.catalog["id"]
+    assert len(ids) == 27 and lost["id"] not in set(ids) and not ids.str.startswith("ROIs1868").any()
+    assert verify(out) == []
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"format": "something else"}', '{"format": "eo_ssl store", "version": 99}']
+    ("text", "said"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "does not describe a packed store"),
+        ('{"format": "something else"}', "does not describe a packed store"),
+        ('{"format": "eo_ssl store", "version": 1}', "store version 1, this program reads 2; pack again"),
+    ],
 )
-def test_a_broken_description_is_a_clear_error(root, tmp_path, text):
-    out = pack(root, tmp_path / "store")
+def test_a_store_of_another_kind_or_edition_is_refused_and_replaced(root, out, text, said):
+    (out / "shards").mkdir()  # where the first edition packed
     (out / "store.json").write_text(text)
-    with pytest.raises(DataError, match=r"store"):
+    with pytest.raises(DataError, match=said):
         dataset.open_source(out)
+    assert said in verify(out)[0]
+    assert verify(pack(root, out)) == [] and not (out / "shards").exists()
 
 
-def test_patches_below_ninety_percent_valid_are_packed_but_left_out(root, tmp_path):
-    patch = catalog.find(root).iloc[0]
-    data = geotiff.read_s1(root / patch["s1"])
-    data[0, :4] = np.nan
-    fake.write(root / patch["s1"], data, int(patch["epsg"]), patch["x"], patch["y"])
-    source = StoreSource(pack(root, tmp_path / "store"))
-    assert source.left_out == {patch["id"]: "75% valid"}
-    assert source.catalog["split"][0] == "" and np.isnan(source.read(0)["s1"][0, :4]).all()
-
-
-def test_patches_without_partner_are_not_packed(root, tmp_path):
-    patch = catalog.find(root).iloc[0]
-    (root / patch["s2"]).unlink()
-    source = StoreSource(pack(root, tmp_path / "store"))
-    assert len(source.catalog) == 35 and patch["id"] not in set(source.catalog["id"])
-
-
-@pytest.mark.parametrize("offset", [None, 1000])
-def test_statistics_of_the_store_are_those_of_the_files(root, tmp_path, offset):
-    card = catalog.find(root).attrs["card"].with_(s2_offset=offset)
-    packed = StoreSource(pack(root, tmp_path / "store", card=card)).stats("pretrain")
-    read = dataset.open_source(root, s2_offset=offset).stats("pretrain")
-    for key, value in packed.to_dict().items():
-        if not key.endswith("bands"):
-            np.testing.assert_allclose(value, read.to_dict()[key], rtol=1e-5)
-
-
-def test_an_unreadable_file_stops_packing_by_name(root, tmp_path):
+def test_an_unreadable_file_stops_packing_by_name_and_what_was_packed_is_no_store(root, tmp_path):
     patch = catalog.find(root).iloc[5]
     (root / patch["s2"]).write_bytes(b"nonsense")
     with pytest.raises(DataError, match=os.path.basename(patch["s2"])):
         pack(root, tmp_path / "store")
     assert not store.is_store(tmp_path / "store")
+    with pytest.raises(DataError):
+        dataset.open_source(tmp_path / "store")
 
 
-def test_a_full_disk_is_noticed_before_anything_is_written(root, tmp_path, monkeypatch):
+def test_a_full_disk_is_noticed_before_anything_is_written(world, tmp_path, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(DataError, match="free"):
-        pack(root, tmp_path / "store")
+        pack(world, tmp_path / "store")
 
 
-@pytest.mark.parametrize("name", ["file", "file/store"])
-def test_a_place_that_cannot_be_written_is_named_with_the_fix(root, tmp_path, name):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"file.*pack into a folder that can be written"):
-        pack(root, tmp_path / name)
-
-
-def test_waiting_for_another_packing_process_is_said_and_ends(root, tmp_path, monkeypatch):
-    locked = files.locked
-    monkeypatch.setattr(files, "locked", lambda path, purpose: locked(path, purpose, timeout=0.2))
+def test_waiting_for_another_packing_process_is_said_and_ends(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "locked", partial(files.locked, timeout=0.2))
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store/.lock"), pytest.raises(DataError, match="still held by another process"):
-        pack(root, tmp_path / "store")
+        pack(world, tmp_path / "store")
 
 
-def test_a_simulated_root_is_packed_on_opening_and_found_again(root):
+def test_a_simulated_root_is_packed_on_opening_and_found_again(root, encoded):
     files.write_json(root / "dataset.json", {"name": "simulated", "version": "1"})
-    assert isinstance(dataset.open_source(root), StoreSource)
-    made = (root / ".store/store.json").stat().st_mtime_ns
-    source = dataset.open_source(root)
-    assert source.version == "1" and (root / ".store/store.json").stat().st_mtime_ns == made
+    assert isinstance(dataset.open_source(root), StoreSource) and len(encoded) == 36
+    assert dataset.open_source(root).version == "1" and len(encoded) == 36
     assert isinstance(dataset.open_source(root, packed=False), TiffSource)
 
 
-def test_the_identity_of_a_store_is_that_of_its_pixels(root, tmp_path):
-    first, again = (catalog.identity(pack(root, tmp_path / name)) for name in "ab")
-    patch = catalog.find(root).iloc[0]
-    data = geotiff.read_s1(root / patch["s1"]) - 5
-    fake.write(root / patch["s1"], data, int(patch["epsg"]), patch["x"], patch["y"])
-    assert first == again != catalog.identity(pack(root, tmp_path / "b"))
-
-
-def test_the_workers_of_a_cluster_give_the_same_store(root, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    threads = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
-    with distributed.LocalCluster(**threads) as cluster:
-        result = CliRunner().invoke(
-            app, ["pack", str(root), str(tmp_path / "a"), "--scheduler", cluster.scheduler_address]
-        )
-    assert result.exit_code == 0, result.output
-    assert contents(tmp_path / "a") == contents(pack(root, tmp_path / "b"))
-
-
-@pytest.fixture(scope="module")
-def larger(tmp_path_factory):
-    """192 patches of twelve scenes."""
-    patches = [
-        patch
-        for scene in range(12)
-        for patch in fake.sen12ms(scene=scene, numbers=range(30, 46), epsg=32601 + scene, across=4)
-    ]
-    return fake.make(tmp_path_factory.mktemp("data"), patches, size=48)
-
-
-def start(root, out, workers):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, str(WORKER), str(root), str(out), str(workers)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-    assert process.stdout.readline() == b"started\n"
-    return process
+KILLED = """
+import os, signal, sys
+from eo_ssl.data import store
+left = int(sys.argv[3])
+def counted(step):
+    def call(*args, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(*args, **named)
+    return call
+for name in ("encode", "_checksum", "_finish"):
+    setattr(store, name, counted(getattr(store, name)))
+store.pack(*sys.argv[1:3])
+"""
 
 
 @pytest.mark.kill
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-def test_a_run_killed_at_random_moments_ends_like_an_uninterrupted_one(larger, tmp_path):
-    expected = contents(pack(larger, tmp_path / "whole"))
-    process = start(larger, tmp_path / "timed", 1)
-    begun = time.monotonic()
-    assert process.communicate()[0] == b"finished\n"
-    seconds = time.monotonic() - begun
-    rng = np.random.default_rng(0)
-    killed, resumed = 0, 0
-    for k in range(KILLS):
-        out = tmp_path / f"killed-{k}"
-        process = start(larger, out, 2 if k % 5 == 0 else 1)
-        time.sleep(rng.uniform(0, 0.8 * seconds))
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-        if (out / "rows.npy").is_file() and not store.is_store(out):
-            resumed += (store.open_part(out, "rows")["crc"] != store.MISSING).sum() > 0
-        _, alive = psutil.wait_procs(children, timeout=20)
-        assert not alive, "a worker outlived the process that was killed"
-        if k % 2:  # and once more, into the same folder
-            process = start(larger, out, 1)
-            time.sleep(rng.uniform(0, 0.3 * seconds))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        assert contents(pack(larger, out)) == expected and verify(out) == []
-    assert killed >= KILLS // 2 and resumed >= 2, "killed too late or too early to test anything"
+def test_a_run_killed_at_any_step_ends_like_an_uninterrupted_one(root, out, tmp_path, encoded):
+    expected, again = contents(out), tmp_path / "killed"
+    for step in (0, 40, 41, 90, 108):  # 36 rows are looked at, 36 read and checked, and the end is written
+        command = [sys.executable, "-c", KILLED, str(root), str(again), str(step)]
+        assert subprocess.run(command).returncode == -signal.SIGKILL and not store.is_store(again)
+        assert contents(pack(root, again)) == expected and verify(again) == []
+        shutil.rmtree(again)
+    assert len(encoded) == 36 + 34 + 34 + 9 + 0  # what was packed is kept
