@@ -1,11 +1,11 @@
 // Band and decibel explorer: pick three Sentinel-2 bands and a stretch, read any pixel's spectrum and backscatter.
 const SIZE = 330; // pixels of the canvas on screen
 
-async function unpack({ payload, places, bands, radar }) {
+async function unpack({ payload, places, bands }) {
   const stream = new Blob([bytes(payload)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const all = new Uint8Array(await new Response(stream).arrayBuffer());
   let at = 0;
-  return places.map(({ width, height }) => [...bands, ...radar].map(() => {
+  return places.map(({ width, height }) => [...bands, "VV", "VH"].map(() => {
     const plane = all.slice(at, at += width * height);
     for (let i = 1; i < plane.length; i++) if (i % width) plane[i] = (plane[i] + plane[i - 1]) & 255;
     return plane;
@@ -84,7 +84,7 @@ async function render(spec, el) {
   const range = (parent, name, key, min, max, format, changed = set(key)) => span(slider(parent, name, { min, max, step: 1, value: state[key], format }, changed), 3);
   range(optical.controls, "Black at percentile", "low", 0, 49, String);
   range(optical.controls, "White at percentile", "high", 51, 100, String);
-  const kinds = [...spec.radar.map((b) => [b.name, `${b.name}, grey`]), ["colour", "VV red, VH green, VV−VH blue"]];
+  const kinds = [["VV", "VV, grey"], ["VH", "VH, grey"], ["colour", "VV red, VH green, VV−VH blue"]];
   span(select(radar.controls, "Shown", kinds, set("radar")), 6);
   tick(radar.controls, "linear power instead of decibels", false, set("linear"), "grid-column:span 6;min-height:44px");
   const db = (v) => `${signed(v, 0)} dB`;

@@ -59,25 +59,22 @@ function slider(parent, name, { min, max, step, value, format }, changed) {
   return input;
 }
 
+// A radio button or a tick box with its name.
+function toggle(parent, attributes, name, checked, changed, style = "") {
+  const label = node("label", { style: `display:flex;gap:5px;align-items:center;cursor:pointer;${style}` }, parent);
+  const input = node("input", { ...attributes, style: `accent-color:${S2}` }, label);
+  input.checked = checked;
+  input.addEventListener("change", () => changed(input.checked));
+  node("span", {}, label, name);
+}
+
+const tick = (parent, ...about) => toggle(parent, { type: "checkbox" }, ...about);
+
 function choice(parent, name, options, chosen, changed) {
   const all = node("fieldset", { style: `border:0;padding:0;margin:0;${ROW}gap:12px` }, parent);
   node("legend", { style: `float:left;width:auto;font:inherit;padding:0;margin:0 10px 0 0;color:${FAINT}` }, all, name);
   const group = `choice-${Math.random().toString(36).slice(2)}`;
-  options.forEach((option, i) => {
-    const label = node("label", { style: "display:flex;gap:5px;align-items:center;cursor:pointer" }, all);
-    const input = node("input", { type: "radio", name: group, value: i, style: `accent-color:${S2}` }, label);
-    input.checked = i === chosen;
-    input.addEventListener("change", () => changed(i));
-    node("span", {}, label, option);
-  });
-}
-
-function tick(parent, name, checked, changed, style = "") {
-  const label = node("label", { style: `display:flex;gap:5px;align-items:center;cursor:pointer;${style}` }, parent);
-  const input = node("input", { type: "checkbox", style: `accent-color:${S2}` }, label);
-  input.checked = checked;
-  input.addEventListener("change", () => changed(input.checked));
-  node("span", {}, label, name);
+  options.forEach((option, i) => toggle(all, { type: "radio", name: group, value: i }, option, i === chosen, () => changed(i)));
 }
 
 // Options are pairs of value and text.

@@ -1,19 +1,14 @@
 // A token under the pointer: its window, its shifted window, and what has reached it after one, two or three blocks.
 
-// The window of a place along one axis; with a shift, windows are cut at the border as the mask does.
-const along = (at, window, shift) => (shift ? Math.floor((at + window - shift) / window) : Math.floor(at / window));
-
-// First and last place (exclusive) of the window that holds `at`.
+// First and last place (exclusive) of the window that holds `at` along one axis; a shifted one is cut at the border, as the mask does.
 function span(at, side, window, shift) {
-  let low = at, high = at + 1;
-  while (low > 0 && along(low - 1, window, shift) === along(at, window, shift)) low--;
-  while (high < side && along(high, window, shift) === along(at, window, shift)) high++;
-  return [low, high];
+  const low = Math.floor((at - shift) / window) * window + shift;
+  return [Math.max(0, low), Math.min(side, low + window)];
 }
 
 // Windows are squares on a grid, so what is seen is always a rectangle: rows × columns, each a span [low, high).
 function seenAlong(at, side, window, blocks) {
-  const merges = blocks.filter((b) => b === "merge").length, scale = 2 ** merges;
+  const scale = blocks.includes("merge") ? 2 : 1;
   let grid = side / scale, [low, high] = [Math.floor(at / scale), Math.floor(at / scale) + 1];
   for (const block of [...blocks].reverse()) {
     if (block === "merge") { low *= 2; high *= 2; grid *= 2; continue; }
@@ -26,12 +21,8 @@ function seenAlong(at, side, window, blocks) {
 
 // The blocks in order: shifts of 0 and `shift` in turn, a merging after the second.
 function order(count, shift, shifted, merged) {
-  const out = [];
-  for (let i = 0; i < count; i++) {
-    if (merged && i === 2) out.push("merge");
-    out.push(shifted && i % 2 ? shift : 0);
-  }
-  return out;
+  const blocks = range(count, (i) => (shifted && i % 2 ? shift : 0));
+  return merged ? [...blocks.slice(0, 2), ...blocks.slice(2).flatMap((block) => ["merge", block])] : blocks;
 }
 
 function render({ side, window, shift, metres, title, picture }, el) {
