@@ -20,10 +20,10 @@ from PIL import Image
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.experiments.plan import METHODS, get_method
-from eo_ssl.experiments.tables import TASKS
+from eo_ssl.experiments.tables import MAIN, TASKS
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES, S2
 from eo_ssl.show.composites import PRESETS, true_colour
-from eo_ssl.show.results import NOTHING, curve, metric_name, short_name, style_of
+from eo_ssl.show.results import METRIC_NAMES, NOTHING, curve, short_name, style_of
 
 _ESM = Path(__file__).parent / "esm"
 _DB = (-45.0, 6.0)  # dB of byte 0 and byte 255 in the band explorer: steps of 0.2 dB
@@ -59,7 +59,11 @@ def Explorer(script: str, **spec: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds: arrays of bytes as base64, other numbers rounded to five digits, NaN as null."""
+    """What JSON holds: pictures as data URLs, arrays of bytes as base64, numbers to five digits, NaN as null."""
+    if isinstance(value, Image.Image):
+        buffer = io.BytesIO()
+        value.save(buffer, "JPEG", quality=88)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
     if isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
         return base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
     if isinstance(value, Mapping):
@@ -165,7 +169,7 @@ def metric_explorer(recall: np.ndarray, shares: Mapping[str, np.ndarray]) -> Any
 
     A class that the model was never asked about (NaN) starts at 0.
     """
-    splits = {"splits": [*shares], "shares": [np.asarray(share) for share in shares.values()]}
+    splits = {"splits": [*shares], "shares": [*shares.values()]}
     recall = np.round(np.nan_to_num(np.asarray(recall, dtype=float)), 2)
     return Explorer("metrics", **_CLASSES, recall=recall, **splits)
 
@@ -198,7 +202,7 @@ def similarity_explorer(
         size=size,
         names=[*matrices],
         matrices=[_cosines(m) for m in matrices.values()],
-        overlap=np.asarray(overlap, dtype=np.uint8),
+        overlap=overlap,  # bool
         sprite=_sheet([*radar, *optical], size),
         colours=_colour_table("RdBu_r"),
     )
@@ -228,13 +232,9 @@ def _case(case: Mapping[str, Any], offsets: int) -> dict[str, Any]:
     large, small = (np.asarray(case[k], dtype=np.float32) for k in ("large", "small"))  # (E, H, H), (E, h, h)
     large, small = (m / np.maximum(np.linalg.norm(m, axis=0), 1e-12) for m in (large, small))
     every = np.einsum("eyx,evu->yxvu", large, small)  # (H, H, h, h): each place with each place
-    truth = case.get("truth")
-    return {
-        "name": case["name"],
-        "cosine": _cosines(every),
-        **{what: _data_url(_image(case[what], min(192, len(case[what])))) for what in ("radar", "optical")},
-        "truth": -1 if truth is None else int(truth[0]) * offsets + int(truth[1]),
-    }
+    pictures = {what: _image(case[what], min(192, len(case[what]))) for what in ("radar", "optical")}
+    truth = -1 if case["truth"] is None else int(case["truth"][0]) * offsets + int(case["truth"][1])
+    return {"name": case["name"], "cosine": _cosines(every), "truth": truth, **pictures}
 
 
 def embedding_explorer(
@@ -259,9 +259,9 @@ def embedding_explorer(
         "embedding",
         names=[*planes],
         planes=[_byte(plane) for plane in planes.values()],
-        near=[np.asarray(one).tolist() for one in near.values()],
+        near=[*near.values()],
         items=items,
-        groups=[{**group, "codes": np.asarray(group["codes"]).tolist()} for group in groups],
+        groups=[{**group, "codes": [*group["codes"]]} for group in groups],
         optical=_sheet(optical, columns),
         radar=_sheet(radar, columns),
         columns=columns,
@@ -270,7 +270,7 @@ def embedding_explorer(
 
 
 def label_explorer(
-    results: pd.DataFrame, folder: str | Path, task: str = "single", methods: Sequence[str] = ()
+    results: pd.DataFrame, folder: Path, task: str = "single", methods: Sequence[str] = ()
 ) -> Any:
     """Curves over the share of labels: choose methods, move a target line, read off how many labels each needs.
 
@@ -286,7 +286,7 @@ def label_explorer(
             curves.append({"name": get_method(str(name)).label, **look, "points": points, "labels": labels})
     if not curves:
         raise DataError("the label explorer needs a method with two label fractions")
-    return Explorer("labels", curves=curves, unit=metric_name(task))
+    return Explorer("labels", curves=curves, unit=METRIC_NAMES[MAIN[task]])
 
 
 def window_explorer(picture: np.ndarray, patch: int, window: int, title: str) -> Any:
@@ -301,7 +301,7 @@ def window_explorer(picture: np.ndarray, patch: int, window: int, title: str) ->
         raise ConfigError(f"{height} × {width} px hold no even number of windows of {window} tokens")
     large = picture.repeat(max(1, 384 // height), 0).repeat(max(1, 384 // height), 1)  # keeps pixels square
     grid = {"side": side, "window": window, "shift": window // 2, "metres": 10.0 * patch}
-    return Explorer("windows", **grid, picture=_data_url(_image(large)), title=title)
+    return Explorer("windows", **grid, picture=_image(large), title=title)
 
 
 def prediction_explorer(models: Sequence[str], patches: Sequence[Mapping[str, Any]]) -> Any:
@@ -318,7 +318,7 @@ def prediction_explorer(models: Sequence[str], patches: Sequence[Mapping[str, An
         one = {"name": patch["name"], "note": patch["note"], "size": side}
         one["truth"] = None if truth is None else np.asarray(truth, dtype=np.uint8)[middle]
         one["maps"] = [packed(np.asarray(m)[:, *middle]) for m in patch["maps"]]
-        shown.append({**one, "picture": _data_url(_image(picture[middle]))})
+        shown.append({**one, "picture": _image(picture[middle])})
     return Explorer("prediction", **_CLASSES, models=list(models), patches=shown)
 
 
@@ -366,16 +366,9 @@ def _image(picture: np.ndarray, side: int = 0) -> Image.Image:
     return image.resize((side, side), Image.Resampling.LANCZOS) if side else image
 
 
-def _sheet(pictures: Sequence[np.ndarray], columns: int, side: int = 52) -> str:
-    """Pictures at `side` × `side` pixels on one sheet, `columns` a row, row by row, as a data URL."""
+def _sheet(pictures: Sequence[np.ndarray], columns: int, side: int = 52) -> Image.Image:
+    """Pictures at `side` × `side` pixels on one sheet, `columns` a row, row by row."""
     sheet = _image(np.ones((-(-len(pictures) // columns) * side, columns * side, 3)))
     for i, picture in enumerate(pictures):
         sheet.paste(_image(picture, side), (i % columns * side, i // columns * side))
-    return _data_url(sheet)
-
-
-def _data_url(image: Image.Image) -> str:
-    """A PIL image as a JPEG data URL."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return sheet

@@ -39,7 +39,6 @@ _PER_CLASS = {
     "segment": ("IoU", "iou_per_class"),
 }
 PARTS = ("fusion", "few-labels", "swin", "segmentation")  # of the grid, run by chapters 03, 08, 09 and 10
-PROFILES = {"laptop": "laptop", "gpu": "GPU", "paper": "paper"}
 _COLOURS = {
     "s1": PALETTE[4], "s2": PALETTE[0], "early": PALETTE[5], "late": PALETTE[6],
     "simclr": PALETTE[0], "simclr-rgb": PALETTE[5], "dual-simclr": PALETTE[2], "mma": PALETTE[3],
@@ -49,11 +48,6 @@ _SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few lab
 NOTHING = "nothing was measured yet: run chapter 03, 08, 09 or 10 first"
 Key = tuple[str, str, float]  # task, method, fraction
 Release = Mapping[str, Any]  # results of a profile that are kept with the book
-
-
-def metric_name(task: str) -> str:
-    """The main metric of a task in words: "average accuracy", "macro F1", "mIoU"."""
-    return "average accuracy" if task == "single" else short_name(MAIN[task])
 
 
 def short_name(metric: str) -> str:
@@ -83,11 +77,11 @@ def table(results: pd.DataFrame, task: str) -> pd.DataFrame:
     for name in METHODS:
         if 1.0 in _fractions(results, task, name):
             seeds = pick(results, task, name, 1.0)
-            row = {
-                _COLUMNS[m]: _spread(seeds[f"test.{m}"].to_numpy(float)) for m in (MAIN[task], SECOND[task])
-            }
-            row |= {c: _spread(v) for c, v in zip(CLASS_NAMES, _per_class(seeds, task).T)}
-            rows[get_method(name).label] = row
+            main, second = (_spread(seeds[f"test.{m}"].to_numpy(float)) for m in (MAIN[task], SECOND[task]))
+            row = {_COLUMNS[MAIN[task]]: main, _COLUMNS[SECOND[task]]: second}
+            rows[get_method(name).label] = row | dict(
+                zip(CLASS_NAMES, map(_spread, _per_class(seeds, task).T))
+            )
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="Method")
 
 
@@ -113,7 +107,7 @@ def curve(
     """Value, low and high of each method at each fraction: the numbers behind `label_efficiency`."""
     found = tables.finished(results, task)
     found = found[found["method"].isin(methods)] if methods and len(found) else found
-    rows = tables.measured(found, folder, second=bool(metric))
+    rows = tables.measured(found, folder, second=metric not in ("", MAIN[task]))
     return rows[rows["metric"] == (metric or MAIN[task])].rename(columns={"mean": "value"})
 
 
@@ -187,7 +181,7 @@ def versus(
     start = f"With {shares[0]}, "
     if shares[0] != shares[1]:
         start, names = "", [f"{name} with {share}" for name, share in zip(names, shares)]
-    by = f"{metric_name(task)}, {' against '.join(scores[:: settled(gap) or 1])}"
+    by = f"{METRIC_NAMES[MAIN[task]]}, {' against '.join(scores[:: settled(gap) or 1])}"
     return f"{start}{verdict(*names, gap, by)}, paired over seeds and places"
 
 
@@ -256,13 +250,12 @@ def growing_table(run: Any, part: str = "", task: str = "") -> Table:
 def planned(profile: str, part: str = "") -> tuple[set[Key], set[Key]]:
     """Task, method and fraction of all models of earlier parts, and of those that `part` adds ("": all are old)."""
     until = PARTS.index(part) if part else len(PARTS)
-    earlier, own = (
-        {(c.task, c.method, round(c.fraction, 6)) for c in make_grid(profile, parts).cells if c.rate is None}
-        if parts
-        else set()
-        for parts in (PARTS[:until], PARTS[until : until + 1])
-    )
-    return earlier, own - earlier
+    each = [
+        {(c.task, c.method, round(c.fraction, 6)) for c in make_grid(profile, (one,)).cells if c.rate is None}
+        for one in PARTS
+    ]
+    earlier: set[Key] = set().union(*each[:until])
+    return earlier, set().union(*each[until : until + 1]) - earlier
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
@@ -313,13 +306,12 @@ def provenance(releases: Mapping[str, Release | None]) -> str:
     said = []
     for name, release in releases.items():
         if release is None:
-            said.append(f"- **{PROFILES.get(name, name)}**: not yet measured{' on GPU' * (name == 'gpu')}.")
+            said.append(f"- **{name}**: not yet measured{' on GPU' * (name == 'gpu')}.")
             continue
-        seeds = sorted({int(row.get("seeds", 0)) for row in release["rows"]} - {0})
-        facts = [str(release.get("device", "")), str(release.get("date", ""))[:10]]
-        facts += [f"commit {str(release['commit'])[:9]}"] if release.get("commit") else []
-        facts += [f"{'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"] if seeds else []
-        said.append(f"- **{PROFILES.get(name, name)}**: measured on {', '.join(filter(None, facts))}.")
+        seeds = [row["seeds"] for row in release["rows"]]
+        seeds = dict.fromkeys((min(seeds), max(seeds)))
+        facts = [release["device"], release["date"][:10], f"commit {release['commit'][:9] or 'unknown'}"]
+        said.append(f"- **{name}**: measured on {', '.join(facts)}, {'–'.join(map(str, seeds))} seeds.")
     return "\n".join(said)
 
 
@@ -329,7 +321,7 @@ def beside(kept: Mapping[str, pd.DataFrame]) -> Figure:
     `kept` holds rows of `measured` or `release_rows` by profile; the values of two profiles come from other images,
     networks and budgets, so only order and differences within one may be compared.
     """
-    rows = pd.concat([table.assign(mark=PROFILES.get(name, name)) for name, table in kept.items()])
+    rows = pd.concat([table.assign(mark=name) for name, table in kept.items()])
     rows = rows[np.isclose(rows["fraction"].astype(float), 1)]
     rows = rows[rows.groupby(["task", "method"])["mark"].transform("nunique") >= 2]
     if not len(rows):
@@ -355,9 +347,7 @@ def agreement_words(kept: Mapping[str, pd.DataFrame]) -> str:
     for other, rows in others:
         counts = {task: agreement(own, rows, task) for task in TASKS}
         parts = [f"{same} of {n} pairs of methods ({TASKS[task]})" for task, (same, n) in counts.items() if n]
-        both = f"at {PROFILES.get(name, name)} and at {PROFILES.get(other, other)}"
+        both = f"at {name} and at {other}"
         said.append(f"In the same order {both}: {', '.join(parts) or 'no pair of methods in common'}.")
-    said.append(
-        "Without any relation it would be about half of the pairs; many of these differences are within their intervals."
-    )
-    return " ".join(said)
+    chance = "Without any relation it would be about half of the pairs; many of these differences are within their intervals."
+    return " ".join([*said, chance])

@@ -84,12 +84,7 @@ def embedding(count=9):
 def predictions():
     scores = np.random.default_rng(0).random((8, 16, 16)) ** 8
     p = scores / scores.sum(0)
-    item = {
-        "s2": RANDOM.random((13, 16, 16)).astype("f4"),
-        "s2_bands": S2_BANDS,
-        "maps": [p, p[::-1]],
-        "note": "",
-    }
+    item = {"s2": RANDOM.random((13, 16, 16)), "s2_bands": S2_BANDS, "maps": [p, p[::-1]], "note": ""}
     patches = [{**item, "name": "one", "truth": np.full((16, 16), 7)}, {**item, "name": "two", "truth": None}]
     return p, explore.prediction_explorer(["A", "B"], patches)
 
@@ -103,6 +98,27 @@ def measured():
         ("segment", "ensemble", "UNet + SwinUNet", 1.0, 0.3, 0.2, 0.4, "miou", np.nan),
     ]
     return pd.DataFrame(rows, columns=columns).assign(seeds=3, values=[[0.6, 0.61, 0.62]] * 4)
+
+
+@pytest.fixture
+def opened(opened):
+    """The page of a widget, once it is drawn; every control on it has a name."""
+    unnamed = (
+        "e => [...e].filter((e) => !e.getAttribute('aria-label') && !(e.labels && e.labels.length)).length"
+    )
+
+    def show(widget):
+        page = opened(widget)
+        page.wait_for_selector("canvas, table, svg")
+        assert page.locator("input, select, canvas").evaluate_all(unnamed) == 0
+        assert page.locator("button:empty").count() == 0
+        return page
+
+    return show
+
+
+def choose(page, name, value):
+    page.get_by_label(name, exact=True).select_option(value)
 
 
 def words(page, role="status") -> str:
@@ -141,18 +157,16 @@ def test_the_band_explorer_holds_the_patch_to_one_step(bands):
 @pytest.mark.browser
 def test_every_control_of_the_band_explorer_moves_the_right_picture(opened):
     page = opened(explore.band_explorer([pair(0), pair(1)], ["first", "second"]))
-    page.wait_for_selector("canvas")
     optical, radar, both = [True, False], [False, True], [True, True]
-    choose = lambda name, value: page.get_by_label(name, exact=True).select_option(value)  # noqa: E731
     slide = lambda name, value: page.get_by_role("slider", name=name, exact=True).fill(str(value))  # noqa: E731
-    assert changed(page, lambda: choose("Bands", "short-wave infrared")) == optical
-    assert changed(page, lambda: choose("Red", "B08")) == optical
+    assert changed(page, lambda: choose(page, "Bands", "short-wave infrared")) == optical
+    assert changed(page, lambda: choose(page, "Red", "B08")) == optical
     assert page.get_by_label("Bands", exact=True).input_value() == "own"
     assert changed(page, lambda: slide("White at percentile", 70)) == optical
     assert changed(page, lambda: slide("White at", -8)) == radar
     assert changed(page, lambda: page.get_by_label("linear power instead of decibels").check()) == radar
-    assert changed(page, lambda: choose("Shown", "colour")) == radar
-    assert changed(page, lambda: choose("Place", "1")) == both
+    assert changed(page, lambda: choose(page, "Shown", "colour")) == radar
+    assert changed(page, lambda: choose(page, "Place", "1")) == both
     slide("White at", -20), slide("Black at", -5)  # black never passes white
     assert float(page.get_by_role("slider", name="White at", exact=True).input_value()) > -5
 
@@ -324,7 +338,7 @@ def test_the_prediction_explorer_reads_class_and_confidence_under_the_cross(open
     assert words(page).endswith("Water")
     page.locator("canvas").hover(position={"x": 2, "y": 380})
     assert words(page).startswith("row 15, column 0")
-    page.get_by_label("patch", exact=True).select_option("1")
+    choose(page, "patch", "1")
     assert page.get_by_role("radio", name="truth").count() == 0
 
 
@@ -349,27 +363,14 @@ def test_the_table_of_results_sorts_and_filters(opened):
         assert heading.get_attribute("aria-sort") == order and (rows_of(page)[-1] == late) == (last == late)
     page.get_by_role("button", name="interval").click()
     assert rows_of(page)[-1] == tenth and heading.get_attribute("aria-sort") == "none"  # the narrowest
-    choose = lambda name, value: page.get_by_label(name, exact=True).select_option(value)  # noqa: E731
-    choose("start", "from scratch")
+    choose(page, "start", "from scratch")
     assert rows_of(page) == [late]
-    choose("start", "all"), choose("labels", "0.1")
+    choose(page, "start", "all"), choose(page, "labels", "0.1")
     assert rows_of(page) == [tenth]
-    choose("task", "all"), choose("labels", "all")
+    choose(page, "task", "all"), choose(page, "labels", "all")
     assert len(rows_of(page)) == 4 and "do not compare" in words(page)
     page.get_by_label("method contains").fill("unet +")
     assert rows_of(page) == ["UNet + SwinUNet 100%"]
-
-
-@pytest.mark.browser
-def test_every_control_of_every_explorer_has_a_name(opened):
-    explorers = (explore.band_explorer([pair()], ["p"]), leakage(), similarity(), explore.offset_explorer([offsets()]),
-                 embedding(), predictions()[1], explore.results_table(measured()))  # fmt: skip
-    for widget in explorers:
-        unnamed = "e => [...e].filter((e) => !e.getAttribute('aria-label') && !(e.labels && e.labels.length)).length"
-        page = opened(widget)
-        page.wait_for_selector("canvas, table")
-        assert page.locator("input, select, canvas").evaluate_all(unnamed) == 0
-        assert page.locator("button:empty").count() == 0
 
 
 def test_pages_stay_small():

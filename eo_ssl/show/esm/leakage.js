@@ -84,9 +84,6 @@ function render(spec, el) {
 
   function again() {
     state.now = evaluate(state.way, state.seed);
-    const ground = state.now.members.map((i) => shared(patches, state.now.test, i));
-    state.now.mean = sum(ground) / ground.length;
-    state.now.leaky = ground.filter((g) => g > 0).length;
     state.log[state.way].push(state.now.right);
     draw();
   }
@@ -119,13 +116,13 @@ function render(spec, el) {
   }
 
   function tell(i, p, touching) {
-    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]];
+    const { test, near, members, right } = state.now, ground = members.map((k) => shared(patches, test, k)), name = (k) => classes[patches[k][3]];
     const where = `A <b>${test[i] ? "test" : "training"}</b> patch of ${scenes[p[0]].name} (${name(i)}). `;
     if (test[i]) {
       const twin = near[i], home = patches[twin][0] === p[0] ? "of the same scene" : `in ${scenes[patches[twin][0]].name}`;
       about.innerHTML = `${where}Training patches show <b>${percent(shared(patches, test, i))}</b> of its ground. Its nearest training patch (dashed) is ${home} and is ${name(twin)}: ${name(twin) === name(i) ? "right" : "<b>wrong</b>"}.`;
     } else about.innerHTML = `${where}It shares ground with ${touching} test patch${touching === 1 ? "" : "es"}.`;
-    words.innerHTML = `Test set of ${WAYS[state.way]}: <b>${leaky} of ${members.length}</b> test patches share ground with training (mean share <b>${percent(mean)}</b>). The class of the nearest training patch is right for <b>${percent(right)}</b> of them.`;
+    words.innerHTML = `Test set of ${WAYS[state.way]}: <b>${ground.filter((g) => g > 0).length} of ${members.length}</b> test patches share ground with training (mean share <b>${percent(sum(ground) / ground.length)}</b>). The class of the nearest training patch is right for <b>${percent(right)}</b> of them.`;
   }
 
   // One dot a draw, one line a way of splitting.
@@ -141,9 +138,7 @@ function render(spec, el) {
       ticks.map((v) => line(x(v), 4, x(v), 92) + text(x(v), 108, percent(v), { anchor: "middle" })).join("") + dots.join(""));
   }
 
-  const choose = (i) => { if (i !== state.chosen) { state.chosen = i; draw(); } };
-  pointed(canvas, wide, high, (x, y) => choose(nearestTo(centres, x, y)));
-  arrows(canvas, (dx, dy) => choose(nextTo(centres, state.chosen, dx, dy, 3)));
+  pick(canvas, wide, high, () => centres, state, draw, 3);
   fill();
   again();
   state.chosen = state.now.members[0] ?? 0;
