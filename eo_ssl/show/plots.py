@@ -5,7 +5,7 @@
 panels share a figure: each panel adds its sentence to the alt text of the figure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, zip_longest
 from typing import Any
 
@@ -111,20 +111,24 @@ def _drawn(ax: Axes, alt: str) -> Figure:
     return describe(ax.figure, f"{before} {alt}".strip())
 
 
-def _finished(
-    ax: Axes, what: str, said: Sequence[str], level: Any, guides: Mapping[str, float] | None, axis: Look
-) -> Figure:
-    """Guides drawn by `level` (`ax.axhline`), options of the axes, a legend, and the alt text with all that was said."""
+def _guides(level: Callable[..., Any], guides: Mapping[str, float] | None) -> list[str]:
+    """Dashed lines with their names, drawn by `level` (`ax.axhline`), in words."""
     for name, value in (guides or {}).items():
         level(value, label=name, color=COLOURS["chance"], linestyle="--", linewidth=1.2, zorder=1)
+    return [f"{name} {value:.3g}" for name, value in (guides or {}).items()]
+
+
+def _finished(ax: Axes, what: str, said: Sequence[str], axis: Look, above: bool = True) -> Figure:
+    """Options of the axes, a legend (`above` them), and the alt text with all that was said."""
     ax.set(**axis)
     count = len(ax.get_legend_handles_labels()[1])
-    if count:  # above the axes
+    if count and above:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, borderaxespad=0.2, fontsize=8)
         ax.set_title(ax.get_title("left"), pad=8 + 14 * -(-count // 4))
+    elif count > 1:
+        ax.legend()
     title = f"{axis['title']}: " if axis.get("title") else ""
-    levels = [f"{name} {value:.3g}" for name, value in (guides or {}).items()]
-    return _drawn(ax, f"{title}{what}. {'; '.join([*said, *levels])}.")
+    return _drawn(ax, f"{title}{what}. {'; '.join(said)}.")
 
 
 def lines(
@@ -159,11 +163,10 @@ def lines(
         error = np.clip([y - ends[0], ends[1] - y], 0, None) if ends else None
         side = 1.03 ** (i - len(curves) / 2) if bands and "x" in log else 1  # not on each other
         ax.errorbar(at * side, y, error, label=name, capsize=2, elinewidth=1, **style)
-        told = [form.format(v) for v in y]
-        told = (
-            [f"{v} ({form.format(a)} to {form.format(b)})" for v, a, b in zip(told, *ends)] if ends else told
-        )
-        told = [f"{value} at {place:g}" for value, place in zip(told, at)]
+        told = []
+        for place, value, *span in zip(at, y, *ends):
+            interval = f" ({' to '.join(map(form.format, span))})" if span else ""
+            told.append(f"{form.format(value)}{interval} at {place:g}")
         said.append(f"{name}: {', '.join(told if len(told) < 6 else (told[0], told[-1])) or 'no values'}")
     if log:
         ax.set(**{f"{which}scale": "log" for which in log})
@@ -172,11 +175,8 @@ def lines(
     if percent:
         ax.yaxis.set_major_formatter("{x:.0%}")
     ax.grid(axis="y")
-    ax.set(**{"xlabel": xlabel, "ylabel": ylabel} | axis)
-    if len(ax.get_legend_handles_labels()[1]) > 1:
-        ax.legend()
-    head = f"{axis['title']}: " if axis.get("title") else ""
-    return _drawn(ax, f"{head}{ylabel} over {xlabel}. {'; '.join(said)}.")
+    names = {"xlabel": xlabel, "ylabel": ylabel}
+    return _finished(ax, f"{ylabel} over {xlabel}", said, names | axis, above=False)
 
 
 def forest(
@@ -212,9 +212,9 @@ def forest(
     for name, row in rows.items():
         told = (f"{mark} {_score_words(score, unit)}".strip() for mark, score in row.items())
         said.append(f"{name}: {', '.join(told)}")
-    guides = {name: scale * level for name, level in (guides or {}).items()}
+    said += _guides(ax.axvline, {name: scale * level for name, level in (guides or {}).items()})
     names = {"ylim": (len(rows) - 0.4, -0.6), "xlabel": xlabel}
-    return _finished(ax, f"{xlabel}, dots with 95% intervals", said, ax.axvline, guides, names | axis)
+    return _finished(ax, f"{xlabel}, dots with 95% intervals", said, names | axis)
 
 
 def _score_words(score: Score, unit: str) -> str:
@@ -306,7 +306,8 @@ def bars(
         said.append(f"{name}: " + ", ".join(map(" ".join, zip(names, told))))
     ax.set_xticks(range(len(names)), names)
     ax.tick_params(axis="x", length=0)
-    return _finished(ax, f"Bars of {ylabel}", said, ax.axhline, guides, {"ylabel": ylabel} | axis)
+    said += _guides(ax.axhline, guides)
+    return _finished(ax, f"Bars of {ylabel}", said, {"ylabel": ylabel} | axis)
 
 
 def stacked(
@@ -337,7 +338,7 @@ def stacked(
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     said = [f"{name}: {listed(row, form)}" for name, row in values.items()]
-    return _finished(ax, "Stacked bars", said, None, None, {"ylim": (len(values) - 0.5, -0.5)} | axis)
+    return _finished(ax, "Stacked bars", said, {"ylim": (len(values) - 0.5, -0.5)} | axis)
 
 
 def histograms(
@@ -367,7 +368,8 @@ def histograms(
         said.append(f"{name}: {numbers}")
     ax.spines["left"].set_visible(bool(ylabel))
     names = {"xlabel": xlabel, "xlim": span} | ({"ylabel": ylabel} if ylabel else {"yticks": []})
-    return _finished(ax, f"Histogram of {xlabel}", said, ax.axvline, guides, names | axis)
+    said += _guides(ax.axvline, guides)
+    return _finished(ax, f"Histogram of {xlabel}", said, names | axis)
 
 
 def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
