@@ -280,7 +280,6 @@ def bars(
     values: Mapping[str, Sequence[float]],
     names: Sequence[str],
     ylabel: str,
-    errors: Mapping[str, Sequence[float] | None] | None = None,
     labels: str | Mapping[str, Sequence[str]] = "",
     guides: Mapping[str, float] | None = None,
     looks: Mapping[str, Look] | None = None,
@@ -289,8 +288,8 @@ def bars(
 ) -> Figure:
     """Grouped bars: a group for each of `names` (the classes), in it a bar for each key of `values`; NaN has no bar.
 
-    `errors` are half lengths of error bars; `labels` stand on the bars, a form such as "%.0f" or texts; `guides` are
-    horizontal dashed lines; `looks` options of `Axes.bar` (color, hatch). Whatever else goes to `Axes.set`.
+    `labels` stand on the bars, a form such as "%.0f" or texts; `guides` are horizontal dashed lines; `looks` options of
+    `Axes.bar` (color, hatch, yerr). Whatever else goes to `Axes.set`.
     """
     ax = plt.subplots(figsize=size)[1]
     width, said = 0.8 / max(1, len(values)), []
@@ -298,7 +297,7 @@ def bars(
         x = np.arange(len(names)) + (i - (len(values) - 1) / 2) * width
         look = {"color": PALETTE[i % len(PALETTE)], "edgecolor": "white", "linewidth": 0.5, "label": name}
         look |= {"error_kw": {"elinewidth": 0.8, "ecolor": INK}} | dict((looks or {}).get(name, {}))
-        drawn = ax.bar(x, heights, 0.94 * width, yerr=(errors or {}).get(name), **look)
+        drawn = ax.bar(x, heights, 0.94 * width, **look)
         if labels:
             own = {"fmt": labels} if isinstance(labels, str) else {"labels": labels[name]}
             ax.bar_label(drawn, fontsize=7 if len(names) > 4 else 8, color=FAINT, **own)

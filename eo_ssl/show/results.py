@@ -134,14 +134,15 @@ def label_efficiency(
 
 def per_class_bars(results: pd.DataFrame, task: str, methods: Sequence[str]) -> Figure:
     """Recall (or F1, IoU) of each class with all labels as bars side by side, lines for the spread over seeds."""
-    means, errors, looks = {}, {}, {}
+    means, looks = {}, {}
     for name in methods:
         values, label = 100 * _per_class(pick(results, task, name, 1.0), task), get_method(name).label
         means[label] = np.where(np.isnan(values).all(0), np.nan, np.nan_to_num(values).mean(0))
-        errors[label] = np.nan_to_num(values).std(0, ddof=1) if len(values) > 1 else None
         hatch = "//" if get_method(name).mode == "frozen" else None
         looks[label] = {"color": style_of(name)["color"], "hatch": hatch}
-    return bars(means, CLASS_NAMES, f"{_PER_CLASS[task][0]}, %", errors, looks=looks, ylim=(0, 105))
+        if len(values) > 1:
+            looks[label]["yerr"] = np.nan_to_num(values).std(0, ddof=1)
+    return bars(means, CLASS_NAMES, f"{_PER_CLASS[task][0]}, %", looks=looks, ylim=(0, 105))
 
 
 def confusion(results: pd.DataFrame, method: str) -> Figure:

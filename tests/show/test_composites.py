@@ -46,8 +46,7 @@ def test_invalid_pixels_do_not_spoil_the_stretch():
 
 def test_each_class_is_drawn_in_the_colour_of_the_legend_and_the_rest_white():
     picture = composites.label_map(np.array([[c.code for c in CLASSES], [255] * 8], dtype=np.uint8))
-    fig, ax = plt.subplots()
+    ax = plt.subplots()[1]
     composites.legend(ax)
     shown = [patch.get_facecolor()[:3] for patch in ax.get_legend().get_patches()]
     np.testing.assert_allclose(picture, [shown, np.ones((8, 3))])
-    plt.close(fig)

@@ -38,7 +38,7 @@ PICTURES = [
      ["Matrix of cosine: M from 0.50 to 0.50"]),
     (show.matrix, ({"one": np.eye(2), "two": -np.eye(2)},), {"outlined": np.eye(2, dtype=bool)},
      ["one from 0.00 to 1.00", "two from -1.00 to 0.00"]),
-    (show.bars, ({"A": [1, NAN]}, ["x", "y"], "recall", {"A": [1, 1]}, "%.0f"), {}, ["A: x 1, y none"]),
+    (show.bars, ({"A": [1, NAN]}, ["x", "y"], "recall", "%.0f"), {"looks": {"A": {"yerr": [1, 1]}}}, ["A: x 1, y none"]),
     (show.stacked, ({"r": {"a": 0.25, "b": 0.75}}, {"a": "red", "b": "blue"}), {"inside": True}, ["r: a 25%, b 75%"]),
     (show.spectra, ({"leaf": np.linspace(0.1, 0.4, 13)}, S2_BANDS), {}, ["leaf: lowest 0.10 in B01, highest 0.40 in B12"]),
     (show.histograms, ({"VV": np.full(9, -10.0)}, "dB"), {}, ["VV: mean -10, sd 0"]),
@@ -56,7 +56,6 @@ def test_each_plot_brings_alt_text_from_its_data(draw, given, options, expected)
     fig = draw(*given, **options)
     assert all(words in fig.eo_alt for words in expected), fig.eo_alt
     fig.canvas.draw()  # lays out without error
-    plt.close(fig)
 
 
 def test_panels_of_one_figure_each_add_their_sentence():
@@ -64,7 +63,6 @@ def test_panels_of_one_figure_each_add_their_sentence():
     show.lines([1, 2], {"a": [1, 2]}, "x", "y", title="first", ax=left)
     show.forest({"b": 0.03}, "z, %", title="second", ax=right)
     assert fig.eo_alt == "first: y over x. a: 1 at 1, 2 at 2. second: z, %, dots with 95% intervals. b: 3%."
-    plt.close(fig)
 
 
 def test_titles_over_every_picture_or_over_columns_only():
@@ -72,4 +70,3 @@ def test_titles_over_every_picture_or_over_columns_only():
     above = show.grid([[np.eye(2)] * 2] * 2, ["a", "b"])
     assert [ax.get_title("left") for ax in nested.axes] == ["a", "b", "c", ""]
     assert [ax.get_title("left") for ax in above.axes] == ["a", "b", "", ""]
-    plt.close("all")
