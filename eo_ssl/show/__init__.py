@@ -5,7 +5,7 @@ show.figure(show.pairs(chosen))              # plots bring their own alt text
 show.figure(fig, alt="What it shows.")       # your own figure needs yours
 show.text(f"The mean is **{x:.2f}**.")       # a computed sentence
 show.results.growing_table(run)              # tables and figures of results
-show.band_explorer(chosen)                   # figures to move, which need the course extra
+show.band_explorer(chosen, titles)           # figures to move, which need the course extra
 """
 
 # ruff: noqa: F401 (all are here to be called as show.NAME)
@@ -36,7 +36,6 @@ from eo_ssl.show.plots import (
     matrix,
     pairs,
     row_name,
-    scale_bar,
     spectra,
     stacked,
     title,

@@ -1,35 +1,30 @@
 """Turning bands into pictures: colour composites, radar composites, label maps."""
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from eo_ssl.errors import DataError
-from eo_ssl.sensors import CLASSES, IGNORE_COLOUR, RGB, S2_BANDS, LandCover, band_index
+from eo_ssl.sensors import CLASSES, IGNORE_COLOUR, RGB, S2_BANDS, band_index
 
 # Red, green and blue of the picture come from these bands.
-PRESETS = MappingProxyType(
-    {
-        "true colour": RGB,
-        "false colour (near infrared)": ("B08", "B04", "B03"),
-        "short-wave infrared": ("B12", "B8A", "B04"),
-        "agriculture": ("B11", "B08", "B02"),
-        "red edge": ("B8A", "B06", "B05"),
-    }
-)
+PRESETS = {
+    "true colour": RGB,
+    "false colour (near infrared)": ("B08", "B04", "B03"),
+    "short-wave infrared": ("B12", "B8A", "B04"),
+    "agriculture": ("B11", "B08", "B02"),
+    "red edge": ("B8A", "B06", "B05"),
+}
 # Fixed limits keep pictures comparable from place to place: dB for VV, VH and their difference VV − VH.
 RADAR_LIMITS = ((-21.0, -1.0), (-28.0, -8.0), (0.0, 15.0))
 
 
-def limits(values: np.ndarray, low: float = 2, high: float = 98) -> tuple[float, float]:
-    """Percentiles between which a picture is stretched; never of zero width, NaN ignored."""
-    if not 0 <= low < high <= 100:
-        raise DataError(f"percentiles must satisfy 0 <= low < high <= 100, not {low} and {high}")
+def limits(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Percentiles between which a picture is stretched; never of zero width; 0 and 1 where nothing is finite."""
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return 0.0, 1.0
@@ -47,21 +42,13 @@ def stretch(values: np.ndarray, low: float, high: float, gamma: float = 1.0) -> 
     return scaled ** (1 / gamma)
 
 
-def composite(
-    s2: np.ndarray,
-    names: Sequence[str] = RGB,
-    bands: tuple[str, ...] = S2_BANDS,
-    percentiles: tuple[float, float] = (1, 99),
-    gamma: float = 1.2,
-    range: Sequence[tuple[float, float]] | None = None,
-) -> np.ndarray:
-    """Three bands as a picture (H, W, 3) in [0, 1], each stretched between its percentiles or in `range`.
+def composite(s2: np.ndarray, names: Sequence[str] = RGB, bands: tuple[str, ...] = S2_BANDS) -> np.ndarray:
+    """Three bands as a picture (H, W, 3) in [0, 1], each stretched from its 1st to its 99th percentile.
 
     `s2` (B, H, W) is reflectance with the band names `bands`; unknown names raise `DataError`.
     """
     channels = s2[band_index(tuple(names), bands)]  # (3, H, W)
-    spans = range or [limits(c, *percentiles) for c in channels]
-    return np.stack([stretch(c, *span, gamma) for c, span in zip(channels, spans)], axis=-1)
+    return np.stack([stretch(c, *limits(c, 1, 99), gamma=1.2) for c in channels], axis=-1)
 
 
 def true_colour(s2: np.ndarray, bands: tuple[str, ...] = S2_BANDS, high: float | None = None) -> np.ndarray:
@@ -77,13 +64,13 @@ def true_colour(s2: np.ndarray, bands: tuple[str, ...] = S2_BANDS, high: float |
     return np.stack([stretch(c, 0, top, gamma=1.4) for c in clear], axis=-1)
 
 
-def radar(s1: np.ndarray, spans: Sequence[tuple[float, float]] = RADAR_LIMITS) -> np.ndarray:
+def radar(s1: np.ndarray) -> np.ndarray:
     """VV red, VH green, VV − VH (the ratio, in dB) blue: (2, H, W) dB → (H, W, 3) in [0, 1].
 
     Volume scattering (forest) turns green and yellow, bare soil and calm water blue, towns white and pink.
     """
     vv, vh = s1
-    return np.stack([stretch(c, *span) for c, span in zip((vv, vh, vv - vh), spans)], axis=-1)
+    return np.stack([stretch(c, *span) for c, span in zip((vv, vh, vv - vh), RADAR_LIMITS)], axis=-1)
 
 
 def grey(db: np.ndarray, span: tuple[float, float]) -> np.ndarray:
@@ -91,33 +78,14 @@ def grey(db: np.ndarray, span: tuple[float, float]) -> np.ndarray:
     return stretch(db, *span)
 
 
-def label_map(mask: np.ndarray, classes: Sequence[LandCover] = CLASSES) -> np.ndarray:
+def label_map(mask: np.ndarray) -> np.ndarray:
     """A label map as a picture (H, W, 3) in the colours of the legend; codes outside it are white."""
-    table = np.tile(_rgb(IGNORE_COLOUR), (256, 1))
-    for c in classes:
-        table[c.code] = _rgb(c.colour)
+    table = np.tile(to_rgb(IGNORE_COLOUR), (256, 1))
+    table[[c.code for c in CLASSES]] = [to_rgb(c.colour) for c in CLASSES]
     return table[np.asarray(mask, dtype=np.uint8)]
 
 
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-
-
-def legend(
-    where: Axes | Figure,
-    mask: np.ndarray | None = None,
-    classes: Sequence[LandCover] = CLASSES,
-    **options: Any,
-) -> None:
-    """The classes in their colours, in axes or below a figure; with `mask` only those that occur, with their shares."""
-    handles = []
-    for c in classes:
-        share = None if mask is None else float(np.mean(np.asarray(mask) == c.code))
-        if share != 0.0:
-            label = c.name if share is None else f"{c.name} {share:.0%}"
-            handles.append(Patch(facecolor=c.colour, edgecolor="#999999", linewidth=0.4, label=label))
-    below = {"loc": "outside lower left", "ncols": 8, "fontsize": 7}
-    where.legend(
-        handles=handles,
-        **(below if isinstance(where, Figure) else {"loc": "center left", "borderaxespad": 0}) | options,
-    )
+def legend(where: Axes | Figure, **options: Any) -> None:
+    """The classes in their colours, in axes or in a figure; `options` are those of `legend` in Matplotlib."""
+    handles = [Patch(facecolor=c.colour, edgecolor="#999999", linewidth=0.4, label=c.name) for c in CLASSES]
+    where.legend(handles=handles, **{"loc": "center left"} | options)

@@ -15,18 +15,20 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.experiments.plan import METHODS, get_method
-from eo_ssl.experiments.tables import TASKS
-from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES, S1, S2
+from eo_ssl.experiments.tables import MAIN, TASKS
+from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES, S2
 from eo_ssl.show.composites import PRESETS, true_colour
-from eo_ssl.show.results import curve, metric_name, short_name, style_of
+from eo_ssl.show.results import METRIC_NAMES, NOTHING, curve, short_name, style_of
 
 _ESM = Path(__file__).parent / "esm"
 _DB = (-45.0, 6.0)  # dB of byte 0 and byte 255 in the band explorer: steps of 0.2 dB
 _LARGEST = 1_100_000  # bytes of its bands: a page with more would load slowly on a telephone
+_MOST = 600  # patches of a page: more would make the browser wait
 _SCENE = 200  # pixels of the picture of a scene
 _CLASSES = {"names": CLASS_NAMES, "colours": [c.colour for c in CLASSES]}
 STEPS = 31  # confidence in five bits, class in three: one byte per pixel of a predicted map
@@ -57,7 +59,11 @@ def Explorer(script: str, **spec: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds: arrays of bytes as base64, other numbers rounded to five digits, NaN as null."""
+    """What JSON holds: pictures as data URLs, arrays of bytes as base64, numbers to five digits, NaN as null."""
+    if isinstance(value, Image.Image):
+        buffer = io.BytesIO()
+        value.save(buffer, "JPEG", quality=88)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
     if isinstance(value, np.ndarray) and value.dtype.itemsize == 1:
         return base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
     if isinstance(value, Mapping):
@@ -69,7 +75,7 @@ def _plain(value: Any) -> Any:
     return (None if np.isnan(value) else round(value, 5)) if isinstance(value, float) else value
 
 
-def band_explorer(pairs: Sequence[Pair], titles: Sequence[str] = ()) -> Any:
+def band_explorer(pairs: Sequence[Pair], titles: Sequence[str]) -> Any:
     """Pick any three bands and any stretch, see the spectrum under the pointer; 256 steps a band, 100 kB a pair.
 
     All pairs must have the same Sentinel-2 bands; `ConfigError` otherwise, and when there are too many.
@@ -77,19 +83,16 @@ def band_explorer(pairs: Sequence[Pair], titles: Sequence[str] = ()) -> Any:
     if not pairs or len({pair.s2_bands for pair in pairs}) != 1:
         raise ConfigError("band_explorer needs one pair or more, all with the same Sentinel-2 bands")
     places, blocks = zip(*(_bands(pair) for pair in pairs))
-    names = [*titles, *(p.name for p in pairs[len(titles) :])]
     payload = np.frombuffer(zlib.compress(b"".join(blocks), 9), np.uint8)
     if len(payload) > _LARGEST:
         raise ConfigError(f"{len(pairs)} pairs make {len(payload) / 1e6:.1f} MB in the page; show fewer")
-    own = pairs[0].s2_bands
-    bands = sorted((band for band in S2 if band.name in own), key=lambda band: own.index(band.name))
+    bands = [next(band for band in S2 if band.name == name) for name in pairs[0].s2_bands]
     return Explorer(
         "bands",
         bands=[{key: getattr(band, key) for key in ("name", "centre", "width", "sees")} for band in bands],
-        radar=[{"name": band.name, "sees": band.sees} for band in S1],
         # A list, because notebooks are saved with the keys of a dict in alphabetical order.
-        presets=[one for one in PRESETS.items() if {*one[1]} <= {*own}],
-        places=[{"title": name, **place} for name, place in zip(names, places)],
+        presets=[one for one in PRESETS.items() if {*one[1]} <= {*pairs[0].s2_bands}],
+        places=[{"title": name, **place} for name, place in zip(titles, places)],
         db=_DB,
         payload=payload,
     )
@@ -97,37 +100,36 @@ def band_explorer(pairs: Sequence[Pair], titles: Sequence[str] = ()) -> Any:
 
 def _bands(pair: Pair) -> tuple[dict[str, Any], bytes]:
     """Bytes of all bands, row by row as differences to the left neighbour, which compress to about half."""
-    low = pair.s2.min((1, 2))
-    high = np.maximum(pair.s2.max((1, 2)), low + 1e-6)
-    scaled = (pair.s2 - low[:, None, None]) / (high - low)[:, None, None]  # (B, H, W) in [0, 1]
+    low = pair.s2.min((1, 2), keepdims=True)  # (B, 1, 1)
+    high = np.maximum(pair.s2.max((1, 2), keepdims=True), low + 1e-6)
+    scaled = (pair.s2 - low) / (high - low)  # (B, H, W) in [0, 1]
     power = (pair.s1 - _DB[0]) / (_DB[1] - _DB[0])  # (2, H, W)
     steps = _byte(np.concatenate([scaled, power]))
     change = np.diff(steps, axis=-1, prepend=np.zeros_like(steps[..., :1]))  # wraps around, and back
-    return {"height": steps.shape[1], "width": steps.shape[2], "low": low, "high": high}, change.tobytes()
+    height, width = pair.s2.shape[1:]
+    return {"height": height, "width": width, "low": low.ravel(), "high": high.ravel()}, change.tobytes()
 
 
-def leakage_explorer(source: Any, rows: Sequence[int], features: np.ndarray, most: int = 600) -> Any:
+def leakage_explorer(source: Any, rows: Sequence[int], features: np.ndarray) -> Any:
     """Scenes with their patches split in three ways: who shares ground, whose class the nearest neighbour gets right.
 
-    `rows` of a source, with features (N, D) of each; patches without a class are left out. Raises `ConfigError` for more
-    than `most` patches, which would make the browser wait, or one scene only.
+    `rows` of a source, with features (N, D) of each; patches without a class are left out. Raises `ConfigError` for too
+    many patches for a page, or one scene only.
     """
     labels = source.majority(rows)
     keep = labels < NUM_CLASSES
     rows, labels = np.asarray(rows)[keep], labels[keep]
     frame = source.catalog.iloc[rows]
-    names = frame["scene"].unique()
-    if len(frame) > most or len(names) < 2:
-        raise ConfigError(
-            f"{len(frame)} patches of {len(names)} scenes: give 2 or more, {most} patches at most"
-        )
+    count = frame["scene"].nunique()
+    if len(frame) > _MOST or count < 2:
+        raise ConfigError(f"{len(frame)} patches of {count} scenes: give 2 or more, {_MOST} patches at most")
     places, sides = positions(frame, source.patch_size)
     scaled = np.asarray(features, dtype=float)[keep]
     scaled = 30 * (scaled - scaled.mean(0)) / np.maximum(scaled.std(0), 1e-9)  # divided by the spread, later
     pictures = []
     for scene, width in enumerate(sides):
-        own = [i for i, place in enumerate(places) if place[0] == scene]
-        pictures.append(scene_picture(source, rows[own], [places[i][1:] for i in own], width))
+        own = [(row, place[1:]) for row, place in zip(rows, places) if place[0] == scene]
+        pictures.append(scene_picture(source, *zip(*own), width))
     return Explorer(
         "leakage",
         patches=[(*place, label) for place, label in zip(places, labels)],
@@ -141,28 +143,25 @@ def leakage_explorer(source: Any, rows: Sequence[int], features: np.ndarray, mos
 
 def positions(frame: pd.DataFrame, size: int) -> tuple[list[tuple[int, float, float]], list[float]]:
     """(scene, x, y) of each patch and the width of each scene, all in units of one patch; y points south."""
-    extent = frame["resolution"] * size
-    codes, names = pd.factorize(frame["scene"])
+    extent, scene = frame["resolution"] * size, pd.factorize(frame["scene"])[0]
     x = (frame["x"] - frame.groupby("scene")["x"].transform("min")) / extent
     y = (frame.groupby("scene")["y"].transform("max") - frame["y"]) / extent
-    table = pd.DataFrame({"s": codes, "x": x.to_numpy(), "y": y.to_numpy()})
-    sides = (table.groupby("s")[["x", "y"]].max().max(axis=1) + 1).tolist()
-    return [tuple(row) for row in table.itertuples(index=False)], sides[: len(names)]
+    sides = np.maximum(x, y).groupby(scene).max() + 1
+    return list(zip(scene.tolist(), x, y)), sides.tolist()
 
 
 def scene_picture(
-    source: Any, rows: Sequence[int], places: Sequence[tuple[float, float]], width: float, side: int = _SCENE
+    source: Any, rows: Sequence[int], places: Sequence[tuple[float, float]], width: float
 ) -> np.ndarray:
-    """Patches pasted at their places (x, y), in units of a patch, in true colour: (side, side, 3) in [0, 1]."""
-    pixels = round(side / width)  # of one patch
+    """Patches pasted at their places (x, y), in units of a patch, in true colour: (200, 200, 3) in [0, 1]."""
+    pixels = round(_SCENE / width)  # of one patch
     at = ((np.arange(pixels) + 0.5) / pixels * source.patch_size).astype(int)
-    canvas, filled = np.zeros((len(S2), side, side), np.float32), np.zeros((side, side), bool)
+    canvas = np.full((len(S2), _SCENE, _SCENE), np.nan, np.float32)
     for row, place in zip(rows, places):
-        left, top = (min(round(v * side / width), side - pixels) for v in place)
-        area = (slice(top, top + pixels), slice(left, left + pixels))
-        canvas[:, *area] = np.nan_to_num(source.read(int(row))["s2"][:, at][:, :, at])
-        filled[area] = True
-    return np.where(filled[..., None], true_colour(canvas), 0.93)
+        left, top = (min(round(v * _SCENE / width), _SCENE - pixels) for v in place)
+        patch = np.nan_to_num(source.read(int(row))["s2"][:, at][:, :, at])
+        canvas[:, top : top + pixels, left : left + pixels] = patch
+    return np.where(np.isnan(canvas[0, ..., None]), 0.93, true_colour(np.nan_to_num(canvas)))
 
 
 def metric_explorer(recall: np.ndarray, shares: Mapping[str, np.ndarray]) -> Any:
@@ -170,16 +169,12 @@ def metric_explorer(recall: np.ndarray, shares: Mapping[str, np.ndarray]) -> Any
 
     A class that the model was never asked about (NaN) starts at 0.
     """
-    recall = np.nan_to_num(np.asarray(recall, dtype=float))
-    if {recall.shape, *(np.shape(s) for s in shares.values())} != {(NUM_CLASSES,)}:
-        raise ConfigError(f"recall and every share need {NUM_CLASSES} values, one per class")
-    splits = {"splits": [*shares], "shares": [np.asarray(share) for share in shares.values()]}
-    return Explorer("metrics", **_CLASSES, recall=np.round(recall, 2), **splits)
+    splits = {"splits": [*shares], "shares": [*shares.values()]}
+    recall = np.round(np.nan_to_num(np.asarray(recall, dtype=float)), 2)
+    return Explorer("metrics", **_CLASSES, recall=recall, **splits)
 
 
-def temperature_explorer(
-    negatives: np.ndarray, positive: float, temperature: float = 0.1, count: int = 30
-) -> Any:
+def temperature_explorer(negatives: np.ndarray, positive: float, temperature: float, count: int) -> Any:
     """Softmax shares of one partner and its negatives under sliders for τ, their number and the partner's cosine.
 
     `negatives` (K,) are the cosines of one anchor with its negatives, `positive` with its partner; at most 256 are kept.
@@ -187,13 +182,7 @@ def temperature_explorer(
     ordered = np.sort(np.asarray(negatives, dtype=float))[::-1]
     if len(ordered) > 256:
         ordered = np.quantile(ordered, np.linspace(1, 0, 256))
-    if len(ordered) < 2:
-        raise ConfigError("the temperature explorer needs at least 2 negatives")
-    start = {
-        "positive": round(float(positive), 2),
-        "temperature": temperature,
-        "count": min(count, len(ordered)),
-    }
+    start = {"positive": round(float(positive), 2), "temperature": temperature, "count": count}
     return Explorer("temperature", negatives=ordered, **start)
 
 
@@ -208,15 +197,12 @@ def similarity_explorer(
     `overlap` (N, N) bool marks pairs that share ground; pictures radar[i], optical[i] (H, W, 3).
     """
     size = len(overlap)
-    for name, matrix in matrices.items():
-        if np.shape(matrix) != (size, size):
-            raise ConfigError(f"the matrix {name!r} must be {size} × {size}, got {np.shape(matrix)}")
     return Explorer(
         "similarity",
         size=size,
         names=[*matrices],
         matrices=[_cosines(m) for m in matrices.values()],
-        overlap=np.asarray(overlap, dtype=np.uint8),
+        overlap=overlap,  # bool
         sprite=_sheet([*radar, *optical], size),
         colours=_colour_table("RdBu_r"),
     )
@@ -246,14 +232,9 @@ def _case(case: Mapping[str, Any], offsets: int) -> dict[str, Any]:
     large, small = (np.asarray(case[k], dtype=np.float32) for k in ("large", "small"))  # (E, H, H), (E, h, h)
     large, small = (m / np.maximum(np.linalg.norm(m, axis=0), 1e-12) for m in (large, small))
     every = np.einsum("eyx,evu->yxvu", large, small)  # (H, H, h, h): each place with each place
-    truth = case.get("truth")
-    return {
-        "name": case["name"],
-        "cosine": _cosines(every),
-        "radar": _data_url(_image(case["radar"], min(192, len(case["radar"])))),
-        "optical": _data_url(_image(case["optical"], min(192, len(case["optical"])))),
-        "truth": -1 if truth is None else int(truth[0]) * offsets + int(truth[1]),
-    }
+    pictures = {what: _image(case[what], min(192, len(case[what]))) for what in ("radar", "optical")}
+    truth = -1 if case["truth"] is None else int(case["truth"][0]) * offsets + int(case["truth"][1])
+    return {"name": case["name"], "cosine": _cosines(every), "truth": truth, **pictures}
 
 
 def embedding_explorer(
@@ -264,29 +245,23 @@ def embedding_explorer(
     optical: Sequence[np.ndarray],
     radar: Sequence[np.ndarray],
     marked: str = "real",
-    most: int = 500,
 ) -> Any:
     """N patches in the plane under named encoders; the one under the pointer is shown with its nearest neighbours.
 
     planes: (N, 2) in [0, 1] each; near: (N, k) positions each; items: label, where and kind ("real", "simulated") of each
     patch, those of the kind `marked` as triangles; groups: ways to colour, with name, labels, colours and codes (N,);
-    pictures optical[i], radar[i] (H, W, 3). More than `most` patches are too many for one page: `ConfigError`.
+    pictures optical[i], radar[i] (H, W, 3). `ConfigError` for too many patches for a page.
     """
-    count = len(items)
-    parts = (*planes.values(), *near.values(), optical, radar, *(g["codes"] for g in groups))
-    sizes = {len(part) for part in parts}
-    if sizes != {count} or planes.keys() != near.keys():
-        raise ConfigError(f"the embedding explorer needs the same {count} patches, got {sorted(sizes)}")
-    if count > most:
-        raise ConfigError(f"{count} patches are too many for one page; show {most} at most")
-    columns = int(np.ceil(np.sqrt(count)))
+    if len(items) > _MOST:
+        raise ConfigError(f"{len(items)} patches are too many for one page; show {_MOST} at most")
+    columns = int(np.ceil(np.sqrt(len(items))))
     return Explorer(
         "embedding",
         names=[*planes],
         planes=[_byte(plane) for plane in planes.values()],
-        near=[np.asarray(one).tolist() for one in near.values()],
+        near=[*near.values()],
         items=items,
-        groups=[{**group, "codes": np.asarray(group["codes"]).tolist()} for group in groups],
+        groups=[{**group, "codes": [*group["codes"]]} for group in groups],
         optical=_sheet(optical, columns),
         radar=_sheet(radar, columns),
         columns=columns,
@@ -295,7 +270,7 @@ def embedding_explorer(
 
 
 def label_explorer(
-    results: pd.DataFrame, folder: str | Path, task: str = "single", methods: Sequence[str] = ()
+    results: pd.DataFrame, folder: Path, task: str = "single", methods: Sequence[str] = ()
 ) -> Any:
     """Curves over the share of labels: choose methods, move a target line, read off how many labels each needs.
 
@@ -303,22 +278,21 @@ def label_explorer(
     """
     curves = []
     for name, one in curve(results, folder, task, methods).groupby("method", sort=False):
-        if len(one) < 2:
-            continue
-        style = style_of(str(name))
-        look = {"colour": style["color"], "dashed": style["linestyle"] == "--"}
-        points = one[["fraction", "value", "low", "high"]].to_numpy(float)
-        labels = [int(n or 0) for n in one["labels"]]
-        curves.append({"name": get_method(str(name)).label, **look, "points": points, "labels": labels})
+        if len(one) > 1:
+            style = style_of(str(name))
+            look = {"colour": style["color"], "dashed": style["linestyle"] == "--"}
+            points = one[["fraction", "value", "low", "high"]].to_numpy(float)
+            labels = np.nan_to_num(one["n_labels"].to_numpy(float)).round().astype(int)
+            curves.append({"name": get_method(str(name)).label, **look, "points": points, "labels": labels})
     if not curves:
         raise DataError("the label explorer needs a method with two label fractions")
-    return Explorer("labels", curves=curves, unit=metric_name(task))
+    return Explorer("labels", curves=curves, unit=METRIC_NAMES[MAIN[task]])
 
 
-def window_explorer(picture: np.ndarray, patch: int, window: int, title: str, metres: float = 10) -> Any:
+def window_explorer(picture: np.ndarray, patch: int, window: int, title: str) -> Any:
     """A token, its windows, and what has reached it after one, two or three blocks.
 
-    `picture` (H, H, 3) in [0, 1] is cut into tokens of `patch` pixels of `metres` each. Raises `ConfigError` unless
+    `picture` (H, H, 3) in [0, 1] is cut into tokens of `patch` pixels of 10 m. Raises `ConfigError` unless
     windows of `window` tokens fill the grid before and after one merging.
     """
     height, width = picture.shape[:2]
@@ -326,30 +300,25 @@ def window_explorer(picture: np.ndarray, patch: int, window: int, title: str, me
     if height != width or side * patch != height or side % (2 * window):
         raise ConfigError(f"{height} × {width} px hold no even number of windows of {window} tokens")
     large = picture.repeat(max(1, 384 // height), 0).repeat(max(1, 384 // height), 1)  # keeps pixels square
-    grid = {"side": side, "window": window, "shift": window // 2, "metres": float(metres * patch)}
-    return Explorer("windows", **grid, picture=_data_url(_image(large, 0)), title=title)
+    grid = {"side": side, "window": window, "shift": window // 2, "metres": 10.0 * patch}
+    return Explorer("windows", **grid, picture=_image(large), title=title)
 
 
-def prediction_explorer(
-    models: Sequence[str], patches: Sequence[Mapping[str, Any]], widest: int = 128
-) -> Any:
+def prediction_explorer(models: Sequence[str], patches: Sequence[Mapping[str, Any]]) -> Any:
     """Predicted maps over the image: choose patch and model, fade, and read class and confidence of a pixel.
 
     Patches have the keys name, note, s2 (B, H, W) with s2_bands, maps (one (8, H, W) probability per model) and truth
-    (H, W) or None; larger ones are shown by the `widest` × `widest` pixels in their middle.
+    (H, W) or None; larger ones are shown by the 128 × 128 pixels in their middle.
     """
-    if not patches or any(len(p["maps"]) != len(models) for p in patches):
-        raise ConfigError(f"every patch of the prediction explorer needs one map per model ({len(models)})")
     shown = []
     for patch in patches:
-        picture, truth = true_colour(patch["s2"], patch["s2_bands"]), patch.get("truth")  # (H, W, 3)
-        side = min(len(picture), widest)
-        top, left = ((n - side) // 2 for n in picture.shape[:2])
-        middle = (slice(top, top + side), slice(left, left + side))
+        picture, truth = true_colour(patch["s2"], patch["s2_bands"]), patch["truth"]  # (H, W, 3)
+        side = min(len(picture), 128)
+        middle = tuple(slice((n - side) // 2, (n - side) // 2 + side) for n in picture.shape[:2])
         one = {"name": patch["name"], "note": patch["note"], "size": side}
         one["truth"] = None if truth is None else np.asarray(truth, dtype=np.uint8)[middle]
         one["maps"] = [packed(np.asarray(m)[:, *middle]) for m in patch["maps"]]
-        shown.append({**one, "picture": _data_url(_image(picture[middle], 0))})
+        shown.append({**one, "picture": _image(picture[middle])})
     return Explorer("prediction", **_CLASSES, models=list(models), patches=shown)
 
 
@@ -365,15 +334,13 @@ def results_table(table: pd.DataFrame, note: str = "") -> Any:
     `note` (at smoke, that it is no evidence) stands above the table. Raises `ConfigError` without rows.
     """
     if not len(table):
-        raise ConfigError("nothing was measured yet: run chapter 03, 08, 09 or 10 first")
-    rows = []
+        raise ConfigError(NOTHING)
+    kept, rows = ["task", "label", "fraction", "mean", "low", "high", "seeds", "values"], []
     for row in table.to_dict("records"):
-        method, metric = METHODS[row["method"]], short_name(row["metric"])
+        method = METHODS[row["method"]]
         start = "mixed" if method.members else "pretrained" if method.pretraining else "from scratch"
-        kept = {
-            key: row[key] for key in ("task", "label", "fraction", "mean", "low", "high", "seeds", "values")
-        }
-        rows.append({**kept, "start": start, "metric": metric, "labels": np.round(row["n_labels"])})
+        own = {"start": start, "metric": short_name(row["metric"]), "labels": np.round(row["n_labels"])}
+        rows.append({key: row[key] for key in kept} | own)
     tasks = [one for one in TASKS.items() if (table["task"] == one[0]).any()]
     return Explorer("results", rows=rows, tasks=tasks, note=note)
 
@@ -393,24 +360,15 @@ def _colour_table(name: str) -> np.ndarray:
     return mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
 
 
-def _image(picture: np.ndarray, side: int) -> Any:
+def _image(picture: np.ndarray, side: int = 0) -> Image.Image:
     """A picture (H, W, 3) in [0, 1] as a PIL image; with a `side` of `side` × `side` pixels."""
-    from PIL import Image
-
     image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
     return image.resize((side, side), Image.Resampling.LANCZOS) if side else image
 
 
-def _sheet(pictures: Sequence[np.ndarray], columns: int, side: int = 52) -> str:
-    """Pictures at `side` × `side` pixels on one sheet, `columns` a row, row by row, as a data URL."""
-    sheet = _image(np.ones((-(-len(pictures) // columns) * side, columns * side, 3)), 0)
+def _sheet(pictures: Sequence[np.ndarray], columns: int, side: int = 52) -> Image.Image:
+    """Pictures at `side` × `side` pixels on one sheet, `columns` a row, row by row."""
+    sheet = _image(np.ones((-(-len(pictures) // columns) * side, columns * side, 3)))
     for i, picture in enumerate(pictures):
         sheet.paste(_image(picture, side), (i % columns * side, i // columns * side))
-    return _data_url(sheet)
-
-
-def _data_url(image: Any) -> str:
-    """A PIL image as a JPEG data URL."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return sheet

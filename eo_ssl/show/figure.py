@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.files import atomic_path
@@ -20,54 +21,25 @@ INK, FAINT, GRID = "#1f2933", "#5f6b7a", "#e3e7ec"
 # After Paul Tol's "bright" scheme: distinct for colour-blind readers and in print.
 PALETTE = ("#4477aa", "#cc6677", "#228833", "#ccaa22", "#aa3377", "#66aacc", "#777777")
 # Fixed colours for things that recur in every chapter.
-COLOURS = {
-    "S1": "#aa3377",
-    "S2": "#4477aa",
-    "VV": "#aa3377",
-    "VH": "#cc8899",
-    "fused": "#228833",
-    "chance": "#999999",
-}
-STYLE = {
-    "figure.facecolor": "white",
-    "figure.dpi": 100,
-    "figure.constrained_layout.use": True,
-    "savefig.facecolor": "white",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.labelcolor": FAINT,
-    "axes.labelsize": 8.5,
-    "axes.edgecolor": "#b8c0ca",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": mpl.cycler(color=PALETTE),
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": "#b8c0ca",
-    "ytick.color": "#b8c0ca",
-    "xtick.labelcolor": FAINT,
-    "ytick.labelcolor": FAINT,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round",
-    "image.interpolation": "nearest",
-}
+COLOURS = {"S1": "#aa3377", "S2": "#4477aa", "VV": "#aa3377", "VH": "#cc8899"}
+COLOURS |= {"fused": "#228833", "chance": "#999999"}
 _DPI = 176  # sharp on high-density screens
 _LARGE, _LOWER_DPI = 300_000, 144  # bytes: a larger picture is stored smaller, in 256 colours
 
 
 def use_style() -> None:
     """Set the style of the book for all figures drawn from here on; importing `eo_ssl.show` calls it."""
-    mpl.rcParams.update(STYLE)
+    mpl.rc("figure", dpi=100, **{"constrained_layout.use": True})
+    mpl.rc("font", family="DejaVu Sans", size=9)
+    mpl.rc("text", color=INK)
+    mpl.rc("axes", titlesize=9.5, titlelocation="left", labelcolor=FAINT, labelsize=8.5)
+    mpl.rc("axes", edgecolor="#b8c0ca", axisbelow=True, prop_cycle=mpl.cycler(color=PALETTE))
+    mpl.rc("axes.spines", top=False, right=False)
+    mpl.rc("grid", color=GRID)
+    mpl.rc(("xtick", "ytick"), color="#b8c0ca", labelcolor=FAINT, labelsize=8)
+    mpl.rc("legend", frameon=False, fontsize=8.5)
+    mpl.rc("lines", linewidth=1.8, solid_capstyle="round")
+    mpl.rc("image", interpolation="nearest")
 
 
 class Picture:
@@ -89,12 +61,11 @@ class Picture:
         return f"[Figure: {self.alt}]"
 
 
-def figure(fig: Figure, alt: str = "", caption: str = "", name: str = "") -> None:
-    """Show a figure with alt text, close it, and keep a copy in the run's figure folder.
+def figure(fig: Figure, alt: str = "", caption: str = "") -> None:
+    """Show a figure with alt text, close it, and keep a copy in the folder named by `EO_SSL_FIGURES`, if it is set.
 
     `alt` says what a reader who cannot see the picture needs to know; plots of this package bring their
     own, made from the data (`describe`), which is used when `alt` is empty. With neither: `ConfigError`.
-    `name` is the file name of the copy (default: made from the alt text); it goes to `$EO_SSL_FIGURES`.
     """
     alt = minus(" ".join((alt or getattr(fig, "eo_alt", "")).split()))
     if not alt:
@@ -103,51 +74,31 @@ def figure(fig: Figure, alt: str = "", caption: str = "", name: str = "") -> Non
     from IPython.display import display
 
     picture = render(fig, alt, caption)
-    save(picture, name)
+    if folder := os.environ.get("EO_SSL_FIGURES"):
+        stem = "-".join(re.findall(r"[a-z0-9]+", alt.lower())[:8]) or "figure"
+        with atomic_path(Path(folder) / f"{stem}.png") as path:
+            path.write_bytes(picture.png)
     display(picture)
 
 
 def render(fig: Figure, alt: str, caption: str = "") -> Picture:
-    """Draw the figure into a `Picture` and close it."""
-    dpi = _DPI
-    png = _png(fig, dpi)
-    if len(png) > _LARGE:
-        dpi = _LOWER_DPI
-        png = _fewer_colours(_png(fig, dpi))
+    """Draw the figure into a `Picture` and close it; a large one (photographs) in fewer pixels and 256 colours."""
+    dpi, png = _DPI, _png(fig, _DPI)
+    if png.tell() > _LARGE:  # a third of the bytes, hardly a visible change
+        image = Image.open(_png(fig, _LOWER_DPI)).convert("RGB")
+        dpi, png = _LOWER_DPI, io.BytesIO()
+        image.quantize(256, method=Image.Quantize.MEDIANCUT).save(png, "PNG", optimize=True)
     plt.close(fig)
-    pixels = int.from_bytes(png[16:20], "big")  # the width field of the PNG header
-    return Picture(png, alt, round(pixels / dpi * 96), caption)
+    pixels = int.from_bytes(png.getvalue()[16:20], "big")  # the width field of the PNG header
+    return Picture(png.getvalue(), alt, round(pixels / dpi * 96), caption)
 
 
-def _png(fig: Figure, dpi: int) -> bytes:
+def _png(fig: Figure, dpi: int) -> io.BytesIO:
     buffer = io.BytesIO()
     # No software version inside: the same figure gives the same bytes.
     options = {"metadata": {"Software": None}, "pil_kwargs": {"optimize": True}}
     fig.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.05, **options)
-    return buffer.getvalue()
-
-
-def _fewer_colours(png: bytes) -> bytes:
-    """Photographs in 256 colours of their own, dithered: a third of the bytes, hardly a visible change."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        small = image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT)
-    small.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def save(picture: Picture, name: str = "") -> Path | None:
-    """Write the PNG into the folder named by `EO_SSL_FIGURES`, if it is set."""
-    folder = os.environ.get("EO_SSL_FIGURES")
-    if not folder:
-        return None
-    stem = name or "-".join(re.findall(r"[a-z0-9]+", picture.alt.lower())[:8]) or "figure"
-    target = Path(folder) / f"{stem}.png"
-    with atomic_path(target) as path:
-        path.write_bytes(picture.png)
-    return target
+    return buffer
 
 
 def describe(fig: Figure, alt: str) -> Figure:
@@ -163,10 +114,10 @@ def text(markdown: str) -> None:
     display(Markdown(minus(markdown)))
 
 
-def axes_grid(rows: int, columns: int, cell: float = 1.75, **options: Any) -> tuple[Figure, Any]:
-    """A grid of bare axes for images, `cell` inches each; returns the figure and a 2-D array of axes."""
-    width, height = columns * cell, rows * (cell + options.pop("extra", 0.22))
-    fig, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+def axes_grid(rows: int, columns: int, cell: float = 1.75, extra: float = 0.22) -> tuple[Figure, Any]:
+    """Bare axes for images, `cell` inches each and `extra` a row for titles: the figure and a 2-D array of axes."""
+    size = (columns * cell, rows * (cell + extra))
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     return fig, axes

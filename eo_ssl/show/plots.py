@@ -5,7 +5,7 @@
 panels share a figure: each panel adds its sentence to the alt text of the figure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, zip_longest
 from typing import Any
 
@@ -13,32 +13,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib import cbook
-from matplotlib import patheffects as effects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from eo_ssl.data.samples import Pair
-from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.sensors import S2
 from eo_ssl.show import composites
 from eo_ssl.show.figure import COLOURS, FAINT, GRID, INK, PALETTE, axes_grid, describe
-from eo_ssl.show.words import listed, minus, signed
+from eo_ssl.show.words import Score, listed, minus, signed, three
 
 Picture = np.ndarray  # (H, W), or (H, W, 3) in [0, 1]
-Score = Interval | tuple[float, float, float] | float  # value, low, high, or a value alone
 Look = Mapping[str, Any]  # options of a Matplotlib artist
-_BY_NAME = {band.name: band for band in S2}
 # The visible range in faint colours of its own, so that "red edge" and "near infrared" have their place.
 _VISIBLE = ((380, 450, "#e9e3f5"), (450, 495, "#e1ebfa"), (495, 570, "#e4f4e6"), (570, 590, "#f8f6dc"),
             (590, 620, "#fcefdd"), (620, 700, "#fbe5e3"))  # fmt: skip
-
-
-def _drawn(ax: Axes, alt: str) -> Figure:
-    """Add a sentence about a panel to the alt text of its figure."""
-    before = getattr(ax.figure, "eo_alt", "")
-    return describe(ax.figure, f"{before} {alt}".strip())
 
 
 def grid(
@@ -60,12 +51,11 @@ def grid(
     left, `frames` coloured frames by (row, column), `extra` inches of height a row for its titles. Whatever else goes to
     `imshow` (cmap, vmin, vmax) for pictures (H, W). The axes are `fig.axes`, row by row.
     """
-    nested = len(pictures) > 0 and not isinstance(pictures[0], np.ndarray | None)
-    columns = max(map(len, pictures)) if nested else min(columns, max(1, len(pictures)))
-    lines = pictures if nested else [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
-    if len(titles) == 0 or isinstance(titles[0], str):
-        titles = [titles[i : i + columns] for i in range(0, len(titles), columns)]
-    fig, axes = axes_grid(len(lines), columns, cell, extra=extra)
+    flat = len(pictures) == 0 or isinstance(pictures[0], np.ndarray | None)
+    columns = min(columns, max(1, len(pictures))) if flat else max(map(len, pictures))
+    lines = _in_rows(pictures, columns) if flat else pictures
+    titles = _in_rows(titles, columns) if len(titles) == 0 or isinstance(titles[0], str) else titles
+    fig, axes = axes_grid(len(lines), columns, cell, extra)
     for r, (line, names) in enumerate(zip_longest(lines, titles, fillvalue=())):
         for c, (ax, picture, name) in enumerate(zip_longest(axes[r], line, names)):
             ax.set_title(name or "", fontsize=8.5 if cell > 1.3 else 7)
@@ -87,18 +77,23 @@ def grid(
     return describe(fig, alt or " ".join(filter(None, said)))
 
 
+def _in_rows(items: Sequence[Any], columns: int) -> list[Sequence[Any]]:
+    return [items[i : i + columns] for i in range(0, len(items), columns)]
+
+
 def row_name(ax: Axes, name: str) -> None:
     """A name at the left of a row of pictures, reading upwards."""
     ax.text(-0.06, 0.5, name, rotation=90, ha="right", va="center", transform=ax.transAxes, color=FAINT)
 
 
-def pairs(chosen: Sequence[Pair], cell: float = 1.75, bar: bool = True) -> Figure:
+def pairs(chosen: Sequence[Pair], cell: float = 1.75) -> Figure:
     """Pairs side by side: Sentinel-2 true colour above, Sentinel-1 composite of the same place below."""
     optical = [composites.true_colour(p.s2, p.s2_bands) for p in chosen]
     radar = [composites.radar(p.s1) for p in chosen]
     fig = grid([optical, radar], [title(p) for p in chosen], rows=("Sentinel-2", "Sentinel-1"), cell=cell)
-    if bar:
-        scale_bar(fig.axes[len(chosen) - 1], chosen[-1].s1.shape[-1])
+    last = fig.axes[len(chosen) - 1]
+    scale = AnchoredSizeBar(last.transData, 50, "500 m", "lower right", borderpad=0.3, sep=2, size_vertical=2)
+    last.add_artist(scale)  # 50 pixels of 10 m
     places = "; ".join(f"{title(p, ' ')} ({', '.join(p.labels) or 'no label'})" for p in chosen)
     what = f"{len(chosen)} places, each as Sentinel-2 true colour above and radar below"
     return describe(fig, f"{what}: {places}")
@@ -110,30 +105,21 @@ def title(pair: Pair, between: str = "\n") -> str:
     return f"{pair.country or pair.name}{day}"
 
 
-def scale_bar(ax: Axes, width: int, metres: int = 500, pixel: float = 10) -> None:
-    """A white bar with its length in the lower right corner of an image `width` pixels wide."""
-    length = metres / pixel
-    x, y = width * 0.94 - length, width * 0.94
-    outline = [effects.withStroke(linewidth=2.2, foreground="#00000099")]
-    bar = [effects.withStroke(linewidth=4, foreground="#00000099")]
-    ax.plot([x, x + length], [y, y], color="white", lw=2.2, solid_capstyle="butt", path_effects=bar)
-    place = {"ha": "center", "va": "bottom", "fontsize": 7.5, "path_effects": outline}
-    ax.text(x + length / 2, y - width * 0.03, f"{metres} m", color="white", **place)
+def _drawn(ax: Axes, alt: str) -> Figure:
+    """Add a sentence about a panel to the alt text of its figure."""
+    before = getattr(ax.figure, "eo_alt", "")
+    return describe(ax.figure, f"{before} {alt}".strip())
 
 
-def _finished(
-    ax: Axes,
-    what: str,
-    said: Sequence[str],
-    guides: Mapping[str, float] | None,
-    across: str,
-    axis: Mapping[str, Any],
-    above: bool = True,
-) -> Figure:
-    """Level lines at `guides`, options of the axes, a legend above them, and the alt text with all that was said."""
+def _guides(level: Callable[..., Any], guides: Mapping[str, float] | None) -> list[str]:
+    """Dashed lines with their names, drawn by `level` (`ax.axhline`), in words."""
     for name, value in (guides or {}).items():
-        line = ax.axhline if across == "y" else ax.axvline
-        line(value, label=name, color=COLOURS["chance"], linestyle="--", linewidth=1.2, zorder=1)
+        level(value, label=name, color=COLOURS["chance"], linestyle="--", linewidth=1.2, zorder=1)
+    return [f"{name} {value:.3g}" for name, value in (guides or {}).items()]
+
+
+def _finished(ax: Axes, what: str, said: Sequence[str], axis: Look, above: bool = True) -> Figure:
+    """Options of the axes, a legend (`above` them), and the alt text with all that was said."""
     ax.set(**axis)
     count = len(ax.get_legend_handles_labels()[1])
     if count and above:
@@ -142,8 +128,7 @@ def _finished(
     elif count > 1:
         ax.legend()
     title = f"{axis['title']}: " if axis.get("title") else ""
-    levels = [f"{name} {value:.3g}" for name, value in (guides or {}).items()]
-    return _drawn(ax, f"{title}{what}. {'; '.join([*said, *levels])}.")
+    return _drawn(ax, f"{title}{what}. {'; '.join(said)}.")
 
 
 def lines(
@@ -154,7 +139,6 @@ def lines(
     dashed: Sequence[str] = (),
     size: tuple[float, float] = (5.2, 3.0),
     bands: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
-    guides: Mapping[str, float] | None = None,
     styles: Mapping[str, Look] | None = None,
     log: str = "",
     percent: bool = False,
@@ -163,27 +147,26 @@ def lines(
 ) -> Figure:
     """Named curves over `x`; those in `dashed` (a theory, a chance level) are grey and dashed.
 
-    NaN in a curve is left out. `bands` gives low and high of a curve as error bars, `guides` horizontal dashed lines
-    with their names, `styles` the look of a curve. `log` names the logarithmic axes ("x", "y", "xy"), which get ticks at
-    the values of `x`; `percent` labels shares as percent. Whatever else goes to `Axes.set` (ylim, title, xticks).
+    NaN in a curve is left out. `bands` gives low and high of a curve as error bars, `styles` the look of a curve. `log`
+    names the logarithmic axes ("x", "y", "xy"), which get ticks at the values of `x`; `percent` labels shares as percent.
+    Whatever else goes to `Axes.set` (ylim, title, xticks).
     """
     ax = ax or plt.subplots(figsize=size)[1]
     form = "{:.0%}" if percent else "{:.3g}"
     colours, said = cycle(PALETTE), []
+    grey = {"color": COLOURS["chance"], "linestyle": "--"}
     for i, (name, values) in enumerate(curves.items()):
-        known = np.flatnonzero(np.isfinite(np.asarray(values, dtype=float)))
-        at, y = np.asarray(x, dtype=float)[known], np.asarray(values, dtype=float)[known]
-        grey = {"color": COLOURS["chance"], "linestyle": "--"}
+        table = np.array([x, values, *(bands or {}).get(name, ())], dtype=float)  # x, y, low, high
+        at, y, *ends = table[:, np.isfinite(table[1])]
         own = grey if name in dashed else {"color": next(colours), "marker": "o" if len(y) < 16 else ""}
         style = {"markersize": 4.5} | own | cbook.normalize_kwargs((styles or {}).get(name), Line2D)
-        told, error = [form.format(v) for v in y], None
-        if name in (bands or {}):
-            low, high = np.asarray(bands[name], dtype=float)[:, known]
-            error = np.clip([y - low, high - y], 0, None)
-            told = [f"{v} ({form.format(a)} to {form.format(b)})" for v, a, b in zip(told, low, high)]
+        error = np.clip([y - ends[0], ends[1] - y], 0, None) if ends else None
         side = 1.03 ** (i - len(curves) / 2) if bands and "x" in log else 1  # not on each other
         ax.errorbar(at * side, y, error, label=name, capsize=2, elinewidth=1, **style)
-        told = [f"{value} at {place:g}" for value, place in zip(told, at)]
+        told = []
+        for place, value, *span in zip(at, y, *ends):
+            interval = f" ({' to '.join(map(form.format, span))})" if span else ""
+            told.append(f"{form.format(value)}{interval} at {place:g}")
         said.append(f"{name}: {', '.join(told if len(told) < 6 else (told[0], told[-1])) or 'no values'}")
     if log:
         ax.set(**{f"{which}scale": "log" for which in log})
@@ -193,7 +176,7 @@ def lines(
         ax.yaxis.set_major_formatter("{x:.0%}")
     ax.grid(axis="y")
     names = {"xlabel": xlabel, "ylabel": ylabel}
-    return _finished(ax, f"{ylabel} over {xlabel}", said, guides, "y", names | axis, above=False)
+    return _finished(ax, f"{ylabel} over {xlabel}", said, names | axis, above=False)
 
 
 def forest(
@@ -216,35 +199,28 @@ def forest(
     look, scale = dict(zip(marks, cycle(PALETTE))) | dict(colours or {}), 100 if unit else 1
     ax = ax or plt.subplots(figsize=(6.4, 0.8 + len(rows) * max(0.3, 0.17 * len(marks))))[1]
     for i, mark in enumerate(marks):
-        there = [(y, _three(row[mark])) for y, row in enumerate(rows.values()) if mark in row]
-        y = np.array([place for place, _ in there]) + 0.7 / max(2, len(marks)) * (i - (len(marks) - 1) / 2)
-        value, low, high = scale * np.array([score for _, score in there], dtype=float).T
-        ax.errorbar(value, y, xerr=np.clip([value - low, high - value], 0, None), fmt="osD^vPX*"[i % 8], color=look[mark],
-                    ms=5, capsize=2, elinewidth=1.3, label=mark)  # fmt: skip
+        there = [(y, *three(row[mark])) for y, row in enumerate(rows.values()) if mark in row]
+        y, value, low, high = np.array(there, dtype=float).T * [[1], [scale], [scale], [scale]]
+        y += 0.7 / max(2, len(marks)) * (i - (len(marks) - 1) / 2)
+        style = {"fmt": "osD^vPX*"[i % 8], "color": look[mark], "ms": 5, "capsize": 2, "elinewidth": 1.3}
+        ax.errorbar(value, y, xerr=np.clip([value - low, high - value], 0, None), label=mark, **style)
     if unit == "points":
         ax.axvline(0, color=FAINT, linewidth=1, zorder=1)
     ax.set_yticks(range(len(rows)), list(rows))
     ax.grid(axis="x")
-    told = {
-        name: [f"{mark} {_score_words(score, unit)}".strip() for mark, score in row.items()]
-        for name, row in rows.items()
-    }
-    said = [f"{name}: {', '.join(scores)}" for name, scores in told.items()]
-    guides = {name: scale * level for name, level in (guides or {}).items()}
+    said = []
+    for name, row in rows.items():
+        told = (f"{mark} {_score_words(score, unit)}".strip() for mark, score in row.items())
+        said.append(f"{name}: {', '.join(told)}")
+    said += _guides(ax.axvline, {name: scale * level for name, level in (guides or {}).items()})
     names = {"ylim": (len(rows) - 0.4, -0.6), "xlabel": xlabel}
-    return _finished(ax, f"{xlabel}, dots with 95% intervals", said, guides, "x", names | axis)
-
-
-def _three(score: Score) -> tuple[float, float, float]:
-    if isinstance(score, Interval):
-        return score.value, score.low, score.high
-    return tuple(score) if isinstance(score, Sequence) else (score, score, score)
+    return _finished(ax, f"{xlabel}, dots with 95% intervals", said, names | axis)
 
 
 def _score_words(score: Score, unit: str) -> str:
     """A score as it is written in the alt text."""
     form = {"points": signed, "%": lambda v: f"{100 * v:.0f}", "": lambda v: f"{v:.2f}"}[unit]
-    value, low, high = map(form, _three(score))
+    value, low, high = map(form, three(score))
     interval = f" ({low} to {high})" if low != high else ""
     return "not run" if "nan" in value else f"{value}{'%' * (unit == '%')}{interval}"
 
@@ -270,14 +246,14 @@ def matrix(
     """
     panels = values if isinstance(values, Mapping) else {axis.pop("title", ""): values}
     panels = {name: np.where(np.isfinite(table), table, np.nan) for name, table in panels.items()}
-    low, high = span or (min(map(np.nanmin, panels.values())), max(map(np.nanmax, panels.values())))
+    ends = {name: (np.nanmin(table) + 0, np.nanmax(table) + 0) for name, table in panels.items()}
+    low, high = span or (min(a for a, _ in ends.values()), max(b for _, b in ends.values()))
+    axes = [ax]
     if ax is None:
         r, c = next(iter(panels.values())).shape
         height, width = (max(1.6, cell * n) + (1.1 if len(rows) else 0.4) for n in (r, c))
         size = (width * len(panels) + 0.6 * bool(colourbar), height - 0.1)
         axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
-    else:
-        axes = [ax]
     for one, (name, table) in zip(axes, panels.items()):
         image = one.imshow(table, cmap=cmap, vmin=low, vmax=high)
         for (i, j), value in np.ndenumerate(table):
@@ -296,8 +272,7 @@ def matrix(
         one.set(title=name, **axis)
     if colourbar:
         axes[0].figure.colorbar(image, ax=list(axes), shrink=0.8, label=colourbar)
-    ends = {name: f"from {np.nanmin(t) + 0:.2f} to {np.nanmax(t) + 0:.2f}" for name, t in panels.items()}
-    said = [f"{name} {end}".strip() for name, end in ends.items()]
+    said = [f"{name} from {a:.2f} to {b:.2f}".strip() for name, (a, b) in ends.items()]
     return _drawn(axes[0], alt or f"Matrix of {colourbar or 'numbers'}: {'; '.join(said)}.")
 
 
@@ -305,26 +280,24 @@ def bars(
     values: Mapping[str, Sequence[float]],
     names: Sequence[str],
     ylabel: str,
-    errors: Mapping[str, Sequence[float] | None] | None = None,
     labels: str | Mapping[str, Sequence[str]] = "",
     guides: Mapping[str, float] | None = None,
     looks: Mapping[str, Look] | None = None,
     size: tuple[float, float] = (7.4, 3.1),
-    ax: Axes | None = None,
     **axis: Any,
 ) -> Figure:
     """Grouped bars: a group for each of `names` (the classes), in it a bar for each key of `values`; NaN has no bar.
 
-    `errors` are half lengths of error bars; `labels` stand on the bars, a form such as "%.0f" or texts; `guides` are
-    horizontal dashed lines; `looks` options of `Axes.bar` (color, hatch). Whatever else goes to `Axes.set`.
+    `labels` stand on the bars, a form such as "%.0f" or texts; `guides` are horizontal dashed lines; `looks` options of
+    `Axes.bar` (color, hatch, yerr). Whatever else goes to `Axes.set`.
     """
-    ax = ax or plt.subplots(figsize=size)[1]
+    ax = plt.subplots(figsize=size)[1]
     width, said = 0.8 / max(1, len(values)), []
     for i, (name, heights) in enumerate(values.items()):
         x = np.arange(len(names)) + (i - (len(values) - 1) / 2) * width
         look = {"color": PALETTE[i % len(PALETTE)], "edgecolor": "white", "linewidth": 0.5, "label": name}
         look |= {"error_kw": {"elinewidth": 0.8, "ecolor": INK}} | dict((looks or {}).get(name, {}))
-        drawn = ax.bar(x, heights, 0.94 * width, yerr=(errors or {}).get(name), **look)
+        drawn = ax.bar(x, heights, 0.94 * width, **look)
         if labels:
             own = {"fmt": labels} if isinstance(labels, str) else {"labels": labels[name]}
             ax.bar_label(drawn, fontsize=7 if len(names) > 4 else 8, color=FAINT, **own)
@@ -332,43 +305,39 @@ def bars(
         said.append(f"{name}: " + ", ".join(map(" ".join, zip(names, told))))
     ax.set_xticks(range(len(names)), names)
     ax.tick_params(axis="x", length=0)
-    return _finished(ax, f"Bars of {ylabel}", said, guides, "y", {"ylabel": ylabel} | axis)
+    said += _guides(ax.axhline, guides)
+    return _finished(ax, f"Bars of {ylabel}", said, {"ylabel": ylabel} | axis)
 
 
 def stacked(
     values: Mapping[str, Mapping[str, float]],
-    colours: Mapping[str, str] | None = None,
+    colours: Mapping[str, str],
     form: str = "{:.0%}",
     inside: bool = False,
     ends: Sequence[str] = (),
-    legend: bool = True,
-    ax: Axes | None = None,
     **axis: Any,
 ) -> Figure:
-    """Horizontal bars, a row for each name, made of parts {name: length}; the parts share their colours.
+    """Horizontal bars, a row for each name, made of parts {name: length} in the colours of the parts.
 
     `inside` writes the lengths into the parts that have room, `ends` texts at the right of the rows.
     """
-    ax = ax or plt.subplots(figsize=(7.2, 0.6 * len(values) + 0.9))[1]
-    parts = list(dict.fromkeys(part for row in values.values() for part in row))
-    look = dict(zip(parts, cycle(PALETTE))) | dict(colours or {})
-    left, longest = np.zeros(len(values)), max(sum(row.values()) for row in values.values())
-    for part in parts:
-        length = np.array([row.get(part, 0.0) for row in values.values()])
-        style = {"color": look[part], "edgecolor": "white", "label": part if legend else ""}
-        drawn = ax.barh(range(len(values)), length, 0.68, left, **style)
+    ax = plt.subplots(figsize=(7.2, 0.6 * len(values) + 0.9))[1]
+    table = pd.DataFrame(values).fillna(0)  # rows: parts, columns: bars
+    left = table.cumsum() - table
+    for part, length in table.iterrows():
+        look = {"color": colours[part], "edgecolor": "white", "label": part}
+        drawn = ax.barh(range(len(values)), length, 0.68, left.loc[part], **look)
         if inside:  # a thin slice has no room; the alt text has its number
-            told = [form.format(v) if v > 0.06 * longest else "" for v in length]
-            ax.bar_label(drawn, told, label_type="center", fontsize=7.5, color=INK,
-                         bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1})  # fmt: skip
-        left = left + length
-    for y, end in enumerate(ends):
-        ax.text(left[y], y, f"  {end}", va="center", fontsize=8, color=INK)
+            told = [form.format(v) if v > 0.06 * table.sum().max() else "" for v in length]
+            box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}
+            ax.bar_label(drawn, told, label_type="center", fontsize=7.5, color=INK, bbox=box)
+    for y, (end, total) in enumerate(zip(ends, table.sum())):
+        ax.text(total, y, f"  {end}", va="center", fontsize=8, color=INK)
     ax.set_yticks(range(len(values)), list(values))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     said = [f"{name}: {listed(row, form)}" for name, row in values.items()]
-    return _finished(ax, "Stacked bars", said, None, "x", {"ylim": (len(values) - 0.5, -0.5)} | axis)
+    return _finished(ax, "Stacked bars", said, {"ylim": (len(values) - 0.5, -0.5)} | axis)
 
 
 def histograms(
@@ -380,65 +349,61 @@ def histograms(
     ax: Axes | None = None,
     ylabel: str = "",
     guides: Mapping[str, float] | None = None,
-    size: tuple[float, float] = (5.2, 2.8),
     **axis: Any,
 ) -> Figure:
     """Overlaid histograms of named values on one axis, as densities; with a `ylabel` ("draws") as counts.
 
     NaN is left out; `guides` are dashed vertical lines.
     """
-    ax = ax or plt.subplots(figsize=size)[1]
+    ax = ax or plt.subplots(figsize=(5.2, 2.8))[1]
     groups = {name: np.ravel(values)[np.isfinite(np.ravel(values))] for name, values in groups.items()}
     span = span or composites.limits(np.concatenate([*groups.values()]), 0.1, 99.9)
-    edges, said = np.linspace(*span, bins + 1), []
+    options, said = {"bins": np.linspace(*span, bins + 1), "density": not ylabel}, []
     for (name, values), colour in zip(groups.items(), cycle(colours)):
-        options = {"bins": edges, "density": not ylabel, "color": colour}
-        ax.hist(values, **options, alpha=0.32, linewidth=0)
         label = name if len(groups) > 1 or guides else ""
-        ax.hist(values, **options, histtype="step", linewidth=1.4, label=label)
-        said.append(
-            f"{name}: mean {np.mean(values):.3g}, sd {np.std(values):.3g}"
-            if len(values)
-            else f"{name}: empty"
-        )
+        ax.hist(values, color=colour, alpha=0.32, linewidth=0, **options)
+        ax.hist(values, color=colour, histtype="step", linewidth=1.4, label=label, **options)
+        numbers = f"mean {np.mean(values):.3g}, sd {np.std(values):.3g}" if len(values) else "empty"
+        said.append(f"{name}: {numbers}")
     ax.spines["left"].set_visible(bool(ylabel))
-    names = {"xlabel": xlabel, "xlim": (edges[0], edges[-1])}
-    names |= {"ylabel": ylabel} if ylabel else {"yticks": []}
-    return _finished(ax, f"Histogram of {xlabel}", said, guides, "x", names | axis)
+    names = {"xlabel": xlabel, "xlim": span} | ({"ylabel": ylabel} if ylabel else {"yticks": []})
+    said += _guides(ax.axvline, guides)
+    return _finished(ax, f"Histogram of {xlabel}", said, names | axis)
 
 
 def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
     """Where points lie (hexagons, darker is denser), a panel for each named (x, y), with its correlation."""
     fig, axes = plt.subplots(1, len(panels), figsize=(3.5 * len(panels), 3.1), squeeze=False, sharey=True)
-    spans = [composites.limits(np.ravel(v), 0.5, 99.5) for v in next(iter(panels.values()))]
+    wide, high = (composites.limits(v, 0.5, 99.5) for v in next(iter(panels.values())))
     said = []
     for ax, (name, (x, y)) in zip(axes[0], panels.items()):
         r = float(np.corrcoef(np.ravel(x), np.ravel(y))[0, 1])
-        extent = (*spans[0], *spans[1])
-        options = {"cmap": "BuPu", "mincnt": 1, "bins": "log", "linewidths": 0, "extent": extent}
+        options = {"cmap": "BuPu", "mincnt": 1, "bins": "log", "linewidths": 0, "extent": (*wide, *high)}
         ax.hexbin(np.ravel(x), np.ravel(y), gridsize=45, **options)
-        ax.set(xlabel=xlabel, title=f"{name}: correlation {r:.2f}", xlim=spans[0], ylim=spans[1])
+        ax.set(xlabel=xlabel, title=f"{name}: correlation {r:.2f}", xlim=wide, ylim=high)
         said.append(f"{name}: {np.size(x):,} points, correlation {r:.2f}")
     axes[0, 0].set_ylabel(ylabel)
     return describe(fig, f"{ylabel} against {xlabel}. {'; '.join(said)}")
 
 
 def spectra(
-    curves: Mapping[str, np.ndarray],
-    bands: Sequence[str],
-    colours: Sequence[str] = PALETTE,
-    size: tuple[float, float] = (7.4, 3.5),
+    curves: Mapping[str, np.ndarray], bands: Sequence[str], colours: Sequence[str] = PALETTE
 ) -> Figure:
     """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
 
     `curves` maps a name to reflectances (B,) in the order of `bands`.
     """
-    order = np.argsort([_BY_NAME[b].centre for b in bands])
-    names = [bands[i] for i in order]
-    x = np.array([_BY_NAME[b].centre for b in names])
-    half = np.array([_BY_NAME[b].width / 2 for b in names])
-    fig, ax = plt.subplots(figsize=size)
-    wavelength_axis(ax, names)
+    shown = sorted((band for band in S2 if band.name in bands), key=lambda band: band.centre)
+    order = [list(bands).index(band.name) for band in shown]
+    x, half = np.array([(band.centre, band.width / 2) for band in shown]).T
+    ax = plt.subplots(figsize=(7.4, 3.5))[1]
+    for start, stop, colour in _VISIBLE:
+        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
+    for i, band in enumerate(shown):
+        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
+        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
+        above = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(band.name, (band.centre, 1), (0, 2 + 8 * (i % 3)), fontsize=7, color=FAINT, **above)
     top = max(float(np.max(v)) for v in curves.values()) * 1.08
     ends, said = [], []
     for (name, values), colour in zip(curves.items(), colours):
@@ -447,36 +412,25 @@ def spectra(
         ax.hlines(y, x - half, x + half, color=colour, linewidth=3.2)
         ends.append((float(y[-1]), name, colour))
         low, high = int(np.argmin(y)), int(np.argmax(y))
-        said.append(f"{name}: lowest {y[low]:.2f} in {names[low]}, highest {y[high]:.2f} in {names[high]}")
+        found = f"lowest {y[low]:.2f} in {shown[low].name}, highest {y[high]:.2f} in {shown[high].name}"
+        said.append(f"{name}: {found}")
     at = -np.inf
     for y, name, colour in sorted(ends):  # names at the right, pushed apart where they would overlap
         at = max(y, at + top * 0.062)
-        ax.annotate(name, (2300, at), (8, 0), textcoords="offset points", color=colour, va="center",
-                    annotation_clip=False, fontsize=8.5)  # fmt: skip
-    ax.set(ylim=(0, top), ylabel="reflectance")
-    return describe(fig, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {'; '.join(said)}")
-
-
-def wavelength_axis(ax: Axes, names: Sequence[str]) -> None:
-    """Wavelength 400–2350 nm with the visible range tinted and the band names along the top."""
-    for start, stop, colour in _VISIBLE:
-        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
+        right = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+        ax.annotate(name, (2300, at), (8, 0), color=colour, fontsize=8.5, **right)
     ax.grid(axis="y")
-    ax.set(xlim=(380, 2350), xlabel="wavelength (nm)")
-    for i, name in enumerate(names):
-        band = _BY_NAME[name]
-        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
-        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
-        ax.annotate(name, (band.centre, 1), (0, 2 + 8 * (i % 3)), xycoords=ax.get_xaxis_transform(),
-                    textcoords="offset points", ha="center", fontsize=7, color=FAINT)  # fmt: skip
+    ax.set(xlim=(380, 2350), ylim=(0, top), xlabel="wavelength (nm)", ylabel="reflectance")
+    return describe(ax.figure, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {'; '.join(said)}")
 
 
-def training(history: pd.DataFrame, chance: float, note: str = "held-out") -> Figure:
+def training(history: pd.DataFrame, chance: float) -> Figure:
     """Curves of a pretraining run: losses with the chance level, retrieval among held-out patches, spread."""
     fig, (loss, rank, spread) = plt.subplots(1, 3, figsize=(7.8, 2.6))
-    epoch, losses = history["epoch"], {"training batches": history["train_loss"], note: history["val_loss"]}
-    guessing = {f"{note}, guessing": chance}
-    lines(epoch, losses, "epoch", "loss (nats)", guides=guessing, ax=loss, ylim=(0, None))
+    epoch, guess = history["epoch"], "held-out, guessing"
+    losses = {"training batches": history["train_loss"], "held-out": history["val_loss"]}
+    losses[guess] = np.full(len(history), chance)
+    lines(epoch, losses, "epoch", "loss (nats)", [guess], ax=loss, ylim=(0, None))
     columns = {"first": "val_top1", "among five": "val_top5", "five, guessing": "val_chance_top5"}
     found = {name: history[column] for name, column in columns.items()}
     lines(epoch, found, "epoch", "partner found", ["five, guessing"], ax=rank, ylim=(0, 1.04))

@@ -7,7 +7,7 @@ one look in every figure: the colour says what was pretrained, a dashed line tha
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,20 +15,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eo_ssl.errors import ConfigError
+from eo_ssl.experiments import tables
 from eo_ssl.experiments.plan import METHODS, get_method, make_grid
 from eo_ssl.experiments.results import read_results
-from eo_ssl.experiments.tables import (
-    MAIN,
-    SECOND,
-    TASKS,
-    compare,
-    finished,
-    in_order,
-    interval,
-    measured,
-    pick,
-)
-from eo_ssl.profiles import Profile
+from eo_ssl.experiments.tables import MAIN, SECOND, TASKS, compare, in_order, interval, pick
 from eo_ssl.sensors import CLASS_NAMES
 from eo_ssl.show.figure import PALETTE, describe
 from eo_ssl.show.plots import bars, forest, lines, matrix
@@ -42,32 +32,22 @@ METRIC_NAMES = {
     "f1_micro": "micro F1",
     "miou": "mean intersection over union (mIoU)",
 }
-PER_CLASS = {"single": "per_class", "multi": "f1_per_class", "segment": "iou_per_class"}
+_COLUMNS = {"aa": "AA", "oa": "OA", "f1_macro": "Avg F1", "f1_micro": "O-F1", "miou": "mIoU"}  # of the papers
+_PER_CLASS = {
+    "single": ("recall", "per_class"),
+    "multi": ("F1", "f1_per_class"),
+    "segment": ("IoU", "iou_per_class"),
+}
 PARTS = ("fusion", "few-labels", "swin", "segmentation")  # of the grid, run by chapters 03, 08, 09 and 10
-PROFILES = {"laptop": "laptop", "gpu": "GPU", "paper": "paper"}
 _COLOURS = {
     "s1": PALETTE[4], "s2": PALETTE[0], "early": PALETTE[5], "late": PALETTE[6],
     "simclr": PALETTE[0], "simclr-rgb": PALETTE[5], "dual-simclr": PALETTE[2], "mma": PALETTE[3],
     "swin-pair": PALETTE[1], "unet": PALETTE[5], "ensemble": PALETTE[4],
 }  # fmt: skip
 _SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few labels to all
+NOTHING = "nothing was measured yet: run chapter 03, 08, 09 or 10 first"
 Key = tuple[str, str, float]  # task, method, fraction
 Release = Mapping[str, Any]  # results of a profile that are kept with the book
-
-
-class Run(Protocol):
-    """What the growing table needs to know of a run."""
-
-    root: Path
-    profile: Profile
-
-    @property
-    def is_evidence(self) -> bool: ...
-
-
-def metric_name(task: str) -> str:
-    """The main metric of a task in words: "average accuracy", "macro F1", "mIoU"."""
-    return {"aa": "average accuracy"}.get(MAIN[task]) or short_name(MAIN[task])
 
 
 def short_name(metric: str) -> str:
@@ -87,82 +67,64 @@ def style_of(method: str) -> dict[str, str]:
     return {"color": _COLOURS[key], "marker": "osD^vPX*"[list(_COLOURS).index(key) % 8], "linestyle": line}
 
 
-def table(results: pd.DataFrame, task: str, fraction: float = 1.0, digits: int = 0) -> pd.DataFrame:
-    """The table of the papers: one row per method, mean ± standard deviation over seeds in percent.
+def table(results: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The table of the papers, with all labels: one row per method, mean ± standard deviation over seeds in percent.
 
     Columns are the two summary metrics and the classes (recall, F1 or IoU, after the task). A class that does not
     occur in the test set, or a single seed without spread, is shown as such.
     """
     rows = {}
-    for name in _methods(results, task, fraction):
-        seeds = pick(results, task, name, fraction)
-        row = {m: _spread(seeds[f"test.{m}"].to_numpy(float), digits) for m in (MAIN[task], SECOND[task])}
-        row |= {c: _spread(v, digits) for c, v in zip(CLASS_NAMES, _per_class(seeds, task).T)}
-        rows[get_method(name).label] = row
-    names = {"aa": "AA", "oa": "OA", "f1_macro": "Avg F1", "f1_micro": "O-F1", "miou": "mIoU"}
-    return pd.DataFrame.from_dict(rows, orient="index").rename(columns=names).rename_axis(columns="Method")
+    for name in METHODS:
+        if 1.0 in _fractions(results, task, name):
+            seeds = pick(results, task, name, 1.0)
+            main, second = (_spread(seeds[f"test.{m}"].to_numpy(float)) for m in (MAIN[task], SECOND[task]))
+            row = {_COLUMNS[MAIN[task]]: main, _COLUMNS[SECOND[task]]: second}
+            rows[get_method(name).label] = row | dict(
+                zip(CLASS_NAMES, map(_spread, _per_class(seeds, task).T))
+            )
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="Method")
 
 
 def _per_class(seeds: pd.DataFrame, task: str) -> np.ndarray:
-    return np.array(seeds[f"test.{PER_CLASS[task]}"].tolist(), dtype=float)  # (seeds, 8)
+    return np.array(seeds[f"test.{_PER_CLASS[task][1]}"].tolist(), dtype=float)  # (seeds, 8)
 
 
-def _spread(values: np.ndarray, digits: int) -> str:
+def _spread(values: np.ndarray) -> str:
     if np.isnan(values).all():
         return "–"
-    mean = f"{100 * np.nanmean(values):.{digits}f}"
-    return f"{mean}\u00a0±\u00a0{100 * np.nanstd(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
-
-
-def _methods(results: pd.DataFrame, task: str, fraction: float | None = None) -> list[str]:
-    """Methods with results, in the order of the tables."""
-    found = finished(results, task)
-    if fraction is not None and len(found):
-        found = found[np.isclose(found["fraction"], fraction)]
-    return [name for name in METHODS if len(found) and (found["method"] == name).any()]
+    mean = f"{100 * np.nanmean(values):.0f}"
+    return f"{mean}\u00a0±\u00a0{100 * np.nanstd(values, ddof=1):.0f}" if len(values) > 1 else mean
 
 
 def _fractions(results: pd.DataFrame, task: str, method: str) -> list[float]:
-    found = finished(results, task)
+    found = tables.finished(results, task)
     return sorted(found.loc[found["method"] == method, "fraction"].unique()) if len(found) else []
 
 
 def curve(
     results: pd.DataFrame, folder: str | Path, task: str, methods: Sequence[str] = (), metric: str = ""
 ) -> pd.DataFrame:
-    """Value and interval of each method at each fraction: the numbers behind `label_efficiency`."""
-    rows = []
-    for name in methods or _methods(results, task):
-        for fraction in _fractions(results, task, name):
-            seeds = pick(results, task, name, fraction)
-            labels = round(float(seeds["n_labels"].mean())) if seeds["n_labels"].notna().any() else None
-            row = {"method": name, "fraction": fraction, "labels": labels, "seeds": len(seeds)}
-            rows.append({**row, **vars(interval(folder, results, task, name, fraction, metric))})
-    return pd.DataFrame(rows)
+    """Value, low and high of each method at each fraction: the numbers behind `label_efficiency`."""
+    found = tables.finished(results, task)
+    found = found[found["method"].isin(methods)] if methods and len(found) else found
+    rows = tables.measured(found, folder, second=metric not in ("", MAIN[task]))
+    return rows[rows["metric"] == (metric or MAIN[task])].rename(columns={"mean": "value"})
 
 
 def label_efficiency(
-    results: pd.DataFrame,
-    folder: str | Path,
-    task: str = "single",
-    methods: Sequence[str] = (),
-    metric: str = "",
+    results: pd.DataFrame, folder: str | Path, task: str = "single", methods: Sequence[str] = ()
 ) -> Figure:
     """Score against the share of labels, with 95% intervals over seeds and places."""
-    points = curve(results, folder, task, methods, metric)
-    x = sorted(points["fraction"].unique())
-    wide = {
-        column: 100 * points.pivot(index="fraction", columns="method", values=column).reindex(x)
-        for column in ("value", "low", "high")
-    }
-    names = {name: get_method(name).label for name in dict.fromkeys(points["method"])}
+    points = curve(results, folder, task, methods)
+    wide = 100 * points.pivot(index="fraction", columns="label", values=["value", "low", "high"])
+    names = dict(zip(points["label"], points["method"]))
     fig = lines(
-        [100 * f for f in x],
-        {label: wide["value"][name] for name, label in names.items()},
+        [100 * f for f in wide.index],
+        {label: wide["value", label] for label in names},
         "labels used for fine-tuning, % of the training patches",
-        f"{METRIC_NAMES[metric or MAIN[task]]}, %",
-        bands={label: (wide["low"][name], wide["high"][name]) for name, label in names.items()},
-        styles={label: style_of(name) for name, label in names.items()},
+        f"{METRIC_NAMES[MAIN[task]]}, %",
+        bands={label: (wide["low", label], wide["high", label]) for label in names},
+        styles={label: style_of(name) for label, name in names.items()},
         size=(6.4, 3.9),
         log="x",
     )
@@ -170,36 +132,33 @@ def label_efficiency(
     return fig
 
 
-def per_class_bars(
-    results: pd.DataFrame, task: str = "single", methods: Sequence[str] = (), fraction: float = 1.0
-) -> Figure:
-    """Recall (or F1, IoU) of each class as bars side by side, lines for the spread over seeds."""
-    means, errors, looks = {}, {}, {}
-    for name in methods or _methods(results, task, fraction):
-        values, label = 100 * _per_class(pick(results, task, name, fraction), task), get_method(name).label
+def per_class_bars(results: pd.DataFrame, task: str, methods: Sequence[str]) -> Figure:
+    """Recall (or F1, IoU) of each class with all labels as bars side by side, lines for the spread over seeds."""
+    means, looks = {}, {}
+    for name in methods:
+        values, label = 100 * _per_class(pick(results, task, name, 1.0), task), get_method(name).label
         means[label] = np.where(np.isnan(values).all(0), np.nan, np.nan_to_num(values).mean(0))
-        errors[label] = np.nan_to_num(values).std(0, ddof=1) if len(values) > 1 else None
         hatch = "//" if get_method(name).mode == "frozen" else None
         looks[label] = {"color": style_of(name)["color"], "hatch": hatch}
-    kind = {"single": "recall", "multi": "F1", "segment": "IoU"}[task]
-    return bars(means, CLASS_NAMES, f"{kind}, %", errors, looks=looks, ylim=(0, 105))
+        if len(values) > 1:
+            looks[label]["yerr"] = np.nan_to_num(values).std(0, ddof=1)
+    return bars(means, CLASS_NAMES, f"{_PER_CLASS[task][0]}, %", looks=looks, ylim=(0, 105))
 
 
-def confusion(results: pd.DataFrame, method: str, task: str = "single", fraction: float = 1.0) -> Figure:
-    """Confusion matrix summed over seeds, each row (true class) in percent; a class that does not occur is hatched."""
-    seeds, said = pick(results, task, method, fraction), []
-    counts = np.sum([np.array(one) for one in seeds["test.confusion"]], 0).astype(float)  # (8, 8)
+def confusion(results: pd.DataFrame, method: str) -> Figure:
+    """Confusion matrix of a single-label method with all labels, summed over seeds, each row (true class) in percent."""
+    counts, said = np.sum(pick(results, "single", method, 1.0)["test.confusion"].tolist(), 0), []  # (8, 8)
     total = counts.sum(1, keepdims=True)
-    share = np.divide(100 * counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+    share = 100 * counts / np.where(total > 0, total, np.nan)  # a class that does not occur is hatched
     for i, name in enumerate(CLASS_NAMES):
         wrong = np.where(np.arange(len(share)) == i, -1, share[i])
         j = int(wrong.argmax())
         taken = f", {wrong[j]:.0f}% taken for {CLASS_NAMES[j]}" if wrong[j] >= 5 else ""
         said.append(f"{name}: {share[i, i]:.0f}% right{taken}" if total[i] else f"{name} does not occur")
     label = get_method(method).label
+    look = {"colourbar": "% of the true class", "title": label, "xlabel": "predicted", "ylabel": "true"}
     alt = f"Confusion matrix of {label}. {'; '.join(said)}."
-    return matrix(share, CLASS_NAMES, CLASS_NAMES, "{:.0f}", (0, 100), colourbar="% of the true class", alt=alt,
-                  title=label, xlabel="predicted", ylabel="true")  # fmt: skip
+    return matrix(share, CLASS_NAMES, CLASS_NAMES, "{:.0f}", (0, 100), alt=alt, **look)
 
 
 def versus(
@@ -220,10 +179,10 @@ def versus(
     scores = [f"{interval(folder, results, task, *one).value:.1%}" for one in both]
     names = [get_method(name).label for name, _ in both]
     shares = ["all labels" if np.isclose(f, 1) else f"{f:.0%} of the labels" for _, f in both]
+    start = f"With {shares[0]}, "
     if shares[0] != shares[1]:
-        names = [f"{name} with {share}" for name, share in zip(names, shares)]
-    start = f"With {shares[0]}, " if shares[0] == shares[1] else ""
-    by = f"{metric_name(task)}, {' against '.join(scores[:: settled(gap) or 1])}"
+        start, names = "", [f"{name} with {share}" for name, share in zip(names, shares)]
+    by = f"{METRIC_NAMES[MAIN[task]]}, {' against '.join(scores[:: settled(gap) or 1])}"
     return f"{start}{verdict(*names, gap, by)}, paired over seeds and places"
 
 
@@ -253,8 +212,8 @@ def gains(
     return Table(head, tuple(rows), "Paired differences: over the same seeds and places.")
 
 
-def growing_table(run: Run, part: str = "", task: str = "") -> Table:
-    """What is known up to a chapter's `part` of the grid ("" for all parts), of one `task` or of all.
+def growing_table(run: Any, part: str = "", task: str = "") -> Table:
+    """What is known of a run up to a chapter's `part` of the grid ("" for all parts), of one `task` or of all.
 
     Each cell is the mean over seeds and the 95% interval over seeds and places, in percent; what this part
     added is bold, and its row says "new". What the plan leaves out is "–", what no chapter has run yet "not run".
@@ -264,7 +223,7 @@ def growing_table(run: Run, part: str = "", task: str = "") -> Table:
         if name and name not in there:
             raise ConfigError(f"no {name!r} in the growing table; there are {', '.join(there)}")
     earlier, own = planned(run.profile.name, part)
-    found = measured(read_results(run.root / "results.jsonl"), run.root)
+    found = tables.measured(read_results(run.root / "results.jsonl"), run.root)
     known = {(r["task"], r["method"], round(r["fraction"], 6)): r for r in found.to_dict("records")}
     plan = {key for key in earlier | own if not task or key[0] == task}
     fractions = sorted({fraction for *_, fraction in plan})
@@ -273,9 +232,9 @@ def growing_table(run: Run, part: str = "", task: str = "") -> Table:
         rows.append((f"{TASKS[one].capitalize()}: {METRIC_NAMES[MAIN[one]]}, %",))
         for method in (m for m in METHODS if any(key[:2] == (one, m) for key in plan)):
             keys = [(one, method, fraction) for fraction in fractions]
-            cells = [_cell(known[k]) if k in known else "not run" if k in plan else "–" for k in keys]
-            cells = [f"**{cell}**" if k in own else cell for k, cell in zip(keys, cells)]
-            seeds = sorted({known[k]["seeds"] for k in keys if k in known and k in plan})
+            cells = [_cell(known.get(key)) if key in plan or key in known else "–" for key in keys]
+            cells = [f"**{cell}**" if key in own else cell for key, cell in zip(keys, cells)]
+            seeds = sorted({known[key]["seeds"] for key in keys if key in known and key in plan})
             new = () if not part else ("new",) if own & {*keys} else ("",)
             rows.append((get_method(method).label, *cells, "–".join(map(str, seeds)) or "–", *new))
     head = ("Method", *(f"{100 * f:g}%" for f in fractions), "seeds", *(("added",) if part else ()))
@@ -291,17 +250,18 @@ def growing_table(run: Run, part: str = "", task: str = "") -> Table:
 
 def planned(profile: str, part: str = "") -> tuple[set[Key], set[Key]]:
     """Task, method and fraction of all models of earlier parts, and of those that `part` adds ("": all are old)."""
-    before = PARTS[: PARTS.index(part)] if part else PARTS
-    earlier = _keys(profile, before) if before else set()
-    return earlier, (_keys(profile, (part,)) - earlier if part else set())
+    until = PARTS.index(part) if part else len(PARTS)
+    each = [
+        {(c.task, c.method, round(c.fraction, 6)) for c in make_grid(profile, (one,)).cells if c.rate is None}
+        for one in PARTS
+    ]
+    earlier: set[Key] = set().union(*each[:until])
+    return earlier, set().union(*each[until : until + 1]) - earlier
 
 
-def _keys(profile: str, parts: tuple[str, ...]) -> set[Key]:
-    cells = make_grid(profile, parts).cells
-    return {(cell.task, cell.method, round(cell.fraction, 6)) for cell in cells if cell.rate is None}
-
-
-def _cell(row: Mapping[str, Any]) -> str:
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "not run"
     mean, low, high = (100 * row[name] for name in ("mean", "low", "high"))
     return "–" if np.isnan(mean) else f"{mean:.0f} [{low:.0f}, {high:.0f}]"
 
@@ -309,41 +269,37 @@ def _cell(row: Mapping[str, Any]) -> str:
 def overview(table: pd.DataFrame) -> Figure:
     """Every method of every task with its interval, one mark per share of labels; rows of `measured`."""
     if not len(table):
-        raise ConfigError("nothing was measured yet: run chapter 03, 08, 09 or 10 first")
+        raise ConfigError(NOTHING)
     table = table.assign(mark=[f"{100 * f:g}% of the labels" for f in table["fraction"]])
-    marks = [table["mark"][i] for i in np.unique(table["fraction"], return_index=True)[1]]
+    marks = table.sort_values("fraction")["mark"].unique()
     best = table.loc[table.groupby(["task", "mark"], sort=False)["mean"].idxmax()]
-    said = [f"{TASKS[r.task]}, {r.mark}: best {r.label} {r.mean:.0%}" for r in best.itertuples()]
+    said = "; ".join(f"{TASKS[r.task]}, {r.mark}: best {r.label} {r.mean:.0%}" for r in best.itertuples())
     fig = _forests(table, dict(zip(marks, _SHADES[-len(marks) :])))
-    return describe(
-        fig, f"Dots with intervals, a row per method. {'; '.join(said)}. The table has all numbers."
-    )
+    return describe(fig, f"Dots with intervals, a row per method. {said}. The table has all numbers.")
 
 
 def _forests(rows: pd.DataFrame, colours: Mapping[str, str] | None = None) -> Figure:
     """Rows of `measured`, in order, as a panel for each task: a line per method, a dot for each `mark`."""
-    tasks = [task for task in TASKS if (rows["task"] == task).any()]
-    counts = [rows.loc[rows["task"] == task, "method"].nunique() for task in tasks]
-    size = (7.6, 0.3 * sum(counts) + 0.85 * len(tasks) + 0.4)
-    fig, axes = plt.subplots(
-        len(tasks), 1, figsize=size, squeeze=False, height_ratios=[c + 1 for c in counts]
-    )
-    for ax, task in zip(axes[:, 0], tasks):
+    found = rows.groupby("task", sort=False)
+    counts = found["method"].nunique()
+    size = (7.6, 0.3 * counts.sum() + 0.85 * len(counts) + 0.4)
+    axes = plt.subplots(len(counts), figsize=size, squeeze=False, height_ratios=list(counts + 1))[1]
+    for ax, (task, own) in zip(axes[:, 0], found):
         values: dict[str, dict[str, Any]] = {}
-        for row in rows[rows["task"] == task].itertuples():
+        for row in own.itertuples():
             values.setdefault(get_method(row.method).label, {})[row.mark] = (row.mean, row.low, row.high)
         forest(values, f"{METRIC_NAMES[MAIN[task]]}, %", ax=ax, colours=colours, title=TASKS[task])
-    return fig
+    return axes[0, 0].figure
 
 
-def release_rows(release: Release | None) -> pd.DataFrame:
+def release_rows(release: Release) -> pd.DataFrame:
     """The rows of a committed release in the form of `measured`: main metrics of known methods only."""
     rows = [
         {"n_labels": np.nan, "seeds": 0, "values": [], **row, "label": get_method(row["method"]).label}
-        for row in (release or {}).get("rows", ())
+        for row in release["rows"]
         if row["method"] in METHODS and row["metric"] == MAIN.get(row["task"])
     ]
-    return in_order(rows) if rows else pd.DataFrame(columns=["task", "method", "fraction", "metric", "mean"])
+    return in_order(rows) if rows else pd.DataFrame(columns=tables.COLUMNS)
 
 
 def provenance(releases: Mapping[str, Release | None]) -> str:
@@ -351,51 +307,48 @@ def provenance(releases: Mapping[str, Release | None]) -> str:
     said = []
     for name, release in releases.items():
         if release is None:
-            said.append(f"- **{PROFILES.get(name, name)}**: not yet measured{' on GPU' * (name == 'gpu')}.")
+            said.append(f"- **{name}**: not yet measured{' on GPU' * (name == 'gpu')}.")
             continue
-        seeds = sorted({int(row.get("seeds", 0)) for row in release.get("rows", ())} - {0})
-        facts = [str(release.get("device", "")), str(release.get("date", ""))[:10]]
-        facts += [f"commit {str(release['commit'])[:9]}"] if release.get("commit") else []
-        facts += [f"{'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds"] if seeds else []
-        said.append(f"- **{PROFILES.get(name, name)}**: measured on {', '.join(filter(None, facts))}.")
+        seeds = [row["seeds"] for row in release["rows"]]
+        seeds = dict.fromkeys((min(seeds), max(seeds)))
+        facts = [release["device"], release["date"][:10], f"commit {release['commit'][:9] or 'unknown'}"]
+        said.append(f"- **{name}**: measured on {', '.join(facts)}, {'–'.join(map(str, seeds))} seeds.")
     return "\n".join(said)
 
 
-def beside(tables: Mapping[str, pd.DataFrame], fraction: float = 1.0) -> Figure:
-    """Scores of the methods that two or more profiles have in common, a panel per task, a mark per profile.
+def beside(kept: Mapping[str, pd.DataFrame]) -> Figure:
+    """Scores with all labels of the methods that two or more profiles have in common, a panel per task.
 
-    `tables` holds rows of `measured` or `release_rows` by profile; the values of two profiles come from other images,
+    `kept` holds rows of `measured` or `release_rows` by profile; the values of two profiles come from other images,
     networks and budgets, so only order and differences within one may be compared.
     """
-    rows = pd.concat([table.assign(mark=PROFILES.get(name, name)) for name, table in tables.items()])
-    rows = rows[np.isclose(rows["fraction"].astype(float), fraction)]
+    rows = pd.concat([table.assign(mark=name) for name, table in kept.items()])
+    rows = rows[np.isclose(rows["fraction"].astype(float), 1)]
     rows = rows[rows.groupby(["task", "method"])["mark"].transform("nunique") >= 2]
-    return (
-        _forests(in_order(rows))
-        if len(rows)
-        else describe(plt.figure(), "No method was measured in two profiles.")
-    )
+    if not len(rows):
+        return describe(plt.figure(), "No method was measured in two profiles.")
+    return _forests(in_order(rows))
 
 
-def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str, fraction: float = 1.0) -> tuple[int, int]:
+def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str) -> tuple[int, int]:
     """Pairs of methods that both tables put in the same order by their means, of all pairs they share."""
-    one, other = (
-        t[(t["task"] == task) & np.isclose(t["fraction"].astype(float), fraction)].set_index("method")["mean"]
-        for t in (first, second)
-    )
-    pairs = [*combinations([m for m in one.index if m in other.index], 2)]
-    return sum((one[a] - one[b]) * (other[a] - other[b]) > 0 for a, b in pairs), len(pairs)
+    both = []
+    for table in (first, second):
+        chosen = table[(table["task"] == task) & np.isclose(table["fraction"].astype(float), 1)]
+        both.append(chosen.set_index("method")["mean"])
+    shared = pd.concat(both, axis=1, join="inner").to_numpy(float)  # (methods, 2)
+    signs = [np.prod(a - b) > 0 for a, b in combinations(shared, 2)]
+    return sum(signs), len(signs)
 
 
-def agreement_words(tables: Mapping[str, pd.DataFrame]) -> str:
+def agreement_words(kept: Mapping[str, pd.DataFrame]) -> str:
     """How far the first table and each other order the methods of each task alike."""
-    (name, own), *others = tables.items()
+    (name, own), *others = kept.items()
     said = []
     for other, rows in others:
         counts = {task: agreement(own, rows, task) for task in TASKS}
         parts = [f"{same} of {n} pairs of methods ({TASKS[task]})" for task, (same, n) in counts.items() if n]
-        both = f"at {PROFILES.get(name, name)} and at {PROFILES.get(other, other)}"
+        both = f"at {name} and at {other}"
         said.append(f"In the same order {both}: {', '.join(parts) or 'no pair of methods in common'}.")
-    return " ".join(said) + (
-        " Without any relation it would be about half of the pairs; many of these differences are within their intervals."
-    )
+    chance = "Without any relation it would be about half of the pairs; many of these differences are within their intervals."
+    return " ".join([*said, chance])

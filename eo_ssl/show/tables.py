@@ -34,32 +34,24 @@ class Table:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col"{self._side(i)}>{_inline(c)}</th>' for i, c in enumerate(self.head))
-        body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
-        caption = (
-            f'<caption style="caption-side:top;text-align:left">{_inline(self.caption)}</caption>'
-            if self.caption
-            else ""
-        )
+        space = ";padding:0.2rem 0.35rem" if self.dense else ""
+        left, right = f'style="text-align:left{space}"', f'style="white-space:nowrap{space}"'
+        sides = [left if i == 0 or i in self.wide else right for i in range(len(self.head))]
+        head = "".join(f'<th scope="col" {side}>{_inline(c)}</th>' for c, side in zip(self.head, sides))
+        body = ""
+        for name, *cells in self.rows:
+            kind = f'scope="row" style="text-align:left;font-weight:400{space}"'
+            kind = kind if cells else f'scope="colgroup" colspan="{len(self.head)}" style="text-align:left"'
+            row = "".join(f"<td {side}>{_inline(c)}</td>" for c, side in zip(cells, sides[1:]))
+            body += f"<tr><th {kind}>{_inline(name)}</th>{row}</tr>"
+        above = f'<caption style="caption-side:top;text-align:left">{_inline(self.caption)}</caption>'
         small = ' style="font-size:0.8rem"' if self.dense else ""
-        table = f'<table class="dataframe"{small}>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        # A wide table scrolls by itself, by keyboard too; the page does not.
         label = html.escape(self.caption or ", ".join(self.head), quote=True)
-        return f'<div role="region" tabindex="0" aria-label="{label}" style="overflow-x:auto">{table}</div>'
-
-    def _row(self, row: Sequence[str]) -> str:
-        if len(row) == 1:
-            return f'<th scope="colgroup" colspan="{len(self.head)}" style="text-align:left">{_inline(row[0])}</th>'
-        first = f'<th scope="row" style="text-align:left;font-weight:400{self._space}">{_inline(row[0])}</th>'
-        return first + "".join(f"<td{self._side(i)}>{_inline(c)}</td>" for i, c in enumerate(row[1:], 1))
-
-    def _side(self, column: int) -> str:
-        left = column == 0 or column in self.wide
-        return f' style="{"text-align:left" if left else "white-space:nowrap"}{self._space}"'
-
-    @property
-    def _space(self) -> str:
-        return ";padding:0.2rem 0.35rem" if self.dense else ""
+        # A wide table scrolls by itself, by keyboard too; the page does not.
+        return (
+            f'<div role="region" tabindex="0" aria-label="{label}" style="overflow-x:auto"><table class="dataframe"{small}>'
+            f"{above if self.caption else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
 
 
 def _inline(text: str) -> str:

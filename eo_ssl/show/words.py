@@ -5,7 +5,7 @@ leaves out zero, and otherwise the two cannot be told apart. Names are quoted as
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,14 @@ from scipy.stats import binomtest
 from eo_ssl.evaluate.intervals import Interval, bootstrap_interval
 
 NO_EVIDENCE = "smoke run, not evidence"
-Gap = Interval | tuple[float, float, float]
+Score = Interval | tuple[float, float, float] | float  # value, low, high, or a value alone
+
+
+def three(score: Score) -> tuple[float, float, float]:
+    """Value, low and high of a score; a number alone is all three."""
+    if isinstance(score, Interval):
+        return score.value, score.low, score.high
+    return tuple(score) if isinstance(score, Sequence) else (score, score, score)
 
 
 def minus(text: str) -> str:
@@ -36,23 +43,23 @@ def caution(run: Any) -> str:
     return "" if getattr(run, "is_evidence", run) else f"*{NO_EVIDENCE.capitalize()}:* "
 
 
-def signed(share: float, digits: int = 1) -> str:
+def signed(share: float) -> str:
     """A difference of shares in points, with its sign: no "−0.0".
 
     >>> signed(0.0421), signed(-0.0421), signed(-0.0002)
     ('+4.2', '−4.2', '0.0')
     """
-    points = round(100 * share, digits)
-    return minus(f"{points:+.{digits}f}") if points else f"{0:.{digits}f}"
+    points = round(100 * share, 1)
+    return minus(f"{points:+.1f}") if points else "0.0"
 
 
-def percent(found: Gap, digits: int = 0) -> str:
+def percent(found: Score) -> str:
     """A share with its interval in percent.
 
     >>> percent(Interval(0.621, 0.58, 0.66))
     '62% (58–66%)'
     """
-    value, low, high = (f"{100 * x:.{digits}f}" for x in _three(found))
+    value, low, high = (f"{100 * x:.0f}" for x in three(found))
     return f"{value}% ({low}–{high}%)"
 
 
@@ -65,23 +72,23 @@ def share(successes: np.ndarray) -> str:
     return percent(bootstrap_interval(successes))
 
 
-def points(gap: Gap, digits: int = 1) -> str:
+def points(gap: Score) -> str:
     """A difference of shares in points, with its 95% interval.
 
     >>> points(Interval(0.02, 0.001, 0.04))
     '+2.0 points (95% interval +0.1 to +4.0)'
     """
-    value, low, high = (signed(x, digits) for x in _three(gap))
+    value, low, high = map(signed, three(gap))
     return f"{value} points (95% interval {low} to {high})"
 
 
-def settled(gap: Gap) -> int:
+def settled(gap: Score) -> int:
     """What the interval of a difference settles: 1 above zero, −1 below, 0 where it includes zero or is NaN."""
-    _, low, high = _three(gap)
+    _, low, high = three(gap)
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
-def verdict(first: str, second: str, gap: Gap, by: str = "average accuracy") -> str:
+def verdict(first: str, second: str, gap: Score, by: str = "average accuracy") -> str:
     """Which of two is ahead, if the interval of `first` − `second` lets one tell; the winner stands first.
 
     >>> verdict("SimCLR", "Late fusion", Interval(-0.02, -0.04, -0.001))
@@ -89,16 +96,11 @@ def verdict(first: str, second: str, gap: Gap, by: str = "average accuracy") -> 
     >>> verdict("SimCLR", "Late fusion", Interval(-0.02, -0.04, 0.001))
     '**SimCLR and Late fusion cannot be told apart** by average accuracy: −2.0 points (95% interval −4.0 to +0.1)'
     """
-    value, low, high = _three(gap)
-    side = settled(gap)
-    if side < 0:
+    value, low, high = three(gap)
+    if settled(gap) < 0:
         first, second, gap = second, first, (-value, -high, -low)
-    said = f"{first} is ahead of {second}" if side else f"{first} and {second} cannot be told apart"
+    said = f"{first} is ahead of {second}" if settled(gap) else f"{first} and {second} cannot be told apart"
     return f"**{said}** by {by}: {points(gap)}"
-
-
-def _three(found: Gap) -> tuple[float, float, float]:
-    return (found.value, found.low, found.high) if isinstance(found, Interval) else found
 
 
 def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
@@ -112,7 +114,7 @@ def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
     for method, recall in column.drop("guessing").items():
         found = binomtest(round(float(recall) * number), number).proportion_ci(method="wilson")
         side = settled((recall - guess, found.low - guess, found.high - guess))
-        word = {1: "better than guessing", -1: "worse than guessing", 0: "not to be told from guessing"}[side]
+        word = ("not to be told from guessing", "better than guessing", "worse than guessing")[side]
         said.append(f"{method} {recall:.0%} ({found.low:.0%} to {found.high:.0%}), {word}")
     return f"guessing finds {guess:.0%} among the first {k}. {'; '.join(said)}."
 

@@ -14,7 +14,6 @@ import torch
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.experiments.results import read_results
-from eo_ssl.experiments.tables import in_order
 from eo_ssl.losses import map_similarity
 from eo_ssl.sensors import CLASS_NAMES, S2_BANDS, S2_BANDS_L2A
 from eo_ssl.show import explore
@@ -58,22 +57,15 @@ def similarity(size=6):
     overlap = np.zeros((size, size), dtype=bool)
     overlap[1, 0] = overlap[0, 1] = True
     pictures = np.resize(PICTURES, (2 * size, 8, 8, 3))
-    return explore.similarity_explorer(
-        {"before": -matrix, "after": matrix}, overlap, pictures[:size], pictures[size:]
-    )
+    tables = {"before": -matrix, "after": matrix}
+    return explore.similarity_explorer(tables, overlap, pictures[:size], pictures[size:])
 
 
 def offsets(small=6):
     large = np.random.default_rng(1).normal(size=(16, 8, 8))
     part = large[:, 1 : 1 + small, 2 : 2 + small] + 0.5 * RANDOM.normal(size=(16, small, small))
-    return {
-        "name": "same place",
-        "large": large,
-        "small": part,
-        "radar": PICTURES[0],
-        "optical": PICTURES[1],
-        "truth": (1, 2),
-    }
+    maps = {"name": "same place", "large": large, "small": part, "truth": (1, 2)}
+    return maps | {"radar": PICTURES[0], "optical": PICTURES[1]}
 
 
 def embedding(count=9):
@@ -92,39 +84,49 @@ def embedding(count=9):
 def predictions():
     scores = np.random.default_rng(0).random((8, 16, 16)) ** 8
     p = scores / scores.sum(0)
-    item = {
-        "s2": RANDOM.random((13, 16, 16)).astype("f4"),
-        "s2_bands": S2_BANDS,
-        "maps": [p, p[::-1]],
-        "note": "",
-    }
+    item = {"s2": RANDOM.random((13, 16, 16)), "s2_bands": S2_BANDS, "maps": [p, p[::-1]], "note": ""}
     patches = [{**item, "name": "one", "truth": np.full((16, 16), 7)}, {**item, "name": "two", "truth": None}]
     return p, explore.prediction_explorer(["A", "B"], patches)
 
 
 def measured():
+    columns = ["task", "method", "label", "fraction", "mean", "low", "high", "metric", "n_labels"]
     rows = [
-        ("single", "late", 1.0, 0.60, 0.5, 0.7, "aa"),
-        ("single", "dual-frozen", 0.1, 0.65, 0.62, 0.68, "aa"),
-        ("single", "dual-frozen", 1.0, 0.70, 0.55, 0.75, "aa"),
-        ("segment", "ensemble", 1.0, 0.3, 0.2, 0.4, "miou"),
+        ("single", "late", "Late fusion", 1.0, 0.60, 0.5, 0.7, "aa", 40.0),
+        ("single", "dual-frozen", "Dual-SimCLR, frozen", 0.1, 0.65, 0.62, 0.68, "aa", 40.0),
+        ("single", "dual-frozen", "Dual-SimCLR, frozen", 1.0, 0.70, 0.55, 0.75, "aa", 40.0),
+        ("segment", "ensemble", "UNet + SwinUNet", 1.0, 0.3, 0.2, 0.4, "miou", np.nan),
     ]
-    table = in_order(
-        pd.DataFrame(rows, columns=["task", "method", "fraction", "mean", "low", "high", "metric"])
+    return pd.DataFrame(rows, columns=columns).assign(seeds=3, values=[[0.6, 0.61, 0.62]] * 4)
+
+
+@pytest.fixture
+def opened(opened):
+    """The page of a widget, once it is drawn; every control on it has a name."""
+    unnamed = (
+        "e => [...e].filter((e) => !e.getAttribute('aria-label') && !(e.labels && e.labels.length)).length"
     )
-    labels = {"late": "Late fusion", "dual-frozen": "Dual-SimCLR, frozen", "ensemble": "UNet + SwinUNet"}
-    counts = [float("nan") if m == "ensemble" else 40.0 for m in table["method"]]
-    return table.assign(
-        label=table["method"].map(labels), seeds=3, n_labels=counts, values=[[0.6, 0.61, 0.62]] * 4
-    )
+
+    def show(widget):
+        page = opened(widget)
+        page.wait_for_selector("canvas, table, svg")
+        assert page.locator("input, select, canvas").evaluate_all(unnamed) == 0
+        assert page.locator("button:empty").count() == 0
+        return page
+
+    return show
+
+
+def choose(page, name, value):
+    page.get_by_label(name, exact=True).select_option(value)
 
 
 def words(page, role="status") -> str:
     return page.locator(f"[role={role}]").inner_text().replace("−", "-")
 
 
-def numbers(page, role="status") -> list[float]:
-    return [float(x) for x in re.findall(r"-?\d+(?:\.\d+)?", words(page, role))]
+def numbers(page) -> list[float]:
+    return [float(x) for x in re.findall(r"-?\d+(?:\.\d+)?", words(page))]
 
 
 def pictures_of(page) -> list[str]:
@@ -141,40 +143,37 @@ def changed(page, action) -> list[bool]:
 def test_the_band_explorer_holds_the_patch_to_one_step(bands):
     """Does what bands.js does: inflate, add up the differences, scale."""
     original = pair(0, bands)
-    spec = explore.band_explorer([original]).spec
+    spec = explore.band_explorer([original], ["p"]).spec
     raw = np.frombuffer(zlib.decompress(base64.b64decode(spec["payload"])), dtype=np.uint8)
     planes = np.cumsum(raw.reshape(len(bands) + 2, 40, 40), axis=-1, dtype=np.uint8)
     low, high = (np.array(spec["places"][0][k])[:, None, None] for k in ("low", "high"))
     assert np.abs(low + planes[:-2] / 255 * (high - low) - original.s2).max() <= (high - low).max() / 255
     bottom, top = spec["db"]
     assert np.abs(bottom + planes[-2:] / 255 * (top - bottom) - original.s1).max() <= 0.11  # dB
-    assert (
-        json.loads(json.dumps(spec, sort_keys=True))["presets"][0][0] == "true colour"
-    )  # as a notebook saves it
+    saved = json.loads(json.dumps(spec, sort_keys=True))  # as a notebook does
+    assert saved["presets"][0][0] == "true colour"
 
 
 @pytest.mark.browser
 def test_every_control_of_the_band_explorer_moves_the_right_picture(opened):
     page = opened(explore.band_explorer([pair(0), pair(1)], ["first", "second"]))
-    page.wait_for_selector("canvas")
     optical, radar, both = [True, False], [False, True], [True, True]
-    choose = lambda name, value: page.get_by_label(name, exact=True).select_option(value)  # noqa: E731
     slide = lambda name, value: page.get_by_role("slider", name=name, exact=True).fill(str(value))  # noqa: E731
-    assert changed(page, lambda: choose("Bands", "short-wave infrared")) == optical
-    assert changed(page, lambda: choose("Red", "B08")) == optical
+    assert changed(page, lambda: choose(page, "Bands", "short-wave infrared")) == optical
+    assert changed(page, lambda: choose(page, "Red", "B08")) == optical
     assert page.get_by_label("Bands", exact=True).input_value() == "own"
     assert changed(page, lambda: slide("White at percentile", 70)) == optical
     assert changed(page, lambda: slide("White at", -8)) == radar
     assert changed(page, lambda: page.get_by_label("linear power instead of decibels").check()) == radar
-    assert changed(page, lambda: choose("Shown", "colour")) == radar
-    assert changed(page, lambda: choose("Place", "1")) == both
+    assert changed(page, lambda: choose(page, "Shown", "colour")) == radar
+    assert changed(page, lambda: choose(page, "Place", "1")) == both
     slide("White at", -20), slide("Black at", -5)  # black never passes white
     assert float(page.get_by_role("slider", name="White at", exact=True).input_value()) > -5
 
 
 @pytest.mark.browser
 def test_the_band_explorer_reads_true_values_by_keyboard_and_pointer(opened):
-    page, first = opened(explore.band_explorer([pair(0)])), pair(0)
+    page, first = opened(explore.band_explorer([pair(0)], ["p"])), pair(0)
     canvas = page.locator("canvas").first
     canvas.press("ArrowRight")
     canvas.press("Shift+ArrowUp")
@@ -230,7 +229,7 @@ def test_the_metric_explorer_weighs_classes_and_patches(opened):
 @pytest.mark.browser
 def test_the_temperature_explorer_shows_the_cross_entropy_of_its_sliders(opened):
     negatives = np.linspace(0.8, -0.6, 40)
-    page = opened(explore.temperature_explorer(negatives, 0.5, temperature=0.1, count=40))
+    page = opened(explore.temperature_explorer(negatives, 0.5, 0.1, 40))
     logits = torch.tensor([0.5, *negatives]) / 0.1
     expected = torch.nn.functional.cross_entropy(logits[None], torch.tensor([0])).item()
     assert numbers(page)[:2] == [pytest.approx(expected, abs=2e-3), pytest.approx(np.log(41), abs=1e-3)]
@@ -284,9 +283,7 @@ def test_the_embedding_explorer_says_what_each_patch_is(opened):
     page.locator("canvas").press("ArrowLeft")
     assert "place 7" in words(page) and "labelled scene" in words(page) and "simulated" not in words(page)
     page.locator("canvas").press("ArrowUp")
-    assert "place 4" in words(page) and "1 of 2" in words(
-        page
-    )  # its neighbours are 5 (class 2) and 7 (class 1)
+    assert "place 4" in words(page) and "1 of 2" in words(page)  # its neighbours: 5 (class 2) and 7 (class 1)
     page.locator("canvas").hover(position={"x": 16, "y": 16})
     assert "place 0" in words(page)
     page.get_by_role("radio", name="before").check()
@@ -303,9 +300,8 @@ def test_the_label_explorer_reads_off_how_many_labels_a_target_needs(opened, tmp
         explore.label_explorer(read_results(tmp_path / "results.jsonl"), tmp_path)
     write_model("late", 4, 0.1)
     widget = explore.label_explorer(read_results(tmp_path / "results.jsonl"), tmp_path)
-    assert [c["name"] for c in widget.spec["curves"]] == ["Late fusion"] and widget.spec["curves"][0][
-        "labels"
-    ] == [10, 100]
+    (curve,) = widget.spec["curves"]
+    assert curve["name"] == "Late fusion" and curve["labels"] == [10, 100]
     page = opened(widget)
     page.get_by_role("slider").fill("0.5")
     assert "about 32% of the labels, 32 patches" in words(page)
@@ -342,94 +338,65 @@ def test_the_prediction_explorer_reads_class_and_confidence_under_the_cross(open
     assert words(page).endswith("Water")
     page.locator("canvas").hover(position={"x": 2, "y": 380})
     assert words(page).startswith("row 15, column 0")
-    page.get_by_label("patch", exact=True).select_option("1")
+    choose(page, "patch", "1")
     assert page.get_by_role("radio", name="truth").count() == 0
 
 
 def rows_of(page) -> list[str]:
-    script = (
-        "rows => rows.map(r => `${r.cells[0].textContent} ${r.querySelector('[data-labels]').textContent}`)"
-    )
-    return page.locator("tbody tr").evaluate_all(script)
+    row = "r => `${r.cells[0].textContent} ${r.querySelector('[data-labels]').textContent}`"
+    return page.locator("tbody tr").evaluate_all(f"rows => rows.map({row})")
 
 
 @pytest.mark.browser
 def test_the_table_of_results_sorts_and_filters(opened):
     page = opened(explore.results_table(measured(), "no evidence"))
-    pair_, late = [f"Dual-SimCLR, frozen {share} (40)" for share in ("100%", "10%")], "Late fusion 100% (40)"
-    assert rows_of(page) == [*pair_, late]
-    assert "no evidence" in page.locator("#w").inner_text() and words(page).startswith(
-        "3 of 4 rows, by score, %, largest"
+    (best, tenth), late = (
+        [f"Dual-SimCLR, frozen {share} (40)" for share in ("100%", "10%")],
+        "Late fusion 100% (40)",
     )
+    assert rows_of(page) == [best, tenth, late] and "no evidence" in page.locator("#w").inner_text()
+    assert words(page).startswith("3 of 4 rows, by score, %, largest")
     heading = page.locator("thead th").first
     page.locator("thead button").first.focus()
-    for key, order in (("Enter", "ascending"), ("Space", "descending")):
+    for key, order, last in (("Enter", "ascending", late), ("Space", "descending", tenth)):
         page.keyboard.press(key)
-        assert heading.get_attribute("aria-sort") == order and (rows_of(page)[0] == late) == (
-            order == "descending"
-        )
+        assert heading.get_attribute("aria-sort") == order and (rows_of(page)[-1] == late) == (last == late)
     page.get_by_role("button", name="interval").click()
-    assert rows_of(page)[-1] == pair_[1] and heading.get_attribute("aria-sort") == "none"  # the narrowest
-    page.get_by_label("start").select_option("from scratch")
+    assert rows_of(page)[-1] == tenth and heading.get_attribute("aria-sort") == "none"  # the narrowest
+    choose(page, "start", "from scratch")
     assert rows_of(page) == [late]
-    page.get_by_label("start").select_option("all")
-    page.get_by_label("labels", exact=True).select_option("0.1")
-    assert rows_of(page) == [pair_[1]]
-    page.get_by_label("task", exact=True).select_option("all")
-    page.get_by_label("labels", exact=True).select_option("all")
+    choose(page, "start", "all"), choose(page, "labels", "0.1")
+    assert rows_of(page) == [tenth]
+    choose(page, "task", "all"), choose(page, "labels", "all")
     assert len(rows_of(page)) == 4 and "do not compare" in words(page)
     page.get_by_label("method contains").fill("unet +")
     assert rows_of(page) == ["UNet + SwinUNet 100%"]
 
 
-@pytest.mark.browser
-def test_every_control_of_every_explorer_has_a_name(opened):
-    explorers = (explore.band_explorer([pair()]), leakage(), similarity(), explore.offset_explorer([offsets()]), embedding(),
-                 predictions()[1], explore.results_table(measured()))  # fmt: skip
-    for widget in explorers:
-        unnamed = "e => [...e].filter((e) => !e.getAttribute('aria-label') && !(e.labels && e.labels.length)).length"
-        page = opened(widget)
-        page.wait_for_selector("canvas, table")
-        assert page.locator("input, select, canvas").evaluate_all(unnamed) == 0
-        assert page.locator("button:empty").count() == 0
-
-
 def test_pages_stay_small():
-    assert len(explore.band_explorer([pair(k, side=120) for k in range(3)]).spec["payload"]) < 900_000
+    bands = explore.band_explorer([pair(k, side=120) for k in range(3)], ["1", "2", "3"])
+    assert len(bands.spec["payload"]) < 900_000
     assert len(json.dumps(similarity(48).spec)) < 600_000
     assert len(json.dumps(explore.results_table(measured()).spec)) < 4_000
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("explorer", "given", "message"),
     [
-        (lambda: explore.band_explorer([]), "same Sentinel-2 bands"),
-        (lambda: explore.band_explorer([pair(0, S2_BANDS), pair()]), "same Sentinel-2 bands"),
-        (lambda: explore.band_explorer([pair(k, side=300) for k in range(4)]), "show fewer"),
-        (lambda: leakage(range(9)), "1 scenes"),
-        (lambda: leakage(list(range(36)) * 20), "720 patches"),
-        (lambda: explore.metric_explorer(np.ones(7), {"even": np.full(8, 1 / 8)}), "one per class"),
-        (lambda: explore.temperature_explorer(np.ones(1), 0.5), "at least 2"),
-        (
-            lambda: explore.similarity_explorer({"before": np.eye(5)}, np.eye(6), [], []),
-            "'before' must be 6 × 6",
-        ),
-        (lambda: explore.offset_explorer([offsets(), offsets(5)]), "same map sizes"),
-        (lambda: embedding(501), "too many"),
-        (
-            lambda: explore.embedding_explorer(
-                {"a": np.ones((3, 2))}, {"a": np.ones((2, 1))}, [{}] * 3, [], [], []
-            ),
-            "same 3",
-        ),
-        (lambda: explore.window_explorer(np.ones((48, 64, 3)), 4, 4, "here"), "even number of windows"),
-        (lambda: explore.prediction_explorer(["A"], [{"maps": []}]), "one map per model"),
-        (lambda: explore.results_table(pd.DataFrame()), "nothing was measured"),
+        (explore.band_explorer, ([], []), "same Sentinel-2 bands"),
+        (explore.band_explorer, ([pair(0, S2_BANDS), pair()], []), "same Sentinel-2 bands"),
+        (explore.band_explorer, ([pair(k, side=300) for k in range(4)], []), "show fewer"),
+        (leakage, (range(9),), "1 scenes"),
+        (leakage, (list(range(36)) * 20,), "720 patches"),
+        (explore.offset_explorer, ([offsets(), offsets(5)],), "same map sizes"),
+        (embedding, (601,), "too many"),
+        (explore.window_explorer, (np.ones((48, 64, 3)), 4, 4, "here"), "even number of windows"),
+        (explore.results_table, (pd.DataFrame(),), "nothing was measured"),
     ],
 )
-def test_what_cannot_be_explored_is_refused(make, message):
+def test_what_cannot_be_explored_is_refused(explorer, given, message):
     with pytest.raises(ConfigError, match=message):
-        make()
+        explorer(*given)
 
 
 def test_show_imports_without_the_course_extra(monkeypatch):

@@ -15,14 +15,22 @@ from eo_ssl import show
 from eo_ssl.errors import ConfigError
 
 matplotlib.use("Agg")
-# The package offers the function under the module's name.
-figures = importlib.import_module("eo_ssl.show.figure")
+figures = importlib.import_module(
+    "eo_ssl.show.figure"
+)  # the package offers the function under the module's name
 
 
 def drawn():
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.plot([0, 1])
     return fig
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    found = []
+    monkeypatch.setattr("IPython.display.display", found.append)
+    return found
 
 
 @pytest.mark.parametrize("alt", ["", "   ", "\n"])
@@ -34,28 +42,24 @@ def test_a_figure_without_alt_text_is_refused(alt):
 
 @given(st.text(min_size=1, max_size=40).filter(str.strip))
 def test_any_alt_text_survives_html(alt):
-    picture = figures.Picture(b"", alt, 10, caption=alt)
-    found = re.search(r'<img alt="([^"]*)"', picture._repr_html_())
+    found = re.search(r'<img alt="([^"]*)"', figures.Picture(b"", alt, 10, caption=alt)._repr_html_())
     assert html.unescape(found.group(1)) == alt
 
 
-def test_showing_displays_one_image_closes_the_figure_and_keeps_a_copy(monkeypatch, tmp_path):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
+def test_showing_displays_one_image_closes_the_figure_and_keeps_a_copy(shown, monkeypatch, tmp_path):
     monkeypatch.setenv("EO_SSL_FIGURES", str(tmp_path))
-    show.figure(drawn(), alt="A line that rises", caption="From 0 to 1", name="rise")
-    (picture,) = shown
-    assert picture._repr_html_().count("<img ") == 1 and "From 0 to 1" in picture._repr_html_()
-    assert (tmp_path / "rise.png").read_bytes() == picture.png
-    assert plt.get_fignums() == []
+    show.figure(drawn(), alt="A line that rises", caption="From 0 to 1")
+    page = shown[0]._repr_html_()
+    assert page.count("<img ") == 1 and "From 0 to 1" in page and plt.get_fignums() == []
+    assert (tmp_path / "a-line-that-rises.png").read_bytes() == shown[0].png
 
 
-def test_alt_text_made_from_the_data_is_used_unless_another_is_given(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    show.figure(show.describe(drawn(), "from data"))
+def test_alt_texts_come_from_the_data_unless_given_and_get_a_true_minus(shown):
+    show.figure(show.describe(drawn(), "from -8.5 dB, Dual-SimCLR"))
     show.figure(show.describe(drawn(), "from data"), alt="mine")
-    assert [p.alt for p in shown] == ["from data", "mine"]
+    show.text("from -8.5 to -10 dB")
+    assert [p.alt for p in shown[:2]] == ["from −8.5 dB, Dual-SimCLR", "mine"]
+    assert shown[2].data == "from −8.5 to −10 dB"
 
 
 def test_the_same_figure_gives_the_same_bytes():
@@ -65,13 +69,4 @@ def test_the_same_figure_gives_the_same_bytes():
 def test_a_noisy_photograph_stays_small():
     noise = np.random.default_rng(0).random((400, 400, 3))
     picture = figures.render(show.grid([noise] * 4, columns=4, cell=1.8), "noise")
-    assert len(picture.png) < 700_000
-    assert 600 < picture.width < 800
-
-
-def test_computed_sentences_and_alt_texts_get_a_true_minus(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    show.text("from -8.5 to -10 dB")
-    show.figure(drawn(), alt="from -8.5 dB, Dual-SimCLR")
-    assert shown[0].data == "from −8.5 to −10 dB" and shown[1].alt == "from −8.5 dB, Dual-SimCLR"
+    assert len(picture.png) < 700_000 and 600 < picture.width < 800

@@ -1,34 +1,26 @@
 // Band and decibel explorer: pick three Sentinel-2 bands and a stretch, read any pixel's spectrum and backscatter.
 const SIZE = 330; // pixels of the canvas on screen
 
-async function unpack({ payload, places, bands, radar }) {
+// Planes of bytes, row by row the differences to the left neighbour: a plane for each band, then VV and VH.
+async function unpack({ payload, places, bands }) {
   const stream = new Blob([bytes(payload)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const all = new Uint8Array(await new Response(stream).arrayBuffer());
   let at = 0;
-  return places.map(({ width, height }) => [...bands, ...radar].map(() => {
+  return places.map(({ width, height }) => range(bands.length + 2, () => {
     const plane = all.slice(at, at += width * height);
-    for (let i = 1; i < plane.length; i++) if (i % width) plane[i] = (plane[i] + plane[i - 1]) & 255;
+    for (let i = 1; i < plane.length; i++) if (i % width) plane[i] += plane[i - 1];
     return plane;
   }));
 }
 
-function percentile(plane, share) {
-  const counts = new Uint32Array(256);
-  for (const v of plane) counts[v]++;
-  let left = (share / 100) * plane.length;
-  for (let v = 0; v < 256; v++) { left -= counts[v]; if (left <= 0) return v; }
-  return 255;
-}
+const percentile = (plane, share) => plane.slice().sort()[Math.max(0, Math.ceil((share / 100) * plane.length) - 1)];
 
 function picture(parent, name) {
   const whole = box(parent, "flex:1 1 240px;min-width:0;max-width:350px");
   const caption = box(whole, "font-weight:600;margin-bottom:4px", name);
-  const canvas = node("canvas", {
-    width: SIZE, height: SIZE, tabindex: 0, role: "application", "aria-label": `${name}. Arrow keys move the crosshair, with Shift in larger steps.`,
-    style: "width:100%;aspect-ratio:1;display:block;border-radius:4px;cursor:crosshair;touch-action:none",
-  }, whole);
+  const [canvas, pen] = drawing(whole, SIZE, SIZE, `${name}. Arrow keys move the crosshair, with Shift in larger steps.`, true);
   const controls = box(whole, "display:grid;grid-template-columns:repeat(6,minmax(0,1fr));gap:8px 10px;margin-top:8px;font-size:13px");
-  return { caption, canvas, controls };
+  return { caption, canvas, pen, controls };
 }
 
 function spectrum(bands, values, vv, vh) {
@@ -55,22 +47,18 @@ function spectrum(bands, values, vv, vh) {
 
 async function render(spec, el) {
   const { bands, places } = spec, names = bands.map((b) => b.name), root = frame(el, "Band and decibel explorer");
-  if (typeof DecompressionStream === "undefined") {
-    node("p", {}, root, "This explorer needs a browser from 2023 or later; the figure beside it shows its first state.");
-    return;
-  }
   const planes = await unpack(spec);
   const presets = new Map(spec.presets), [first, start] = spec.presets[0] || ["own", names.slice(0, 3)];
-  const state = { place: 0, rgb: [...start], low: 2, high: 98, radar: "VV", min: -25, max: 0, linear: false, x: 0.5, y: 0.5 };
+  const state = { place: 0, rgb: [...start], low: 2, high: 98, radar: "VV", min: -25, max: 0, linear: false };
   const set = (key) => (v) => { state[key] = v; draw(); };
+  const centre = () => { state.row = Math.floor(places[state.place].height / 2); state.column = Math.floor(places[state.place].width / 2); };
 
-  select(root, "Place", places.map((p, i) => [i, p.title]), (v) => set("place")(Number(v)));
+  select(root, "Place", places.map((p, i) => [i, p.title]), (v) => { state.place = Number(v); centre(); draw(); });
   const images = box(root, `${ROW}align-items:start;margin-top:10px;gap:16px`);
   const optical = picture(images, "Sentinel-2"), radar = picture(images, "Sentinel-1");
   const span = (input, columns) => { input.closest("label").style.gridColumn = `span ${columns}`; return input; };
   const preset = span(select(optical.controls, "Bands", [...[...presets.keys()].map((n) => [n, n]), ["own", "my own choice"]], (v) => {
-    if (v === "own") return;
-    state.rgb = [...presets.get(v)];
+    state.rgb = [...(presets.get(v) ?? state.rgb)];
     colours.forEach((input, i) => { input.value = state.rgb[i]; });
     draw();
   }), 6);
@@ -81,32 +69,28 @@ async function render(spec, el) {
     input.value = state.rgb[i];
     return input;
   });
-  const range = (parent, name, key, min, max, format, changed = set(key)) => span(slider(parent, name, { min, max, step: 1, value: state[key], format }, changed), 3);
-  range(optical.controls, "Black at percentile", "low", 0, 49, String);
-  range(optical.controls, "White at percentile", "high", 51, 100, String);
-  const kinds = [...spec.radar.map((b) => [b.name, `${b.name}, grey`]), ["colour", "VV red, VH green, VV−VH blue"]];
+  const stretch = (parent, name, key, min, max, format, changed = set(key)) => span(slider(parent, name, { min, max, step: 1, value: state[key], format }, changed), 3);
+  stretch(optical.controls, "Black at percentile", "low", 0, 49, String);
+  stretch(optical.controls, "White at percentile", "high", 51, 100, String);
+  const kinds = [["VV", "VV, grey"], ["VH", "VH, grey"], ["colour", "VV red, VH green, VV−VH blue"]];
   span(select(radar.controls, "Shown", kinds, set("radar")), 6);
   tick(radar.controls, "linear power instead of decibels", false, set("linear"), "grid-column:span 6;min-height:44px");
   const db = (v) => `${signed(v, 0)} dB`;
-  const bottom = range(radar.controls, "Black at", "min", -40, -1, db, (v) => {
-    state.min = v; if (state.max <= v) { state.max = v + 1; top.set(state.max); } draw();
-  });
-  const top = range(radar.controls, "White at", "max", -30, 6, db, (v) => {
-    state.max = v; if (state.min >= v) { state.min = v - 1; bottom.set(state.min); } draw();
-  });
+  // Black never passes white.
+  const bottom = stretch(radar.controls, "Black at", "min", -40, -1, db, (v) => { top.set(state.max = Math.max(state.max, v + 1)); set("min")(v); });
+  const top = stretch(radar.controls, "White at", "max", -30, 6, db, (v) => { bottom.set(state.min = Math.min(state.min, v - 1)); set("max")(v); });
   const chart = box(root, "margin-top:10px"), words = status(root, `margin:0;${HINT}font-variant-numeric:tabular-nums`);
 
   const buffer = document.createElement("canvas");
   const toDb = (byte) => spec.db[0] + (byte / 255) * (spec.db[1] - spec.db[0]);
 
   // `channels` are red, green and blue, each a table of 256 tones and the bytes that it is for.
-  function paint(canvas, channels) {
+  function paint(pen, channels) {
     const { width, height } = places[state.place];
     raster(buffer, width, height, (i) => channels.map(([tone, plane]) => tone[plane[i]]));
-    const screen = canvas.getContext("2d");
-    screen.imageSmoothingEnabled = false;
-    screen.drawImage(buffer, 0, 0, SIZE, SIZE);
-    cross(screen, (Math.floor(state.x * width) + 0.5) * SIZE / width, (Math.floor(state.y * height) + 0.5) * SIZE / height, 5, 14);
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(buffer, 0, 0, SIZE, SIZE);
+    cross(pen, (state.column + 0.5) * SIZE / width, (state.row + 0.5) * SIZE / height, 5, 14);
   }
 
   const tones = (of) => Uint8Array.from({ length: 256 }, (_, v) => 255 * clamp(of(v), 0, 1));
@@ -123,26 +107,19 @@ async function render(spec, el) {
 
   function draw() {
     const chosen = state.rgb.map((n) => planes[state.place][names.indexOf(n)]);
-    paint(optical.canvas, chosen.map((p) => [ramp(percentile(p, state.low), percentile(p, state.high), 0.8), p]));
-    paint(radar.canvas, radarChannels());
+    paint(optical.pen, chosen.map((p) => [ramp(percentile(p, state.low), percentile(p, state.high), 0.8), p]));
+    paint(radar.pen, radarChannels());
     optical.caption.textContent = `Sentinel-2: ${state.rgb.join(", ")}`;
     radar.caption.textContent = `Sentinel-1: ${state.radar === "colour" ? "VV, VH, VV−VH" : state.radar} in ${state.linear ? "linear power" : "dB"}`;
-    const { width, height, low, high } = places[state.place], own = planes[state.place];
-    const column = Math.floor(state.x * width), line = Math.floor(state.y * height), i = line * width + column;
+    const { width, low, high } = places[state.place], own = planes[state.place], i = state.row * width + state.column;
     const values = bands.map((_, b) => low[b] + (own[b][i] / 255) * (high[b] - low[b]));
     const [vv, vh] = [0, 1].map((k) => toDb(own[bands.length + k][i]));
     chart.innerHTML = spectrum(bands, values, vv, vh);
     const said = state.rgb.map((n) => `${n} ${values[names.indexOf(n)].toFixed(3)}`).join(" · ");
-    words.textContent = `Row ${line}, column ${column}: ${said} · VV ${signed(vv, 1)} dB (power ${power(vv).toFixed(3)}) · VH ${signed(vh, 1)} dB`;
+    words.textContent = `Row ${state.row}, column ${state.column}: ${said} · VV ${signed(vv, 1)} dB (power ${power(vv).toFixed(3)}) · VH ${signed(vh, 1)} dB`;
   }
 
-  const moveTo = (x, y) => { state.x = clamp(x, 0, 0.9999); state.y = clamp(y, 0, 0.9999); draw(); };
-  for (const { canvas } of [optical, radar]) {
-    pointed(canvas, 1, 1, moveTo);
-    arrows(canvas, (dx, dy, shift) => {
-      const { width, height } = places[state.place], far = shift ? 10 : 1;
-      moveTo(state.x + far * dx / width, state.y + far * dy / height);
-    });
-  }
+  for (const { canvas } of [optical, radar]) walk(canvas, () => [places[state.place].width, places[state.place].height], state, draw, 10);
+  centre();
   draw();
 }

@@ -59,25 +59,22 @@ function slider(parent, name, { min, max, step, value, format }, changed) {
   return input;
 }
 
+// A radio button or a tick box with its name.
+function toggle(parent, attributes, name, checked, changed, style = "") {
+  const label = node("label", { style: `display:flex;gap:5px;align-items:center;cursor:pointer;${style}` }, parent);
+  const input = node("input", { ...attributes, style: `accent-color:${S2}` }, label);
+  input.checked = checked;
+  input.addEventListener("change", () => changed(input.checked));
+  node("span", {}, label, name);
+}
+
+const tick = (parent, ...about) => toggle(parent, { type: "checkbox" }, ...about);
+
 function choice(parent, name, options, chosen, changed) {
   const all = node("fieldset", { style: `border:0;padding:0;margin:0;${ROW}gap:12px` }, parent);
   node("legend", { style: `float:left;width:auto;font:inherit;padding:0;margin:0 10px 0 0;color:${FAINT}` }, all, name);
   const group = `choice-${Math.random().toString(36).slice(2)}`;
-  options.forEach((option, i) => {
-    const label = node("label", { style: "display:flex;gap:5px;align-items:center;cursor:pointer" }, all);
-    const input = node("input", { type: "radio", name: group, value: i, style: `accent-color:${S2}` }, label);
-    input.checked = i === chosen;
-    input.addEventListener("change", () => changed(i));
-    node("span", {}, label, option);
-  });
-}
-
-function tick(parent, name, checked, changed, style = "") {
-  const label = node("label", { style: `display:flex;gap:5px;align-items:center;cursor:pointer;${style}` }, parent);
-  const input = node("input", { type: "checkbox", style: `accent-color:${S2}` }, label);
-  input.checked = checked;
-  input.addEventListener("change", () => changed(input.checked));
-  node("span", {}, label, name);
+  options.forEach((option, i) => toggle(all, { type: "radio", name: group, value: i }, option, i === chosen, () => changed(i)));
 }
 
 // Options are pairs of value and text.
@@ -131,7 +128,7 @@ function scale(table, low, high) {
 function drawing(parent, width, height, label, focus = false) {
   const canvas = node("canvas", {
     width: 2 * width, height: 2 * height, role: "img", "aria-label": label, ...(focus ? { tabindex: 0 } : {}),
-    style: `width:${width}px;max-width:100%;height:auto;touch-action:none;border-radius:4px`,
+    style: `width:${width}px;max-width:100%;height:auto;touch-action:none;border-radius:4px;cursor:${focus ? "crosshair" : "default"}`,
   }, parent);
   const pen = canvas.getContext("2d");
   pen.scale(2, 2);
@@ -160,21 +157,33 @@ function arrows(canvas, by) {
   });
 }
 
-// Of points [x, y]: the one nearest to a place.
-const nearestTo = (points, x, y) => points.reduce((best, p, i) => {
-  const far = (p[0] - x) ** 2 + (p[1] - y) ** 2;
-  return far < best[0] ? [far, i] : best;
-}, [Infinity, 0])[1];
+// A cell of a grid, `state.row` and `state.column`, under the pointer or moved by the arrow keys, with Shift by `far` cells.
+function walk(canvas, size, state, draw, far = 1) { // size(): columns and rows
+  const move = (x, y) => {
+    const [columns, rows] = size();
+    state.column = clamp(Math.floor(x), 0, columns - 1);
+    state.row = clamp(Math.floor(y), 0, rows - 1);
+    draw();
+  };
+  pointed(canvas, 1, 1, (x, y) => move(x * size()[0], y * size()[1]));
+  arrows(canvas, (dx, dy, shift) => move(state.column + (shift ? far : 1) * dx, state.row + (shift ? far : 1) * dy));
+}
 
-// Of points [x, y]: the next one from `from` in the direction of an arrow key, `from` itself where there is none.
-function nextTo(points, from, dx, dy, aside = 2) {
-  let best = Infinity, found = from;
-  points.forEach(([x, y], i) => {
-    const [right, down] = [x - points[from][0], y - points[from][1]];
-    const ahead = right * dx + down * dy, off = Math.abs(right * dy) + Math.abs(down * dx);
-    if (ahead > 0.5 && ahead + aside * off < best) { best = ahead + aside * off; found = i; }
+// A point [x, y] of several, `state.chosen`: the nearest to the pointer, or the next one in the direction of an arrow key.
+function pick(canvas, width, height, points, state, draw, aside = 2) {
+  const choose = (far) => {
+    const before = state.chosen;
+    points().reduce((least, p, i) => { const d = far(p); if (d < least) state.chosen = i; return Math.min(d, least); }, Infinity);
+    if (state.chosen !== before) draw();
+  };
+  pointed(canvas, width, height, (x, y) => choose((p) => (p[0] - x) ** 2 + (p[1] - y) ** 2));
+  arrows(canvas, (dx, dy) => {
+    const [x, y] = points()[state.chosen];
+    choose((p) => {
+      const [right, down] = [p[0] - x, p[1] - y], ahead = right * dx + down * dy;
+      return ahead > 0.5 ? ahead + aside * (Math.abs(right * dy) + Math.abs(down * dx)) : Infinity;
+    });
   });
-  return found;
 }
 
 // Clear a canvas and draw a picture over all of it, as soon as there is one.
@@ -215,6 +224,15 @@ function mark(pen, shape, fill, edge, line) {
   pen.stroke();
 }
 
+// Lines [[x1, y1], [x2, y2]].
+function stroke(pen, lines, colour, width) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = width;
+  pen.beginPath();
+  for (const [from, to] of lines) { pen.moveTo(...from); pen.lineTo(...to); }
+  pen.stroke();
+}
+
 // A rectangle on a darker one of `under` pixels, so that it shows on every ground; 0 leaves that out.
 function outline(pen, [x, y, width, height], colour, line, under = line + 2.5, dash = []) {
   for (const [thick, look, dashes] of [[under, INK, []], [line, colour, dash]]) {
@@ -229,16 +247,9 @@ function outline(pen, [x, y, width, height], colour, line, under = line + 2.5, d
 
 // A cross that leaves its middle free, dark on light so that it shows on every ground.
 function cross(pen, x, y, inner = 4, outer = 11) {
-  for (const [colour, width] of [["#ffffff", 4], [INK, 1.6]]) {
-    pen.strokeStyle = colour;
-    pen.lineWidth = width;
-    pen.beginPath();
-    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-      pen.moveTo(x + inner * dx, y + inner * dy);
-      pen.lineTo(x + outer * dx, y + outer * dy);
-    }
-    pen.stroke();
-  }
+  const arms = [[1, 0], [-1, 0], [0, 1], [0, -1]].map(([dx, dy]) => [[x + inner * dx, y + inner * dy], [x + outer * dx, y + outer * dy]]);
+  stroke(pen, arms, "#ffffff", 4);
+  stroke(pen, arms, INK, 1.6);
 }
 
 const svg = (width, height, label, inner) => `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}" `

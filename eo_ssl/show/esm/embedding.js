@@ -3,12 +3,12 @@ function render(spec, el) {
   const { names, near, groups, items, columns, marked } = spec, planes = spec.planes.map((p) => bytes(p));
   const n = items.length, k = near[0][0].length, lines = Math.ceil(n / columns), side = 400, pad = 14;
   const special = items.map((item) => item.kind === marked);
-  const state = { which: names.length - 1, colour: 0, chosen: Math.max(0, special.indexOf(true)), at: null, from: null };
+  const state = { which: names.length - 1, colour: 0, chosen: Math.max(0, special.indexOf(true)), at: null };
   const spot = (plane, i) => [pad + plane[2 * i] / 255 * (side - 2 * pad), pad + (1 - plane[2 * i + 1] / 255) * (side - 2 * pad)];
 
   const root = frame(el, "Explorer: patches laid out by what an encoder makes of them");
   const controls = box(root, "display:flex;flex-direction:column;gap:6px;margin-bottom:8px");
-  choice(controls, "encoder", names, state.which, (i) => { state.from = state.at; state.which = i; glide(); });
+  choice(controls, "encoder", names, state.which, (i) => { state.which = i; glide(); });
   choice(controls, "colour", groups.map((g) => g.name), state.colour, (i) => { state.colour = i; draw(); });
   const [left, right] = beside(root, side);
   const [canvas, pen] = drawing(left, side, side, "Points laid out by UMAP. Move with the arrow keys.", true);
@@ -45,9 +45,7 @@ function render(spec, el) {
       const triangle = () => { pen.moveTo(x, y - size * 1.5); pen.lineTo(x + size * 1.4, y + size); pen.lineTo(x - size * 1.4, y + size); pen.closePath(); };
       mark(pen, special[i] ? triangle : () => pen.arc(x, y, size, 0, 7), group.colours[group.codes[i]], edge > 1 || special[i] ? INK : "#ffffff", edge);
     };
-    pen.strokeStyle = FAINT;
-    pen.lineWidth = 1;
-    links.forEach((j) => { pen.beginPath(); pen.moveTo(...state.at[state.chosen]); pen.lineTo(...state.at[j]); pen.stroke(); });
+    links.forEach((j) => stroke(pen, [[state.at[state.chosen], state.at[j]]], FAINT, 1));
     items.forEach((_, i) => { if (!special[i]) dot(i, 4, 0.6); });
     items.forEach((_, i) => { if (special[i]) dot(i, 4.5, 0.9); });
     links.forEach((j) => dot(j, 5, 1.6));
@@ -64,25 +62,19 @@ function render(spec, el) {
   }
 
   function glide() {
-    const target = items.map((_, i) => spot(planes[state.which], i));
-    const calm = !state.from || window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    state.at = calm ? target : state.from;
-    draw();
-    tell();
-    if (calm) return;
-    const start = performance.now(), { from, which } = state;
+    const target = items.map((_, i) => spot(planes[state.which], i)), from = state.at ?? target, { which } = state, start = performance.now();
+    const wait = !state.at || window.matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 600;
     const move = (now) => {
       if (which !== state.which) return;
-      const t = Math.min(1, (now - start) / 600), e = t * t * (3 - 2 * t);
+      const t = wait ? clamp((now - start) / wait, 0, 1) : 1, e = t * t * (3 - 2 * t);
       state.at = target.map(([x, y], i) => [from[i][0] + e * (x - from[i][0]), from[i][1] + e * (y - from[i][1])]);
       draw();
       if (t < 1) requestAnimationFrame(move);
     };
-    requestAnimationFrame(move);
+    move(start);
+    tell();
   }
 
-  const choose = (i) => { if (i !== state.chosen) { state.chosen = i; draw(); tell(); } };
-  pointed(canvas, side, side, (x, y) => choose(nearestTo(state.at, x, y)));
-  arrows(canvas, (dx, dy) => choose(nextTo(state.at, state.chosen, dx, dy)));
+  pick(canvas, side, side, () => state.at, state, () => { draw(); tell(); });
   glide();
 }

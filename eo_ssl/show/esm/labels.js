@@ -14,20 +14,13 @@ function axes(curves) {
   };
 }
 
-// Share of labels at which a curve first reaches the target, along straight lines on the logarithmic axis.
-function reached(points, target) {
-  if (points[0][1] >= target) return points[0][0];
-  for (let i = 1; i < points.length; i++) {
-    const [f0, v0] = points[i - 1], [f1, v1] = points[i];
-    if (v1 >= target) return 10 ** (Math.log10(f0) + (Math.log10(f1) - Math.log10(f0)) * (target - v0) / (v1 - v0));
-  }
-  return null;
-}
-
-// Labelled patches at a share between two measured ones: the draws keep rare classes, so 1% can be more than a hundredth.
-function patches({ points, labels }, share) {
-  const i = Math.max(1, points.findIndex((p) => p[0] >= share - 1e-9)), [f0, f1] = [points[i - 1][0], points[i][0]];
-  return Math.round(labels[i - 1] + (labels[i] - labels[i - 1]) * (share - f0) / (f1 - f0));
+// Share of labels at which a curve first reaches the target, along straight lines on the logarithmic axis, and the patches it
+// stands for: the draws keep rare classes, so 1% can be more than a hundredth.
+function reached({ points, labels }, target) {
+  const i = points.findIndex((p) => p[1] >= target);
+  if (i <= 0) return i < 0 ? null : [points[0][0], labels[0]];
+  const [[f0, v0], [f1, v1]] = points.slice(i - 1, i + 1), share = f0 * (f1 / f0) ** ((target - v0) / (v1 - v0));
+  return [share, Math.round(labels[i - 1] + (labels[i] - labels[i - 1]) * (share - f0) / (f1 - f0))];
 }
 
 function path(curve, at) {
@@ -55,9 +48,8 @@ function render({ curves, unit }, el) {
       + level(state.target, `stroke="${INK}" stroke-dasharray="3 4"`)
       + text(373, 285, "share of the labelled training patches (logarithmic)", { anchor: "middle" }));
     const found = shown.map((c) => {
-      const f = reached(c.points, state.target);
-      if (f === null) return `<li>${c.name}: not reached with the labels there are</li>`;
-      return `<li>${c.name}: about <b>${+(100 * f).toPrecision(2)}%</b> of the labels, ${patches(c, f)} patches${f === c.points[0][0] ? " or fewer" : ""}</li>`;
+      const [f, patches] = reached(c, state.target) ?? [];
+      return `<li>${c.name}: ${f ? `about <b>${+(100 * f).toPrecision(2)}%</b> of the labels, ${patches} patches${f === c.points[0][0] ? " or fewer" : ""}` : "not reached with the labels there are"}</li>`;
     });
     words.innerHTML = `To reach ${percent(state.target)} ${unit}:<ul style="margin:2px 0 0;padding-left:20px">${found.join("")}</ul>`;
   }

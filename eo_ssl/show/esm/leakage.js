@@ -1,39 +1,23 @@
 // Who is in training, who in test, and what a nearest neighbour makes of it: three ways of splitting the same patches.
 const TRAIN = "#4477aa", TEST = "#ee7733", WAYS = ["single patches", "a side of each scene", "whole scenes"];
 
-function randomness(seed) { // mulberry32: the same draws on every machine
-  let a = seed >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+function randomness(seed) { // a linear congruential generator: the same draws on every machine
+  let a = seed;
+  return () => (a = (a * 1664525 + 1013904223) % 2 ** 32) / 2 ** 32;
 }
 
-function shuffled(items, next) {
-  const out = [...items];
-  for (let i = out.length - 1; i > 0; i--) {
-    const j = Math.floor(next() * (i + 1));
-    [out[i], out[j]] = [out[j], out[i]];
-  }
-  return out;
-}
+const shuffled = (items, next) => items.map((item) => [next(), item]).sort((a, b) => a[0] - b[0]).map(([, item]) => item);
 
 // Which patches are test, as 0/1: `way` 0 patches, 1 a side of each scene, 2 whole scenes.
 function drawSplit(patches, scenes, way, share, next) {
-  const test = new Uint8Array(patches.length), all = patches.map((_, i) => i);
-  if (way === 0) shuffled(all, next).slice(0, Math.round(share * all.length)).forEach((i) => { test[i] = 1; });
-  for (let s = 0; way === 1 && s < scenes; s++) {
+  const all = range(patches.length, (i) => i), numbers = range(scenes, (s) => s);
+  const own = (s) => all.filter((i) => patches[i][0] === s), some = (items) => items.slice(0, Math.max(1, Math.round(share * items.length)));
+  const side = (s) => {
     const axis = next() < 0.5 ? 1 : 2, sign = next() < 0.5 ? 1 : -1;
-    const own = all.filter((i) => patches[i][0] === s).sort((a, b) => sign * (patches[a][axis] - patches[b][axis]));
-    own.slice(0, Math.round(share * own.length)).forEach((i) => { test[i] = 1; });
-  }
-  if (way === 2) {
-    const taken = shuffled([...Array(scenes).keys()], next).slice(0, Math.max(1, Math.round(share * scenes)));
-    all.forEach((i) => { if (taken.includes(patches[i][0])) test[i] = 1; });
-  }
-  return test;
+    return some(own(s).sort((a, b) => sign * (patches[a][axis] - patches[b][axis])));
+  };
+  const test = [() => some(shuffled(all, next)), () => numbers.flatMap(side), () => some(shuffled(numbers, next)).flatMap(own)][way]();
+  return Uint8Array.from(all, (i) => test.includes(i));
 }
 
 const overlaps = (a, b) => a[0] === b[0] && Math.abs(a[1] - b[1]) < 0.999 && Math.abs(a[2] - b[2]) < 0.999;
@@ -49,22 +33,20 @@ function shared(patches, test, i) {
 
 // Nearest training patch of each test patch in band statistics, each divided by its spread over the training patches.
 function nearest(features, width, test) {
-  const n = test.length, weight = new Float32Array(width), out = new Int32Array(n).fill(-1);
-  const train = [...Array(n).keys()].filter((i) => !test[i]);
-  for (let f = 0; f < width; f++) {
-    const values = train.map((i) => features[i * width + f]), mean = sum(values) / train.length;
-    weight[f] = 1 / Math.max(sum(values.map((v) => (v - mean) ** 2)) / train.length, 1e-6);
-  }
-  for (let i = 0; i < n; i++) {
-    if (!test[i]) continue;
-    let best = Infinity;
-    for (const j of train) {
+  const rows = range(test.length, (i) => features.subarray(i * width, (i + 1) * width)), train = [...rows.keys()].filter((i) => !test[i]);
+  const weight = range(width, (f) => {
+    const values = train.map((i) => rows[i][f]), mean = sum(values) / train.length;
+    return 1 / Math.max(sum(values.map((v) => (v - mean) ** 2)) / train.length, 1e-6);
+  });
+  return rows.map((row, i) => {
+    let best = Infinity, found = -1;
+    for (const j of test[i] ? train : []) {
       let d = 0;
-      for (let f = 0; f < width && d < best; f++) { const v = features[i * width + f] - features[j * width + f]; d += weight[f] * v * v; }
-      if (d < best) { best = d; out[i] = j; }
+      for (let f = 0; f < width && d < best; f++) d += weight[f] * (row[f] - rows[j][f]) ** 2;
+      if (d < best) { best = d; found = j; }
     }
-  }
-  return out;
+    return found;
+  });
 }
 
 function render(spec, el) {
@@ -93,7 +75,7 @@ function render(spec, el) {
 
   function evaluate(way, seed) {
     const test = drawSplit(patches, scenes.length, way, state.share, randomness(seed * 7919 + way * 104729 + Math.round(state.share * 100)));
-    const near = nearest(features, width, test), members = patches.map((_, i) => i).filter((i) => test[i]);
+    const near = nearest(features, width, test), members = [...patches.keys()].filter((i) => test[i]);
     const right = members.filter((i) => near[i] >= 0 && patches[near[i]][3] === patches[i][3]).length / members.length;
     return { test, near, members, right };
   }
@@ -102,9 +84,6 @@ function render(spec, el) {
 
   function again() {
     state.now = evaluate(state.way, state.seed);
-    const ground = state.now.members.map((i) => shared(patches, state.now.test, i));
-    state.now.mean = sum(ground) / ground.length;
-    state.now.leaky = ground.filter((g) => g > 0).length;
     state.log[state.way].push(state.now.right);
     draw();
   }
@@ -137,13 +116,13 @@ function render(spec, el) {
   }
 
   function tell(i, p, touching) {
-    const { test, near, members, mean, leaky, right } = state.now, name = (k) => classes[patches[k][3]];
+    const { test, near, members, right } = state.now, ground = members.map((k) => shared(patches, test, k)), name = (k) => classes[patches[k][3]];
     const where = `A <b>${test[i] ? "test" : "training"}</b> patch of ${scenes[p[0]].name} (${name(i)}). `;
     if (test[i]) {
       const twin = near[i], home = patches[twin][0] === p[0] ? "of the same scene" : `in ${scenes[patches[twin][0]].name}`;
       about.innerHTML = `${where}Training patches show <b>${percent(shared(patches, test, i))}</b> of its ground. Its nearest training patch (dashed) is ${home} and is ${name(twin)}: ${name(twin) === name(i) ? "right" : "<b>wrong</b>"}.`;
     } else about.innerHTML = `${where}It shares ground with ${touching} test patch${touching === 1 ? "" : "es"}.`;
-    words.innerHTML = `Test set of ${WAYS[state.way]}: <b>${leaky} of ${members.length}</b> test patches share ground with training (mean share <b>${percent(mean)}</b>). The class of the nearest training patch is right for <b>${percent(right)}</b> of them.`;
+    words.innerHTML = `Test set of ${WAYS[state.way]}: <b>${ground.filter((g) => g > 0).length} of ${members.length}</b> test patches share ground with training (mean share <b>${percent(sum(ground) / ground.length)}</b>). The class of the nearest training patch is right for <b>${percent(right)}</b> of them.`;
   }
 
   // One dot a draw, one line a way of splitting.
@@ -159,9 +138,7 @@ function render(spec, el) {
       ticks.map((v) => line(x(v), 4, x(v), 92) + text(x(v), 108, percent(v), { anchor: "middle" })).join("") + dots.join(""));
   }
 
-  const choose = (i) => { if (i !== state.chosen) { state.chosen = i; draw(); } };
-  pointed(canvas, wide, high, (x, y) => choose(nearestTo(centres, x, y)));
-  arrows(canvas, (dx, dy) => choose(nextTo(centres, state.chosen, dx, dy, 3)));
+  pick(canvas, wide, high, () => centres, state, draw, 3);
   fill();
   again();
   state.chosen = state.now.members[0] ?? 0;

@@ -1,9 +1,7 @@
 // Recall per class and share of classes: average accuracy weighs classes alike, overall accuracy weighs patches alike.
 function scores(recall, share) {
-  const there = share.map((s) => s > 0);
-  const count = there.filter(Boolean).length || 1;
-  const aa = sum(recall.filter((_, i) => there[i])) / count, oa = sum(recall.map((r, i) => r * share[i])) / (sum(share) || 1);
-  return { aa, oa, count };
+  const there = share.map((s) => s > 0), count = sum(there) || 1;
+  return { aa: sum(recall.filter((_, i) => there[i])) / count, oa: sum(recall.map((r, i) => r * share[i])) / (sum(share) || 1), count };
 }
 
 function picture(names, colours, recall, share, { aa, oa }) {
@@ -29,7 +27,7 @@ function render({ names, colours, splits, shares, recall }, el) {
   function draw() {
     const share = shares[state.split], found = scores(state.recall, share);
     chart.innerHTML = svg(786, 172, "Recall of each class as bar height, share of patches as bar width", picture(names, colours, state.recall, share, found));
-    const rare = share.reduce((best, s, i) => (s > 0 && (best < 0 || s < share[best]) ? i : best), -1);
+    const rare = share.indexOf(Math.min(...share.filter((s) => s > 0)));
     words.innerHTML = `average accuracy <b>${percent(found.aa, 1)}</b> · overall accuracy <b>${percent(found.oa, 1)}</b> · `
       + (rare < 0 ? "" : `one more point of recall on ${names[rare]} moves AA by ${(1 / found.count).toFixed(3)} and OA by ${share[rare].toFixed(3)} points`);
   }

@@ -5,9 +5,9 @@ function render(spec, el) {
   const state = { which: 0, y: 0, x: 0, seen: new Set() };
   const cosine = (c, Y, X, y, x) => c.cosine[((Y * H + X) * h + y) * h + x] / 127;
 
-  const mean = (c, oy, ox) => sum(range(h * h, (k) => cosine(c, Math.floor(k / h) + oy, k % h + ox, Math.floor(k / h), k % h))) / (h * h);
   cases.forEach((c) => {
-    c.surface = range(offsets * offsets, (k) => mean(c, Math.floor(k / offsets), k % offsets));
+    const mean = (oy, ox) => sum(range(h * h, (k) => cosine(c, Math.floor(k / h) + oy, k % h + ox, Math.floor(k / h), k % h))) / (h * h);
+    c.surface = range(offsets * offsets, (k) => mean(Math.floor(k / offsets), k % offsets));
     c.best = c.surface.indexOf(Math.max(...c.surface));
   });
   const all = cases.flatMap((c) => c.surface), warm = scale(bytes(spec.heat), Math.min(...all), Math.max(...all));

@@ -1,12 +1,4 @@
 // Everything measured, as a table: sort by a heading, filter by task, labels, start and name.
-const COLUMNS = [
-  ["label", "method", (r) => r.label],
-  ["task", "task", (r, tasks) => tasks.findIndex((t) => t[0] === r.task)],
-  ["fraction", "labels", (r) => r.fraction],
-  ["seeds", "seeds", (r) => r.seeds],
-  ["mean", "score, %", (r) => r.mean],
-  ["width", "interval, points", (r) => r.high - r.low],
-];
 const CELL = "padding:3px 6px;border-bottom:1px solid #e3e7ec;white-space:nowrap;";
 const share = (f) => `${+(100 * f).toPrecision(3)}%`;
 const plain = (s) => s.toLowerCase().replace(/[^a-z0-9+]+/g, " ");
@@ -20,7 +12,15 @@ function strip(row, span) {
 }
 
 function render({ rows, tasks, note }, el) {
-  const state = { task: tasks[0][0], fraction: "all", start: "all", text: "", sort: "mean", down: true };
+  const columns = [ // key, name, what it is sorted by
+    ["label", "method", (r) => r.label],
+    ["task", "task", (r) => tasks.findIndex((t) => t[0] === r.task)],
+    ["fraction", "labels", (r) => r.fraction],
+    ["seeds", "seeds", (r) => r.seeds],
+    ["mean", "score, %", (r) => r.mean],
+    ["width", "interval, points", (r) => r.high - r.low],
+  ];
+  const state = { task: tasks[0][0], fraction: "all", start: "all", text: "", sort: columns[4], down: true };
   const spans = Object.fromEntries(tasks.map(([task]) => {
     const own = rows.filter((r) => r.task === task), all = own.flatMap((r) => [r.low, r.high, ...r.values]);
     return [task, [Math.min(...all), Math.max(...all)]];
@@ -29,9 +29,10 @@ function render({ rows, tasks, note }, el) {
   if (note) node("p", { style: "margin:0 0 8px;font-weight:600;color:#8a4b00" }, root, note);
   const controls = box(root, `${ROW}gap:6px 16px;margin-bottom:8px`);
   const fractions = [...new Set(rows.map((r) => r.fraction))].sort((a, b) => a - b);
-  select(controls, "task", [...tasks, ["all", "all tasks"]], (v) => { state.task = v; if (v !== "all" && state.sort === "task") state.sort = "mean"; draw(); });
-  select(controls, "labels", [["all", "any share"], ...fractions.map((f) => [String(f), share(f)])], (v) => { state.fraction = v; draw(); });
-  select(controls, "start", [["all", "any"], ...[...new Set(rows.map((r) => r.start))].map((s) => [s, s])], (v) => { state.start = v; draw(); });
+  const filter = (key, name, options) => select(controls, name, options, (v) => { state[key] = v; draw(); });
+  filter("task", "task", [...tasks, ["all", "all tasks"]]);
+  filter("fraction", "labels", [["all", "any share"], ...fractions.map((f) => [String(f), share(f)])]);
+  filter("start", "start", [["all", "any"], ...[...new Set(rows.map((r) => r.start))].map((s) => [s, s])]);
   const search = node("label", { style: "display:flex;gap:6px;align-items:center" }, controls);
   node("span", { style: `color:${FAINT}` }, search, "method contains");
   const input = node("input", { type: "search", "aria-label": "method contains", style: "font:inherit;padding:2px 4px;width:110px" }, search);
@@ -40,33 +41,28 @@ function render({ rows, tasks, note }, el) {
   const pane = node("div", { role: "region", tabindex: 0, "aria-label": "results, scrolls", style: "overflow:auto;max-height:460px" }, root);
   const table = node("table", { style: "border-collapse:collapse;width:100%;font-size:13px;font-variant-numeric:tabular-nums;margin:0" }, pane);
   const head = node("tr", {}, node("thead", {}, table)), body = node("tbody", {}, table);
-  const buttons = COLUMNS.map(([key, name]) => {
-    const cell = node("th", { scope: "col", style: `${CELL}text-align:left;position:sticky;top:0;background:#fff` }, head);
-    const button = node("button", { type: "button", style: `font:inherit;font-weight:600;padding:0;border:0;background:none;cursor:pointer;color:${INK}` }, cell, name);
+  const top = { scope: "col", style: `${CELL}text-align:left;position:sticky;top:0;background:#fff;font-weight:600` };
+  const buttons = columns.map((column) => {
+    const cell = node("th", top, head);
+    const button = node("button", { type: "button", style: `font:inherit;padding:0;border:0;background:none;cursor:pointer;color:${INK}` }, cell);
     button.addEventListener("click", () => {
-      state.down = state.sort === key ? !state.down : !["label", "task"].includes(key);
-      state.sort = key;
+      state.down = state.sort === column ? !state.down : !["label", "task"].includes(column[0]);
+      state.sort = column;
       draw();
     });
-    return [cell, button, key, name];
+    return [cell, button, column];
   });
-  node("th", { scope: "col", style: `${CELL}text-align:left;position:sticky;top:0;background:#fff;font-weight:600` }, head, "interval, seeds");
-
-  function chosen() {
-    const value = COLUMNS.find(([key]) => key === state.sort)[2];
-    const found = rows.filter((r) => (state.task === "all" || r.task === state.task) && (state.start === "all" || r.start === state.start)
-      && (state.fraction === "all" || String(r.fraction) === state.fraction) && plain(r.label).includes(state.text));
-    const order = (a, b) => { const x = value(a, tasks), y = value(b, tasks); return x < y ? -1 : x > y ? 1 : 0; };
-    return found.sort((a, b) => (state.down ? -order(a, b) : order(a, b)));
-  }
+  node("th", top, head, "interval, seeds");
 
   function draw() {
-    const found = chosen(), sorted = COLUMNS.find(([key]) => key === state.sort)[1];
-    buttons.forEach(([cell, button, key, name]) => {
-      const own = key === state.sort;
+    const [, sorted, value] = state.sort, sign = state.down ? -1 : 1;
+    const chosen = (r) => ["task", "fraction", "start"].every((key) => [String(r[key]), "all"].includes(state[key])) && plain(r.label).includes(state.text);
+    const found = rows.filter(chosen).sort((a, b) => sign * (value(a) > value(b) ? 1 : value(a) < value(b) ? -1 : 0));
+    buttons.forEach(([cell, button, column]) => {
+      const own = column === state.sort;
       cell.setAttribute("aria-sort", own ? (state.down ? "descending" : "ascending") : "none");
-      if (key === "task") cell.style.display = state.task === "all" ? "" : "none";
-      button.textContent = own ? `${name} ${state.down ? "▼" : "▲"}` : name;
+      if (column[0] === "task") cell.style.display = state.task === "all" ? "" : "none";
+      button.textContent = own ? `${column[1]} ${state.down ? "▼" : "▲"}` : column[1];
     });
     body.replaceChildren();
     for (const r of found) {

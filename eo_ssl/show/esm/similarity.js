@@ -40,8 +40,6 @@ function render(spec, el) {
     words.innerHTML = `cosine <b>${signed(value(row, column))}</b>, ${what}.<br>The true partner of radar patch ${row + 1} has cosine <b>${signed(value(row, row))}</b> and rank <b>${rank}</b> of ${n}.`;
   }
 
-  const move = (column, row) => { state.row = clamp(row, 0, n - 1); state.column = clamp(column, 0, n - 1); draw(); };
-  pointed(canvas, n, n, (x, y) => move(Math.floor(x), Math.floor(y)));
-  arrows(canvas, (dx, dy) => move(state.column + dx, state.row + dy));
+  walk(canvas, () => [n, n], state, draw);
   draw();
 }

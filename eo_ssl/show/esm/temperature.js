@@ -7,11 +7,6 @@ function weights(positive, negatives, temperature) {
   return { p: powers.map((x) => x / total), loss: top + Math.log(total) - logits[0] };
 }
 
-function effective(p) {                                // exp(entropy) of the shares among the negatives
-  const shares = p.filter((x) => x > 0).map((x) => x / sum(p));
-  return Math.exp(-sum(shares.map((x) => x * Math.log(x))));
-}
-
 function bars(values, { low, high, y, height, colour, title }) {
   const left = 46, width = 640, step = Math.min(26, width / values.length), zero = y + height * high / (high - low);
   const one = values.map((v, i) => {
@@ -39,9 +34,9 @@ function render(spec, el) {
     const temperature = 10 ** state.log, negatives = chosen();
     const { p, loss } = weights(state.positive, negatives, temperature);
     const high = Math.max(0.1, Math.ceil(Math.max(...p) * 10) / 10);
-    const chance = Math.log(1 + negatives.length), many = effective(p.slice(1));
-    const label = `Similarities of the partner and ${negatives.length} negatives above, their softmax shares below`;
-    picture.innerHTML = svg(720, 290, label, bars([state.positive, ...negatives], { low: -1, high: 1, y: 26, height: 96, colour: OTHER, title: "cosine with the anchor: first the partner (green), then the negatives (red)" })
+    const chance = Math.log(1 + negatives.length), pushed = p.slice(1).map((x) => x / sum(p.slice(1))).filter((x) => x > 0);
+    const many = Math.exp(-sum(pushed.map((x) => x * Math.log(x)))); // exp(entropy) of the shares among the negatives
+    picture.innerHTML = svg(720, 290, `Similarities of the partner and ${negatives.length} negatives above, their softmax shares below`, bars([state.positive, ...negatives], { low: -1, high: 1, y: 26, height: 96, colour: OTHER, title: "cosine with the anchor: first the partner (green), then the negatives (red)" })
       + bars(p, { low: 0, high, y: 168, height: 108, colour: OTHER, title: "softmax share of each: a negative is pushed away by its share; the partner is pulled by what it lacks" }));
     words.innerHTML = `loss <b>${loss.toFixed(3)}</b> (chance ${chance.toFixed(3)}) · partner’s share <b>${percent(p[0], 1)}</b> · `
       + `the push acts as if on <b>${many.toFixed(1)}</b> of ${negatives.length} negatives · gradient on the partner’s cosine <b>${signed(-(1 - p[0]) / temperature)}</b>`;

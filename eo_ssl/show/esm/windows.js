@@ -1,19 +1,14 @@
 // A token under the pointer: its window, its shifted window, and what has reached it after one, two or three blocks.
 
-// The window of a place along one axis; with a shift, windows are cut at the border as the mask does.
-const along = (at, window, shift) => (shift ? Math.floor((at + window - shift) / window) : Math.floor(at / window));
-
-// First and last place (exclusive) of the window that holds `at`.
+// First and last place (exclusive) of the window that holds `at` along one axis; a shifted one is cut at the border, as the mask does.
 function span(at, side, window, shift) {
-  let low = at, high = at + 1;
-  while (low > 0 && along(low - 1, window, shift) === along(at, window, shift)) low--;
-  while (high < side && along(high, window, shift) === along(at, window, shift)) high++;
-  return [low, high];
+  const low = Math.floor((at - shift) / window) * window + shift;
+  return [Math.max(0, low), Math.min(side, low + window)];
 }
 
 // Windows are squares on a grid, so what is seen is always a rectangle: rows × columns, each a span [low, high).
 function seenAlong(at, side, window, blocks) {
-  const merges = blocks.filter((b) => b === "merge").length, scale = 2 ** merges;
+  const scale = blocks.includes("merge") ? 2 : 1;
   let grid = side / scale, [low, high] = [Math.floor(at / scale), Math.floor(at / scale) + 1];
   for (const block of [...blocks].reverse()) {
     if (block === "merge") { low *= 2; high *= 2; grid *= 2; continue; }
@@ -26,17 +21,14 @@ function seenAlong(at, side, window, blocks) {
 
 // The blocks in order: shifts of 0 and `shift` in turn, a merging after the second.
 function order(count, shift, shifted, merged) {
-  const out = [];
-  for (let i = 0; i < count; i++) {
-    if (merged && i === 2) out.push("merge");
-    out.push(shifted && i % 2 ? shift : 0);
-  }
-  return out;
+  const blocks = [0, shifted ? shift : 0, 0].slice(0, count);
+  if (merged && count > 2) blocks.splice(2, 0, "merge");
+  return blocks;
 }
 
 function render({ side, window, shift, metres, title, picture }, el) {
   const TOKEN = CHOSEN, PLAIN = "#ffffff", MOVED = "#ff7722", size = 384, cell = size / side;
-  const state = { row: Math.floor(side / 2) - 1, col: Math.floor(side / 2) - 1, blocks: 1, shifted: true, merged: false };
+  const state = { row: Math.floor(side / 2) - 1, column: Math.floor(side / 2) - 1, blocks: 1, shifted: true, merged: false };
   const root = frame(el, "Explorer: what a token sees through its windows");
   box(root, `${HINT}margin-bottom:6px`, title);
   const controls = box(root, `${ROW}gap:8px 26px;align-items:flex-end;margin-bottom:10px`);
@@ -52,7 +44,7 @@ function render({ side, window, shift, metres, title, picture }, el) {
 
   function seen(count) {
     const blocks = order(count, shift, state.shifted, state.merged);
-    return [seenAlong(state.row, side, window, blocks), seenAlong(state.col, side, window, blocks)];
+    return [seenAlong(state.row, side, window, blocks), seenAlong(state.column, side, window, blocks)];
   }
 
   function frameOf([top, bottom], [left, right], colour, dash = []) {
@@ -60,37 +52,27 @@ function render({ side, window, shift, metres, title, picture }, el) {
   }
 
   function draw() {
-    const [rows, cols] = seen(state.blocks);
+    const [rows, columns] = seen(state.blocks);
     wipe(pen, size, size, image);
     pen.fillStyle = "rgba(245,246,248,0.78)";
     pen.beginPath();
     pen.rect(0, 0, size, size);
-    pen.rect(cols[0] * cell, rows[0] * cell, (cols[1] - cols[0]) * cell, (rows[1] - rows[0]) * cell);
+    pen.rect(columns[0] * cell, rows[0] * cell, (columns[1] - columns[0]) * cell, (rows[1] - rows[0]) * cell);
     pen.fill("evenodd");
-    pen.lineWidth = 0.5;
-    pen.strokeStyle = "rgba(255,255,255,0.45)";
-    for (let i = 1; i < side; i++) {
-      pen.strokeRect(i * cell, -1, 0, size + 2);
-      pen.strokeRect(-1, i * cell, size + 2, 0);
-    }
-    frameOf(span(state.row, side, window, 0), span(state.col, side, window, 0), PLAIN);
-    if (state.shifted) frameOf(span(state.row, side, window, shift), span(state.col, side, window, shift), MOVED, [7, 4]);
-    frameOf([state.row, state.row + 1], [state.col, state.col + 1], TOKEN);
-    tell();
-  }
-
-  function tell() {
+    const grid = range(side - 1, (i) => (i + 1) * cell).flatMap((v) => [[[v, 0], [v, size]], [[0, v], [size, v]]]);
+    stroke(pen, grid, "rgba(255,255,255,0.45)", 0.5);
+    frameOf(span(state.row, side, window, 0), span(state.column, side, window, 0), PLAIN);
+    if (state.shifted) frameOf(span(state.row, side, window, shift), span(state.column, side, window, shift), MOVED, [7, 4]);
+    frameOf([state.row, state.row + 1], [state.column, state.column + 1], TOKEN);
     const count = ([r, c]) => (r[1] - r[0]) * (c[1] - c[0]), all = side * side;
     const per = [1, 2, 3].map((n) => `${n === state.blocks ? "<b>" : ""}${n} block${n > 1 ? "s" : ""}: ${count(seen(n))} (${percent(count(seen(n)) / all)})${n === state.blocks ? "</b>" : ""}`);
-    const [rows, cols] = seen(state.blocks), far = (c, [a, b]) => Math.max(c - a, b - 1 - c);
-    const metresFar = Math.max(far(state.row, rows), far(state.col, cols)) * metres;
+    const far = (c, [a, b]) => Math.max(c - a, b - 1 - c);
+    const metresFar = Math.max(far(state.row, rows), far(state.column, columns)) * metres;
     const coarse = state.merged && state.blocks > 2 ? " After merging, it shares one token with three neighbours." : "";
-    words.innerHTML = `Row ${state.row + 1}, column ${state.col + 1} of ${side}. Tokens that have reached it after ${per.join(", ")}. `
+    words.innerHTML = `Row ${state.row + 1}, column ${state.column + 1} of ${side}. Tokens that have reached it after ${per.join(", ")}. `
       + `The farthest is ${Math.round(metresFar)} m away along a row or column.${coarse}`;
   }
 
-  const move = (col, row) => { state.col = clamp(col, 0, side - 1); state.row = clamp(row, 0, side - 1); draw(); };
-  pointed(canvas, side, side, (x, y) => move(Math.floor(x), Math.floor(y)));
-  arrows(canvas, (dx, dy) => move(state.col + dx, state.row + dy));
+  walk(canvas, () => [side, side], state, draw);
   draw();
 }
