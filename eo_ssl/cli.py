@@ -13,7 +13,7 @@ from eo_ssl.experiments.cli import app as evaluate_app
 from eo_ssl.train.cli import register as register_training
 
 # What `pip install eo_ssl` alone does not bring.
-COURSE = {
+COURSE = [
     "nbformat",
     "papermill",
     "nbclient",
@@ -23,7 +23,7 @@ COURSE = {
     "umap",
     "yaml",
     "jsonschema",
-}
+]
 
 app = typer.Typer(
     name="eo-ssl",
@@ -46,23 +46,19 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (EOError, OSError, ModuleNotFoundError) as error:
-        message = _one_line(error)
-        if message is None:
-            raise
+        message = str(error)
+        if isinstance(error, ModuleNotFoundError):
+            name = (error.name or "").split(".")[0]
+            if name not in COURSE:
+                raise
+            message = f"{name} is not installed; run: pip install 'eo_ssl[course]'"
+        elif isinstance(error, OSError):
+            message = message.replace("\n", " ")
+            if error.filename:
+                access = "check that it is there and that you may read and write it"
+                message = f"{error.filename}: {error.strerror}; {access}"
         click.echo(f"error: {message}", err=True)
         sys.exit(1)
-
-
-def _one_line(error: Exception) -> str | None:
-    """The error in one line that says what to do; None where it needs a traceback."""
-    if isinstance(error, ModuleNotFoundError):
-        name = (error.name or "").split(".")[0]
-        return f"{name} is not installed; run: pip install 'eo_ssl[course]'" if name in COURSE else None
-    if isinstance(error, OSError) and error.filename:
-        return (
-            f"{error.filename}: {error.strerror}; check that it is there and that you may read and write it"
-        )
-    return " ".join(str(error).split("\n")) if isinstance(error, OSError) else str(error)
 
 
 if __name__ == "__main__":

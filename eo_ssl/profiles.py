@@ -21,21 +21,21 @@ class Profile:
 
     name: str
     simulate: str
-    image_size: int
-    swin_image_size: int
-    resnet: str
-    deep: str
-    swin: str
-    vgg: str
-    fractions: tuple[float, ...]
-    minor_fractions: tuple[float, ...]
-    pretrain_seeds: tuple[int, ...]
-    finetune_seeds: tuple[int, ...]
-    is_evidence: bool
-    requires_gpu: bool
     run_mb: int
     memory_gb: int
     budget: str
+    image_size: int = 64
+    swin_image_size: int = 64
+    resnet: str = "resnet_mini"
+    deep: str = "resnet_mini"
+    swin: str = "swin_mini"
+    vgg: str = "vgg_mma_mini"
+    fractions: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
+    minor_fractions: tuple[float, ...] = (0.1, 1.0)
+    pretrain_seeds: tuple[int, ...] = (0,)
+    finetune_seeds: tuple[int, ...] = (0, 1, 2)
+    is_evidence: bool = True
+    requires_gpu: bool = False
     compile: bool = False
     real_data: bool = False
 
@@ -44,28 +44,10 @@ class Profile:
         return self.swin_image_size if family in ("swin", "deep") else self.image_size
 
 
-_LAPTOP = Profile(
-    name="laptop",
-    simulate="laptop",
-    image_size=64,
-    swin_image_size=64,
-    resnet="resnet_mini",
-    deep="resnet_mini",
-    swin="swin_mini",
-    vgg="vgg_mma_mini",
-    fractions=(0.01, 0.1, 0.5, 1.0),
-    minor_fractions=(0.1, 1.0),
-    pretrain_seeds=(0,),
-    finetune_seeds=(0, 1, 2),
-    is_evidence=True,
-    requires_gpu=False,
-    run_mb=1_000,
-    memory_gb=4,
-    budget="30 minutes on two CPU cores",
-)
+_LAPTOP = Profile("laptop", "laptop", 1_000, 4, "30 minutes on two CPU cores")
 _TINY = {
-    "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano",
-    "swin": "swin_nano", "is_evidence": False, "requires_gpu": False, "run_mb": 400, "memory_gb": 2,
+    "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano", "swin": "swin_nano",
+    "vgg": "vgg_mma_mini", "is_evidence": False, "requires_gpu": False, "run_mb": 400, "memory_gb": 2,
 }  # fmt: skip
 _SMOKE = replace(
     _LAPTOP,
@@ -112,7 +94,7 @@ _PAPER = replace(
 # prove on any computer that a run of days will reach its end. No compiler is asked for.
 _REHEARSAL = replace(
     _PAPER,
-    **_TINY | {"vgg": "vgg_mma_mini"},
+    **_TINY,
     name="paper-rehearsal",
     fractions=(0.1, 1.0),
     minor_fractions=(0.1, 1.0),
