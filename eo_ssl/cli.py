@@ -13,25 +13,11 @@ from eo_ssl.experiments.cli import app as evaluate_app
 from eo_ssl.train.cli import register as register_training
 
 # What `pip install eo_ssl` alone does not bring.
-COURSE = [
-    "nbformat",
-    "papermill",
-    "nbclient",
-    "anywidget",
-    "ipywidgets",
-    "IPython",
-    "umap",
-    "yaml",
-    "jsonschema",
-]
+COURSE = {"nbformat", "nbclient", "anywidget", "ipywidgets", "IPython", "umap", "yaml", "jsonschema"}
 
-app = typer.Typer(
-    name="eo-ssl",
-    help="Self-supervised learning for Earth observation: a course you can run.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+about = "Self-supervised learning for Earth observation: a course you can run."
+options = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False}
+app = typer.Typer(name="eo-ssl", help=about, **options)
 app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")

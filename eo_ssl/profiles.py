@@ -11,12 +11,10 @@ class Profile:
 
     `resnet`, `deep`, `swin` and `vgg` name the network of each family of methods; the Swin pair and the deep
     ResNet it is compared with see crops of `swin_image_size` pixels, the others of `image_size`.
-    `fractions` are the label fractions of the headline methods, `minor_fractions` those of the methods that
-    only complete a table. `compile`: pretraining through torch.compile. `run_mb` is what a whole run leaves in
-    its folder at most (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`:
-    simulated patches will not do. `is_evidence` is False where the runs are too short to support any statement
-    about the methods. How long each training is, and which are made, is in `eo_ssl.train.config` and
-    `eo_ssl.experiments.plan`.
+    `compile`: pretraining through torch.compile. `run_mb` is what a whole run leaves in its folder at most
+    (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`: simulated patches will
+    not do. `is_evidence` is False where the runs are too short to support any statement about the methods. How
+    long each training is, and which are made, is in `eo_ssl.train.config` and `eo_ssl.experiments.plan`.
     """
 
     name: str
@@ -30,8 +28,6 @@ class Profile:
     deep: str = "resnet_mini"
     swin: str = "swin_mini"
     vgg: str = "vgg_mma_mini"
-    fractions: tuple[float, ...] = (0.01, 0.1, 0.5, 1.0)
-    minor_fractions: tuple[float, ...] = (0.1, 1.0)
     pretrain_seeds: tuple[int, ...] = (0,)
     finetune_seeds: tuple[int, ...] = (0, 1, 2)
     is_evidence: bool = True
@@ -50,14 +46,7 @@ _TINY = {
     "vgg": "vgg_mma_mini", "is_evidence": False, "requires_gpu": False, "run_mb": 400, "memory_gb": 2,
 }  # fmt: skip
 _SMOKE = replace(
-    _LAPTOP,
-    **_TINY,
-    name="smoke",
-    simulate="smoke",
-    fractions=(0.1, 1.0),
-    minor_fractions=(1.0,),
-    finetune_seeds=(0,),
-    budget="6 minutes on two CPU cores",
+    _LAPTOP, **_TINY, name="smoke", simulate="smoke", finetune_seeds=(0,), budget="6 minutes on two CPU cores"
 )
 # Compiling costs about a minute per network: as long as a whole pretraining here, hours less than one of the
 # papers'.
@@ -81,7 +70,6 @@ _PAPER = replace(
     _GPU,
     name="paper",
     simulate="paper",
-    minor_fractions=(0.01, 0.1, 0.5, 1.0),
     pretrain_seeds=(0, 1, 2, 3, 4),
     finetune_seeds=(0, 1, 2, 3, 4),
     run_mb=25_000,
@@ -96,8 +84,6 @@ _REHEARSAL = replace(
     _PAPER,
     **_TINY,
     name="paper-rehearsal",
-    fractions=(0.1, 1.0),
-    minor_fractions=(0.1, 1.0),
     pretrain_seeds=(0, 1),
     finetune_seeds=(0, 1),
     compile=False,

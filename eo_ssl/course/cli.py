@@ -56,7 +56,7 @@ def run(
     except KeyboardInterrupt:
         typer.echo("\ninterrupted; the same command goes on from here", err=True)
         sys.exit(130)
-    typer.echo(f"executed notebooks and results: {plan.run_dir}")
+    typer.echo(f"executed notebooks and results: {plan.run.root}")
 
 
 def _sources() -> Path:
@@ -68,14 +68,14 @@ def _say_plan(plan: "Plan") -> None:
     from eo_ssl.course.estimate import estimate
     from eo_ssl.course.plan import is_current
 
-    expected = status.expected_minutes(plan.profile.name, plan.run_dir)
+    run, profile = plan.run, plan.run.profile
+    expected = status.expected_minutes(profile.name, run.root)
     for chapter in plan.chapters:
         minutes = expected.get(chapter.stem)
         known = f"{minutes:.1f} min expected" if minutes is not None else "not timed yet"
-        typer.echo(f"{chapter.stem}: {'up to date' if is_current(chapter, plan.run_dir) else known}")
-    typer.echo(f"profile {plan.profile.name}: {plan.profile.budget}; run folder {plan.run_dir}\n")
-    say = partial(typer.echo, err=True)
-    typer.echo(estimate(plan.profile, plan.data, plan.seed, plan.run_dir, say))
+        typer.echo(f"{chapter.stem}: {'up to date' if is_current(chapter, run.root) else known}")
+    typer.echo(f"profile {profile.name}: {profile.budget}; run folder {run.root}\n")
+    typer.echo(estimate(run, partial(typer.echo, err=True)))
 
 
 @app.command()
@@ -156,7 +156,7 @@ def data_version(profile: ProfileName = "laptop", data: Data = session.SIMULATED
     """Print a short name of the data set, fit for the name of a folder."""
     if data != session.SIMULATED:
         data = str(session.check_data(data))
-    name = session.data_version(get_profile(profile), data, seed)
+    name = session.Run(get_profile(profile), data, Path(), seed).data_version
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[:60]
     typer.echo(f"{plain}-{hashlib.sha256(f'{data} {name}'.encode()).hexdigest()[:8]}")
 

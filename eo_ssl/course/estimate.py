@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eo_ssl.course import session
+from eo_ssl.course.session import Run
 from eo_ssl.errors import DataError
 from eo_ssl.files import cache_dir, require_space
 from eo_ssl.profiles import Profile
@@ -171,21 +172,21 @@ def _model(config: Any, batch: int, device: str) -> tuple[Any, dict[str, Any]]:
     return model.to(device), views
 
 
-def estimate(profile: Profile, data: str, seed: int, run_dir: Path, say: Callable[[str], None]) -> str:
-    """What is left of a profile as text: a table of trainings, then hours, memory and disk and what they assume.
+def estimate(run: Run, say: Callable[[str], None]) -> str:
+    """What is left of a run as text: a table of trainings, then hours, memory and disk and what they assume.
 
     `say` tells which training is being measured. Neither is data simulated nor is a whole data set read.
     """
     import pandas as pd
     import torch
 
-    there = sizes(profile, data)
-    timed = not profile.requires_gpu or torch.cuda.is_available()
+    there = sizes(run.profile, run.data)
+    timed = not run.profile.requires_gpu or torch.cuda.is_available()
     how = f"network by network on {session.device_name()}"
     if not timed:
         how = f"operations counted, not timed, and assumed at {ASSUMED_FLOPS / 1e12:.0f} TFLOP/s: no GPU here"
     left: dict[str, list[Work]] = {}
-    for work in works(profile, there, run_dir):
+    for work in works(run.profile, there, run.root):
         left.setdefault(work.name, []).append(work)
     rows = {}
     for name, models in left.items():
@@ -200,29 +201,28 @@ def estimate(profile: Profile, data: str, seed: int, run_dir: Path, say: Callabl
     table.loc["all", "GPU GB"] = table["GPU GB"].drop("all").max()
     counted = ", ".join(f"{number:,} {name}" for name, number in there.patches.items())
     labelled = there.pixels("train", "val", "test") * LABELLED_BYTES
-    simulated = disk_needs(profile, data, seed, run_dir)[cache_dir()]
+    simulated = disk_needs(run)[cache_dir()]
     return f"""{table.to_string(float_format=lambda x: f"{x:.3g}" if x < 1000 else f"{x:,.0f}")}
 
 patches: {counted} ({there.origin})
 time: {table["hours"]["all"]:.3g} hours on one device, {how}; chapters themselves add minutes
 memory: {labelled / 1e9:.1f} GB for the labelled patches in each process that fine-tunes
-disk: {table["disk GB"]["all"] + OTHERS_GB:.1f} GB in {run_dir}; {simulated / 1e9:.1f} GB for simulated data in {cache_dir()}
+disk: {table["disk GB"]["all"] + OTHERS_GB:.1f} GB in {run.root}; {simulated / 1e9:.1f} GB for simulated data in {cache_dir()}
 packed (`eo-ssl data pack`), real data take {there.pixels() * STORED_BYTES / 1e9:.1f} GB and train faster
 what is there already, models and simulated data, is not counted"""
 
 
-def disk_needs(profile: Profile, data: str, seed: int, run_dir: Path) -> dict[Path, int]:
+def disk_needs(run: Run) -> dict[Path, int]:
     """Bytes that a run needs in its folder and, for simulated data and their packed store, in the cache."""
-    simulated = data == session.SIMULATED and not profile.real_data
-    new = simulated and not session.is_simulated(session.simulated_target(profile, seed))
-    pixels = sizes(profile, data).pixels() if new else 0
-    return {run_dir: profile.run_mb * 10**6, cache_dir(): pixels * (STORED_BYTES + SIMULATED_BYTES)}
+    new = run.simulated and not run.profile.real_data and not session.is_whole(run.simulated)
+    pixels = sizes(run.profile, run.data).pixels() if new else 0
+    return {run.root: run.profile.run_mb * 10**6, cache_dir(): pixels * (STORED_BYTES + SIMULATED_BYTES)}
 
 
-def require_disk(profile: Profile, data: str, seed: int, run_dir: Path) -> None:
+def require_disk(run: Run) -> None:
     """Raise `DataError` naming the folder whose disk is too small; a disk that holds both needs both."""
-    needs = disk_needs(profile, data, seed, run_dir)
+    needs = disk_needs(run)
     disks = {f: os.stat(next(p for p in (f, *f.parents) if p.exists())).st_dev for f in needs}
     for folder, disk in disks.items():
         needed = sum(number for other, number in needs.items() if disks[other] == disk)
-        require_space(folder, needed, f"a run at {profile.name}, with the data it simulates,")
+        require_space(folder, needed, f"a run at {run.profile.name}, with the data it simulates,")

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 
 from eo_ssl.course import estimate, notebooks, session, status
 from eo_ssl.data import catalog, fetch
 from eo_ssl.errors import DataError
-from eo_ssl.profiles import Profile
 from eo_ssl.provenance import meaning
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -46,15 +45,11 @@ class Chapter:
         return self.source.stem
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The checked settings of a run and its chapters in order."""
+class Plan(NamedTuple):
+    """A run whose settings were checked, and its chapters in order."""
 
-    profile: Profile
-    data: str
-    run_dir: Path
-    seed: int
-    chapters: tuple[Chapter, ...]
+    run: session.Run
+    chapters: list[Chapter]
 
 
 def make_plan(
@@ -77,11 +72,12 @@ def make_plan(
         if checked.real_data or any(path.stem >= LEARNING for path in chosen):
             catalog.require_complete(Path(data))
     root = session.require_writable(session.run_folder(checked.name, run_dir))
+    run = session.Run(checked, data, root, seed)
     if not dry:
-        estimate.require_disk(checked, data, seed, root)
+        estimate.require_disk(run)
     values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}
     installed = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in SHAPING}
-    versions = [platform.python_version(), installed, session.data_version(checked, data, seed)]
+    versions = [platform.python_version(), installed, run.data_version]
     state = "" if data == session.SIMULATED else catalog.identity(data)
     # Where the run is kept does not change what it computes.
     inputs = [{**values, "run_dir": ""}, versions, state, fetch.available()]
@@ -93,7 +89,7 @@ def make_plan(
                 raise DataError(f"{path}: its parameter cell lacks {', '.join(missing)}")
             key = _digest([sources, inputs])
             chapters.append(Chapter(path, notebook, values, sources, key, text_of(notebook)))
-    return Plan(checked, data, root, seed, tuple(chapters))
+    return Plan(run, chapters)
 
 
 def sources_of(folder: Path) -> dict[Path, str]:

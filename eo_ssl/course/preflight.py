@@ -76,9 +76,11 @@ def device(run: Run) -> Item:
     name = session.device_name()
     if run.device.type == "cuda":
         return Item("Device", f"{name}, {torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB")
-    if run.profile.requires_gpu:
-        return Item("Device", name, NOTE, "this profile is meant for a GPU; it will be slow here")
-    return Item("Device", name, READY, "no GPU needed for this profile")
+    slow = run.profile.requires_gpu
+    advice = (
+        "this profile is meant for a GPU; it will be slow here" if slow else "no GPU needed for this profile"
+    )
+    return Item("Device", name, NOTE if slow else READY, advice)
 
 
 def memory(run: Run) -> Item:
@@ -92,10 +94,9 @@ def memory(run: Run) -> Item:
 
 def disk(run: Run) -> Iterator[Item]:
     """Free space where the run and the cache are kept, after a file was written there to know that one can."""
-    needs = estimate.disk_needs(run.profile, run.data, run.seed, run.root)
-    for name, option, (folder, needed) in zip(
-        ("Run folder", "Cache"), ("run_dir", "EO_SSL_CACHE"), needs.items()
-    ):
+    needs = estimate.disk_needs(run)
+    options = {"Run folder": "run_dir", "Cache": "EO_SSL_CACHE"}
+    for (name, option), (folder, needed) in zip(options.items(), needs.items()):
         try:
             session.require_writable(folder)
         except ConfigError as error:
@@ -108,12 +109,10 @@ def disk(run: Run) -> Iterator[Item]:
 
 def data(run: Run) -> Item:
     """The data set: the simulated one is made when first needed."""
-    if run.data != session.SIMULATED:
-        version = session.data_version(run.profile, run.data, run.seed)
-        return Item("Data set", f"{version} in {shown(Path(run.data))}")
-    folder = session.simulated_target(run.profile, run.seed)
-    if session.is_simulated(folder):
-        return Item("Data set", f"simulated, in {shown(folder)}")
+    if not run.simulated:
+        return Item("Data set", f"{run.data_version} in {shown(Path(run.data))}")
+    if session.is_whole(run.simulated):
+        return Item("Data set", f"simulated, in {shown(run.simulated)}")
     return Item("Data set", "simulated, not made yet", NOTE, "made here by the first chapter that needs it")
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
@@ -37,35 +36,34 @@ class ChapterFailed(EOError):
     """A cell of a chapter raised an error, or its kernel could not run."""
 
 
-def run_course(plan: Plan, keep_going: bool = False, force: bool = False, stream: Any = None) -> list[str]:
+def run_course(plan: Plan, keep_going: bool = False, force: bool = False) -> list[str]:
     """Run the chapters of the plan that are not up to date; returns the names of those executed.
 
     Raises `ChapterFailed` at the first failing cell, or after the last chapter with `keep_going`.
     """
-    stream = stream or sys.stderr
-    stale = [c for c in plan.chapters if force or not is_current(c, plan.run_dir)]
-    known = status.expected_minutes(plan.profile.name, plan.run_dir)
+    run_dir = plan.run.root
+    stale = [c for c in plan.chapters if force or not is_current(c, run_dir)]
+    known = status.expected_minutes(plan.run.profile.name, run_dir)
     expected = {c.stem: known.get(c.stem, UNKNOWN) for c in stale}
     failures = []
-    options = {"bar_format": BAR, "file": stream, "disable": None, "leave": False, "mininterval": 0}
-    bar = tqdm(total=sum(expected.values()), **options)
+    bar = tqdm(total=sum(expected.values()), bar_format=BAR, disable=None, leave=False, mininterval=0)
 
     def say(line: str) -> None:
-        tqdm.write(line, file=stream)
-        stream.flush()
+        tqdm.write(line, file=sys.stderr)
+        sys.stderr.flush()
 
-    with only_runner(plan.run_dir), bar:
-        prepare(plan, stale, say)
+    with only_runner(run_dir), bar:
+        prepare(plan.run, stale, say)
         for number, chapter in enumerate(plan.chapters, start=1):
             label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
             if chapter not in stale:
-                renewed = refresh(plan.run_dir, chapter.stem, chapter.notebook, chapter.text)
+                renewed = refresh(run_dir, chapter.stem, chapter.notebook, chapter.text)
                 say(f"{label}: up to date{', text refreshed' if renewed else ''}")
                 continue
             bar.set_description_str(chapter.stem)
             say(f"{label}: running, about {expected[chapter.stem]:.1f} min expected")
             try:
-                say(f"{label}: done in {run_chapter(chapter, plan):.1f} min")
+                say(f"{label}: done in {run_chapter(chapter, plan.run):.1f} min")
             except ChapterFailed as error:
                 failures.append(str(error))
                 if not keep_going:
@@ -87,9 +85,8 @@ def only_runner(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise ConfigError(
-            f"{run_dir}: another run is at work there; wait for it or choose another --run-dir"
-        ) from None
+        advice = "wait for it or choose another --run-dir"
+        raise ConfigError(f"{run_dir}: another run is at work there; {advice}") from None
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -98,52 +95,44 @@ def only_runner(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def prepare(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> None:
+def prepare(run: session.Run, stale: list[Chapter], say: Callable[[str], None]) -> None:
     """Make the simulated data for the chapters that learn from it; set OMP_NUM_THREADS unless the user did."""
-    target = session.simulated_target(plan.profile, plan.seed)
     learns = any(chapter.stem >= "02" for chapter in stale)
-    if plan.data == session.SIMULATED and learns and not session.is_simulated(target):
-        say(f"making the simulated data set ({plan.profile.simulate}) in {target}")
-        session.simulated(plan.profile, plan.seed)
+    if learns and run.simulated and not session.is_whole(run.simulated):
+        say(f"making the simulated data set ({run.profile.simulate}) in {run.simulated}")
+        session.simulated(run.profile, run.seed)
     if stale and "OMP_NUM_THREADS" not in os.environ:
-        number = (
-            fitting_threads() if plan.profile.is_evidence else 1
-        )  # the tiniest models gain nothing by more
+        # The tiniest models gain nothing by more than one.
+        number = fitting_threads() if run.is_evidence else 1
         os.environ["OMP_NUM_THREADS"] = str(number)
         say(f"PyTorch uses {number} of {cores()} cores (OMP_NUM_THREADS overrides it)")
 
 
-def run_chapter(chapter: Chapter, plan: Plan) -> float:
+def run_chapter(chapter: Chapter, run: session.Run) -> float:
     """Execute one chapter into the run folder and record it; returns the minutes it took."""
-    running = plan.run_dir / f".running-{chapter.stem}.ipynb"
-    failed = plan.run_dir / f"{chapter.stem}.failed.ipynb"
-    profile = plan.profile
-    seeds = {"first": plan.seed, "pretrain": profile.pretrain_seeds, "finetune": profile.finetune_seeds}
-    facts = session.Run(profile, plan.data, plan.run_dir, plan.seed).facts()
-    facts |= {"seeds": seeds, "evidence": profile.is_evidence, "machine": machine(), "versions": versions()}
-    begun = {
-        "title": notebooks.title(chapter.notebook),
-        "commit": facts["commit"],
-        "device": facts["device"],
-        "key": "",
-    }
-    status.update(plan.run_dir, facts, chapter.stem, {**begun, "state": "running"})
+    running = run.root / f".running-{chapter.stem}.ipynb"
+    failed = run.root / f"{chapter.stem}.failed.ipynb"
+    pretraining, finetuning = run.profile.pretrain_seeds, run.profile.finetune_seeds
+    facts = {**run.facts(), "evidence": run.is_evidence, "machine": machine(), "versions": versions()}
+    facts["seeds"] = {"first": run.seed, "pretrain": pretraining, "finetune": finetuning}
+    begun = {"title": notebooks.title(chapter.notebook), "state": "running", "key": ""}
+    begun |= {name: facts[name] for name in ("commit", "device")}
+    status.update(run.root, facts, chapter.stem, begun)
     start = time.monotonic()
     try:
         execute(chapter, running)
     except ChapterFailed as error:
-        status.update(plan.run_dir, facts, chapter.stem, {"state": "failed", "error": str(error)})
+        status.update(run.root, facts, chapter.stem, {"state": "failed", "error": str(error)})
         if not running.is_file():
             raise
         os.replace(running, failed)
         raise ChapterFailed(f"{error}; executed copy: {failed}") from None
     minutes = (time.monotonic() - start) / 60
-    os.replace(running, plan.run_dir / f"{chapter.stem}.ipynb")
+    os.replace(running, run.root / f"{chapter.stem}.ipynb")
     failed.unlink(missing_ok=True)
-    made = {"key": chapter.key, "sources": chapter.sources, "text": chapter.text}
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    result = {"state": "done", **made, "minutes": round(minutes, 3), "executed": when, "error": ""}
-    status.update(plan.run_dir, facts, chapter.stem, result)
+    made = {"key": chapter.key, "sources": chapter.sources, "text": chapter.text, "error": ""}
+    made |= {"minutes": round(minutes, 3), "executed": datetime.now(UTC).isoformat(timespec="seconds")}
+    status.update(run.root, facts, chapter.stem, {"state": "done", **made})
     return minutes
 
 

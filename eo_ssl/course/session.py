@@ -48,6 +48,22 @@ class Run:
         """Folder for the figures of this run."""
         return self.root / "figures"
 
+    @property
+    def simulated(self) -> Path | None:
+        """Where the simulated data of this run are kept, whether made yet or not; None for other data."""
+        return simulated_target(self.profile, self.seed) if self.data == SIMULATED else None
+
+    @property
+    def data_version(self) -> str:
+        """Name and version of the data set, from its `dataset.json` where it has one."""
+        if self.data == SIMULATED:
+            from eo_ssl import simulate
+
+            return f"simulated {self.profile.simulate} {simulate.VERSION} seed {self.seed}"
+        root = Path(self.data).expanduser()
+        facts = read_json(root / "dataset.json") if is_whole(root) else {}
+        return f"{facts.get('name', root.name)} {facts.get('version', '')}".strip()
+
     @cached_property
     def data_root(self) -> Path:
         """Folder of the data set; the simulated one is written the first time it is asked for."""
@@ -75,7 +91,7 @@ class Run:
             "profile": self.profile.name,
             "device": device_name(),
             "seeds": f"{pretraining} pretraining, {finetuning} fine-tuning (first: {self.seed})",
-            "data": data_version(self.profile, self.data, self.seed),
+            "data": self.data_version,
             "commit": commit(),
         }
 
@@ -174,7 +190,7 @@ def simulated(profile: Profile, seed: int) -> Path:
     from eo_ssl import simulate
 
     target = simulated_target(profile, seed)
-    if is_simulated(target):
+    if is_whole(target):
         return target
     if multiprocessing.parent_process() is not None:
         # A worker imports the script that started it and would wait for the lock that its parent holds.
@@ -190,20 +206,9 @@ def simulated_target(profile: Profile, seed: int) -> Path:
     return cache_dir() / "simulated" / f"{simulate.VERSION}-{profile.simulate}-seed{seed}"
 
 
-def is_simulated(target: Path) -> bool:
-    """True if the simulated data set in this folder is whole: its card is written last."""
-    return (target / "dataset.json").is_file()
-
-
-def data_version(profile: Profile, data: str, seed: int) -> str:
-    """Name and version of the data set, from its `dataset.json` where it has one."""
-    if data == SIMULATED:
-        from eo_ssl import simulate
-
-        return f"simulated {profile.simulate} {simulate.VERSION} seed {seed}"
-    root = Path(data).expanduser()
-    facts = read_json(card) if (card := root / "dataset.json").is_file() else {}
-    return f"{facts.get('name', root.name)} {facts.get('version', '')}".strip()
+def is_whole(root: Path) -> bool:
+    """True if the data set in this folder has a card, which is written last."""
+    return (root / "dataset.json").is_file()
 
 
 def device_name() -> str:

@@ -1,12 +1,14 @@
 """The estimate counts what a run trains and measures a little of it, without data, without a GPU, leaving nothing."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from eo_ssl.course import estimate
+from eo_ssl.course.session import Run
 from eo_ssl.errors import DataError
 from eo_ssl.experiments.plan import METHODS, PLANS, get_plan, make_grid
 from eo_ssl.experiments.results import append_result
@@ -26,7 +28,7 @@ def named(part, profile=SMOKE, run_dir=NOWHERE):
 
 
 def estimated(profile, data="simulated", say=lambda _: None):
-    return estimate.estimate(profile, data, 0, NOWHERE, say)
+    return estimate.estimate(Run(profile, data, NOWHERE, 0), say)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda p: p.name)
@@ -123,11 +125,11 @@ def test_each_disk_is_asked_for_what_its_folder_needs(tmp_path, monkeypatch, sam
     real = os.stat
     monkeypatch.setattr(estimate.os, "stat", stat)
     monkeypatch.setattr("shutil.disk_usage", usage)
-    if refused is None:
-        estimate.require_disk(get_profile("gpu"), "simulated", 0, tmp_path / "run")
-        return
-    with pytest.raises(DataError, match=f"{tmp_path / refused}: a run at gpu"):
-        estimate.require_disk(get_profile("gpu"), "simulated", 0, tmp_path / "run")
+    wanted = (
+        pytest.raises(DataError, match=f"{tmp_path / refused}: a run at gpu") if refused else nullcontext()
+    )
+    with wanted:
+        estimate.require_disk(Run(get_profile("gpu"), "simulated", tmp_path / "run", 0))
 
 
 def test_plans_and_profiles_and_presets_know_the_same_names():

@@ -7,7 +7,7 @@ from eo_ssl.course import notebooks, session
 from eo_ssl.course import plan as plans
 from eo_ssl.course.plan import make_plan
 from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.profiles import PROFILES
+from eo_ssl.files import write_text
 
 
 @pytest.fixture(autouse=True)
@@ -45,22 +45,16 @@ def data_root(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("profile", [p for p in PROFILES.values() if p.requires_gpu], ids=lambda p: p.name)
-def test_a_profile_that_needs_a_gpu_says_so_where_there_is_none(made, monkeypatch, profile, data_root):
+def test_a_gpu_or_real_data_are_asked_for_where_the_profile_needs_them(made, monkeypatch, data_root):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10**12})())
-    with pytest.raises(ConfigError, match="needs a CUDA GPU"):
-        made(profile.name, data=str(data_root))
-    assert made(profile.name, data=str(data_root), dry=True).profile is profile
-    monkeypatch.setenv("EO_SSL_ALLOW_CPU", "1")
-    assert made(profile.name, data=str(data_root)).profile is profile
-
-
-def test_paper_is_not_run_on_simulated_data_and_its_rehearsal_is(made):
     with pytest.raises(ConfigError, match="SEN12MS and DFC2020; paper-rehearsal goes the same way"):
         made("paper")
-    assert made("paper", dry=True).profile.name == "paper"
-    assert not made("paper-rehearsal").profile.is_evidence
+    assert made("paper", dry=True).run.data == "simulated" and made("paper-rehearsal")
+    with pytest.raises(ConfigError, match="needs a CUDA GPU"):
+        made("paper", data=str(data_root))
+    monkeypatch.setenv("EO_SSL_ALLOW_CPU", "1")
+    assert made("paper", data=str(data_root)).run.data == str(data_root)
 
 
 def test_half_a_data_root_is_named_with_what_is_missing(made, write, data_root):
@@ -98,55 +92,27 @@ def test_keys_depend_on_the_settings_and_the_real_patches_and_not_on_the_run_fol
     assert keys() != before
 
 
-def test_code_changes_a_chapter_and_all_later_ones_and_prose_changes_none(keys, write):
-    before = keys()
-    write("00_first", "1 + 1", prose="New words.")
-    assert keys() == before
-    write("00_first", "1 + 2")
-    assert all(a != b for a, b in zip(before, keys(), strict=True))
-    write("00_first", "1 + 1")
-    write("01_second", "2 + 3")
-    after = keys()
-    assert after[0] == before[0] and after[1] != before[1]
-
-
-@pytest.fixture
-def modules(folder, write, tmp_path, monkeypatch):
-    """Three chapters over a small package of their own; `modules(name, text)` writes one of its files."""
-
-    def put(name, text):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    monkeypatch.setattr(plans, "PACKAGE", tmp_path / "eo_ssl")
-    put("eo_ssl/__init__.py", "")
-    put("eo_ssl/losses/__init__.py", "")
-    put("eo_ssl/losses/clip.py", "def clip():\n    from eo_ssl import deep\n")
-    put("eo_ssl/deep.py", "x = 1")
-    put("eo_ssl/course/__init__.py", "")
-    put("eo_ssl/course/book.py", "y = 1")
-    put("eo_ssl/show/explore.js", "1")
-    put("notebooks/chapters/ch01.py", "from eo_ssl.losses import clip\nFILE = 'published.json'")
-    put("notebooks/chapters/ch02.py", "z = 1")
-    put("notebooks/chapters/published.json", "{}")
-    put("notebooks/images/windows.svg", "<svg/>")
-    write("01_second", "from chapters import ch01")
-    write("02_third", "from chapters import ch02\nprint('windows.svg')")
-    return put
+FILES = {
+    "eo_ssl/__init__.py": "",
+    "eo_ssl/losses/__init__.py": "",
+    "eo_ssl/losses/clip.py": "def clip():\n    from eo_ssl import deep\n",
+    "eo_ssl/deep.py": "x = 1",
+    "eo_ssl/course/book.py": "y = 1",
+    "eo_ssl/show/explore.js": "1",
+    "notebooks/chapters/ch01.py": "from eo_ssl.losses import clip\nFILE = 'a.json'",
+    "notebooks/chapters/ch02.py": "z = 1",
+    "notebooks/chapters/a.json": "{}",
+    "notebooks/images/windows.svg": "<svg/>",
+}
 
 
 @pytest.mark.parametrize(
     ("name", "text", "stale"),
     [
-        (
-            "notebooks/chapters/ch01.py",
-            "from eo_ssl.losses import clip\nCOLOUR = 'published.json'",
-            {"01_second"},
-        ),
+        ("notebooks/chapters/ch01.py", "from eo_ssl.losses import clip\nCOLOUR = 'a.json'", {"01_second"}),
         ("notebooks/chapters/ch02.py", "z = 2", {"02_third"}),
         ("notebooks/chapters/ch02.py", "'A docstring.'\nz  =  1  # and a comment", set()),
-        ("notebooks/chapters/published.json", "{1}", {"01_second"}),
+        ("notebooks/chapters/a.json", "{1}", {"01_second"}),
         ("notebooks/images/windows.svg", "<svg></svg>", {"02_third"}),
         ("eo_ssl/losses/clip.py", "def clip():\n    return 1\n", {"01_second"}),
         ("eo_ssl/losses/__init__.py", "w = 1", {"01_second"}),
@@ -156,9 +122,16 @@ def modules(folder, write, tmp_path, monkeypatch):
         ("eo_ssl/show/explore.js", "2", {"00_first", "01_second", "02_third"}),
     ],
 )
-def test_a_chapter_goes_stale_by_the_code_it_reaches_and_by_no_other(folder, modules, name, text, stale):
+def test_a_chapter_goes_stale_by_the_code_it_reaches_and_by_no_other(
+    folder, write, tmp_path, monkeypatch, name, text, stale
+):
+    for path, code in FILES.items():
+        write_text(tmp_path / path, code)
+    monkeypatch.setattr(plans, "PACKAGE", tmp_path / "eo_ssl")
+    write("01_second", "from chapters import ch01")
+    write("02_third", "from chapters import ch02\nprint('windows.svg')")
     before = plans.sources_of(folder)
-    modules(name, text)
+    write_text(tmp_path / name, text)
     after = plans.sources_of(folder)
     assert {path.stem for path in before if before[path] != after[path]} == stale
 
@@ -167,13 +140,6 @@ def test_of_the_real_course_tooling_is_no_matter_of_a_chapter_and_training_is():
     folder = session.project_root() / "notebooks"
     cells = [c.source for c in notebooks.read(folder / "08_few_labels.ipynb").cells if c.cell_type == "code"]
     reached = dict(plans._reached(cells, folder))
-    assert {
-        "eo_ssl.course.recipes",
-        "eo_ssl.train.pretrain",
-        "eo_ssl.losses.nt_xent",
-        "chapters.ch08",
-    } <= set(reached)
-    tooling = {
-        f"eo_ssl.course.{name}" for name in ["run", "plan", "cli", "book", "vendor", "student", "estimate"]
-    }
+    assert {"eo_ssl.train.pretrain", "eo_ssl.losses.nt_xent", "chapters.ch08"} <= set(reached)
+    tooling = {f"eo_ssl.course.{name}" for name in ("run", "plan", "cli", "book", "vendor", "estimate")}
     assert not tooling & set(reached) and "chapters.ch05" not in reached

@@ -55,10 +55,10 @@ def test_the_status_line_tells_the_conditions_and_smoke_is_no_evidence(tmp_path)
 
 
 def test_the_data_version_is_read_from_the_card_of_a_data_set(tmp_path):
-    profile = PROFILES["smoke"]
-    assert session.data_version(profile, str(tmp_path), 0) == tmp_path.name
+    run = setup("smoke", str(tmp_path), tmp_path / "run")
+    assert run.data_version == tmp_path.name
     (tmp_path / "dataset.json").write_text('{"name": "sen12ms", "version": "2"}')
-    assert session.data_version(profile, str(tmp_path), 0) == "sen12ms 2"
+    assert run.data_version == "sen12ms 2"
 
 
 def test_simulated_data_is_made_once_for_each_profile_and_seed(monkeypatch):
@@ -79,6 +79,5 @@ def test_profiles_agree_with_their_names_and_tests_and_rehearsals_are_no_evidenc
     assert [name for name, p in PROFILES.items() if not p.is_evidence] == ["smoke", "paper-rehearsal"]
     for name, profile in PROFILES.items():
         assert profile.name == name
-        assert 1.0 in profile.fractions and set(profile.minor_fractions) <= set(profile.fractions)
         assert profile.pretrain_seeds and profile.finetune_seeds
     assert [len(PROFILES[n].finetune_seeds) for n in ("laptop", "gpu", "paper")] == [3, 3, 5]
