@@ -13,25 +13,11 @@ from eo_ssl.experiments.cli import app as evaluate_app
 from eo_ssl.train.cli import register as register_training
 
 # What `pip install eo_ssl` alone does not bring.
-COURSE = {
-    "nbformat",
-    "papermill",
-    "nbclient",
-    "anywidget",
-    "ipywidgets",
-    "IPython",
-    "umap",
-    "yaml",
-    "jsonschema",
-}
+COURSE = {"nbformat", "nbclient", "anywidget", "ipywidgets", "IPython", "umap", "yaml", "jsonschema"}
 
-app = typer.Typer(
-    name="eo-ssl",
-    help="Self-supervised learning for Earth observation: a course you can run.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+about = "Self-supervised learning for Earth observation: a course you can run."
+options = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False}
+app = typer.Typer(name="eo-ssl", help=about, **options)
 app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
@@ -46,23 +32,19 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (EOError, OSError, ModuleNotFoundError) as error:
-        message = _one_line(error)
-        if message is None:
-            raise
+        message = str(error)
+        if isinstance(error, ModuleNotFoundError):
+            name = (error.name or "").split(".")[0]
+            if name not in COURSE:
+                raise
+            message = f"{name} is not installed; run: pip install 'eo_ssl[course]'"
+        elif isinstance(error, OSError):
+            message = message.replace("\n", " ")
+            if error.filename:
+                access = "check that it is there and that you may read and write it"
+                message = f"{error.filename}: {error.strerror}; {access}"
         click.echo(f"error: {message}", err=True)
         sys.exit(1)
-
-
-def _one_line(error: Exception) -> str | None:
-    """The error in one line that says what to do; None where it needs a traceback."""
-    if isinstance(error, ModuleNotFoundError):
-        name = (error.name or "").split(".")[0]
-        return f"{name} is not installed; run: pip install 'eo_ssl[course]'" if name in COURSE else None
-    if isinstance(error, OSError) and error.filename:
-        return (
-            f"{error.filename}: {error.strerror}; check that it is there and that you may read and write it"
-        )
-    return " ".join(str(error).split("\n")) if isinstance(error, OSError) else str(error)
 
 
 if __name__ == "__main__":

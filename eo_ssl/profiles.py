@@ -11,31 +11,27 @@ class Profile:
 
     `resnet`, `deep`, `swin` and `vgg` name the network of each family of methods; the Swin pair and the deep
     ResNet it is compared with see crops of `swin_image_size` pixels, the others of `image_size`.
-    `fractions` are the label fractions of the headline methods, `minor_fractions` those of the methods that
-    only complete a table. `compile`: pretraining through torch.compile. `run_mb` is what a whole run leaves in
-    its folder at most (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`:
-    simulated patches will not do. `is_evidence` is False where the runs are too short to support any statement
-    about the methods. How long each training is, and which are made, is in `eo_ssl.train.config` and
-    `eo_ssl.experiments.plan`.
+    `compile`: pretraining through torch.compile. `run_mb` is what a whole run leaves in its folder at most
+    (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`: simulated patches will
+    not do. `is_evidence` is False where the runs are too short to support any statement about the methods. How
+    long each training is, and which are made, is in `eo_ssl.train.config` and `eo_ssl.experiments.plan`.
     """
 
     name: str
     simulate: str
-    image_size: int
-    swin_image_size: int
-    resnet: str
-    deep: str
-    swin: str
-    vgg: str
-    fractions: tuple[float, ...]
-    minor_fractions: tuple[float, ...]
-    pretrain_seeds: tuple[int, ...]
-    finetune_seeds: tuple[int, ...]
-    is_evidence: bool
-    requires_gpu: bool
     run_mb: int
     memory_gb: int
     budget: str
+    image_size: int = 64
+    swin_image_size: int = 64
+    resnet: str = "resnet_mini"
+    deep: str = "resnet_mini"
+    swin: str = "swin_mini"
+    vgg: str = "vgg_mma_mini"
+    pretrain_seeds: tuple[int, ...] = (0,)
+    finetune_seeds: tuple[int, ...] = (0, 1, 2)
+    is_evidence: bool = True
+    requires_gpu: bool = False
     compile: bool = False
     real_data: bool = False
 
@@ -44,38 +40,13 @@ class Profile:
         return self.swin_image_size if family in ("swin", "deep") else self.image_size
 
 
-_LAPTOP = Profile(
-    name="laptop",
-    simulate="laptop",
-    image_size=64,
-    swin_image_size=64,
-    resnet="resnet_mini",
-    deep="resnet_mini",
-    swin="swin_mini",
-    vgg="vgg_mma_mini",
-    fractions=(0.01, 0.1, 0.5, 1.0),
-    minor_fractions=(0.1, 1.0),
-    pretrain_seeds=(0,),
-    finetune_seeds=(0, 1, 2),
-    is_evidence=True,
-    requires_gpu=False,
-    run_mb=1_000,
-    memory_gb=4,
-    budget="30 minutes on two CPU cores",
-)
+_LAPTOP = Profile("laptop", "laptop", 1_000, 4, "30 minutes on two CPU cores")
 _TINY = {
-    "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano",
-    "swin": "swin_nano", "is_evidence": False, "requires_gpu": False, "run_mb": 400, "memory_gb": 2,
+    "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano", "swin": "swin_nano",
+    "vgg": "vgg_mma_mini", "is_evidence": False, "requires_gpu": False, "run_mb": 400, "memory_gb": 2,
 }  # fmt: skip
 _SMOKE = replace(
-    _LAPTOP,
-    **_TINY,
-    name="smoke",
-    simulate="smoke",
-    fractions=(0.1, 1.0),
-    minor_fractions=(1.0,),
-    finetune_seeds=(0,),
-    budget="6 minutes on two CPU cores",
+    _LAPTOP, **_TINY, name="smoke", simulate="smoke", finetune_seeds=(0,), budget="6 minutes on two CPU cores"
 )
 # Compiling costs about a minute per network: as long as a whole pretraining here, hours less than one of the
 # papers'.
@@ -99,7 +70,6 @@ _PAPER = replace(
     _GPU,
     name="paper",
     simulate="paper",
-    minor_fractions=(0.01, 0.1, 0.5, 1.0),
     pretrain_seeds=(0, 1, 2, 3, 4),
     finetune_seeds=(0, 1, 2, 3, 4),
     run_mb=25_000,
@@ -112,10 +82,8 @@ _PAPER = replace(
 # prove on any computer that a run of days will reach its end. No compiler is asked for.
 _REHEARSAL = replace(
     _PAPER,
-    **_TINY | {"vgg": "vgg_mma_mini"},
+    **_TINY,
     name="paper-rehearsal",
-    fractions=(0.1, 1.0),
-    minor_fractions=(0.1, 1.0),
     pretrain_seeds=(0, 1),
     finetune_seeds=(0, 1),
     compile=False,

@@ -3,7 +3,9 @@
 import ast
 import hashlib
 import platform
+import re
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,16 @@ from eo_ssl.parallel import cores
 @cache
 def commit() -> str:
     """Short commit of the project, with "+" if the package or notebooks differ from it; else the version."""
-    root = Path(__file__).resolve().parents[1]
-
-    def git(*args: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
+    git = ["git", "-C", str(Path(__file__).resolve().parents[1])]
+    options = {"capture_output": True, "text": True, "timeout": 10, "check": True}
     try:
-        head = git("rev-parse", "--short=9", "HEAD")
-        changed = git("status", "--porcelain", "--", "eo_ssl", "notebooks")
-    except (OSError, subprocess.TimeoutExpired):
-        head, changed = "", ""
-    return head + ("+" if changed else "") if head else f"v{__version__}"
+        head = subprocess.run([*git, "rev-parse", "--short=9", "HEAD"], **options).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "eo_ssl", "notebooks"], **options
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return f"v{__version__}"
+    return head + "+" * bool(changed.strip())
 
 
 @cache
@@ -35,12 +35,12 @@ def versions() -> dict[str, str]:
     import torch
     from timm import __version__ as timm
 
-    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
+    cudnn = torch.backends.cudnn
     found = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": cudnn,
+        "cudnn": cudnn.version() if cudnn.is_available() else None,
         "timm": timm,
         "eo_ssl": __version__,
         "commit": commit(),
@@ -69,11 +69,9 @@ def meaning(source: str) -> str:
     """
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                del body[0]
+        match getattr(node, "body", None):
+            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                node.body = rest
     return ast.dump(tree)
 
 
@@ -93,12 +91,9 @@ def machine() -> dict[str, Any]:
 
 def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
     """The processor's name: from Linux where it tells, otherwise what Python knows."""
-    try:
-        with open(cpuinfo, encoding="utf-8") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name.strip() == "model name" and value.strip():
-                    return value.strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    found = None
+    with suppress(OSError):
+        found = re.search(
+            r"^model name\s*:[ \t]*(\S.*)", Path(cpuinfo).read_text(encoding="utf-8"), re.MULTILINE
+        )
+    return found[1].strip() if found else platform.processor() or platform.machine()

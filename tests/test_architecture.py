@@ -15,7 +15,6 @@ LARGEST = {  # lines
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/pretrain")
-ROOMS = ("data", "simulate", "losses", "models", "train", "evaluate", "experiments")
 # Stands in for an environment into which only `pip install .` has put anything.
 WITHOUT = """
 import importlib, importlib.machinery, pkgutil, sys
@@ -33,24 +32,22 @@ class Finder(importlib.machinery.PathFinder):
 
 sys.meta_path[:] = [Finder if one is importlib.machinery.PathFinder else one for one in sys.meta_path]
 """
-IMPORT = """
-for room in %r:
+TRAIN = """
+for room in ("data", "simulate", "losses", "models", "train", "evaluate", "experiments"):
     package = importlib.import_module("eo_ssl." + room)
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-"""
-TRAIN = """
+
 from eo_ssl.cli import app
 
-if __name__ == "__main__":
-    data, out = sys.argv[1:]
-    for line in (
-        f"data simulate {data} --profile smoke --workers 1",
-        f"pretrain dual-simclr --preset smoke --data {data} --run-dir {out}",
-        f"finetune --data {data} --init {out}/pretrain/dual-simclr-resnet_nano-seed0 --run-dir {out}"
-        " --set updates=2 --set batch_size=4",
-    ):
-        app(line.split(), standalone_mode=False)
+data, out = sys.argv[1:]
+for line in (
+    f"data simulate {data} --profile smoke --workers 1",
+    f"pretrain dual-simclr --preset smoke --data {data} --run-dir {out}",
+    f"finetune --data {data} --init {out}/pretrain/dual-simclr-resnet_nano-seed0 --run-dir {out}"
+    " --set updates=2 --set batch_size=4",
+):
+    app(line.split(), standalone_mode=False)
 """
 
 
@@ -72,16 +69,10 @@ def test_the_six_files_of_the_method_are_there_and_named_to_readers():
         assert (ROOT / "eo_ssl" / f"{name}.py").is_file() and f"`{name}.py`" in text
 
 
-def without_notebooks(code: str, *arguments: str | Path) -> None:
-    script = [sys.executable, "-c", WITHOUT + code, *map(str, arguments)]
+def test_without_jupyter_every_room_below_the_figures_imports_and_the_package_simulates_trains_and_evaluates(
+    tmp_path,
+):
+    script = [sys.executable, "-c", WITHOUT + TRAIN, str(tmp_path / "data"), str(tmp_path / "out")]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_every_room_below_the_figures_imports_without_jupyter():
-    without_notebooks(IMPORT % (ROOMS,))
-
-
-def test_the_package_alone_simulates_trains_and_evaluates(tmp_path):
-    without_notebooks(TRAIN, tmp_path / "data", tmp_path / "out")
     assert list((tmp_path / "out").rglob("*.safetensors"))

@@ -3,43 +3,44 @@
 import hashlib
 import re
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from eo_ssl.course import session, status
+from eo_ssl.errors import ConfigError
+from eo_ssl.profiles import get_profile
+
+if TYPE_CHECKING:
+    from eo_ssl.course.plan import Plan
 
 app = typer.Typer(help="Run the course, build the book and the student edition.", no_args_is_help=True)
 
 
-def _folder(text: str) -> Path:
-    return Path(text).expanduser().resolve()
-
-
-def _option(help: str) -> type:
-    return typer.Option(parser=_folder, metavar="FOLDER", help=help)
+def _folder(help: str) -> Any:
+    return typer.Option(parser=lambda text: Path(text).expanduser().resolve(), metavar="FOLDER", help=help)
 
 
 ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu, paper or paper-rehearsal")]
 Data = Annotated[str, typer.Option(help='"simulated", or the root of SEN12MS / DFC2020')]
 Seed = Annotated[int, typer.Option(help="first seed, and seed of the simulated data")]
 RunDir = Annotated[str, typer.Option(help="run folder; default runs/<profile>")]
-Notebooks = Annotated[Path | None, _option("folder of the notebooks; default notebooks/")]
+Notebooks = Annotated[Path | None, _folder("folder of the notebooks; default notebooks/")]
+Only = Annotated[list[str] | None, typer.Option(help="this chapter only, as in 04; repeatable")]
 
 
 @app.command()
 def run(
     profile: ProfileName = "laptop",
-    data: Data = "simulated",
+    data: Data = session.SIMULATED,
     run_dir: RunDir = "",
     seed: Seed = 0,
-    only: Annotated[list[str] | None, typer.Option(help="this chapter only, as in 04; repeatable")] = None,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="go on after a chapter that fails")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="run chapters that are up to date too")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="only say what would run and take how much time, memory, disk")
-    ] = False,
+    only: Only = None,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="go on after a failed chapter")] = False,
+    force: Annotated[bool, typer.Option("--force", help="run what is up to date, too")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what it would take")] = False,
     notebooks: Notebooks = None,
 ) -> None:
     """Execute the chapters into the run folder; what is up to date is skipped."""
@@ -55,48 +56,45 @@ def run(
     except KeyboardInterrupt:
         typer.echo("\ninterrupted; the same command goes on from here", err=True)
         sys.exit(130)
-    typer.echo(f"executed notebooks and results: {plan.run_dir}")
+    typer.echo(f"executed notebooks and results: {plan.run.root}")
 
 
 def _sources() -> Path:
-    from eo_ssl.course.session import project_root
-
-    return project_root() / "notebooks"
+    return session.project_root() / "notebooks"
 
 
-def _say_plan(plan: "Plan") -> None:  # noqa: F821 - imported only when needed
-    from eo_ssl.course import status
+def _say_plan(plan: "Plan") -> None:
+    """What would run and how long it takes; then time, memory and disk of what is left to train."""
     from eo_ssl.course.estimate import estimate
     from eo_ssl.course.plan import is_current
 
-    expected = status.expected_minutes(plan.profile.name, plan.run_dir)
+    run, profile = plan.run, plan.run.profile
+    expected = status.expected_minutes(profile.name, run.root)
     for chapter in plan.chapters:
         minutes = expected.get(chapter.stem)
         known = f"{minutes:.1f} min expected" if minutes is not None else "not timed yet"
-        typer.echo(f"{chapter.stem}: {'up to date' if is_current(chapter, plan.run_dir) else known}")
-    typer.echo(f"profile {plan.profile.name}: {plan.profile.budget}; run folder {plan.run_dir}\n")
-    typer.echo(estimate(plan.profile, plan.data, plan.run_dir, lambda text: typer.echo(text, err=True)))
+        typer.echo(f"{chapter.stem}: {'up to date' if is_current(chapter, run.root) else known}")
+    typer.echo(f"profile {profile.name}: {profile.budget}; run folder {run.root}\n")
+    typer.echo(estimate(run, partial(typer.echo, err=True)))
 
 
 @app.command()
 def book(
     profile: ProfileName = "laptop",
     run_dir: RunDir = "",
-    out: Annotated[Path | None, _option("folder to write; default book/_build/html")] = None,
-    publish: Annotated[
-        bool, typer.Option("--publish", help="refuse what may not be published, such as a smoke run")
-    ] = False,
+    out: Annotated[Path | None, _folder("folder to write; default book/_build/html")] = None,
+    publish: Annotated[bool, typer.Option("--publish", help="refuse what may not be published")] = False,
 ) -> None:
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course.book import build
-    from eo_ssl.course.session import project_root, run_folder
 
-    typer.echo(f"the book is ready: {build(project_root(), run_folder(profile, run_dir), out, publish)}")
+    page = build(session.project_root(), session.run_folder(profile, run_dir), out, publish)
+    typer.echo(f"the book is ready: {page}")
 
 
 @app.command()
 def student(
-    out: Annotated[Path, _option("folder to write to")] = Path("student/notebooks"),
+    out: Annotated[Path, _folder("folder to write to")] = Path("student/notebooks"),
     notebooks: Notebooks = None,
 ) -> None:
     """Write the student edition: the notebooks with stubs in place of the solutions."""
@@ -110,14 +108,10 @@ def student(
 def release(
     profile: ProfileName = "laptop",
     run_dir: RunDir = "",
-    allow_dirty: Annotated[
-        bool, typer.Option("--allow-dirty", help="accept a run of code that is in no commit")
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="only say whether the run could be released")
-    ] = False,
+    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="accept code in no commit")] = False,
+    check: Annotated[bool, typer.Option("--check", help="only say whether it could be released")] = False,
     same_sources: Annotated[
-        bool, typer.Option("--same-sources", help="refuse a run of other chapters or code than those here")
+        bool, typer.Option("--same-sources", help="refuse other chapters or code")
     ] = False,
 ) -> None:
     """Keep the results of a finished run with the course, in book/results/<profile>.json."""
@@ -153,32 +147,24 @@ def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
 def summary(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
     """Print times per chapter, failures and changed results of a run as Markdown."""
     from eo_ssl.course.drift import report
-    from eo_ssl.course.session import run_folder
 
-    typer.echo(report(profile, run_folder(profile, run_dir)), nl=False)
+    typer.echo(report(profile, session.run_folder(profile, run_dir)), nl=False)
 
 
 @app.command()
-def data_version(profile: ProfileName = "laptop", data: Data = "simulated", seed: Seed = 0) -> None:
+def data_version(profile: ProfileName = "laptop", data: Data = session.SIMULATED, seed: Seed = 0) -> None:
     """Print a short name of the data set, fit for the name of a folder."""
-    from eo_ssl.course import session
-    from eo_ssl.profiles import get_profile
-
     if data != session.SIMULATED:
         data = str(session.check_data(data))
-    name = session.data_version(get_profile(profile), data, seed)
+    name = session.Run(get_profile(profile), data, Path(), seed).data_version
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[:60]
     typer.echo(f"{plain}-{hashlib.sha256(f'{data} {name}'.encode()).hexdigest()[:8]}")
 
 
 def _run_of(profile: str, run_dir: str) -> Path:
     """The run folder; raises `ConfigError` where it holds a run of another profile than the one asked for."""
-    from eo_ssl.course import session, status
-    from eo_ssl.errors import ConfigError
-    from eo_ssl.profiles import get_profile
-
-    folder = session.run_folder(profile, run_dir)
-    made = status.read(folder).get("profile", "")
-    if made and made != get_profile(profile).name:
+    folder = session.run_folder(get_profile(profile).name, run_dir)
+    made = status.read(folder).get("profile") or profile
+    if made != profile:
         raise ConfigError(f"{folder}: holds a run at profile {made!r}, not {profile!r}; use --profile {made}")
     return folder

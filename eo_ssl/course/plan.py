@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nbformat
 
 from eo_ssl.course import estimate, notebooks, session, status
 from eo_ssl.data import catalog, fetch
 from eo_ssl.errors import DataError
-from eo_ssl.profiles import Profile, get_profile
 from eo_ssl.provenance import meaning
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -45,21 +44,12 @@ class Chapter:
         """File name without the ending, such as "04_simclr"."""
         return self.source.stem
 
-    @property
-    def title(self) -> str:
-        """The chapter's heading."""
-        return notebooks.title(self.notebook)
 
+class Plan(NamedTuple):
+    """A run whose settings were checked, and its chapters in order."""
 
-@dataclass(frozen=True)
-class Plan:
-    """The checked settings of a run and its chapters in order."""
-
-    profile: Profile
-    data: str
-    run_dir: Path
-    seed: int
-    chapters: tuple[Chapter, ...]
+    run: session.Run
+    chapters: list[Chapter]
 
 
 def make_plan(
@@ -75,34 +65,31 @@ def make_plan(
 
     A `dry` plan may be made on another computer: GPU, disk and real data are not asked for.
     """
-    checked = get_profile(profile)
+    checked = session.require_fitting(profile, data, seed, dry)
     chosen = notebooks.select(folder, only or [])
-    session.require_seed(seed)
-    if not dry:
-        session.require_data(checked, data)
     if data != session.SIMULATED:
         data = str(session.check_data(data))
         if checked.real_data or any(path.stem >= LEARNING for path in chosen):
             catalog.require_complete(Path(data))
-    root = session.run_folder(checked.name, run_dir)
-    values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}
-    for path in chosen:
-        if missing := sorted(set(values) - set(notebooks.parameters(notebooks.read(path)))):
-            raise DataError(f"{path}: its parameter cell lacks {', '.join(missing)}")
-    session.require_writable(root)
+    root = session.require_writable(session.run_folder(checked.name, run_dir))
+    run = session.Run(checked, data, root, seed)
     if not dry:
-        session.require_gpu(checked)
-        estimate.require_disk(checked, data, seed, root)
-    return Plan(checked, data, root, seed, tuple(_chapters(folder, chosen, values)))
-
-
-def _chapters(folder: Path, chosen: list[Path], values: dict[str, Any]) -> Iterator[Chapter]:
+        estimate.require_disk(run)
+    values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}
+    installed = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in SHAPING}
+    versions = [platform.python_version(), installed, run.data_version]
+    state = "" if data == session.SIMULATED else catalog.identity(data)
     # Where the run is kept does not change what it computes.
-    inputs = [{**values, "run_dir": ""}, _environment(), _data(values)]
+    inputs = [{**values, "run_dir": ""}, versions, state, fetch.available()]
+    chapters = []
     for path, sources in sources_of(folder).items():
         if path in chosen:
             notebook = notebooks.read(path)
-            yield Chapter(path, notebook, values, sources, _digest([sources, inputs]), text_of(notebook))
+            if missing := sorted(values.keys() - notebooks.parameters(notebook)):
+                raise DataError(f"{path}: its parameter cell lacks {', '.join(missing)}")
+            key = _digest([sources, inputs])
+            chapters.append(Chapter(path, notebook, values, sources, key, text_of(notebook)))
+    return Plan(run, chapters)
 
 
 def sources_of(folder: Path) -> dict[Path, str]:
@@ -127,24 +114,20 @@ def text_of(notebook: nbformat.NotebookNode) -> str:
 def _reached(code: list[str], folder: Path) -> Iterator[tuple[str, str]]:
     """Name and digest of every module and data file that the code uses, directly or through others."""
     roots = {"eo_ssl": PACKAGE.parent, "chapters": folder}
-    names, words = {}, "\n".join(code)
-    waiting = set().union(*map(_imported, code))
+    seen, words, waiting = set(), "\n".join(code), set().union(*map(_imported, code))
     while waiting:
         name = waiting.pop()
-        if name in names or name.split(".")[0] not in roots:
+        if name in seen or name.split(".")[0] not in roots:
             continue
+        seen.add(name)
         path = roots[name.split(".")[0]] / name.replace(".", "/")
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if not path.is_file():  # a name inside a module
-            continue
-        source = path.read_text(encoding="utf-8")
-        names[name] = _meaning(source)
-        words += source if name.startswith("chapters.") else ""
-        waiting |= {name.rpartition(".")[0], *_imported(source)}
-    yield from names.items()
-    beside = [
-        path for part in ("chapters", "images") for path in folder.glob(f"{part}/*") if path.name in words
-    ]
+        if path.is_file():  # otherwise a name inside a module
+            source = path.read_text(encoding="utf-8")
+            yield name, _meaning(source)
+            words += source if name.startswith("chapters.") else ""
+            waiting |= {name.rpartition(".")[0], *_imported(source)}
+    beside = [p for part in ("chapters", "images") for p in folder.glob(f"{part}/*") if p.name in words]
     for path in sorted([*beside, *PACKAGE.rglob("*")]):
         if path.suffix in {".js", ".css", ".json", ".svg"}:
             yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -166,19 +149,7 @@ def _imported(source: str) -> frozenset[str]:
 
 @cache
 def _meaning(source: str) -> str:
-    return hashlib.sha256(meaning(source).encode()).hexdigest()
-
-
-def _environment() -> dict[str, str]:
-    """Versions that can change what a notebook shows, and whether the real patches are there."""
-    installed = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in SHAPING}
-    return {"python": platform.python_version(), **installed, **fetch.available()}
-
-
-def _data(values: dict[str, Any]) -> list[str]:
-    """What stands for the data set in the key of a chapter: its name and version, and the state of its files."""
-    named = session.data_version(get_profile(values["profile"]), values["data"], values["seed"])
-    return [named, "" if values["data"] == session.SIMULATED else catalog.identity(values["data"])]
+    return _digest(meaning(source))
 
 
 def _digest(value: Any) -> str:

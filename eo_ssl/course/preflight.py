@@ -3,11 +3,11 @@
 import platform
 import shutil
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from eo_ssl.course import estimate, session, status
 from eo_ssl.course.session import Run
@@ -18,14 +18,12 @@ from eo_ssl.show.tables import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-READY, NOTE, STOP = "ready", "note", "stop"
-MARKS = {READY: "✓ ready", NOTE: "• note", STOP: "✗ to do"}
-SHOWN = ("torch", "timm", "lightning", "rasterio", "anywidget", "papermill")
+READY, NOTE, STOP = "✓ ready", "• note", "✗ to do"
+SHOWN = ("torch", "timm", "lightning", "rasterio", "anywidget", "nbclient")
 
 
-@dataclass(frozen=True)
-class Item:
-    """One line of the pre-flight: what was looked at, what was found, and what to do about it."""
+class Item(NamedTuple):
+    """One row of the pre-flight: what was looked at, what was found, and what to do about it."""
 
     name: str
     found: str
@@ -35,8 +33,7 @@ class Item:
 
 def preflight(run: Run) -> Table:
     """Look at versions, device, memory, disk and data for this run's profile; a table that says what to do."""
-    rows = [(item.name, item.found, MARKS[item.state], item.advice) for item in items(run)]
-    return Table(("what", "found", "state", "what to do"), tuple(rows), wide=(1, 2, 3))
+    return Table(("what", "found", "state", "what to do"), tuple(items(run)), wide=(1, 2, 3))
 
 
 def items(run: Run) -> list[Item]:
@@ -53,28 +50,23 @@ def profiles() -> str:
     return "\n".join(lines)
 
 
-def software() -> Iterable[Item]:
+def software() -> Iterator[Item]:
     """Python and the packages that matter most, against the ranges that the course asks for."""
     from packaging.requirements import Requirement
-    from packaging.version import Version
 
     yield Item("Python", f"{platform.python_version()} in {shown(Path(sys.prefix))}")
-    try:
-        wanted = {r.name: r.specifier for r in map(Requirement, requires("eo_ssl") or [])}
-    except PackageNotFoundError:
-        wanted = {}
-    found, wrong = [], []
+    found, wanted = {}, {}
     for name in SHOWN:
-        try:
-            here = version(name)
-        except PackageNotFoundError:
-            wrong.append(f"{name} is missing")
-            continue
-        found.append(f"{name} {here}")
-        if name in wanted and Version(here.split("+")[0]) not in wanted[name]:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    with suppress(PackageNotFoundError):
+        wanted = {r.name: r.specifier for r in map(Requirement, requires("eo_ssl") or [])}
+    wrong = [f"{name} is missing" for name in SHOWN if name not in found]
+    for name, here in found.items():
+        if name in wanted and not wanted[name].contains(here):
             wrong.append(f"{name} should be {wanted[name]}")
     advice = f"{', '.join(wrong)}: run **make setup**" if wrong else ""
-    yield Item("Packages", ", ".join(found), STOP if wrong else READY, advice)
+    yield Item("Packages", ", ".join(map(" ".join, found.items())), STOP if wrong else READY, advice)
 
 
 def device(run: Run) -> Item:
@@ -84,9 +76,11 @@ def device(run: Run) -> Item:
     name = session.device_name()
     if run.device.type == "cuda":
         return Item("Device", f"{name}, {torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB")
-    if run.profile.requires_gpu:
-        return Item("Device", name, NOTE, "this profile is meant for a GPU; it will be slow here")
-    return Item("Device", name, READY, "no GPU needed for this profile")
+    slow = run.profile.requires_gpu
+    advice = (
+        "this profile is meant for a GPU; it will be slow here" if slow else "no GPU needed for this profile"
+    )
+    return Item("Device", name, NOTE if slow else READY, advice)
 
 
 def memory(run: Run) -> Item:
@@ -98,32 +92,28 @@ def memory(run: Run) -> Item:
     return Item("Memory", f"{free:.1f} GB free", NOTE if advice else READY, advice)
 
 
-def disk(run: Run) -> Iterable[Item]:
+def disk(run: Run) -> Iterator[Item]:
     """Free space where the run and the cache are kept, after a file was written there to know that one can."""
-    needs = estimate.disk_needs(run.profile, run.data, run.seed, run.root)
-    for name, (folder, needed) in zip(("Run folder", "Cache"), needs.items()):
+    needs = estimate.disk_needs(run)
+    options = {"Run folder": "run_dir", "Cache": "EO_SSL_CACHE"}
+    for (name, option), (folder, needed) in zip(options.items(), needs.items()):
         try:
             session.require_writable(folder)
         except ConfigError as error:
-            option = "EO_SSL_CACHE" if name == "Cache" else "run_dir"
             yield Item(name, shown(folder), STOP, f"{error}: set {option}")
             continue
         free = shutil.disk_usage(folder).free
         advice = "" if free >= needed else f"{needed / 1e9:.1f} GB are needed"
-        found = f"{shown(folder)} ({free / 1e9:.0f} GB free)"
-        yield Item(name, found, STOP if advice else READY, advice)
+        yield Item(name, f"{shown(folder)} ({free / 1e9:.0f} GB free)", STOP if advice else READY, advice)
 
 
 def data(run: Run) -> Item:
     """The data set: the simulated one is made when first needed."""
-    if run.data != session.SIMULATED:
-        version = session.data_version(run.profile, run.data, run.seed)
-        return Item("Data set", f"{version} in {shown(Path(run.data))}")
-    folder = session.simulated_target(run.profile, run.seed)
-    if session.is_simulated(folder):
-        return Item("Data set", f"simulated, in {shown(folder)}")
-    advice = "made on this machine by the first chapter that needs it"
-    return Item("Data set", "simulated, not made yet", NOTE, advice)
+    if not run.simulated:
+        return Item("Data set", f"{run.data_version} in {shown(Path(run.data))}")
+    if session.is_whole(run.simulated):
+        return Item("Data set", f"simulated, in {shown(run.simulated)}")
+    return Item("Data set", "simulated, not made yet", NOTE, "made here by the first chapter that needs it")
 
 
 def samples() -> Item:
@@ -137,13 +127,6 @@ def samples() -> Item:
     return Item("Real patches", f"{len(states)} sets, in {shown(fetch.folder())}")
 
 
-def times(run: Run) -> dict[str, float]:
-    """Minutes to expect for each chapter of this profile: measured here, otherwise as released."""
-    known = status.expected_minutes(run.profile.name, run.root)
-    there = {path.stem for path in (session.project_root() / "notebooks").glob("*.ipynb")}
-    return {stem: minutes for stem, minutes in sorted(known.items()) if stem in there}
-
-
 def shown(folder: Path) -> str:
     """A folder as a page may show it: relative to the project or the home folder where it is inside them."""
     for base, mark in ((session.project_root(), ""), (Path.home(), "~/")):
@@ -152,21 +135,27 @@ def shown(folder: Path) -> str:
     return str(folder)
 
 
+def times(run: Run) -> dict[str, float]:
+    """Minutes to expect for each chapter of this profile: measured here, otherwise as released."""
+    known = status.expected_minutes(run.profile.name, run.root)
+    there = {path.stem for path in (session.project_root() / "notebooks").glob("*.ipynb")}
+    return {stem: minutes for stem, minutes in sorted(known.items()) if stem in there}
+
+
 def plot_times(minutes: dict[str, float], run: Run) -> "Figure":
     """Bars: the minutes to expect for each chapter, with alt text that names them."""
     import matplotlib.pyplot as plt
 
     from eo_ssl import show
 
-    measured = set(status.done(run.root))
+    measured = status.done(run.root)
     names = [stem.replace("_", " ") for stem in minutes]
     fig, ax = plt.subplots(figsize=(6.4, 0.6 + 0.27 * len(minutes)))
     colours = ["#4477aa" if stem in measured else "#b8c0ca" for stem in minutes]
     ax.bar_label(ax.barh(names, list(minutes.values()), color=colours), fmt="%.1f", padding=3, fontsize=8)
     ax.invert_yaxis()
     ax.margins(x=0.12)
-    ax.set_xlabel("minutes")
     total = f"{sum(minutes.values()):.0f} minutes in all"
-    ax.set_title(f"{total} (blue: measured in this run folder, grey: on another machine)")
+    ax.set(xlabel="minutes", title=f"{total} (blue: measured in this run folder, grey: on another machine)")
     values = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, minutes.values()))
     return show.describe(fig, f"Bar chart of the minutes each chapter takes at {run.profile.name}: {values}.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 
 from eo_ssl.course.session import Run
 from eo_ssl.data.samples import Pair
@@ -15,18 +16,7 @@ if TYPE_CHECKING:
     from eo_ssl.data.statistics import Statistics
     from eo_ssl.train.methods import Method
 
-MOST = 4096
-
-__all__ = [
-    "Embeddings",
-    "compared",
-    "embed",
-    "embed_pairs",
-    "held_out",
-    "history",
-    "pair_batch",
-    "pretrained",
-]
+MOST, BATCH = 4096, 256  # patches
 
 
 def pretrained(run: Run, method: str, seed: int = 0, family: str = "") -> Path:
@@ -52,15 +42,15 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     from eo_ssl.experiments.grid import GridJob, run_grid
     from eo_ssl.experiments.plan import get_method, make_grid
 
-    grid = make_grid(run.profile.name, parts)
-    methods = map(get_method, dict.fromkeys(cell.method for cell in grid.cells))
+    cells = make_grid(run.profile.name, parts).cells
+    methods = [get_method(cell.method) for cell in cells]
     for method, family in dict.fromkeys((m.pretraining, m.family) for m in methods if m.pretraining):
         for seed in run.profile.pretrain_seeds:
             pretrained(run, method, seed, family)
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.
     results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)
-    keys = {cell.key for cell in grid.cells if cell.rate is None}
+    keys = {cell.key for cell in cells if cell.rate is None}
     return results[results["key"].isin(keys)].reset_index(drop=True)
 
 
@@ -77,17 +67,13 @@ def held_out(run: Run, method: str) -> np.ndarray:
     return np.array(pretraining_rows(run.source(), preset(method, run.profile.name)).held_out)
 
 
-def thinned(rows: np.ndarray) -> np.ndarray:
-    """All rows, or `MOST` of them evenly.
-
-    >>> len(thinned(np.arange(100))), len(thinned(np.arange(20_000)))
-    (100, 4096)
-    """
-    return rows if len(rows) <= MOST else rows[np.linspace(0, len(rows) - 1, MOST).astype(int)]
-
-
-def embed(run: Run, folder: Path | None, split: str = "pretrain_val", rows: Sequence[int] | None = None,
-          method: str = "dual-simclr", batch_size: int = 256) -> Embeddings:  # fmt: skip
+def embed(
+    run: Run,
+    folder: Path | None,
+    split: str = "pretrain_val",
+    rows: Sequence[int] | None = None,
+    method: str = "dual-simclr",
+) -> Embeddings:
     """Embed the centre crops of a split, or of given rows, with a checkpoint; `folder=None`: untrained.
 
     Of a split no more than `MOST` patches are taken, evenly, since what follows compares all with all.
@@ -96,18 +82,19 @@ def embed(run: Run, folder: Path | None, split: str = "pretrain_val", rows: Sequ
 
     model, statistics = _method(run, folder, method)
     source = run.source()
-    rows = thinned(source.rows(split)) if rows is None else np.asarray(rows)
-    data = PatchDataset(source, rows, model.config.image_size, "centre", statistics=statistics)
-    starts = range(0, len(data), batch_size)
-    batches = (data.__getitems__(range(i, min(i + batch_size, len(data)))) for i in starts)
-    return Embeddings.joined([embed_batch(model, batch) for batch in batches])
+    if rows is None and len(rows := source.rows(split)) > MOST:
+        rows = rows[np.linspace(0, len(rows) - 1, MOST).astype(int)]
+    data = PatchDataset(source, np.asarray(rows), model.config.image_size, "centre", statistics=statistics)
+    batches = torch.arange(len(data)).split(BATCH)
+    return Embeddings.joined([embed_batch(model, data.__getitems__(batch.tolist())) for batch in batches])
 
 
-def embed_pairs(
-    run: Run, folder: Path | None, pairs: Sequence[Pair], method: str = "dual-simclr"
-) -> Embeddings:
-    """Embed the centre crops of real (or simulated) pairs; a band they lack takes the training mean."""
-    model, statistics = _method(run, folder, method)
+def embed_pairs(run: Run, folder: Path | None, pairs: Sequence[Pair]) -> Embeddings:
+    """Embed the centre crops of real (or simulated) pairs with a checkpoint, `None`: an untrained Dual-SimCLR.
+
+    A band that a pair lacks takes the training mean.
+    """
+    model, statistics = _method(run, folder, "dual-simclr")
     return embed_batch(model, pair_batch(pairs, model.config.image_size, statistics))
 
 

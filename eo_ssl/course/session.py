@@ -48,6 +48,22 @@ class Run:
         """Folder for the figures of this run."""
         return self.root / "figures"
 
+    @property
+    def simulated(self) -> Path | None:
+        """Where the simulated data of this run are kept, whether made yet or not; None for other data."""
+        return simulated_target(self.profile, self.seed) if self.data == SIMULATED else None
+
+    @property
+    def data_version(self) -> str:
+        """Name and version of the data set, from its `dataset.json` where it has one."""
+        if self.data == SIMULATED:
+            from eo_ssl import simulate
+
+            return f"simulated {self.profile.simulate} {simulate.VERSION} seed {self.seed}"
+        root = Path(self.data).expanduser()
+        facts = read_json(root / "dataset.json") if is_whole(root) else {}
+        return f"{facts.get('name', root.name)} {facts.get('version', '')}".strip()
+
     @cached_property
     def data_root(self) -> Path:
         """Folder of the data set; the simulated one is written the first time it is asked for."""
@@ -75,13 +91,13 @@ class Run:
             "profile": self.profile.name,
             "device": device_name(),
             "seeds": f"{pretraining} pretraining, {finetuning} fine-tuning (first: {self.seed})",
-            "data": data_version(self.profile, self.data, self.seed),
+            "data": self.data_version,
             "commit": commit(),
         }
 
     def __repr__(self) -> str:
-        line = " · ".join(f"{name} {value}" for name, value in self.facts().items())
-        return line if self.is_evidence else f"{line} · {NO_EVIDENCE}"
+        facts = [f"{name} {value}" for name, value in self.facts().items()]
+        return " · ".join(facts if self.is_evidence else [*facts, NO_EVIDENCE])
 
     def _repr_html_(self) -> str:
         items = {name: html.escape(value) for name, value in self.facts().items()} | {"minutes": MINUTES}
@@ -96,22 +112,44 @@ def setup(profile: str = "laptop", data: str = SIMULATED, run_dir: str | Path = 
     Nothing is read or simulated until `run.source()` asks for it, so chapters that need no data start
     at once. Raises `ConfigError` naming the parameter that does not fit and what would.
     """
-    checked = get_profile(profile)
-    require_seed(seed)
-    require_data(checked, data)
-    require_gpu(checked)
-    root = require_writable(run_folder(checked.name, run_dir))
-    run = Run(profile=checked, data=data, root=root, seed=seed)
+    checked = require_fitting(profile, data, seed)
+    run = Run(checked, data, require_writable(run_folder(checked.name, run_dir)), seed)
     run.figure_dir.mkdir(exist_ok=True)
     os.environ["EO_SSL_FIGURES"] = str(run.figure_dir)  # eo_ssl.show saves a copy of each figure there
     return run
 
 
-def project_root(start: Path | None = None) -> Path:
-    """The nearest folder, from `start` (default: here) upwards, that holds `notebooks/` and `eo_ssl/`."""
-    here = Path(start or Path.cwd()).resolve()
-    package_parent = Path(__file__).resolve().parents[2]
-    for folder in (here, *here.parents, package_parent):
+def require_fitting(profile: str, data: str, seed: Any, dry: bool = False) -> Profile:
+    """The profile; raises `ConfigError` or `DataError` naming the parameter that does not fit, and what would.
+
+    With `dry` neither real data nor a GPU is asked for where the profile needs it; EO_SSL_ALLOW_CPU=1 goes without
+    a GPU.
+    """
+    checked = get_profile(profile)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed must be a whole number of 0 or more, not {seed!r}")
+    if data != SIMULATED:
+        check_data(data)
+    elif checked.real_data and not dry:
+        raise ConfigError(
+            f"profile {profile!r} needs real data: give --data the folder that holds (or links to) SEN12MS "
+            f"and DFC2020; {profile}-rehearsal goes the same way on simulated data"
+        )
+    if checked.requires_gpu and not dry and os.environ.get("EO_SSL_ALLOW_CPU") != "1":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                f"profile {profile!r} needs a CUDA GPU and none was found; use profile laptop, "
+                "or set EO_SSL_ALLOW_CPU=1 to go on without one"
+            )
+    return checked
+
+
+def project_root() -> Path:
+    """The nearest folder, from here upwards, that holds `notebooks/` and `eo_ssl/`."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if (folder / "notebooks").is_dir() and (folder / "eo_ssl").is_dir():
             return folder
     return here
@@ -135,12 +173,6 @@ def require_writable(folder: Path) -> Path:
     return folder
 
 
-def require_seed(seed: Any) -> None:
-    """Raise `ConfigError` unless the seed is a whole number of 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError(f"seed must be a whole number of 0 or more, not {seed!r}")
-
-
 def check_data(data: str) -> Path:
     """The data root as a folder; raises `DataError` that says how to get the simulated set."""
     root = Path(data).expanduser()
@@ -148,30 +180,6 @@ def check_data(data: str) -> Path:
         hint = f"{nearest(data, [SIMULATED])}, or name the root of SEN12MS or DFC2020"
         raise DataError(f"data root {data!r} is not a folder{hint}")
     return root.resolve()
-
-
-def require_data(profile: Profile, data: str) -> None:
-    """Raise where the data root does not exist, or where the profile is not meant for simulated data."""
-    if data != SIMULATED:
-        check_data(data)
-    elif profile.real_data:
-        raise ConfigError(
-            f"profile {profile.name!r} needs real data: give --data the folder that holds (or links to) SEN12MS "
-            f"and DFC2020; {profile.name}-rehearsal goes the same way on simulated data"
-        )
-
-
-def require_gpu(profile: Profile) -> None:
-    """Raise `ConfigError` if the profile needs a GPU that is not there (EO_SSL_ALLOW_CPU=1 overrides)."""
-    if not profile.requires_gpu or os.environ.get("EO_SSL_ALLOW_CPU") == "1":
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise ConfigError(
-            f"profile {profile.name!r} needs a CUDA GPU and none was found; use profile laptop, "
-            "or set EO_SSL_ALLOW_CPU=1 to go on without one"
-        )
 
 
 def simulated(profile: Profile, seed: int) -> Path:
@@ -182,7 +190,7 @@ def simulated(profile: Profile, seed: int) -> Path:
     from eo_ssl import simulate
 
     target = simulated_target(profile, seed)
-    if is_simulated(target):
+    if is_whole(target):
         return target
     if multiprocessing.parent_process() is not None:
         # A worker imports the script that started it and would wait for the lock that its parent holds.
@@ -198,22 +206,9 @@ def simulated_target(profile: Profile, seed: int) -> Path:
     return cache_dir() / "simulated" / f"{simulate.VERSION}-{profile.simulate}-seed{seed}"
 
 
-def is_simulated(target: Path) -> bool:
-    """True if the simulated data set in this folder is whole: its card is written last."""
-    return (target / "dataset.json").is_file()
-
-
-def data_version(profile: Profile, data: str, seed: int) -> str:
-    """Name and version of the data set, from its `dataset.json` where it has one."""
-    if data == SIMULATED:
-        from eo_ssl import simulate
-
-        return f"simulated {profile.simulate} {simulate.VERSION} seed {seed}"
-    card = Path(data).expanduser() / "dataset.json"
-    if card.is_file():
-        facts = read_json(card)
-        return f"{facts.get('name', card.parent.name)} {facts.get('version', '')}".strip()
-    return card.parent.name
+def is_whole(root: Path) -> bool:
+    """True if the data set in this folder has a card, which is written last."""
+    return (root / "dataset.json").is_file()
 
 
 def device_name() -> str:

@@ -19,11 +19,9 @@ def read(run_dir: Path) -> dict[str, Any]:
     """The status of a run folder; an empty one if there is none or it cannot be read."""
     try:
         found = read_json(path(run_dir))
-    except DataError:
-        found = {}
-    if not isinstance(found, dict) or not isinstance(found.get("chapters", {}), dict):
-        found = {}
-    return {"chapters": {}, **found}
+        return found if isinstance(found["chapters"], dict) else {"chapters": {}}
+    except (DataError, KeyError, TypeError):
+        return {"chapters": {}}
 
 
 def update(run_dir: Path, facts: dict[str, Any], stem: str, chapter: dict[str, Any]) -> None:
@@ -36,22 +34,17 @@ def update(run_dir: Path, facts: dict[str, Any], stem: str, chapter: dict[str, A
 
 def done(run_dir: Path) -> dict[str, dict[str, Any]]:
     """The chapters that ended well and whose executed copy is there, in reading order."""
-    chapters = read(run_dir)["chapters"]
-    return {
-        stem: chapter
-        for stem, chapter in sorted(chapters.items())
-        if chapter.get("state") == "done" and (run_dir / f"{stem}.ipynb").is_file()
-    }
+    chapters = sorted(read(run_dir)["chapters"].items())
+    return {s: c for s, c in chapters if c.get("state") == "done" and (run_dir / f"{s}.ipynb").is_file()}
 
 
 def expected_minutes(profile: str, run_dir: Path) -> dict[str, float]:
-    """Minutes a chapter takes: as measured in this run folder, otherwise as released with the course."""
+    """Minutes of each chapter that was ever timed: measured in this run folder, otherwise as released."""
     try:
         released = read_json(project_root() / "book" / "results" / f"{profile}.json")["minutes"]
     except (DataError, KeyError):
         released = {}
-    here = {stem: c["minutes"] for stem, c in done(run_dir).items() if "minutes" in c}
-    return {**released, **here}
+    return {**released, **{stem: c["minutes"] for stem, c in done(run_dir).items() if "minutes" in c}}
 
 
 def table(run_dir: Path, titles: Mapping[str, str]) -> str:
@@ -61,17 +54,14 @@ def table(run_dir: Path, titles: Mapping[str, str]) -> str:
     """
     chapters = read(run_dir)["chapters"]
     rows = ["| chapter | minutes | device | commit | executed (UTC) |", "|---|--:|---|---|---|"]
-    total = 0.0
     for stem, title in titles.items():
-        c = chapters.get(stem, {})
-        total += c.get("minutes", 0.0)
-        when = str(c.get("executed", "")).replace("T", " ")[:16]
-        about = f"{c.get('minutes', 0.0):.1f} | {c.get('device', '')} | {c.get('commit', '')} | {when}"
+        c = {"minutes": 0.0, "device": "", "commit": "", "executed": "", **chapters.get(stem, {})}
+        about = f"{c['minutes']:.1f} | {c['device']} | {c['commit']} | {c['executed'].replace('T', ' ')[:16]}"
         rows.append(f"| [{title}](../notebooks/{stem}) | {about} |")
+    total = sum(chapters.get(stem, {}).get("minutes", 0.0) for stem in titles)
     rows.append(f"| **all** | **{total:.1f}** | | | |")
-    for stem, chapter in sorted(chapters.items()):
-        if chapter.get("state") == "failed" and stem not in titles:
-            # Not the message, which may be long.
-            where = ": ".join(str(chapter.get("error", "")).split(": ")[:2])
-            rows.append(f"| {chapter.get('title', stem)} | **failed** | {where} | | |")
+    for stem, c in sorted(chapters.items()):
+        if c.get("state") == "failed" and stem not in titles:
+            where = ": ".join(str(c.get("error", "")).split(": ")[:2])  # not the message, which may be long
+            rows.append(f"| {c.get('title', stem)} | **failed** | {where} | | |")
     return "\n".join(rows)

@@ -11,43 +11,33 @@ def run(tmp_path):
     return setup("smoke", run_dir=str(tmp_path / "run"))
 
 
-def test_every_row_has_a_state_and_rows_that_need_you_say_what_to_do(run):
-    items = preflight.items(run)
-    names = [item.name for item in items]
-    assert {
-        "Python",
-        "Packages",
-        "Device",
-        "Memory",
-        "Run folder",
-        "Cache",
-        "Data set",
-        "Real patches",
-    } == set(names)
-    assert all(item.found and (item.state == preflight.READY or item.advice) for item in items)
+@pytest.fixture
+def rows(run):
+    return lambda: {item.name: item for item in preflight.items(run)}
+
+
+def test_every_row_has_a_state_and_rows_that_need_you_say_what_to_do(run, rows):
+    found = rows()
+    names = {"Python", "Packages", "Device", "Memory", "Run folder", "Cache", "Data set", "Real patches"}
+    assert set(found) == names
+    assert all(item.found and (item.state == preflight.READY or item.advice) for item in found.values())
     page = preflight.preflight(run)._repr_html_()
-    assert page.count("<tr") == len(items) + 1 and all(name in page for name in names)
+    assert page.count("<tr") == len(found) + 1 and all(name in page for name in names)
+    assert (
+        found["Real patches"].state == preflight.NOTE and "eo-ssl data fetch" in found["Real patches"].advice
+    )
+    assert found["Data set"].state == preflight.NOTE
 
 
-def test_missing_patches_and_data_are_notes_with_the_command(run):
-    rows = {item.name: item for item in preflight.items(run)}
-    assert rows["Real patches"].state == preflight.NOTE and "eo-ssl data fetch" in rows["Real patches"].advice
-    assert rows["Data set"].state == preflight.NOTE
-
-
-def test_an_old_package_and_a_full_disk_are_to_do(run, monkeypatch):
+def test_an_old_package_a_full_disk_and_a_cache_that_cannot_be_written_are_to_do(rows, monkeypatch, tmp_path):
     monkeypatch.setattr(preflight, "version", lambda name: "0.0.1")
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0})())
-    rows = {item.name: item for item in preflight.items(run)}
-    assert rows["Packages"].state == preflight.STOP and "make setup" in rows["Packages"].advice
-    assert rows["Run folder"].state == rows["Cache"].state == preflight.STOP
-
-
-def test_a_cache_that_cannot_be_written_is_to_do(run, monkeypatch, tmp_path):
+    found = rows()
+    assert {found[name].state for name in ("Packages", "Run folder", "Cache")} == {preflight.STOP}
+    assert "make setup" in found["Packages"].advice
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path / "file" / "cache"))
-    rows = {item.name: item for item in preflight.items(run)}
-    assert rows["Cache"].state == preflight.STOP and "EO_SSL_CACHE" in rows["Cache"].advice
+    assert rows()["Cache"].state == preflight.STOP and "EO_SSL_CACHE" in rows()["Cache"].advice
 
 
 def test_every_profile_says_how_long_it_takes():

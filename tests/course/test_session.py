@@ -21,28 +21,28 @@ def test_setup_creates_the_run_folder_and_nothing_else(tmp_path, monkeypatch):
     ("settings", "error", "words"),
     [
         ({"profile": "lapdop"}, ConfigError, "did you mean laptop"),
+        ({"profile": ""}, ConfigError, "smoke, laptop, gpu, paper"),
         ({"data": "simulate"}, DataError, "did you mean simulated"),
+        ({"data": "/no/such/folder"}, DataError, "SEN12MS or DFC2020"),
         ({"seed": 0.5}, ConfigError, "whole number"),
+        ({"seed": -1}, ConfigError, "whole number"),
+        ({"seed": True}, ConfigError, "whole number"),
         ({"run_dir": "/dev/null/run"}, ConfigError, "cannot write there"),
     ],
 )
 def test_setup_refuses_what_does_not_fit(tmp_path, settings, error, words):
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as caught:
         setup(**{"profile": "smoke", "run_dir": str(tmp_path / "run"), **settings})
+    assert "\n" not in str(caught.value)
 
 
-def test_a_run_is_frozen(tmp_path):
-    run = setup("smoke", run_dir=str(tmp_path))
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        run.seed = 1
-
-
-def test_the_source_is_opened_once(tmp_path, monkeypatch):
+def test_a_run_is_frozen_and_its_source_opened_once(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("eo_ssl.data.dataset.open_source", lambda root: opened.append(root) or object())
     run = setup("smoke", data=str(tmp_path), run_dir=str(tmp_path / "run"))
-    assert run.source() is run.source()
-    assert opened == [tmp_path]
+    assert run.source() is run.source() and opened == [tmp_path]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run.seed = 1
 
 
 def test_the_status_line_tells_the_conditions_and_smoke_is_no_evidence(tmp_path):
@@ -55,10 +55,10 @@ def test_the_status_line_tells_the_conditions_and_smoke_is_no_evidence(tmp_path)
 
 
 def test_the_data_version_is_read_from_the_card_of_a_data_set(tmp_path):
-    profile = PROFILES["smoke"]
-    assert session.data_version(profile, str(tmp_path), 0) == tmp_path.name
+    run = setup("smoke", str(tmp_path), tmp_path / "run")
+    assert run.data_version == tmp_path.name
     (tmp_path / "dataset.json").write_text('{"name": "sen12ms", "version": "2"}')
-    assert session.data_version(profile, str(tmp_path), 0) == "sen12ms 2"
+    assert run.data_version == "sen12ms 2"
 
 
 def test_simulated_data_is_made_once_for_each_profile_and_seed(monkeypatch):
@@ -79,6 +79,5 @@ def test_profiles_agree_with_their_names_and_tests_and_rehearsals_are_no_evidenc
     assert [name for name, p in PROFILES.items() if not p.is_evidence] == ["smoke", "paper-rehearsal"]
     for name, profile in PROFILES.items():
         assert profile.name == name
-        assert 1.0 in profile.fractions and set(profile.minor_fractions) <= set(profile.fractions)
         assert profile.pretrain_seeds and profile.finetune_seeds
     assert [len(PROFILES[n].finetune_seeds) for n in ("laptop", "gpu", "paper")] == [3, 3, 5]
