@@ -1,11 +1,11 @@
-"""Execute the chapters: checked first, resumable, and clear about what failed where.
+"""Execute the chapters with papermill: checked first, resumable, and clear about what failed where.
 
 How many threads PyTorch uses is measured once, before the chapters run, and said. Its threads wait for each other
 after every operation: as soon as another program keeps one core busy, all wait for the slowest, and a convolution on
 two threads takes up to ten times as long as on one. No rule tells when that happens.
 """
 
-import copy
+import logging
 import os
 import signal
 import statistics
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
@@ -137,40 +138,55 @@ def run_chapter(chapter: Chapter, run: session.Run) -> float:
 
 
 def execute(chapter: Chapter, target: Path) -> None:
-    """Run the notebook cell by cell, writing `target` as it goes; what the kernel itself says goes to a log beside it.
+    """Run the notebook with papermill, writing `target` as it goes.
 
-    Raises `ChapterFailed` for a failing cell, a kernel that died or one that did not start.
+    Raises `ChapterFailed` for a failing cell, a kernel that died or one that did not start. What the kernel itself
+    says is kept in a log beside `target`.
     """
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
 
-    notebook, log, number = copy.deepcopy(chapter.notebook), target.with_suffix(".log"), 0
-    given = "\n".join(f"{name} = {value!r}" for name, value in chapter.parameters.items())
-    cell = nbformat.v4.new_code_cell(given, id="given", metadata={"tags": ["injected-parameters"]})
-    places = [i for i, c in enumerate(notebook.cells) if "parameters" in notebooks.tags(c)]
-    notebook.cells.insert(places[0] + 1, cell)
-    kernel = notebooks.KERNELSPEC["name"]  # whatever the notebook was last saved with
-    client = NotebookClient(
-        notebook, kernel_name=kernel, timeout=None, startup_timeout=300, record_timing=False
-    )
+    log = target.with_suffix(".log")
+
+    class Client(PapermillNotebookClient):
+        def start_new_kernel(self, **kwargs: Any) -> None:
+            with open(log, "wb") as file:
+                super().start_new_kernel(stderr=file, **kwargs)
+
+    class Logged(Engine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
+            return Client(nb_man, kernel_name=kernel_name, startup_timeout=300, timeout=None).execute()
+
+    papermill_engines.register("eo_ssl", Logged)
+    for name in ("papermill", "papermill.translators"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Papermill takes paths for format strings, and the kernel that a notebook was last saved with.
+    source, out, folder = (_plain(p) for p in (chapter.source, target, chapter.source.parent))
+    options = {"engine_name": "eo_ssl", "progress_bar": False, "cwd": folder, "language": "python"}
+    kernel = notebooks.KERNELSPEC["name"]
     try:
-        with open(log, "wb") as file, client.setup_kernel(stderr=file, cwd=str(chapter.source.parent)):
-            told = client.wait_for_reply(client.kc.kernel_info())
-            notebook.metadata["language_info"] = told["content"]["language_info"]
-            for number, cell in enumerate(notebook.cells):
-                try:
-                    client.execute_cell(cell, number)
-                finally:
-                    client.set_widgets_metadata()
-                    write_text(target, nbformat.writes(notebook))
-    except CellExecutionError as error:
-        reason = (error.evalue.strip().splitlines() or [""])[-1]
-        raise ChapterFailed(f"{chapter.stem}, cell {number}: {error.ename}: {reason}") from None
+        papermill.execute_notebook(source, out, chapter.parameters, kernel_name=kernel, **options)
+    except papermill.PapermillExecutionError as error:
+        last = error.evalue.strip().splitlines() or [""]
+        where = f"{chapter.stem}, cell {error.cell_index}"
+        raise ChapterFailed(f"{where}: {error.ename}: {last[-1]}") from None
     except DeadKernelError:
         raise ChapterFailed(f"{chapter.stem}: the kernel died (often: out of memory; see {log})") from None
     except Exception as error:  # whatever keeps a kernel from starting
         reason = (str(error).splitlines() or [""])[0]
         raise ChapterFailed(f"{chapter.stem}: not executed: {type(error).__name__}: {reason}") from error
+
+
+def _plain(path: Path) -> str:
+    """The path for a function that formats it.
+
+    >>> _plain(Path("run{seed}")).format(seed=0)
+    'run{seed}'
+    """
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def refresh(run_dir: Path, stem: str, notebook: nbformat.NotebookNode, text: str) -> bool:
@@ -186,6 +202,7 @@ def refresh(run_dir: Path, stem: str, notebook: nbformat.NotebookNode, text: str
         if cell.cell_type == "code":
             before = next(ran)
             cell.outputs, cell.execution_count = before.outputs, before.execution_count
+            cell.metadata["papermill"] = before.metadata.get("papermill", {})
         cells += [cell, *injected] if "parameters" in notebooks.tags(cell) else [cell]
     executed.cells = cells
     write_text(path, nbformat.writes(executed))
