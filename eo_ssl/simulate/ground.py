@@ -22,11 +22,10 @@ def _amplitude(n: int, beta: float, scale: float) -> np.ndarray:
 
 
 class Fields:
-    """Correlated Gaussian fields of one size from one generator.
+    """Correlated Gaussian fields of one size from one generator, with zero mean and unit variance.
 
-    Each field has zero mean, unit variance and the spectrum (k² + (2π·scale)⁻²)^(−β/2): rough below
-    `scale` pixels with roughness 1/β, uncorrelated above. One complex inverse FFT gives two fields, so
-    a second request with the same spectrum costs nothing.
+    Their spectrum is (k² + (2π·scale)⁻²)^(−β/2): rough below `scale` pixels, uncorrelated above. One complex
+    inverse FFT gives two fields; the second is kept for the next request with the same spectrum.
     """
 
     def __init__(self, rng: Generator, n: int) -> None:
@@ -40,15 +39,11 @@ class Fields:
             return self._spare.pop(key)
         white = self.rng.standard_normal((self.n, self.n, 2), dtype=np.float32).view(np.complex64)[..., 0]
         pair = fft.ifft2(white * _amplitude(self.n, beta, scale)) * self.n
-        first, self._spare[key] = _standard(pair.real), _standard(pair.imag)
+        centred = (
+            part.astype(np.float32) - part.astype(np.float32).mean() for part in (pair.real, pair.imag)
+        )
+        first, self._spare[key] = (field / field.std() for field in centred)
         return first
-
-
-def _standard(field: np.ndarray) -> np.ndarray:
-    field = field.astype(np.float32)
-    field -= field.mean()
-    field /= field.std()
-    return field
 
 
 def hash01(*keys: np.ndarray | int) -> np.ndarray:
@@ -69,9 +64,9 @@ def generator(*keys: int) -> Generator:
 
 @dataclass(frozen=True)
 class Terrain:
-    """Elevation in metres, its gradient (rise per metre east and south), and distance to a river bank.
+    """Elevation in metres, its gradient (rise per metre east and south), and more, all (n, n).
 
-    `bank` is in pixels, negative in the water; `wetness` is a smooth standardised index, high in valleys.
+    `bank` is the distance to a river bank in pixels, negative in the water; `wetness` a smooth index, high in valleys.
     """
 
     elevation: np.ndarray
@@ -116,10 +111,7 @@ _SMALLEST = 0.02  # share of the largest catchment from which a channel is drawn
 
 
 def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: float) -> np.ndarray:
-    """Distance in pixels, (n, n), to the nearest river bank, negative in the water; the widest is `width` pixels.
-
-    The land drains towards the side where `fall` is low. A river from upstream enters on the high side.
-    """
+    """`Terrain.bank` of rivers up to `width` pixels wide, which run from the side where `fall` is high to the low one."""
     n = elevation.shape[0]
     coarse, fall = (a[STEP // 2 :: STEP, STEP // 2 :: STEP] for a in (elevation, fall))
     rim = np.ones(coarse.shape, dtype=bool)
@@ -148,11 +140,10 @@ def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: f
 def drainage(
     elevation: np.ndarray, outlets: np.ndarray, inflow: dict[int, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flow direction and drained area of a small grid, by priority flood from the outlets.
+    """The cell that each cell of a grid drains into (flat index; itself at an outlet), and the area drained, in cells.
 
-    `inflow` adds area from outside at a cell (flat index). Returns the flat index of the cell each cell drains
-    into (itself at an outlet) and the area in cells that drains through it. Source: Barnes et al. (2014),
-    "Priority-flood: an optimal depression-filling and watershed-labeling algorithm".
+    `inflow` adds area from outside at a cell. Source: Barnes et al. (2014), "Priority-flood: an optimal
+    depression-filling and watershed-labeling algorithm".
     """
     (rows, cols), heights = elevation.shape, elevation.tolist()
     down = list(range(rows * cols))
@@ -180,9 +171,8 @@ def drainage(
 def _chains(down: np.ndarray, area: np.ndarray) -> list[list[int]]:
     """Runs of cells along the channels: each from its source to the border or to a longer run."""
     channel = np.flatnonzero(area > _SMALLEST * area.max())
-    fed = set(down[channel[down[channel] != channel]].tolist())
     paths = []
-    for head in (int(c) for c in channel if int(c) not in fed):
+    for head in np.setdiff1d(channel, down[channel[down[channel] != channel]]).tolist():
         path = [head]
         while down[path[-1]] != path[-1]:
             path.append(int(down[path[-1]]))
@@ -200,10 +190,7 @@ def _chains(down: np.ndarray, area: np.ndarray) -> list[list[int]]:
 def _winding(
     rng: Generator, chain: list[int], n: int, placed: dict[int, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A winding line through the centres of the cells of a chain, two points a pixel.
-
-    `placed` remembers where a line passes each cell, so that a tributary ends in the river it joins.
-    """
+    """A winding line through the cells of a chain, two points a pixel; it ends in the river it joins (`placed`)."""
     cells = np.array(chain)
     points = np.stack([cells // (n // STEP), cells % (n // STEP)]).astype(np.float64) * STEP + STEP / 2
     points[:, 1:-1] += rng.normal(0, 0.9 * STEP, (2, len(chain) - 2))
@@ -253,11 +240,11 @@ def make_parcels(rng: Generator, fields: Fields, size: float, aspect: float) -> 
     angles += (rng.random(count) < 0.25) * rng.uniform(0, np.pi, count)
     wide = size / np.sqrt(aspect) * np.exp(rng.normal(0, 0.45, count))
     deep = size * np.sqrt(aspect) * np.exp(rng.normal(0, 0.35, count))
-    label = _strips(rng, block, angles.astype(np.float32), wide.astype(np.float32), deep.astype(np.float32))
+    angle, wide, deep = (each.astype(np.float32)[block] for each in (angles, wide, deep))
+    label = _strips(rng, block, angle, wide, deep)
     border, chance = _seam(block), hash01(block, int(rng.integers(1 << 30)))
     road, track = border & (chance < 0.3), border & (chance >= 0.3) & (chance < 0.75)
     edge = _seam(label) & ~road & ~track
-    angle = angles.astype(np.float32)[block]
     return Parcels(label, block, angle, road, track, edge, int(label.max()) + 1)
 
 
@@ -280,19 +267,24 @@ def _blocks(rng: Generator, fields: Fields, pitch: float) -> np.ndarray:
 def _strips(
     rng: Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
 ) -> np.ndarray:
-    """Number parcels: strips across the block's direction, each cut at its own intervals."""
-    n = block.shape[0]
-    axis = np.arange(n, dtype=np.float32)
-    cos, sin = np.cos(angle)[block], np.sin(angle)[block]
+    """Number parcels, (n, n): strips across the block's direction, each cut at its own intervals."""
     salt = int(rng.integers(1 << 30))
-    u = (axis[None, :] * cos + axis[:, None] * sin) / wide[block]
+    u, v = turned(angle)
+    u /= wide
     # Uneven strips: shift the cuts by a smooth periodic amount.
     strip = np.floor(u + 0.45 * np.sin(2.1 * u + 7 * hash01(block, salt))).astype(np.int32)
-    v = (-axis[None, :] * sin + axis[:, None] * cos) / deep[block]
+    v /= deep
     own = hash01(block, strip, salt + 1)
     piece = np.floor(v * (0.6 + 0.9 * own) + 9 * own).astype(np.int32)
     key = (block.astype(np.int64) * 4096 + (strip + 2048)) * 4096 + (piece + 2048)
-    return np.unique(key, return_inverse=True)[1].reshape(n, n).astype(np.int32)
+    return np.unique(key, return_inverse=True)[1].reshape(block.shape).astype(np.int32)
+
+
+def turned(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates along and across the directions `angle` (n, n) in radians, each (n, n) float32."""
+    axis = np.arange(len(angle), dtype=np.float32)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return axis[None, :] * cos + axis[:, None] * sin, -axis[None, :] * sin + axis[:, None] * cos
 
 
 def _seam(label: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ from eo_ssl.simulate.ground import generator, hash01
 
 @dataclass(frozen=True)
 class Region:
-    """One region; the fields after `mix` are what makes it look different from the others.
+    """One region; the fields after `mix`, the shares of the eight classes, make it look unlike the others.
 
-    `field` is the edge of a typical parcel in pixels, `relief` the standard deviation of the terrain in
-    metres, `moisture`, `vigour`, `conifer`, `bright` (soil) and `turbid` (water) lie in 0 to 1, `haze` is
-    an aerosol load (1 = clean continental air), `sigma` an offset of all backscatter in dB.
+    `field` is the edge of a typical parcel in pixels, `relief` the standard deviation of the terrain in metres,
+    `haze` an aerosol load (1 = clean continental air), `sigma` an offset of all backscatter in dB; `moisture`,
+    `vigour`, `conifer`, `bright` (soil) and `turbid` (water) lie in 0 to 1.
     """
 
     name: str
@@ -25,9 +25,7 @@ class Region:
     north: float
     latitude: float
     seasons: str
-    mix: tuple[
-        float, ...
-    ]  # shares of Forest, Shrubland, Grassland, Wetlands, Croplands, Urban, Barren, Water
+    mix: tuple[float, ...]
     field: float
     relief: float
     moisture: float
@@ -41,11 +39,11 @@ class Region:
 
 def _region(line: str) -> Region:
     name, split, climate, epsg, north, latitude, seasons, mix, *rest = line.split()
-    shares = [float(share) for share in mix.split("/")]
+    parts = np.array(mix.split("/"), dtype=float)
+    shares = tuple((parts / parts.sum()).tolist())
     return Region(
-        name, split, climate, int(epsg), float(north), float(latitude), seasons,
-        tuple(share / sum(shares) for share in shares), *(float(value) for value in rest),
-    )  # fmt: skip
+        name, split, climate, int(epsg), float(north), float(latitude), seasons, shares, *map(float, rest)
+    )
 
 
 # name, split, climate, UTM zone, northing (km), latitude, seasons (w s u f = winter spring summer fall, of
@@ -136,13 +134,10 @@ class Profile:
 
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("smoke", 64, (12, 12, 12), (3, 2, 2)),
-        Profile("laptop", 128, (41, 38, 56), (7, 4, 4)),
-        Profile("gpu", 256, (124, 62, 188), (9, 4, 4)),
-        Profile("paper", 256, (12, 6, 7), (2, 2, 2), "float64"),
-    )
+    "smoke": Profile("smoke", 64, (12, 12, 12), (3, 2, 2)),
+    "laptop": Profile("laptop", 128, (41, 38, 56), (7, 4, 4)),
+    "gpu": Profile("gpu", 256, (124, 62, 188), (9, 4, 4)),
+    "paper": Profile("paper", 256, (12, 6, 7), (2, 2, 2), "float64"),
 }
 
 
@@ -190,8 +185,8 @@ class SceneSpec:
     def path(self, sensor: str, patch: int) -> str:
         """Path of one patch file below the root, in the naming of SEN12MS or DFC2020.
 
-        SEN12MS: ROIs1158_spring/s1_8/ROIs1158_spring_s1_8_p100.tif. DFC2020: ROIs0000_test/s1_0/ROIs0000_test_s1_0_p17.tif
-        and ROIs0000_validation/s1_validation/ROIs0000_validation_s1_0_p17.tif (the folder says "validation", the file "0").
+        ROIs1158_spring/s1_8/ROIs1158_spring_s1_8_p100.tif, ROIs0000_test/s1_0/ROIs0000_test_s1_0_p17.tif and
+        ROIs0000_validation/s1_validation/ROIs0000_validation_s1_0_p17.tif, where the file says 0.
         """
         if self.split == "pretrain":
             top, folder, tag = SEASON_FOLDERS[self.season], f"{sensor}_{self.number}", self.number
@@ -219,10 +214,10 @@ def profile_named(name: str) -> Profile:
 
 
 def plan(profile: str | Profile, seed: int) -> list[SceneSpec]:
-    """All scenes of a profile (a name, or one of your own), in the order in which they are numbered.
+    """All scenes of a profile (a name, or one of your own) by number.
 
-    Regions take turns, so that a small profile still sees many of them; seasons go round within a region.
-    The theme (the class a scene is rich in) is drawn systematically from the class shares of the region.
+    Regions take turns, seasons go round within a region, and the theme (the class a scene is rich in) is drawn
+    systematically from the class shares of the region.
     """
     chosen = profile if isinstance(profile, Profile) else profile_named(profile)
     return [_spec(chosen, k, seed, number) for k in range(3) for number in range(chosen.scenes[k])]
