@@ -7,6 +7,7 @@ From plan to file: `world` (scenes), `ground`, `landscape` (classes), `optical`,
 
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -102,34 +103,26 @@ def render(spec: SceneSpec) -> dict[str, np.ndarray]:
 
 def encoded(spec: SceneSpec) -> dict[str, bytes]:
     """Every file of a scene, by its path below the root: patches of its images as GeoTIFF (UTM, 10 m)."""
-    content = {}
-    for sensor, image in render(spec).items():
-        for patch in range(spec.grid**2):
-            y, x = (k * spec.stride for k in divmod(patch, spec.grid))
-            window = image[:, y : y + spec.patch, x : x + spec.patch]
-            place = rasterio.Affine(10.0, 0.0, spec.easting + 10.0 * x, 0.0, -10.0, spec.northing - 10.0 * y)
-            content[spec.path(sensor, patch)] = _geotiff(window, spec.region.epsg, place, _PREDICTOR[sensor])
+    content, shape = {}, dict.fromkeys(("width", "height", "blockysize"), spec.patch)
+    for (sensor, image), patch in product(render(spec).items(), range(spec.grid**2)):
+        y, x = (k * spec.stride for k in divmod(patch, spec.grid))
+        place = rasterio.Affine(10.0, 0.0, spec.easting + 10.0 * x, 0.0, -10.0, spec.northing - 10.0 * y)
+        form = {"count": len(image), "dtype": image.dtype, "predictor": _PREDICTOR[sensor], **_OPTIONS}
+        with MemoryFile() as memory:
+            with memory.open(crs=f"EPSG:{spec.region.epsg}", transform=place, **shape, **form) as file:
+                file.write(image[:, y : y + spec.patch, x : x + spec.patch])
+            content[spec.path(sensor, patch)] = memory.read()
     return content
-
-
-def _geotiff(image: np.ndarray, epsg: int, place: rasterio.Affine, predictor: int) -> bytes:
-    bands, height, width = image.shape
-    shape = {"count": bands, "height": height, "width": width, "blockysize": height, "dtype": image.dtype}
-    options = {**_OPTIONS, "crs": f"EPSG:{epsg}", "transform": place, "predictor": predictor}
-    with MemoryFile() as memory:
-        with memory.open(**shape, **options) as file:
-            file.write(image)
-        return memory.read()
 
 
 def _summary(specs: list[SceneSpec]) -> dict:
     """Counts of patches per split, the regions, and one entry per scene."""
+
+    def facts(thing: object, *names: str) -> dict:
+        return {name: getattr(thing, name) for name in names}
+
     counts = {split: sum(s.grid**2 for s in specs if s.split == split) for split in SPLITS}
-    regions = {s.region.name: _facts(s.region, "split", "climate", "epsg") for s in specs}
+    regions = {s.region.name: facts(s.region, "split", "climate", "epsg") for s in specs}
     names = ("split", "number", "season", "grid", "stride", "first", "easting", "northing")
-    scenes = [_facts(s, *names) | {"region": s.region.name, "first_patch": s.path("s2", 0)} for s in specs]
+    scenes = [facts(s, *names) | {"region": s.region.name, "first_patch": s.path("s2", 0)} for s in specs]
     return {"counts": counts, "regions": regions, "scenes": scenes}
-
-
-def _facts(thing: object, *names: str) -> dict:
-    return {name: getattr(thing, name) for name in names}

@@ -39,10 +39,8 @@ class Fields:
             return self._spare.pop(key)
         white = self.rng.standard_normal((self.n, self.n, 2), dtype=np.float32).view(np.complex64)[..., 0]
         pair = fft.ifft2(white * _amplitude(self.n, beta, scale)) * self.n
-        centred = (
-            part.astype(np.float32) - part.astype(np.float32).mean() for part in (pair.real, pair.imag)
-        )
-        first, self._spare[key] = (field / field.std() for field in centred)
+        both = [part.astype(np.float32) for part in (pair.real, pair.imag)]
+        first, self._spare[key] = ((field - field.mean()) / (field - field.mean()).std() for field in both)
         return first
 
 
@@ -64,16 +62,13 @@ def generator(*keys: int) -> Generator:
 
 @dataclass(frozen=True)
 class Terrain:
-    """Elevation in metres, its gradient (rise per metre east and south), and more, all (n, n).
-
-    `bank` is the distance to a river bank in pixels, negative in the water; `wetness` a smooth index, high in valleys.
-    """
+    """Elevation in metres, its gradient (rise per metre east and south), water and wetness, all (n, n)."""
 
     elevation: np.ndarray
     east: np.ndarray
     south: np.ndarray
-    bank: np.ndarray
-    wetness: np.ndarray
+    bank: np.ndarray  # distance to a river bank in pixels, negative in the water
+    wetness: np.ndarray  # a smooth index, high in valleys
 
     @property
     def slope(self) -> np.ndarray:
@@ -124,14 +119,12 @@ def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: f
     radius = np.zeros((n, n), dtype=np.float32)
     placed: dict[int, np.ndarray] = {}
     for chain in _chains(down, area.ravel()):
-        y, x = _winding(rng, chain, n, placed)
+        y, x = _winding(rng, np.array(chain), n, placed)
         wide = 0.5 * width * np.interp(np.linspace(0, 1, y.size), np.linspace(0, 1, len(chain)), share[chain])
         inside = (y >= 0) & (y < n) & (x >= 0) & (x < n)
         at = y[inside].astype(int), x[inside].astype(int)
         line[at] = False
         radius[at] = wide[inside]
-    if line.all():
-        return np.full((n, n), n, dtype=np.float32)
     distance, (iy, ix) = ndimage.distance_transform_edt(line, return_indices=True)
     # A stream narrower than most of a pixel has a valley but no water of its own.
     return (distance + 0.4 - radius[iy, ix]).astype(np.float32)
@@ -187,12 +180,9 @@ def _chains(down: np.ndarray, area: np.ndarray) -> list[list[int]]:
     return chains
 
 
-def _winding(
-    rng: Generator, chain: list[int], n: int, placed: dict[int, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """A winding line through the cells of a chain, two points a pixel; it ends in the river it joins (`placed`)."""
-    cells = np.array(chain)
-    points = np.stack([cells // (n // STEP), cells % (n // STEP)]).astype(np.float64) * STEP + STEP / 2
+def _winding(rng: Generator, chain: np.ndarray, n: int, placed: dict[int, np.ndarray]) -> np.ndarray:
+    """A winding line (2, points) through the cells of a chain, two points a pixel, to the river it joins (`placed`)."""
+    points = np.stack(divmod(chain, n // STEP)).astype(np.float64) * STEP + STEP / 2
     points[:, 1:-1] += rng.normal(0, 0.9 * STEP, (2, len(chain) - 2))
     dense = np.linspace(0, len(chain) - 1, 2 * STEP * len(chain))
     path = np.stack([np.interp(dense, np.arange(len(chain)), row) for row in points])
@@ -202,22 +192,19 @@ def _winding(
         path += taper * (placed[chain[-1]] - path[:, -1])[:, None]
     for k, cell in enumerate(chain):
         placed.setdefault(cell, path[:, min(2 * STEP * k, dense.size - 1)])
-    return path[0], path[1]
+    return path
 
 
 @dataclass(frozen=True)
 class Parcels:
-    """Parcel and block number of each pixel, the direction of its rows in radians, and three masks.
-
-    `road` is paved, `track` a farm track, `edge` the seam between two parcels; all one pixel wide.
-    """
+    """Parcel and block number of each pixel, the direction of its rows in radians, and three masks, all (n, n)."""
 
     label: np.ndarray
     block: np.ndarray
     angle: np.ndarray
-    road: np.ndarray
+    road: np.ndarray  # paved, one pixel wide as the others
     track: np.ndarray
-    edge: np.ndarray
+    edge: np.ndarray  # between two parcels
     count: int
 
     def mean(self, values: np.ndarray) -> np.ndarray:
@@ -230,7 +217,7 @@ class Parcels:
 def make_parcels(rng: Generator, fields: Fields, size: float, aspect: float) -> Parcels:
     """Blocks bounded by roads, cut into strips, cut into parcels of about `size`² pixels.
 
-    `aspect` stretches parcels along their block's direction: 1 square fields, 4 long strips.
+    `aspect` stretches parcels along the direction of their block: 1 square fields, 4 long strips.
     """
     pitch = 4.5 * size + 12
     block = _blocks(rng, fields, pitch)
@@ -241,7 +228,15 @@ def make_parcels(rng: Generator, fields: Fields, size: float, aspect: float) -> 
     wide = size / np.sqrt(aspect) * np.exp(rng.normal(0, 0.45, count))
     deep = size * np.sqrt(aspect) * np.exp(rng.normal(0, 0.35, count))
     angle, wide, deep = (each.astype(np.float32)[block] for each in (angles, wide, deep))
-    label = _strips(rng, block, angle, wide, deep)
+    salt = int(rng.integers(1 << 30))
+    along, across = turned(angle)
+    along /= wide
+    # Uneven strips: shift the cuts by a smooth periodic amount; each is cut at its own intervals.
+    strip = np.floor(along + 0.45 * np.sin(2.1 * along + 7 * hash01(block, salt))).astype(np.int32)
+    own = hash01(block, strip, salt + 1)
+    piece = np.floor(across / deep * (0.6 + 0.9 * own) + 9 * own).astype(np.int32)
+    key = (block.astype(np.int64) * 4096 + (strip + 2048)) * 4096 + (piece + 2048)
+    label = np.unique(key, return_inverse=True)[1].reshape(block.shape).astype(np.int32)
     border, chance = _seam(block), hash01(block, int(rng.integers(1 << 30)))
     road, track = border & (chance < 0.3), border & (chance >= 0.3) & (chance < 0.75)
     edge = _seam(label) & ~road & ~track
@@ -262,22 +257,6 @@ def _blocks(rng: Generator, fields: Fields, pitch: float) -> np.ndarray:
     bent = (axis + (0.10 * pitch) * fields(1.2 * pitch, 4.0) for axis in np.indices((n, n), dtype=np.int32))
     rows, cols = (np.clip(axis, 0, n - 1).astype(np.int32) for axis in bent)
     return code[rows, cols].astype(np.int32)
-
-
-def _strips(
-    rng: Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
-) -> np.ndarray:
-    """Number parcels, (n, n): strips across the block's direction, each cut at its own intervals."""
-    salt = int(rng.integers(1 << 30))
-    u, v = turned(angle)
-    u /= wide
-    # Uneven strips: shift the cuts by a smooth periodic amount.
-    strip = np.floor(u + 0.45 * np.sin(2.1 * u + 7 * hash01(block, salt))).astype(np.int32)
-    v /= deep
-    own = hash01(block, strip, salt + 1)
-    piece = np.floor(v * (0.6 + 0.9 * own) + 9 * own).astype(np.int32)
-    key = (block.astype(np.int64) * 4096 + (strip + 2048)) * 4096 + (piece + 2048)
-    return np.unique(key, return_inverse=True)[1].reshape(block.shape).astype(np.int32)
 
 
 def turned(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

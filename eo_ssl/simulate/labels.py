@@ -38,12 +38,7 @@ def coarse_labels(land: Landscape) -> np.ndarray:
     share *= np.exp(rng.normal(0, 0.25, share.shape))
     wrong = rng.random((rows, cols)) < 0.125
     share = np.where(wrong, share * np.exp(rng.normal(0, 1.2, share.shape)), share)
-    igbp = _igbp(share / np.maximum(share.sum(0), 1e-9), land)[row, col]
-    return np.concatenate([igbp[None], np.moveaxis(_LCCS[igbp], -1, 0)]).astype(np.uint8)
-
-
-def _igbp(share: np.ndarray, land: Landscape) -> np.ndarray:
-    """IGBP code from the shares of the eight classes, (8, rows, cols) -> (rows, cols)."""
+    share /= np.maximum(share.sum(0), 1e-9)  # (8, rows, cols)
     region, tree, crop = land.spec.region, share[FOREST], share[CROP]
     natural = share[SHRUB] + share[GRASS] + tree
     chance = land.spec.luck(*np.indices(tree.shape), 51)
@@ -66,4 +61,5 @@ def _igbp(share: np.ndarray, land: Landscape) -> np.ndarray:
         (share[WATER] > 0.4, 17),
     )
     conditions, codes = zip(*rules)
-    return np.select(list(conditions), list(codes), 10).astype(np.uint8)
+    igbp = np.select(conditions, codes, 10).astype(np.uint8)[row, col]
+    return np.concatenate([igbp[None], np.moveaxis(_LCCS[igbp], -1, 0)]).astype(np.uint8)

@@ -28,62 +28,54 @@ _COMPANY = np.array([
 
 @dataclass(frozen=True)
 class Town:
-    """Towns, all maps (n, n): `roof` and `street` are fractions of the pixel (0 outside towns), the rest is garden.
-
-    `kind` in [0, 1) chooses the roof's material; `hall` marks large sheds.
-    """
+    """Towns, all maps (n, n): `roof` and `street` are fractions of the pixel (0 outside towns), the rest is garden."""
 
     roof: np.ndarray
     street: np.ndarray
-    kind: np.ndarray
-    hall: np.ndarray
+    kind: np.ndarray  # material of the roof, in [0, 1)
+    hall: np.ndarray  # large sheds
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """The ground truth of one scene, all maps (n, n).
-
-    `cover` is the class, `mixed` the share of broadleaf among the trees, `height` that of trees and houses in metres,
-    `rough` and `patchy` are textures of about 20 and 70 m.
-    """
+    """The ground truth of one scene, all maps (n, n)."""
 
     spec: SceneSpec
     season: Season
-    cover: np.ndarray
+    cover: np.ndarray  # the class
     terrain: Terrain
     parcels: Parcels
     town: Town
-    mixed: np.ndarray
-    height: np.ndarray
-    rough: np.ndarray
-    patchy: np.ndarray
+    mixed: np.ndarray  # share of broadleaf among the trees
+    height: np.ndarray  # of trees and houses, in metres
+    rough: np.ndarray  # texture of about 20 m
+    patchy: np.ndarray  # and of about 70 m
 
 
 def make_landscape(spec: SceneSpec) -> Landscape:
     """Build the landscape of a scene from its own stream of random numbers."""
-    region = spec.region
-    rng = spec.rng(21)
+    region, rng = spec.region, spec.rng(21)
     fields = Fields(rng, spec.padded)
     river = rng.uniform(0.5, 4.0 if region.climate == "arid" else 9.0) * (1.0 if rng.random() < 0.75 else 0.3)
     terrain = ground.make_terrain(rng, fields, region.relief * np.exp(rng.normal(0, 0.3)), river)
-    parcels = ground.make_parcels(
-        rng, fields, region.field * np.exp(rng.normal(0, 0.2)), rng.uniform(1.0, 3.5)
-    )
+    size, aspect = region.field * np.exp(rng.normal(0, 0.2)), rng.uniform(1.0, 3.5)
+    parcels = ground.make_parcels(rng, fields, size, aspect)
     # Its theme and company, bent towards its region, with some luck: shares of the classes, (8,).
     mix = np.array(region.mix)
     mix = _COMPANY[spec.theme] ** 0.9 * (mix / mix.mean()) ** 0.3 * np.exp(rng.normal(0, 0.35, 8))
     mix /= mix.sum()
     water = water_mask(rng, fields, terrain, mix[WATER], spec.theme == WATER and rng.random() < 0.6)
-    level = ~water
-    terrain = replace(terrain, east=terrain.east * level, south=terrain.south * level)
+    terrain = replace(terrain, east=terrain.east * ~water, south=terrain.south * ~water)
     urban, core = urban_mask(fields, terrain, parcels, water, mix[URBAN])
     cover = land_cover(rng, fields, terrain, parcels, water, mix)
-    cover[urban] = URBAN
-    cover[water] = WATER
+    cover[urban], cover[water] = URBAN, WATER
     town = make_town(rng, fields, parcels, urban, core)
     rough, patchy = fields(1.5, 3.2), fields(7, 3.4)
     height = (np.where(cover == FOREST, 16 + 3 * patchy, 0) + 8 * town.roof).astype(np.float32)
-    mixed = stands(fields, parcels, spec)
+    # Planted stands differ from parcel to parcel, wild ones slowly.
+    planted = (2.0 if region.climate == "tropical" else 5.0) * (spec.luck(parcels.label, 61) - 0.5)
+    logit = 1.6 * fields(25, 3.6) + planted + 5.0 * (0.5 - region.conifer)
+    mixed = (1 / (1 + np.exp(-logit))).astype(np.float32)
     season = season_of(region, spec.season)
     return Landscape(spec, season, cover, terrain, parcels, town, mixed, height, rough, patchy)
 
@@ -172,14 +164,6 @@ def make_town(rng: Generator, fields: Fields, parcels: Parcels, urban: np.ndarra
     paved = np.where(park, np.float32(0.05), paved) * urban
     kind = np.where(hall, quarter * 8 % 1, hash01(np.floor(u / 2.2), np.floor(v / 1.9), salt + 4))
     return Town(*(a.astype(np.float32) for a in (roof, paved, kind)), hall)
-
-
-def stands(fields: Fields, parcels: Parcels, spec: SceneSpec) -> np.ndarray:
-    """Share of broadleaf trees, (n, n) in 0 to 1: planted stands differ from parcel to parcel, wild ones slowly."""
-    planted = spec.luck(parcels.label, 61) - 0.5
-    weight = 2.0 if spec.region.climate == "tropical" else 5.0
-    logit = 1.6 * fields(25, 3.6) + weight * planted + 5.0 * (0.5 - spec.region.conifer)
-    return (1 / (1 + np.exp(-logit))).astype(np.float32)
 
 
 def crop_stage(land: Landscape, parcel: np.ndarray) -> np.ndarray:

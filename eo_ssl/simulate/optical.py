@@ -76,8 +76,7 @@ def _local_spectra(land: Landscape, rng: np.random.Generator) -> np.ndarray:
     regional = generator(land.spec.seed, 24, REGIONS.index(land.spec.region))
     log = np.zeros_like(SPECTRA)
     for stream, level in ((regional, 0.12), (rng, 0.06)):
-        knots = stream.normal(0, level, (SPECTRA.shape[0], 5))
-        at = np.array([0.44, 0.66, 0.75, 1.0, 2.2])
+        knots, at = stream.normal(0, level, (SPECTRA.shape[0], 5)), (0.44, 0.66, 0.75, 1.0, 2.2)
         log += np.stack([np.interp(WAVELENGTH, at, row) for row in knots]).astype(np.float32)
         log += stream.normal(0, 0.8 * level, (SPECTRA.shape[0], 1)).astype(np.float32)
     return SPECTRA * np.exp(log)

@@ -46,9 +46,8 @@ def _region(line: str) -> Region:
     )
 
 
-# name, split, climate, UTM zone, northing (km), latitude, seasons (w s u f = winter spring summer fall, of
-# the northern year), class shares F/S/G/Wl/C/U/B/Wa, then field, relief, moisture, haze, vigour, conifer,
-# bright, turbid, sigma. Three groups: unlabelled pretraining, DFC2020-like training, DFC2020-like test.
+# name, split, climate, UTM zone, northing (km), latitude, seasons (winter, spring, summer, fall of the northern year),
+# class shares, then field, relief, moisture, haze, vigour, conifer, bright, turbid, sigma.
 _TABLE = """
 Alpine     pretrain temperate  32632 5230  47 wsuf 36/4/22/2/18/8/4/6    22 240 .60 0.8 .85 .60 .45 .20  0.3
 Boreal     pretrain boreal     32635 6810  61 suf  46/8/8/12/8/3/2/13    24  50 .70 0.6 .70 .75 .30 .10  0.0
@@ -79,8 +78,8 @@ Volga      test     temperate  32638 5400  49 suf  14/7/14/4/34/6/6/22   46  20 
 
 REGIONS: tuple[Region, ...] = tuple(_region(line) for line in _TABLE.strip().splitlines())
 
-# Winter, spring, summer, fall of the local year: greenness of grass, leaves on deciduous trees, crop cover.
-_SEASONS: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]] = {
+# Winter to fall of the local year: greenness of grass, leaves on deciduous trees, crop cover.
+_SEASONS = {
     "temperate": ((0.45, 0.80, 0.70, 0.55), (0.15, 0.65, 1.00, 0.65), (0.30, 0.65, 0.60, 0.30)),
     "boreal": ((0.20, 0.45, 0.80, 0.45), (0.10, 0.40, 1.00, 0.45), (0.15, 0.40, 0.75, 0.25)),
     "mediterran": ((0.60, 0.75, 0.25, 0.35), (0.75, 0.90, 0.90, 0.85), (0.50, 0.75, 0.30, 0.25)),
@@ -116,10 +115,7 @@ SPLITS = ("pretrain", "train", "test")
 
 @dataclass(frozen=True)
 class Profile:
-    """Patch edge in pixels; per split the number of scenes and the patches along each side of a scene.
-
-    Patches of pretraining scenes overlap by half, as in SEN12MS; those of DFC2020 scenes only touch.
-    """
+    """Patch edge in pixels; per split the number of scenes and the patches along each side of a scene."""
 
     name: str
     patch: int
@@ -188,13 +184,12 @@ class SceneSpec:
         ROIs1158_spring/s1_8/ROIs1158_spring_s1_8_p100.tif, ROIs0000_test/s1_0/ROIs0000_test_s1_0_p17.tif and
         ROIs0000_validation/s1_validation/ROIs0000_validation_s1_0_p17.tif, where the file says 0.
         """
-        if self.split == "pretrain":
-            top, folder, tag = SEASON_FOLDERS[self.season], f"{sensor}_{self.number}", self.number
-        elif self.split == "train":
-            top, folder, tag = "ROIs0000_validation", f"{sensor}_validation", 0
-        else:
-            top, folder, tag = "ROIs0000_test", f"{sensor}_0", 0
-        return f"{top}/{folder}/{top}_{sensor}_{tag}_p{self.first + patch}.tif"
+        top, folder, tag = {
+            "pretrain": (SEASON_FOLDERS[self.season], self.number, self.number),
+            "train": ("ROIs0000_validation", "validation", 0),
+            "test": ("ROIs0000_test", 0, 0),
+        }[self.split]
+        return f"{top}/{sensor}_{folder}/{top}_{sensor}_{tag}_p{self.first + patch}.tif"
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -238,6 +233,7 @@ def _spec(chosen: Profile, k: int, seed: int, number: int) -> SceneSpec:
     lattice = np.array([visit % 4 - 1.5, visit // 4 - 1.5])
     east, north = lattice * 16_000 + generator(seed, 12, place, visit).uniform(-500, 500, 2)
     easting, northing = round((500_000 + east) / 10) * 10.0, round((region.north * 1000 + north) / 10) * 10.0
+    # Patches of pretraining scenes overlap by half, as in SEN12MS; those of DFC2020 scenes only touch.
     patch, grid, overlaps = chosen.patch, chosen.grid[k], SPLITS[k] == "pretrain"
     return SceneSpec(
         seed, SPLITS[k], number + overlaps, region, season, theme, patch, grid,
