@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from chapters import ch04
 from eo_ssl.course.checks import ExerciseFailed
-from eo_ssl.losses import chance_level, clip_loss, nt_xent
+from eo_ssl.losses import clip_loss, nt_xent
 
 RIGHT = {
     "check_nt_xent": nt_xent,
@@ -19,30 +19,30 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_another_right_answer_passes_and_a_stub_fails(name):
-    def stub(*_):
-        raise NotImplementedError("your turn")
-
+def test_another_right_answer_passes(name):
     assert "Correct" in repr(getattr(ch04, name)(RIGHT[name]))
-    with pytest.raises(ExerciseFailed, match="nothing is there yet"):
-        getattr(ch04, name)(stub)
 
 
-def no_mask(z1, z2, temperature):
+def logits_of(z1, z2, temperature):
     z = F.normalize(torch.cat([z1, z2]), dim=1)
-    return F.cross_entropy(z @ z.T / temperature, torch.arange(len(z)).roll(len(z1)))
+    return z @ z.T / temperature
 
 
-def overflowing(z1, z2, temperature):
-    z = F.normalize(torch.cat([z1, z2]), dim=1)
-    e = (z @ z.T / temperature).fill_diagonal_(-torch.inf).exp()
-    return -(e[torch.arange(len(z)), torch.arange(len(z)).roll(len(z1))] / e.sum(1)).log().mean()
+def no_mask(z1, *rest):
+    logits = logits_of(z1, *rest)
+    return F.cross_entropy(logits, torch.arange(len(logits)).roll(len(z1)))
 
 
-def changed_in_place(z1, z2, temperature):
-    z = F.normalize(torch.cat([z1, z2]), dim=1)
-    e = (z @ z.T / temperature).exp().fill_diagonal_(0)
-    return -(e[torch.arange(len(z)), torch.arange(len(z)).roll(len(z1))] / e.sum(1)).log().mean()
+def of_partners(e, n):
+    return -(e[torch.arange(2 * n), torch.arange(2 * n).roll(n)] / e.sum(1)).log().mean()
+
+
+def overflowing(z1, *rest):
+    return of_partners(logits_of(z1, *rest).fill_diagonal_(-torch.inf).exp(), len(z1))
+
+
+def changed_in_place(z1, *rest):
+    return of_partners(logits_of(z1, *rest).exp().fill_diagonal_(0), len(z1))
 
 
 class Unwilling(torch.autograd.Function):
@@ -77,22 +77,6 @@ WRONG = [
 def test_a_known_mistake_is_told_what_it_is(name, answer, message):
     with pytest.raises(ExerciseFailed, match=message):
         getattr(ch04, name)(answer)
-
-
-@pytest.mark.parametrize("n", [2, 7])
-def test_chance_level_is_the_loss_of_identical_embeddings(n):
-    same, others = torch.ones(n, 3), ~np.eye(n, dtype=bool)
-    assert chance_level(others) == pytest.approx(nt_xent(same, same, 0.1).item(), rel=1e-5)
-    one_sensor = chance_level(others, same_sensor=False)
-    assert one_sensor == pytest.approx(clip_loss(same, same).item(), rel=1e-5)
-
-
-def test_chance_level_leaves_masked_neighbours_out_as_the_loss_does():
-    mask = torch.zeros(5, 5, dtype=torch.bool)
-    mask[0, 1] = mask[1, 0] = mask[2, 4] = mask[4, 2] = True
-    same = torch.ones(5, 3)
-    allowed = ~(mask | torch.eye(5, dtype=torch.bool)).numpy()
-    assert chance_level(allowed) == pytest.approx(nt_xent(same, same, 0.1, mask).item(), rel=1e-5)
 
 
 def test_the_worked_example_states_the_loss_of_its_own_numbers():
