@@ -12,7 +12,6 @@ import torch
 
 from chapters import ch09
 from eo_ssl import show
-from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.encoders import make_encoder
 from eo_ssl.show.explore import window_explorer
@@ -35,12 +34,6 @@ def test_without_shifts_no_depth_leaves_the_window():
     assert ch09.reach(16, 4, (0,) * 9, (7, 7)).sum() == 16
     assert ch09.reach(16, 4, (0, 2), (7, 7)).sum() == 64
     assert ch09.reach(4, 4, (2,), (0, 0)).all()  # one window only: nothing to shift
-
-
-@pytest.mark.parametrize("wrong", [(15, 4, 0), (16, 4, 4), (16, 0, 0)])
-def test_windows_that_do_not_fit_are_refused(wrong):
-    with pytest.raises(ConfigError, match="do not fit"):
-        ch09.groups(*wrong)
 
 
 def test_figures_carry_their_numbers_in_words():
@@ -99,25 +92,3 @@ def test_a_pair_that_is_hardly_pretrained_is_called_so(losses, words):
     }
     said = ch09.starting_points(histories, 5.9)
     assert words in said and "**8%**" in said and "guessing finds 3%" in said
-
-
-def _windows(x, size, shift=0):
-    b, h, w, c = torch.roll(x, (-shift, -shift), (1, 2)).shape
-    x = torch.roll(x, (-shift, -shift), (1, 2)).view(b, h // size, size, w // size, size, c)
-    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, size * size, c)
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (lambda x, size, shift=0: _windows(x, size, size // 2), "although the shift is 0"),
-        (
-            lambda x, size, shift=0: x.unfold(1, size, size).unfold(2, size, size).reshape(-1, 16, 3),
-            "stay together",
-        ),
-        (lambda x, size, shift=0: _windows(x, size), "the shift is ignored"),
-    ],
-)
-def test_known_mistakes_in_cutting_windows_are_explained(answer, hint):
-    with pytest.raises(ExerciseFailed, match=hint):
-        ch09.check_windows(answer)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from chapters import ch10
-from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.metrics import mean_iou
 from eo_ssl.experiments.results import append_result, read_results
@@ -52,17 +51,6 @@ def test_the_score_of_random_crops_depends_on_the_draw_and_whole_patches_leave_n
     assert np.allclose(whole, mean_iou(ch10.map_confusion(found, truth).sum(0)[None])[0])
 
 
-def test_batch_means_depend_on_the_order_and_the_pooled_one_does_not():
-    counts = np.zeros((8, 8, 8), dtype=int)
-    for i in range(8):
-        counts[i, i % 2, 0] = 10  # class 0 always right, class 1 never
-    mixed, ordered = counts, counts[np.argsort(np.arange(8) % 2, kind="stable")]
-    assert ch10.batch_means(mixed, 8) == (1, 1, 0.5) == ch10.batch_means(ordered, 8)
-    uneven = counts[[0, 1, 3, 5]]
-    assert ch10.batch_means(uneven, 2)[2] != ch10.batch_means(uneven, 4)[2]
-    assert ch10.batch_means(counts, 2)[:2] == (4, 4)
-
-
 @pytest.mark.parametrize("kind", ["real", "simulated"])
 def test_the_panel_without_truth_says_what_it_shows_and_gives_the_labels(kind):
     maps = {"unet": np.zeros((1, 32, 32), int), "ensemble": np.full((1, 32, 32), 7)}
@@ -76,33 +64,6 @@ def pair() -> Pair:
     s1, s2 = rng.normal(-12, 2, (2, 32, 32)), rng.random((13, 32, 32)) * 0.3
     names = ("Pastures",)
     return Pair("a", s1.astype("f4"), s2.astype("f4"), S2_BANDS, names, None, None, None, "Ireland", "x")
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (lambda x: x.reshape(len(x), -1, 2 * x.shape[2], 2 * x.shape[3]), "permute"),
-        (lambda x: torch.nn.functional.pixel_shuffle(x, 2), "pixel shuffle"),
-        (lambda x: x[:, :2].repeat_interleave(2, 2).repeat_interleave(2, 3), "exactly once"),
-    ],
-)
-def test_known_mistakes_in_patch_expand_are_explained(answer, hint):
-    with pytest.raises(ExerciseFailed, match=hint):
-        ch10.check_patch_expand(answer)
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (lambda c: np.mean(np.diag(c) / np.maximum(c.sum(1), 1)), "average accuracy"),
-        (lambda c: np.trace(c) / c.sum(), "overall accuracy"),
-        (lambda c: np.trace(c) / (2 * c.sum() - np.trace(c)), "one ratio"),
-        (lambda c: np.diag(c) / (c.sum(0) + c.sum(1) - np.diag(c)), "number for each class"),
-    ],
-)
-def test_another_measure_is_not_taken_for_miou(answer, hint):
-    with pytest.raises(ExerciseFailed, match=hint):
-        ch10.check_mean_iou(answer)
 
 
 def named(country: str, *classes: int) -> Pair:
