@@ -49,11 +49,6 @@ def test_the_cosine_of_flattened_maps_is_what_mma_compares():
     assert torch.allclose(v1 @ v2.T, map_similarity(m1, m2), atol=1e-5)
 
 
-def test_features_are_those_of_all_sensors_a_method_has():
-    assert ch07.features(embeddings()).shape == (12, 8)
-    assert ch07.features(embeddings(radar=False)).shape == (12, 4)
-
-
 def test_neighbours_and_strangers_come_from_other_scenes_and_the_nearest_first():
     values = np.array([[1.0, 0.0], [1.0, 0.01], [1.0, 0.3], [0.0, 1.0], [-1.0, 0.2]])
     scene = ["a", "a", "b", "b", "c"]
@@ -66,9 +61,7 @@ def test_neighbours_and_strangers_come_from_other_scenes_and_the_nearest_first()
 
 
 def test_every_stand_in_has_neighbours_in_other_images():
-    names = [
-        f"ROIs0000_validation_0_p{i}" for i in range(4)
-    ]  # all of one data set: they were of one image once
+    names = [f"ROIs0000_validation_0_p{i}" for i in range(4)]  # of one data set: they were of one image once
     images = [ch07.image_of(SimpleNamespace(name=name, source="simulated")) for name in names]
     assert ch07.strangers(images, 2).shape == (4, 2)
     pair = SimpleNamespace(name="S2A_MSIL2A_20170613T101031_87_48", source="BigEarthNet v1")
@@ -76,6 +69,8 @@ def test_every_stand_in_has_neighbours_in_other_images():
 
 
 def test_methods_without_radar_take_no_part_in_retrieval():
+    assert ch07.features(embeddings()).shape == (12, 8)
+    assert ch07.features(embeddings(radar=False)).shape == (12, 4)
     table = ch07.retrieval_table({"SimCLR": embeddings(radar=False), "Dual-SimCLR": embeddings()}, (1, 3))
     assert list(table.index) == ["Dual-SimCLR", "guessing"]
     assert table.loc["Dual-SimCLR", "s1_to_s2_recall@1"] == 1.0
