@@ -20,6 +20,6 @@ def test_equal_models_are_not_told_apart_and_without_a_single_sensor_nothing_is_
     tmp_path, write_model
 ):
     write_model("early", 7)
-    assert words(tmp_path) == "Of the fused models Early fusion is best, average accuracy 70% (70–70%)."
+    assert words(tmp_path) == "Of the fused models Early fusion is best, average accuracy 70% (58–81%)."
     write_model("s2", 7)
     assert "**Early fusion and Only S2 cannot be told apart**" in words(tmp_path)
