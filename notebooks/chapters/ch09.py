@@ -231,7 +231,7 @@ def _mask(side: int, size: int, shift: int) -> Tensor:
     return own[:, :, None] == own[:, None, :]
 
 
-@exercise("attention mask", praise="Neighbours on the rolled grid, strangers on the ground: not any more.")
+@exercise("attention mask", praise="Rolled neighbours that are strangers on the ground no longer see each other.")
 def check_mask(attention_mask: Callable) -> None:
     got = attention_mask(8, 4, 2)
     expect(isinstance(got, Tensor), f"Return a torch tensor, not a {type(got).__name__}.")
