@@ -231,7 +231,9 @@ def _mask(side: int, size: int, shift: int) -> Tensor:
     return own[:, :, None] == own[:, None, :]
 
 
-@exercise("attention mask", praise="Rolled neighbours that are strangers on the ground no longer see each other.")
+@exercise(
+    "attention mask", praise="Neighbours on the rolled grid who are strangers on the ground no longer meet."
+)
 def check_mask(attention_mask: Callable) -> None:
     got = attention_mask(8, 4, 2)
     expect(isinstance(got, Tensor), f"Return a torch tensor, not a {type(got).__name__}.")
