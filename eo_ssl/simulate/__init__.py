@@ -1,15 +1,13 @@
 """The simulated data set: thousands of co-located, labelled patches, without a network.
 
-    from eo_ssl.simulate import simulate
-    root = simulate("data/simulated", "smoke", seed=0)
-
-The folder looks like SEN12MS and DFC2020 side by side, so the readers of the real sets read it. The same version,
-profile and seed give the same bytes, whatever the number of workers and however often the run was interrupted.
+`simulate("data/simulated", "smoke", seed=0)` fills a folder that looks like SEN12MS and DFC2020 side by side. The same
+version, profile and seed give the same bytes, whatever the number of workers and however often it was interrupted.
 From plan to file: `world` (scenes), `ground`, `landscape` (classes), `optical`, `radar`, `labels`, `render` (images).
 """
 
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from tqdm import tqdm
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json, require_space, write_json
 from eo_ssl.parallel import cores, executor, unordered
-from eo_ssl.simulate.labels import coarse_labels, fine_labels
+from eo_ssl.simulate.labels import DFC_CODE, coarse_labels
 from eo_ssl.simulate.landscape import make_landscape
 from eo_ssl.simulate.optical import optical
 from eo_ssl.simulate.radar import radar
@@ -39,13 +37,12 @@ def simulate(
 ) -> Path:
     """Write the simulated set of a profile to `out` and return that folder; finish or skip what is there already.
 
-    `workers` processes (0: one a core), or the Dask cluster whose `scheduler` address is given, take one scene at
-    a time. Raises `ConfigError` for an unknown profile or scheduler and `DataError` when the folder holds another
-    data set or cannot be written, or the disk is too small.
+    `workers` processes (0: one a core), or the Dask cluster at the address `scheduler`, take a scene at a time.
+    Raises `ConfigError` for an unknown profile or scheduler and `DataError` when the folder holds another data set
+    or cannot be written, or the disk is too small.
     """
-    chosen, root = profile_named(profile), Path(out)
-    identity = {"name": "simulated", "version": VERSION, "seed": seed, "profile": profile}
-    identity["patch_size"] = chosen.patch
+    root, size = Path(out), profile_named(profile).patch
+    identity = {"name": "simulated", "version": VERSION, "seed": seed, "profile": profile, "patch_size": size}
     try:
         if not _finished(root, identity):
             specs = plan(profile, seed)
@@ -65,15 +62,11 @@ def _finished(root: Path, identity: dict) -> bool:
             found = read_json(known)
             for key, value in identity.items():
                 if found.get(key) != value:
-                    raise DataError(
-                        f"{root}: holds a simulated set with {key} {found.get(key)!r}, not {value!r}; "
-                        "choose another folder or delete this one"
-                    )
+                    held = f"{root}: holds a simulated set with {key} {found.get(key)!r}, not {value!r}"
+                    raise DataError(f"{held}; choose another folder or delete this one")
             return known.name == "dataset.json"
     if root.is_dir() and any(entry.name != _STATE for entry in root.iterdir()):
-        raise DataError(
-            f"{root}: the folder is not empty and holds no simulated data set; choose another folder"
-        )
+        raise DataError(f"{root}: not empty, and no simulated data set; choose another folder")
     write_json(root / _STATE / "identity.json", identity)
     return False
 
@@ -102,7 +95,7 @@ def render(spec: SceneSpec) -> dict[str, np.ndarray]:
     land = make_landscape(spec)
     images = {"s1": radar(land).astype(spec.s1_dtype), "s2": optical(land), "lc": coarse_labels(land)}
     if "dfc" in spec.sensors:
-        images["dfc"] = fine_labels(land)[None]
+        images["dfc"] = DFC_CODE[land.cover][None]
     start = (spec.padded - spec.size) // 2
     inner = slice(start, start + spec.size)
     return {sensor: np.ascontiguousarray(image[:, inner, inner]) for sensor, image in images.items()}
@@ -110,35 +103,26 @@ def render(spec: SceneSpec) -> dict[str, np.ndarray]:
 
 def encoded(spec: SceneSpec) -> dict[str, bytes]:
     """Every file of a scene, by its path below the root: patches of its images as GeoTIFF (UTM, 10 m)."""
-    content = {}
-    for sensor, image in render(spec).items():
-        for patch in range(spec.grid**2):
-            y, x = (k * spec.stride for k in divmod(patch, spec.grid))
-            window = image[:, y : y + spec.patch, x : x + spec.patch]
-            place = rasterio.Affine(10.0, 0.0, spec.easting + 10.0 * x, 0.0, -10.0, spec.northing - 10.0 * y)
-            content[spec.path(sensor, patch)] = _geotiff(window, spec.region.epsg, place, _PREDICTOR[sensor])
+    content, shape = {}, dict.fromkeys(("width", "height", "blockysize"), spec.patch)
+    for (sensor, image), patch in product(render(spec).items(), range(spec.grid**2)):
+        y, x = (k * spec.stride for k in divmod(patch, spec.grid))
+        place = rasterio.Affine(10.0, 0.0, spec.easting + 10.0 * x, 0.0, -10.0, spec.northing - 10.0 * y)
+        form = {"count": len(image), "dtype": image.dtype, "predictor": _PREDICTOR[sensor], **_OPTIONS}
+        with MemoryFile() as memory:
+            with memory.open(crs=f"EPSG:{spec.region.epsg}", transform=place, **shape, **form) as file:
+                file.write(image[:, y : y + spec.patch, x : x + spec.patch])
+            content[spec.path(sensor, patch)] = memory.read()
     return content
-
-
-def _geotiff(image: np.ndarray, epsg: int, place: rasterio.Affine, predictor: int) -> bytes:
-    bands, height, width = image.shape
-    shape = {"count": bands, "height": height, "width": width, "blockysize": height, "dtype": image.dtype}
-    with MemoryFile() as memory:
-        with memory.open(
-            **shape, crs=f"EPSG:{epsg}", transform=place, predictor=predictor, **_OPTIONS
-        ) as file:
-            file.write(image)
-        return memory.read()
 
 
 def _summary(specs: list[SceneSpec]) -> dict:
     """Counts of patches per split, the regions, and one entry per scene."""
+
+    def facts(thing: object, *names: str) -> dict:
+        return {name: getattr(thing, name) for name in names}
+
     counts = {split: sum(s.grid**2 for s in specs if s.split == split) for split in SPLITS}
-    regions = {
-        s.region.name: {fact: getattr(s.region, fact) for fact in ("split", "climate", "epsg")} for s in specs
-    }
-    facts = ("split", "number", "season", "grid", "stride", "first", "easting", "northing")
-    scenes = [{fact: getattr(s, fact) for fact in facts} for s in specs]
-    for entry, s in zip(scenes, specs):
-        entry |= {"region": s.region.name, "first_patch": s.path("s2", 0)}
+    regions = {s.region.name: facts(s.region, "split", "climate", "epsg") for s in specs}
+    names = ("split", "number", "season", "grid", "stride", "first", "easting", "northing")
+    scenes = [facts(s, *names) | {"region": s.region.name, "first_patch": s.path("s2", 0)} for s in specs]
     return {"counts": counts, "regions": regions, "scenes": scenes}

@@ -22,11 +22,10 @@ def _amplitude(n: int, beta: float, scale: float) -> np.ndarray:
 
 
 class Fields:
-    """Correlated Gaussian fields of one size from one generator.
+    """Correlated Gaussian fields of one size from one generator, with zero mean and unit variance.
 
-    Each field has zero mean, unit variance and the spectrum (k² + (2π·scale)⁻²)^(−β/2): rough below
-    `scale` pixels with roughness 1/β, uncorrelated above. One complex inverse FFT gives two fields, so
-    a second request with the same spectrum costs nothing.
+    Their spectrum is (k² + (2π·scale)⁻²)^(−β/2): rough below `scale` pixels, uncorrelated above. One complex
+    inverse FFT gives two fields; the second is kept for the next request with the same spectrum.
     """
 
     def __init__(self, rng: Generator, n: int) -> None:
@@ -40,15 +39,9 @@ class Fields:
             return self._spare.pop(key)
         white = self.rng.standard_normal((self.n, self.n, 2), dtype=np.float32).view(np.complex64)[..., 0]
         pair = fft.ifft2(white * _amplitude(self.n, beta, scale)) * self.n
-        first, self._spare[key] = _standard(pair.real), _standard(pair.imag)
+        both = [part.astype(np.float32) for part in (pair.real, pair.imag)]
+        first, self._spare[key] = ((field - field.mean()) / (field - field.mean()).std() for field in both)
         return first
-
-
-def _standard(field: np.ndarray) -> np.ndarray:
-    field = field.astype(np.float32)
-    field -= field.mean()
-    field /= field.std()
-    return field
 
 
 def hash01(*keys: np.ndarray | int) -> np.ndarray:
@@ -69,16 +62,13 @@ def generator(*keys: int) -> Generator:
 
 @dataclass(frozen=True)
 class Terrain:
-    """Elevation in metres, its gradient (rise per metre east and south), and distance to a river bank.
-
-    `bank` is in pixels, negative in the water; `wetness` is a smooth standardised index, high in valleys.
-    """
+    """Elevation in metres, its gradient (rise per metre east and south), water and wetness, all (n, n)."""
 
     elevation: np.ndarray
     east: np.ndarray
     south: np.ndarray
-    bank: np.ndarray
-    wetness: np.ndarray
+    bank: np.ndarray  # distance to a river bank in pixels, negative in the water
+    wetness: np.ndarray  # a smooth index, high in valleys
 
     @property
     def slope(self) -> np.ndarray:
@@ -116,10 +106,7 @@ _SMALLEST = 0.02  # share of the largest catchment from which a channel is drawn
 
 
 def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: float) -> np.ndarray:
-    """Distance in pixels, (n, n), to the nearest river bank, negative in the water; the widest is `width` pixels.
-
-    The land drains towards the side where `fall` is low. A river from upstream enters on the high side.
-    """
+    """`Terrain.bank` of rivers up to `width` pixels wide, which run from the side where `fall` is high to the low one."""
     n = elevation.shape[0]
     coarse, fall = (a[STEP // 2 :: STEP, STEP // 2 :: STEP] for a in (elevation, fall))
     rim = np.ones(coarse.shape, dtype=bool)
@@ -132,14 +119,12 @@ def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: f
     radius = np.zeros((n, n), dtype=np.float32)
     placed: dict[int, np.ndarray] = {}
     for chain in _chains(down, area.ravel()):
-        y, x = _winding(rng, chain, n, placed)
+        y, x = _winding(rng, np.array(chain), n, placed)
         wide = 0.5 * width * np.interp(np.linspace(0, 1, y.size), np.linspace(0, 1, len(chain)), share[chain])
         inside = (y >= 0) & (y < n) & (x >= 0) & (x < n)
         at = y[inside].astype(int), x[inside].astype(int)
         line[at] = False
         radius[at] = wide[inside]
-    if line.all():
-        return np.full((n, n), n, dtype=np.float32)
     distance, (iy, ix) = ndimage.distance_transform_edt(line, return_indices=True)
     # A stream narrower than most of a pixel has a valley but no water of its own.
     return (distance + 0.4 - radius[iy, ix]).astype(np.float32)
@@ -148,11 +133,10 @@ def river_bank(rng: Generator, elevation: np.ndarray, fall: np.ndarray, width: f
 def drainage(
     elevation: np.ndarray, outlets: np.ndarray, inflow: dict[int, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flow direction and drained area of a small grid, by priority flood from the outlets.
+    """The cell that each cell of a grid drains into (flat index; itself at an outlet), and the area drained, in cells.
 
-    `inflow` adds area from outside at a cell (flat index). Returns the flat index of the cell each cell drains
-    into (itself at an outlet) and the area in cells that drains through it. Source: Barnes et al. (2014),
-    "Priority-flood: an optimal depression-filling and watershed-labeling algorithm".
+    `inflow` adds area from outside at a cell. Source: Barnes et al. (2014), "Priority-flood: an optimal
+    depression-filling and watershed-labeling algorithm".
     """
     (rows, cols), heights = elevation.shape, elevation.tolist()
     down = list(range(rows * cols))
@@ -180,9 +164,8 @@ def drainage(
 def _chains(down: np.ndarray, area: np.ndarray) -> list[list[int]]:
     """Runs of cells along the channels: each from its source to the border or to a longer run."""
     channel = np.flatnonzero(area > _SMALLEST * area.max())
-    fed = set(down[channel[down[channel] != channel]].tolist())
     paths = []
-    for head in (int(c) for c in channel if int(c) not in fed):
+    for head in np.setdiff1d(channel, down[channel[down[channel] != channel]]).tolist():
         path = [head]
         while down[path[-1]] != path[-1]:
             path.append(int(down[path[-1]]))
@@ -197,15 +180,9 @@ def _chains(down: np.ndarray, area: np.ndarray) -> list[list[int]]:
     return chains
 
 
-def _winding(
-    rng: Generator, chain: list[int], n: int, placed: dict[int, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """A winding line through the centres of the cells of a chain, two points a pixel.
-
-    `placed` remembers where a line passes each cell, so that a tributary ends in the river it joins.
-    """
-    cells = np.array(chain)
-    points = np.stack([cells // (n // STEP), cells % (n // STEP)]).astype(np.float64) * STEP + STEP / 2
+def _winding(rng: Generator, chain: np.ndarray, n: int, placed: dict[int, np.ndarray]) -> np.ndarray:
+    """A winding line (2, points) through the cells of a chain, two points a pixel, to the river it joins (`placed`)."""
+    points = np.stack(divmod(chain, n // STEP)).astype(np.float64) * STEP + STEP / 2
     points[:, 1:-1] += rng.normal(0, 0.9 * STEP, (2, len(chain) - 2))
     dense = np.linspace(0, len(chain) - 1, 2 * STEP * len(chain))
     path = np.stack([np.interp(dense, np.arange(len(chain)), row) for row in points])
@@ -215,22 +192,19 @@ def _winding(
         path += taper * (placed[chain[-1]] - path[:, -1])[:, None]
     for k, cell in enumerate(chain):
         placed.setdefault(cell, path[:, min(2 * STEP * k, dense.size - 1)])
-    return path[0], path[1]
+    return path
 
 
 @dataclass(frozen=True)
 class Parcels:
-    """Parcel and block number of each pixel, the direction of its rows in radians, and three masks.
-
-    `road` is paved, `track` a farm track, `edge` the seam between two parcels; all one pixel wide.
-    """
+    """Parcel and block number of each pixel, the direction of its rows in radians, and three masks, all (n, n)."""
 
     label: np.ndarray
     block: np.ndarray
     angle: np.ndarray
-    road: np.ndarray
+    road: np.ndarray  # paved, one pixel wide as the others
     track: np.ndarray
-    edge: np.ndarray
+    edge: np.ndarray  # between two parcels
     count: int
 
     def mean(self, values: np.ndarray) -> np.ndarray:
@@ -243,7 +217,7 @@ class Parcels:
 def make_parcels(rng: Generator, fields: Fields, size: float, aspect: float) -> Parcels:
     """Blocks bounded by roads, cut into strips, cut into parcels of about `size`² pixels.
 
-    `aspect` stretches parcels along their block's direction: 1 square fields, 4 long strips.
+    `aspect` stretches parcels along the direction of their block: 1 square fields, 4 long strips.
     """
     pitch = 4.5 * size + 12
     block = _blocks(rng, fields, pitch)
@@ -253,11 +227,19 @@ def make_parcels(rng: Generator, fields: Fields, size: float, aspect: float) -> 
     angles += (rng.random(count) < 0.25) * rng.uniform(0, np.pi, count)
     wide = size / np.sqrt(aspect) * np.exp(rng.normal(0, 0.45, count))
     deep = size * np.sqrt(aspect) * np.exp(rng.normal(0, 0.35, count))
-    label = _strips(rng, block, angles.astype(np.float32), wide.astype(np.float32), deep.astype(np.float32))
+    angle, wide, deep = (each.astype(np.float32)[block] for each in (angles, wide, deep))
+    salt = int(rng.integers(1 << 30))
+    along, across = turned(angle)
+    along /= wide
+    # Uneven strips: shift the cuts by a smooth periodic amount; each is cut at its own intervals.
+    strip = np.floor(along + 0.45 * np.sin(2.1 * along + 7 * hash01(block, salt))).astype(np.int32)
+    own = hash01(block, strip, salt + 1)
+    piece = np.floor(across / deep * (0.6 + 0.9 * own) + 9 * own).astype(np.int32)
+    key = (block.astype(np.int64) * 4096 + (strip + 2048)) * 4096 + (piece + 2048)
+    label = np.unique(key, return_inverse=True)[1].reshape(block.shape).astype(np.int32)
     border, chance = _seam(block), hash01(block, int(rng.integers(1 << 30)))
     road, track = border & (chance < 0.3), border & (chance >= 0.3) & (chance < 0.75)
     edge = _seam(label) & ~road & ~track
-    angle = angles.astype(np.float32)[block]
     return Parcels(label, block, angle, road, track, edge, int(label.max()) + 1)
 
 
@@ -277,22 +259,11 @@ def _blocks(rng: Generator, fields: Fields, pitch: float) -> np.ndarray:
     return code[rows, cols].astype(np.int32)
 
 
-def _strips(
-    rng: Generator, block: np.ndarray, angle: np.ndarray, wide: np.ndarray, deep: np.ndarray
-) -> np.ndarray:
-    """Number parcels: strips across the block's direction, each cut at its own intervals."""
-    n = block.shape[0]
-    axis = np.arange(n, dtype=np.float32)
-    cos, sin = np.cos(angle)[block], np.sin(angle)[block]
-    salt = int(rng.integers(1 << 30))
-    u = (axis[None, :] * cos + axis[:, None] * sin) / wide[block]
-    # Uneven strips: shift the cuts by a smooth periodic amount.
-    strip = np.floor(u + 0.45 * np.sin(2.1 * u + 7 * hash01(block, salt))).astype(np.int32)
-    v = (-axis[None, :] * sin + axis[:, None] * cos) / deep[block]
-    own = hash01(block, strip, salt + 1)
-    piece = np.floor(v * (0.6 + 0.9 * own) + 9 * own).astype(np.int32)
-    key = (block.astype(np.int64) * 4096 + (strip + 2048)) * 4096 + (piece + 2048)
-    return np.unique(key, return_inverse=True)[1].reshape(n, n).astype(np.int32)
+def turned(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates along and across the directions `angle` (n, n) in radians, each (n, n) float32."""
+    axis = np.arange(len(angle), dtype=np.float32)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return axis[None, :] * cos + axis[:, None] * sin, -axis[None, :] * sin + axis[:, None] * cos
 
 
 def _seam(label: np.ndarray) -> np.ndarray:

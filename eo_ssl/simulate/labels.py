@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from eo_ssl.simulate.landscape import BARREN, CROP, FOREST, GRASS, SHRUB, URBAN, WATER, WETLAND, Landscape
 
-# Codes of the simplified IGBP legend of DFC2020, in the order of the eight classes.
+# Codes of the simplified IGBP legend of DFC2020, in the order of the eight classes: no Savanna (3), no Snow (8).
 DFC_CODE = np.array([1, 2, 4, 5, 6, 7, 9, 10], dtype=np.uint8)
 MODIS_PIXEL = 46.33
 
@@ -17,16 +17,10 @@ _LCCS[1:18] = [
 ]  # fmt: skip
 
 
-def fine_labels(land: Landscape) -> np.ndarray:
-    """DFC2020 codes at 10 m, (n, n) uint8; Savanna (3) and Snow (8) do not occur, as in DFC2020."""
-    return DFC_CODE[land.cover]
-
-
 def coarse_labels(land: Landscape) -> np.ndarray:
     """IGBP and the three LCCS legends on a 500 m grid, repeated at 10 m, (4, n, n) uint8.
 
-    Each cell is classified by the shares of what lies in and a little around it, by the rules of the IGBP
-    legend, and one cell in eight by shares that are wrong, as a classifier with 500 m pixels would be.
+    The rules of the IGBP legend judge the shares in and a little around each cell; those of one in eight are wrong.
     """
     n = land.spec.padded
     rng = land.spec.rng(27)
@@ -44,18 +38,11 @@ def coarse_labels(land: Landscape) -> np.ndarray:
     share *= np.exp(rng.normal(0, 0.25, share.shape))
     wrong = rng.random((rows, cols)) < 0.125
     share = np.where(wrong, share * np.exp(rng.normal(0, 1.2, share.shape)), share)
-    igbp = _igbp(share / np.maximum(share.sum(0), 1e-9), land)[row, col]
-    return np.concatenate([igbp[None], np.moveaxis(_LCCS[igbp], -1, 0)]).astype(np.uint8)
-
-
-def _igbp(share: np.ndarray, land: Landscape) -> np.ndarray:
-    """IGBP code from the shares of the eight classes, (8, rows, cols) -> (rows, cols)."""
-    region = land.spec.region
-    tree, crop = share[FOREST], share[CROP]
+    share /= np.maximum(share.sum(0), 1e-9)  # (8, rows, cols)
+    region, tree, crop = land.spec.region, share[FOREST], share[CROP]
     natural = share[SHRUB] + share[GRASS] + tree
     chance = land.spec.luck(*np.indices(tree.shape), 51)
-    needle = 1 if region.conifer > 0.35 else 4
-    wood = np.where(chance < 0.45, needle, 5)
+    wood = np.where(chance < 0.45, 1 if region.conifer > 0.35 else 4, 5)
     if region.climate == "tropical":
         wood = np.where(chance < 0.8, 2, 4)
     rules = (
@@ -74,4 +61,5 @@ def _igbp(share: np.ndarray, land: Landscape) -> np.ndarray:
         (share[WATER] > 0.4, 17),
     )
     conditions, codes = zip(*rules)
-    return np.select(list(conditions), list(codes), 10).astype(np.uint8)
+    igbp = np.select(conditions, codes, 10).astype(np.uint8)[row, col]
+    return np.concatenate([igbp[None], np.moveaxis(_LCCS[igbp], -1, 0)]).astype(np.uint8)

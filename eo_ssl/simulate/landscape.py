@@ -6,7 +6,8 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
-from eo_ssl.simulate.ground import Fields, Parcels, Terrain, hash01, incline, make_parcels, make_terrain
+from eo_ssl.simulate import ground
+from eo_ssl.simulate.ground import Fields, Parcels, Terrain, hash01
 from eo_ssl.simulate.world import SceneSpec, Season, season_of
 
 FOREST, SHRUB, GRASS, WETLAND, CROP, URBAN, BARREN, WATER = range(8)
@@ -27,73 +28,62 @@ _COMPANY = np.array([
 
 @dataclass(frozen=True)
 class Town:
-    """What towns are made of, all maps (n, n): shares of the pixel are 0 outside towns.
-
-    `roof` and `street` are fractions of the pixel, the rest is garden; `kind` in [0, 1) chooses the roof's
-    material; `hall` marks large sheds.
-    """
+    """Towns, all maps (n, n): `roof` and `street` are fractions of the pixel (0 outside towns), the rest is garden."""
 
     roof: np.ndarray
     street: np.ndarray
-    kind: np.ndarray
-    hall: np.ndarray
+    kind: np.ndarray  # material of the roof, in [0, 1)
+    hall: np.ndarray  # large sheds
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """The ground truth of one scene, all maps (n, n).
-
-    `cover` is the class, `mixed` the share of broadleaf trees where there are trees (0 to 1), `height` the
-    height of trees and houses in metres, `rough` and `patchy` textures of about 20 and 70 m.
-    """
+    """The ground truth of one scene, all maps (n, n)."""
 
     spec: SceneSpec
     season: Season
-    cover: np.ndarray
+    cover: np.ndarray  # the class
     terrain: Terrain
     parcels: Parcels
     town: Town
-    mixed: np.ndarray
-    height: np.ndarray
-    rough: np.ndarray
-    patchy: np.ndarray
+    mixed: np.ndarray  # share of broadleaf among the trees
+    height: np.ndarray  # of trees and houses, in metres
+    rough: np.ndarray  # texture of about 20 m
+    patchy: np.ndarray  # and of about 70 m
 
 
 def make_landscape(spec: SceneSpec) -> Landscape:
     """Build the landscape of a scene from its own stream of random numbers."""
-    region = spec.region
-    rng = spec.rng(21)
+    region, rng = spec.region, spec.rng(21)
     fields = Fields(rng, spec.padded)
     river = rng.uniform(0.5, 4.0 if region.climate == "arid" else 9.0) * (1.0 if rng.random() < 0.75 else 0.3)
-    terrain = make_terrain(rng, fields, region.relief * np.exp(rng.normal(0, 0.3)), river)
-    parcels = make_parcels(rng, fields, region.field * np.exp(rng.normal(0, 0.2)), rng.uniform(1.0, 3.5))
-    mix = scene_mix(rng, spec)
+    terrain = ground.make_terrain(rng, fields, region.relief * np.exp(rng.normal(0, 0.3)), river)
+    size, aspect = region.field * np.exp(rng.normal(0, 0.2)), rng.uniform(1.0, 3.5)
+    parcels = ground.make_parcels(rng, fields, size, aspect)
+    # Its theme and company, bent towards its region, with some luck: shares of the classes, (8,).
+    mix = np.array(region.mix)
+    mix = _COMPANY[spec.theme] ** 0.9 * (mix / mix.mean()) ** 0.3 * np.exp(rng.normal(0, 0.35, 8))
+    mix /= mix.sum()
     water = water_mask(rng, fields, terrain, mix[WATER], spec.theme == WATER and rng.random() < 0.6)
-    level = ~water
-    terrain = replace(terrain, east=terrain.east * level, south=terrain.south * level)
+    terrain = replace(terrain, east=terrain.east * ~water, south=terrain.south * ~water)
     urban, core = urban_mask(fields, terrain, parcels, water, mix[URBAN])
     cover = land_cover(rng, fields, terrain, parcels, water, mix)
-    cover[urban] = URBAN
-    cover[water] = WATER
+    cover[urban], cover[water] = URBAN, WATER
     town = make_town(rng, fields, parcels, urban, core)
     rough, patchy = fields(1.5, 3.2), fields(7, 3.4)
     height = (np.where(cover == FOREST, 16 + 3 * patchy, 0) + 8 * town.roof).astype(np.float32)
-    mixed = stands(fields, parcels, spec)
+    # Planted stands differ from parcel to parcel, wild ones slowly.
+    planted = (2.0 if region.climate == "tropical" else 5.0) * (spec.luck(parcels.label, 61) - 0.5)
+    logit = 1.6 * fields(25, 3.6) + planted + 5.0 * (0.5 - region.conifer)
+    mixed = (1 / (1 + np.exp(-logit))).astype(np.float32)
     season = season_of(region, spec.season)
     return Landscape(spec, season, cover, terrain, parcels, town, mixed, height, rough, patchy)
-
-
-def scene_mix(rng: Generator, spec: SceneSpec) -> np.ndarray:
-    """Class shares of one scene, (8,): its theme and company, bent towards its region, with some luck."""
-    region = np.array(spec.region.mix)
-    mix = _COMPANY[spec.theme] ** 0.9 * (region / region.mean()) ** 0.3 * np.exp(rng.normal(0, 0.35, 8))
-    return mix / mix.sum()
 
 
 def water_mask(rng: Generator, fields: Fields, terrain: Terrain, share: float, coast: bool) -> np.ndarray:
     """Rivers, and lakes (or a sea along one side, if `coast`) until the share of the scene is reached."""
     if coast:
-        score = 2.2 * incline(rng, fields.n) + 0.5 * fields(70, 3.4)
+        score = 2.2 * ground.incline(rng, fields.n) + 0.5 * fields(70, 3.4)
     else:
         score = fields(64, 3.8) - 0.7 * terrain.elevation / terrain.elevation.std()
     water = terrain.bank < 0
@@ -123,8 +113,7 @@ def land_cover(
 ) -> np.ndarray:
     """Class codes of everything that is neither water nor town, (n, n) uint8, in the shares of `mix`.
 
-    Crops and pastures take whole parcels; forest follows parcels where the land is farmed and its own
-    outline elsewhere; shrub, wetland and bare ground follow the terrain.
+    Crops and pastures take whole parcels, forest only where the land is farmed; the rest follows the terrain.
     """
     steep = np.minimum(terrain.slope / 0.25, 2.0)
     shore = np.exp(-ndimage.distance_transform_edt(~water) / 14.0) * water.any()
@@ -158,11 +147,9 @@ def _quota(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
 def make_town(rng: Generator, fields: Fields, parcels: Parcels, urban: np.ndarray, core: np.ndarray) -> Town:
     """Fill the mask `urban` with streets and buildings; `core` in 0 to 1 says how central a pixel is."""
     salt = int(rng.integers(1 << 30))
-    axis = np.arange(fields.n, dtype=np.float32)
-    cos, sin = np.cos(parcels.angle), np.sin(parcels.angle)
     bend = 3.0 * fields(60, 4.0)
-    u = axis[None, :] * cos + axis[:, None] * sin + bend
-    v = -axis[None, :] * sin + axis[:, None] * cos - bend
+    u, v = ground.turned(parcels.angle)
+    u, v = u + bend, v - bend
     spacing = 6.0 + 7.0 * hash01(parcels.block, salt)
     a, b = np.floor(u / spacing), np.floor(v / (1.6 * spacing))
     street = (u - a * spacing < 0.9) | (v - b * 1.6 * spacing < 0.9)
@@ -177,14 +164,6 @@ def make_town(rng: Generator, fields: Fields, parcels: Parcels, urban: np.ndarra
     paved = np.where(park, np.float32(0.05), paved) * urban
     kind = np.where(hall, quarter * 8 % 1, hash01(np.floor(u / 2.2), np.floor(v / 1.9), salt + 4))
     return Town(*(a.astype(np.float32) for a in (roof, paved, kind)), hall)
-
-
-def stands(fields: Fields, parcels: Parcels, spec: SceneSpec) -> np.ndarray:
-    """Share of broadleaf trees, (n, n) in 0 to 1: planted stands differ from parcel to parcel, wild ones slowly."""
-    planted = spec.luck(parcels.label, 61) - 0.5
-    weight = 2.0 if spec.region.climate == "tropical" else 5.0
-    logit = 1.6 * fields(25, 3.6) + weight * planted + 5.0 * (0.5 - spec.region.conifer)
-    return (1 / (1 + np.exp(-logit))).astype(np.float32)
 
 
 def crop_stage(land: Landscape, parcel: np.ndarray) -> np.ndarray:

@@ -59,7 +59,10 @@ def optical(land: Landscape) -> np.ndarray:
     with threadpool_limits(2, "blas"):
         surface = (_local_spectra(land, rng).T @ abundances(land)).reshape(13, n, n)  # (13, n, n)
     surface *= np.exp(_brightness(land, rng))
-    surface *= 1 + _tilt(land, rng) * (WAVELENGTH[:, None, None] - 0.9)
+    # Cultivars, moisture and residues tilt a spectrum: relative change of reflectance per micrometre.
+    luck = land.spec.luck(land.parcels.label, 33) - 0.5
+    tilt = (0.30 * luck * (land.cover != WATER) + rng.normal(0, 0.05)).astype(np.float32)
+    surface *= 1 + tilt * (WAVELENGTH[:, None, None] - 0.9)
     surface *= _light(land)
     path, through = _air(land, rng)
     top = surface * through[:, None, None] + path[:, None, None]
@@ -73,8 +76,7 @@ def _local_spectra(land: Landscape, rng: np.random.Generator) -> np.ndarray:
     regional = generator(land.spec.seed, 24, REGIONS.index(land.spec.region))
     log = np.zeros_like(SPECTRA)
     for stream, level in ((regional, 0.12), (rng, 0.06)):
-        knots = stream.normal(0, level, (SPECTRA.shape[0], 5))
-        at = np.array([0.44, 0.66, 0.75, 1.0, 2.2])
+        knots, at = stream.normal(0, level, (SPECTRA.shape[0], 5)), (0.44, 0.66, 0.75, 1.0, 2.2)
         log += np.stack([np.interp(WAVELENGTH, at, row) for row in knots]).astype(np.float32)
         log += stream.normal(0, 0.8 * level, (SPECTRA.shape[0], 1)).astype(np.float32)
     return SPECTRA * np.exp(log)
@@ -90,13 +92,6 @@ def _brightness(land: Landscape, rng: np.random.Generator) -> np.ndarray:
     between[cover == WATER] = 0
     texture = 0.85 * land.rough + 0.3 * rng.standard_normal(cover.shape, dtype=np.float32)
     return _TEXTURE[cover] * texture + _SPREAD[cover] * between + scene[cover]
-
-
-def _tilt(land: Landscape, rng: np.random.Generator) -> np.ndarray:
-    """Relative change of reflectance per micrometre, (n, n): cultivars, moisture, residues."""
-    spec = land.spec
-    luck = spec.luck(land.parcels.label, 33) - 0.5
-    return (0.30 * luck * (land.cover != WATER) + rng.normal(0, 0.05)).astype(np.float32)
 
 
 def _light(land: Landscape) -> np.ndarray:
@@ -162,21 +157,32 @@ def abundances(land: Landscape) -> np.ndarray:
     green = np.clip(season.green * (0.55 + 0.6 * spec.region.vigour) + rng.normal(0, 0.08), 0.05, 0.95)
     soil = 1 - spec.region.bright + 0.5 * (spec.region.moisture - 0.5)
     dark = np.clip(soil + rng.normal(0, 0.12), 0.05, 0.95)
-    for cover, fill in _FILL.items():
+    for cover, made_of in enumerate(_MADE_OF):
         where = np.flatnonzero(land.cover.ravel() == cover)
         if where.size:
-            fill(_View(land, where, share, np.float32(green), np.float32(dark), rng))
-    _roads(land, share)
+            for material, fraction in made_of(
+                _View(land, where, np.float32(green), np.float32(dark), rng)
+            ).items():
+                share[material, where] = fraction
+    # Roads, tracks and seams replace part of the pixels below them; a road never crosses water in sight.
+    dry = ~np.isin(land.cover, (WATER, URBAN, WETLAND))
+    for mask, fraction, material in (
+        (land.parcels.road, 0.55, ASPHALT),
+        (land.parcels.track, 0.45, BRIGHT),
+        (land.parcels.edge & (land.cover == CROP), 0.35, GREEN),
+    ):
+        where = np.flatnonzero((mask & dry).ravel())
+        share[:, where] *= 1 - np.float32(fraction)
+        share[material, where] += np.float32(fraction)
     return share
 
 
 @dataclass
 class _View:
-    """One class in one scene: the pixels, and shorthand to read maps and add materials there."""
+    """The pixels of one class in one scene, and what decides their materials."""
 
     land: Landscape
     where: np.ndarray  # flat indices of the pixels
-    share: np.ndarray  # (K, n·n)
     green: np.float32
     dark: np.float32
     rng: np.random.Generator
@@ -193,116 +199,88 @@ class _View:
         """A uniform number per parcel."""
         return self.land.spec.luck(self.parcel, salt)
 
-    def set(self, material: int, fraction: np.ndarray) -> None:
-        self.share[material, self.where] = fraction
 
-    def ground(self, fraction: np.ndarray, dark: np.ndarray | float) -> None:
-        """Bare soil, from dark and wet to bright and dry."""
-        dark = np.clip(dark, 0, 1)
-        self.set(DARK, fraction * dark)
-        self.set(BRIGHT, fraction * (1 - dark))
-
-    def herbs(self, fraction: np.ndarray, green: np.ndarray) -> None:
-        """Grass or crop, from green to dry."""
-        self.set(GREEN, fraction * green)
-        self.set(DRY, fraction * (1 - green))
+Shares = dict[int, np.ndarray]  # of a pixel, by material
 
 
-def _forest(v: _View) -> None:
+def _ground(fraction: np.ndarray, dark: np.ndarray | float) -> Shares:
+    """Bare soil, from dark and wet to bright and dry."""
+    dark = np.clip(np.asarray(dark, np.float32), 0, 1)
+    return {DARK: fraction * dark, BRIGHT: fraction * (1 - dark)}
+
+
+def _herbs(fraction: np.ndarray, green: np.ndarray | float) -> Shares:
+    """Grass or crop, from green to dry."""
+    green = np.asarray(green, np.float32)
+    return {GREEN: fraction * green, DRY: fraction * (1 - green)}
+
+
+def _forest(v: _View) -> Shares:
     closed = np.clip(1.0 + 0.04 * v.patchy + 0.04 * v.rough - 0.15 * (1 - v.region.vigour), 0.2, 1.0)
     broad = v.map(v.land.mixed)
-    leaf = v.season.leaf
-    v.set(CONIFER, closed * (1 - broad))
-    v.set(BROADLEAF, closed * broad * leaf)
-    rest = 1 - closed * (1 - broad) - closed * broad * leaf
+    needles, leaves = closed * (1 - broad), closed * broad * v.season.leaf
+    rest = 1 - needles - leaves
     # Bare branches and litter, a quarter of it in the shade of the trunks.
-    v.herbs(0.32 * rest, np.full_like(rest, 0.6 * v.green))
-    v.ground(0.30 * rest, np.full_like(rest, 0.9))
+    litter = _herbs(0.32 * rest, 0.6 * v.green) | _ground(0.30 * rest, 0.9)
+    return {CONIFER: needles, BROADLEAF: leaves, **litter}
 
 
-def _shrub(v: _View) -> None:
+def _shrub(v: _View) -> Shares:
     bush = np.clip(0.06 + 0.24 * v.region.vigour + 0.14 * v.patchy + 0.10 * v.rough, 0.05, 0.9)
     bare = np.clip(0.90 - 0.45 * v.region.vigour + 0.10 * v.patchy, 0.02, 0.9) * (1 - bush)
-    v.set(BROADLEAF, 0.6 * bush)
-    v.set(CONIFER, 0.4 * bush)
-    v.ground(bare, np.full_like(bush, 0.35 * v.dark))
-    v.herbs(1 - bush - bare, np.full_like(bush, 0.45 * v.green))
+    grass = _herbs(1 - bush - bare, 0.45 * v.green)
+    return {BROADLEAF: 0.6 * bush, CONIFER: 0.4 * bush, **_ground(bare, 0.35 * v.dark), **grass}
 
 
-def _grass(v: _View) -> None:
+def _grass(v: _View) -> Shares:
     green = np.clip(v.green * (0.75 + 0.7 * v.luck(1)) + 0.08 * v.patchy + 0.03 * v.rough, 0.02, 1)
     bare = np.clip(0.22 - 0.2 * v.green + 0.2 * (v.luck(2) - 0.5) + 0.04 * v.patchy, 0, 0.7)
     tree = np.clip(0.25 * (v.luck(3) - 0.7) + 0.03 * v.rough, 0, 0.3)
-    v.ground(bare * (1 - tree), np.full_like(green, v.dark))
-    v.set(BROADLEAF, tree)
-    v.herbs((1 - bare) * (1 - tree), green)
+    return {BROADLEAF: tree, **_ground(bare * (1 - tree), v.dark), **_herbs((1 - bare) * (1 - tree), green)}
 
 
-def _wetland(v: _View) -> None:
+def _wetland(v: _View) -> Shares:
     wet = np.clip(0.13 + 0.15 * v.patchy + 0.05 * v.rough + 0.1 * v.map(v.land.terrain.wetness), 0.0, 0.9)
     reed = np.clip(0.85 * v.green + 0.22 + 0.12 * v.patchy, 0.05, 0.9)
     bush = np.clip(0.10 * v.rough - 0.02, 0, 0.5) * (1 - wet)
-    v.set(CLEAR, 0.5 * wet)
-    v.set(DARK, 0.5 * wet)
-    v.set(BROADLEAF, bush)
-    v.herbs(1 - wet - bush, reed)
+    return {CLEAR: 0.5 * wet, DARK: 0.5 * wet, BROADLEAF: bush, **_herbs(1 - wet - bush, reed)}
 
 
-def _crop(v: _View) -> None:
+def _crop(v: _View) -> Shares:
     stage = crop_stage(v.land, v.parcel)
     along = 0.05 * v.patchy + 0.03 * v.rough
     plant = np.clip(stage + along * (0.3 + stage), 0, 0.97)
     straw = (v.luck(6) < 0.35) * v.luck(7) * (1 - plant)
     ripe = (v.luck(8) < 0.25) & (stage > 0.5)
     green = np.where(ripe, 0.25 + 0.4 * v.luck(9), 0.85 + 0.15 * v.luck(9))
-    v.ground(1 - plant - straw, v.dark + 0.5 * (v.luck(10) - 0.5) + 0.05 * v.patchy)
-    v.set(GREEN, plant * green)
-    v.set(DRY, plant * (1 - green) + straw)
+    soil = _ground(1 - plant - straw, v.dark + 0.5 * (v.luck(10) - 0.5) + 0.05 * v.patchy)
+    return {GREEN: plant * green, DRY: plant * (1 - green) + straw, **soil}
 
 
-def _urban(v: _View) -> None:
+def _urban(v: _View) -> Shares:
     town = v.land.town
     roof, street, kind = v.map(town.roof), v.map(town.street), v.map(town.kind)
-    bright = np.where(v.map(town.hall), 0.75, 0.15) * (0.4 + kind)
-    v.set(SHEET, roof * np.clip(bright, 0, 1))
-    v.set(TILE, roof * (1 - np.clip(bright, 0, 1)))
-    v.set(ASPHALT, street)
+    bright = np.clip(np.where(v.map(town.hall), 0.75, 0.15) * (0.4 + kind), 0, 1)
     garden = 1 - roof - street
     tree = np.clip(0.3 * v.region.vigour + 0.15 * v.patchy + 0.10 * v.rough, 0, 0.8)
-    v.set(BROADLEAF, garden * tree * (0.3 + 0.7 * v.season.leaf))
-    v.ground(garden * 0.25 * (1 - v.region.vigour), np.full_like(garden, v.dark))
-    rest = garden - garden * tree * (0.3 + 0.7 * v.season.leaf) - garden * 0.25 * (1 - v.region.vigour)
-    v.herbs(np.maximum(rest, 0), np.full_like(garden, min(0.9, 0.25 + 0.7 * v.green)))
+    leaves, bare = garden * tree * (0.3 + 0.7 * v.season.leaf), garden * 0.25 * (1 - v.region.vigour)
+    lawn = _herbs(np.maximum(garden - leaves - bare, 0), min(0.9, 0.25 + 0.7 * v.green))
+    built = {SHEET: roof * bright, TILE: roof * (1 - bright), ASPHALT: street}
+    return {**built, BROADLEAF: leaves, **_ground(bare, v.dark), **lawn}
 
 
-def _barren(v: _View) -> None:
+def _barren(v: _View) -> Shares:
     kind = v.rng.uniform(0.5, 1.1)
     plants = np.clip(0.06 + 0.05 * v.patchy + 0.04 * v.rough, 0, 0.3)
     sand = np.clip(kind + 0.15 * v.patchy, 0, 1) * (1 - plants)
-    v.set(SAND, sand)
-    v.ground(1 - plants - sand, np.full_like(sand, 0.25 * v.dark))
-    v.herbs(plants, np.full_like(sand, 0.3 * v.green))
+    return {SAND: sand, **_ground(1 - plants - sand, 0.25 * v.dark), **_herbs(plants, 0.3 * v.green)}
 
 
-def _water(v: _View) -> None:
+def _water(v: _View) -> Shares:
     base = np.clip(v.region.turbid + v.rng.normal(0, 0.15), 0, 1)
     shallow = np.exp(-np.abs(v.map(v.land.terrain.bank)) / 6.0) * 0.2
     turbid = np.clip(0.8 * base + 0.06 * v.patchy + shallow, 0, 1)
-    v.set(TURBID, turbid)
-    v.set(CLEAR, 1 - turbid)
+    return {TURBID: turbid, CLEAR: 1 - turbid}
 
 
-def _roads(land: Landscape, share: np.ndarray) -> None:
-    """Replace part of the pixels under roads, tracks and seams; a road never crosses water in sight."""
-    dry = (land.cover != WATER) & (land.cover != URBAN)
-    for mask, fraction, material in (
-        (land.parcels.road, 0.55, ASPHALT),
-        (land.parcels.track, 0.45, BRIGHT),
-        (land.parcels.edge & (land.cover == CROP), 0.35, GREEN),
-    ):
-        where = np.flatnonzero((mask & dry & (land.cover != WETLAND)).ravel())
-        share[:, where] *= 1 - np.float32(fraction)
-        share[material, where] += np.float32(fraction)
-
-
-_FILL = dict(enumerate((_forest, _shrub, _grass, _wetland, _crop, _urban, _barren, _water)))
+_MADE_OF = (_forest, _shrub, _grass, _wetland, _crop, _urban, _barren, _water)  # in the order of the classes

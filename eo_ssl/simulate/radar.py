@@ -38,11 +38,10 @@ def radar(land: Landscape) -> np.ndarray:
 
 
 def speckle(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Multiplicative speckle of mean one, (n, n): the mean of `LOOKS` correlated single-look intensities.
+    """Multiplicative speckle of mean one, (n, n): the mean of `LOOKS` correlated single-look intensities |z|².
 
-    A single look is |z|² of a circular complex Gaussian field z. With the correlation ρ(d) of z, intensities
-    correlate as ρ(d)²; a Gaussian transfer function of width σ gives ρ(d)² = exp(−d²/2σ²), 0.70 at lag 1 for
-    σ = 1.18. Averaging L independent looks makes it gamma with L looks and leaves the correlation.
+    Intensities of a circular complex Gaussian field z with correlation ρ(d) correlate as ρ(d)²; a Gaussian transfer
+    function of width σ gives exp(−d²/2σ²), 0.70 at lag 1 for σ = 1.18. The mean of L looks is gamma with L looks.
     """
     f = fft.fftfreq(n).astype(np.float32)
     transfer = np.exp(-2 * (np.pi * SPECKLE_SIGMA) ** 2 * f**2)

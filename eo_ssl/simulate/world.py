@@ -11,11 +11,11 @@ from eo_ssl.simulate.ground import generator, hash01
 
 @dataclass(frozen=True)
 class Region:
-    """One region; the fields after `mix` are what makes it look different from the others.
+    """One region; the fields after `mix`, the shares of the eight classes, make it look unlike the others.
 
-    `field` is the edge of a typical parcel in pixels, `relief` the standard deviation of the terrain in
-    metres, `moisture`, `vigour`, `conifer`, `bright` (soil) and `turbid` (water) lie in 0 to 1, `haze` is
-    an aerosol load (1 = clean continental air), `sigma` an offset of all backscatter in dB.
+    `field` is the edge of a typical parcel in pixels, `relief` the standard deviation of the terrain in metres,
+    `haze` an aerosol load (1 = clean continental air), `sigma` an offset of all backscatter in dB; `moisture`,
+    `vigour`, `conifer`, `bright` (soil) and `turbid` (water) lie in 0 to 1.
     """
 
     name: str
@@ -25,9 +25,7 @@ class Region:
     north: float
     latitude: float
     seasons: str
-    mix: tuple[
-        float, ...
-    ]  # shares of Forest, Shrubland, Grassland, Wetlands, Croplands, Urban, Barren, Water
+    mix: tuple[float, ...]
     field: float
     relief: float
     moisture: float
@@ -41,16 +39,15 @@ class Region:
 
 def _region(line: str) -> Region:
     name, split, climate, epsg, north, latitude, seasons, mix, *rest = line.split()
-    shares = [float(share) for share in mix.split("/")]
+    parts = np.array(mix.split("/"), dtype=float)
+    shares = tuple((parts / parts.sum()).tolist())
     return Region(
-        name, split, climate, int(epsg), float(north), float(latitude), seasons,
-        tuple(share / sum(shares) for share in shares), *(float(value) for value in rest),
-    )  # fmt: skip
+        name, split, climate, int(epsg), float(north), float(latitude), seasons, shares, *map(float, rest)
+    )
 
 
-# name, split, climate, UTM zone, northing (km), latitude, seasons (w s u f = winter spring summer fall, of
-# the northern year), class shares F/S/G/Wl/C/U/B/Wa, then field, relief, moisture, haze, vigour, conifer,
-# bright, turbid, sigma. Three groups: unlabelled pretraining, DFC2020-like training, DFC2020-like test.
+# name, split, climate, UTM zone, northing (km), latitude, seasons (winter, spring, summer, fall of the northern year),
+# class shares, then field, relief, moisture, haze, vigour, conifer, bright, turbid, sigma.
 _TABLE = """
 Alpine     pretrain temperate  32632 5230  47 wsuf 36/4/22/2/18/8/4/6    22 240 .60 0.8 .85 .60 .45 .20  0.3
 Boreal     pretrain boreal     32635 6810  61 suf  46/8/8/12/8/3/2/13    24  50 .70 0.6 .70 .75 .30 .10  0.0
@@ -81,8 +78,8 @@ Volga      test     temperate  32638 5400  49 suf  14/7/14/4/34/6/6/22   46  20 
 
 REGIONS: tuple[Region, ...] = tuple(_region(line) for line in _TABLE.strip().splitlines())
 
-# Winter, spring, summer, fall of the local year: greenness of grass, leaves on deciduous trees, crop cover.
-_SEASONS: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]] = {
+# Winter to fall of the local year: greenness of grass, leaves on deciduous trees, crop cover.
+_SEASONS = {
     "temperate": ((0.45, 0.80, 0.70, 0.55), (0.15, 0.65, 1.00, 0.65), (0.30, 0.65, 0.60, 0.30)),
     "boreal": ((0.20, 0.45, 0.80, 0.45), (0.10, 0.40, 1.00, 0.45), (0.15, 0.40, 0.75, 0.25)),
     "mediterran": ((0.60, 0.75, 0.25, 0.35), (0.75, 0.90, 0.90, 0.85), (0.50, 0.75, 0.30, 0.25)),
@@ -118,10 +115,7 @@ SPLITS = ("pretrain", "train", "test")
 
 @dataclass(frozen=True)
 class Profile:
-    """Patch edge in pixels; per split the number of scenes and the patches along each side of a scene.
-
-    Patches of pretraining scenes overlap by half, as in SEN12MS; those of DFC2020 scenes only touch.
-    """
+    """Patch edge in pixels; per split the number of scenes and the patches along each side of a scene."""
 
     name: str
     patch: int
@@ -136,13 +130,10 @@ class Profile:
 
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("smoke", 64, (12, 12, 12), (3, 2, 2)),
-        Profile("laptop", 128, (41, 38, 56), (7, 4, 4)),
-        Profile("gpu", 256, (124, 62, 188), (9, 4, 4)),
-        Profile("paper", 256, (12, 6, 7), (2, 2, 2), "float64"),
-    )
+    "smoke": Profile("smoke", 64, (12, 12, 12), (3, 2, 2)),
+    "laptop": Profile("laptop", 128, (41, 38, 56), (7, 4, 4)),
+    "gpu": Profile("gpu", 256, (124, 62, 188), (9, 4, 4)),
+    "paper": Profile("paper", 256, (12, 6, 7), (2, 2, 2), "float64"),
 }
 
 
@@ -190,16 +181,15 @@ class SceneSpec:
     def path(self, sensor: str, patch: int) -> str:
         """Path of one patch file below the root, in the naming of SEN12MS or DFC2020.
 
-        SEN12MS: ROIs1158_spring/s1_8/ROIs1158_spring_s1_8_p100.tif. DFC2020: ROIs0000_test/s1_0/ROIs0000_test_s1_0_p17.tif
-        and ROIs0000_validation/s1_validation/ROIs0000_validation_s1_0_p17.tif (the folder says "validation", the file "0").
+        ROIs1158_spring/s1_8/ROIs1158_spring_s1_8_p100.tif, ROIs0000_test/s1_0/ROIs0000_test_s1_0_p17.tif and
+        ROIs0000_validation/s1_validation/ROIs0000_validation_s1_0_p17.tif, where the file says 0.
         """
-        if self.split == "pretrain":
-            top, folder, tag = SEASON_FOLDERS[self.season], f"{sensor}_{self.number}", self.number
-        elif self.split == "train":
-            top, folder, tag = "ROIs0000_validation", f"{sensor}_validation", 0
-        else:
-            top, folder, tag = "ROIs0000_test", f"{sensor}_0", 0
-        return f"{top}/{folder}/{top}_{sensor}_{tag}_p{self.first + patch}.tif"
+        top, folder, tag = {
+            "pretrain": (SEASON_FOLDERS[self.season], self.number, self.number),
+            "train": ("ROIs0000_validation", "validation", 0),
+            "test": ("ROIs0000_test", 0, 0),
+        }[self.split]
+        return f"{top}/{sensor}_{folder}/{top}_{sensor}_{tag}_p{self.first + patch}.tif"
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -219,10 +209,10 @@ def profile_named(name: str) -> Profile:
 
 
 def plan(profile: str | Profile, seed: int) -> list[SceneSpec]:
-    """All scenes of a profile (a name, or one of your own), in the order in which they are numbered.
+    """All scenes of a profile (a name, or one of your own) by number.
 
-    Regions take turns, so that a small profile still sees many of them; seasons go round within a region.
-    The theme (the class a scene is rich in) is drawn systematically from the class shares of the region.
+    Regions take turns, seasons go round within a region, and the theme (the class a scene is rich in) is drawn
+    systematically from the class shares of the region.
     """
     chosen = profile if isinstance(profile, Profile) else profile_named(profile)
     return [_spec(chosen, k, seed, number) for k in range(3) for number in range(chosen.scenes[k])]
@@ -243,6 +233,7 @@ def _spec(chosen: Profile, k: int, seed: int, number: int) -> SceneSpec:
     lattice = np.array([visit % 4 - 1.5, visit // 4 - 1.5])
     east, north = lattice * 16_000 + generator(seed, 12, place, visit).uniform(-500, 500, 2)
     easting, northing = round((500_000 + east) / 10) * 10.0, round((region.north * 1000 + north) / 10) * 10.0
+    # Patches of pretraining scenes overlap by half, as in SEN12MS; those of DFC2020 scenes only touch.
     patch, grid, overlaps = chosen.patch, chosen.grid[k], SPLITS[k] == "pretrain"
     return SceneSpec(
         seed, SPLITS[k], number + overlaps, region, season, theme, patch, grid,

@@ -10,7 +10,8 @@ of BigEarthNet v2 (Clasen et al. 2024). All were measured on small samples: anch
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,7 +19,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import recall_score
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -27,6 +27,7 @@ from eo_ssl import show
 from eo_ssl.data.measures import autocorrelation, band_statistics, looks
 from eo_ssl.data.samples import Pair
 from eo_ssl.data.source import class_counts, majority_of
+from eo_ssl.evaluate.probe import average_accuracy
 from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES, S2, S2_BANDS, band_index, to_linear
 from eo_ssl.show.composites import RADAR_LIMITS
 
@@ -115,24 +116,20 @@ def texture(s1: np.ndarray, s2: np.ndarray, bands: tuple[str, ...] = S2_BANDS) -
 
 def median_texture(patches: Sequence[Texture]) -> Texture:
     """Median of each measure over patches."""
-    vv, b08 = (tuple(np.median([getattr(p, k) for p in patches], axis=0).tolist()) for k in ("vv", "b08"))
-    return Texture(
-        vv, b08, *(float(np.median([getattr(p, k) for p in patches])) for k in ("vv_vh", "vh_ndvi"))
+    vv, b08, *pairs = (
+        np.median([getattr(p, f.name) for p in patches], axis=0).tolist() for f in fields(Texture)
     )
+    return Texture(tuple(vv), tuple(b08), *pairs)
 
 
 def speckle(vv: np.ndarray, label: np.ndarray) -> list[tuple[float, float]]:
     """Looks, and lag-1 autocorrelation of intensity, in each window of VV (dB) that holds nothing but water."""
     # Two pixels off the shore: the land next to it reaches that far into the image.
     water = ndimage.binary_erosion(label == WATER, iterations=2, border_value=1) & np.isfinite(vv)
-    found = []
-    for y in range(0, vv.shape[0] - _WINDOW + 1, _WINDOW):
-        for x in range(0, vv.shape[1] - _WINDOW + 1, _WINDOW):
-            window = slice(y, y + _WINDOW), slice(x, x + _WINDOW)
-            if water[window].all():
-                power = to_linear(vv[window])
-                found.append((looks(power), autocorrelation(power)))
-    return found
+    corners = product(*(range(0, edge - _WINDOW + 1, _WINDOW) for edge in vv.shape))
+    windows = (np.s_[y : y + _WINDOW, x : x + _WINDOW] for y, x in corners)
+    powers = (to_linear(vv[window]) for window in windows if water[window].all())
+    return [(looks(power), autocorrelation(power)) for power in powers]
 
 
 def class_sums(s1: np.ndarray, s2: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -236,17 +233,13 @@ def patches_of(source: Any, per_region: int = 60, seed: int = 0) -> Iterator[Pat
 
 def across(x: np.ndarray, y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> float:
     """Average accuracy on `test` of a balanced logistic regression fitted on the rest."""
-    return _average_accuracy(test_y, _SHALLOW.fit(x, y).predict(test_x))
+    return average_accuracy(test_y, _SHALLOW.fit(x, y).predict(test_x))
 
 
 def within(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
     """Average accuracy under five-fold cross-validation with patches of all regions in every fold."""
     guess = cross_val_predict(_SHALLOW, x, y, cv=KFold(5, shuffle=True, random_state=seed))
-    return _average_accuracy(y, guess)
-
-
-def _average_accuracy(truth: np.ndarray, guess: np.ndarray) -> float:
-    return float(recall_score(truth, guess, labels=np.unique(truth), average="macro"))
+    return average_accuracy(y, guess)
 
 
 REAL, SIMULATED = "#5f6b7a", show.PALETTE[1]
@@ -278,9 +271,8 @@ def class_spectra(measured: np.ndarray) -> Figure:
     worst = {}
     for ax, name, found in zip(axes.flat, CLASS_NAMES, measured[:, bands]):
         wanted = S2_REFERENCE[name][bands]
-        ax.fill_between(
-            nm, wanted * (1 - S2_TOLERANCE), wanted * (1 + S2_TOLERANCE), color=REAL, alpha=0.18, lw=0
-        )
+        ends = wanted * (1 - S2_TOLERANCE), wanted * (1 + S2_TOLERANCE)
+        ax.fill_between(nm, *ends, color=REAL, alpha=0.18, lw=0)
         ax.plot(nm, wanted, color=REAL, lw=1.3, label="real")
         ax.plot(nm, found, "o", color=SIMULATED, ms=3.4, label="simulated")
         ax.set_title(name)
@@ -299,20 +291,17 @@ def class_spectra(measured: np.ndarray) -> Figure:
 def class_backscatter(measured: np.ndarray) -> Figure:
     """VV and VH of each class in dB: measured (8, 2), and the reference with its tolerance."""
     fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.9), sharey=True)
-    for k, (ax, channel) in enumerate(zip(axes, ("VV", "VH"))):
-        wanted = {name: S1_REFERENCE[name][k] for name in CLASS_NAMES}
-        rows = {
-            name: {
-                "real, with tolerance": (v, v - S1_TOLERANCE, v + S1_TOLERANCE),
-                "simulated": float(measured[i, k]),
-            }
-            for i, (name, v) in enumerate(wanted.items())
-        }
-        colours = {"real, with tolerance": REAL, "simulated": SIMULATED}
+    wanted = np.array([S1_REFERENCE[name] for name in CLASS_NAMES])  # (8, 2)
+    colours = {"real, with tolerance": REAL, "simulated": SIMULATED}
+    for ax, channel, real, simulated in zip(axes, ("VV", "VH"), wanted.T, measured.T):
+        spans = zip(real, real - S1_TOLERANCE, real + S1_TOLERANCE)
+        rows = dict(
+            zip(CLASS_NAMES, (dict(zip(colours, both)) for both in zip(spans, map(float, simulated))))
+        )
         show.forest(rows, "dB", unit="", colours=colours, ax=ax, title=channel)
         ax.get_legend().remove()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    gaps = measured - np.array([S1_REFERENCE[name] for name in CLASS_NAMES])
+    gaps = measured - wanted
     said = ", ".join(f"{name} {vv:+.1f} and {vh:+.1f}" for name, (vv, vh) in zip(CLASS_NAMES, gaps))
     return show.describe(fig, f"Simulated minus real backscatter in dB, VV and VH: {said}.")
 

@@ -1,7 +1,8 @@
 """Chapter 01: one radar patch in power and in decibels; checks of NDVI, decibels and the number of looks."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,12 +16,10 @@ from eo_ssl.sensors import to_linear
 def decibel_views(db: np.ndarray) -> Figure:
     """One patch (H, W) of backscatter in dB: as linear power (left) and in decibels (right), with histograms."""
     power = to_linear(db)
-    views = {
-        "linear power": (power, power.min(), power.max()),
-        "decibels": (db, *np.percentile(db, (0.5, 99.5))),
-    }
     fig, axes = plt.subplots(2, 2, figsize=(6.4, 5.0), height_ratios=(2.1, 1))
-    for (name, (values, low, high)), picture, counts in zip(views.items(), *axes):
+    views = ("linear power", power, (0, 100)), ("decibels", db, (0.5, 99.5))
+    for (name, values, ends), picture, counts in zip(views, *axes):
+        low, high = np.percentile(values, ends)
         picture.imshow(values, cmap="gray", vmin=low, vmax=high)
         picture.set_title(f"VV in {name}")
         picture.set_axis_off()
@@ -33,6 +32,19 @@ def decibel_views(db: np.ndarray) -> Figure:
     return show.describe(fig, alt)
 
 
+@contextmanager
+def no_warning(hint: str) -> Iterator[None]:
+    """Answer a warning or a division by zero in the learner's code with `hint`; other errors keep their words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            yield
+        except ExerciseFailed as error:
+            if not isinstance(error.__cause__, Warning | ArithmeticError):
+                raise
+            raise ExerciseFailed(hint) from error
+
+
 @exercise("NDVI", praise="Leaves are dark in red and bright in the near infrared, and the sum cancels shade.")
 def check_ndvi(ndvi: Callable) -> None:
     red, nir = np.array([[0.05, 0.2], [0.1, 0.03]]), np.array([[0.45, 0.25], [0.1, 0.01]])
@@ -42,16 +54,8 @@ def check_ndvi(ndvi: Callable) -> None:
         "divide by the sum of both bands": nir - red,
     }
     expect_close(ndvi(red, nir), (nir - red) / (nir + red), "the NDVI", mistakes=mistakes)
-    half = ndvi(red / 2, nir / 2)
-    expect_close(half, (nir - red) / (nir + red), "the NDVI of the same pixels in shade")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            empty = ndvi(np.zeros((2, 3)), np.zeros((2, 3)))
-        except ExerciseFailed as error:
-            if not isinstance(error.__cause__, Warning | ArithmeticError):
-                raise
-            raise ExerciseFailed("Two zeros divide zero by zero: return 0 there, and no warning.") from error
+    with no_warning("Two zeros divide zero by zero: return 0 there, and no warning."):
+        empty = ndvi(np.zeros((2, 3)), np.zeros((2, 3)))
     expect_close(empty, np.zeros((2, 3)), "the NDVI where both bands are 0")
 
 
@@ -63,7 +67,6 @@ def check_decibels(decibels: Callable) -> None:
         "use the logarithm to base 10, np.log10, not the natural one": 10 * np.log(power),
         "20 is for amplitudes; this is power, so 10": 20 * np.log10(power),
         "a decibel is a tenth of a bel: multiply by 10": np.log10(power),
-        "the sign is turned around": -10 * np.log10(power),
         "adding 1e-5 shifts every value a little; np.maximum(power, 1e-5) raises only those below": added,
     }
     expect_close(decibels(power), [0, -10, -20, 3.0103], "decibels of 1, 0.1, 0.01 and 2", mistakes=mistakes)
@@ -77,15 +80,11 @@ def check_decibels(decibels: Callable) -> None:
 def check_looks(number_of_looks: Callable) -> None:
     power = np.random.default_rng(0).gamma(5.0, 0.02 / 5.0, (80, 80))
     db = 10 * np.log10(power)
-    wanted = power.mean() ** 2 / power.var()
+    wanted, of_db = power.mean() ** 2 / power.var(), db.mean() ** 2 / db.var()
     mistakes = {
-        "turn the decibels into power first; statistics of dB values are something else": db.mean() ** 2
-        / db.var(),
+        "turn the decibels into power first; statistics of dB values are something else": of_db,
         "square the mean: mean² over variance": power.mean() / power.var(),
         "divide by the variance, not by the standard deviation": power.mean() ** 2 / power.std(),
-        "this is the inverse: mean² over variance": power.var() / power.mean() ** 2,
         "square it: mean² over variance, not mean over standard deviation": power.mean() / power.std(),
     }
     expect_close(number_of_looks(db), wanted, "the number of looks of a simulated field", mistakes=mistakes)
-    brighter = number_of_looks(db + 7)
-    expect_close(brighter, wanted, "the number of looks of the same field, 7 dB brighter")

@@ -61,11 +61,6 @@ def places(wanted: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
     return named
 
 
-def _number(value: object) -> None:
-    shape = np.shape(value.detach()) if isinstance(value, Tensor) else np.shape(value)
-    expect(shape == (), f"Return one number for two maps; the shape is {tuple(shape)}.")
-
-
 @exercise("map similarity", praise="Every place has one vote, however strong its features are.")
 def check_map_cosine(map_cosine: Callable) -> None:
     generator = torch.Generator().manual_seed(6)
@@ -79,14 +74,14 @@ def check_map_cosine(map_cosine: Callable) -> None:
             F.cosine_similarity(a.mean((1, 2)), b.mean((1, 2)), dim=0),
         "the features do not have length 1 at each place": (a * b).sum(0).mean(),
         "this is the sum over the places; take the mean": places.sum(),
-        "this is the mean over channels, too: the product of two vectors is a sum over channels": places.mean() / 4,
         "length 1 was taken along a row of the map, not over the channels (dimension 0)":
             (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(0).mean(),
         "F.cosine_similarity compares along dimension 1 unless told otherwise; the channels are dimension 0":
             F.cosine_similarity(a, b, dim=1).mean(),
     }  # fmt: skip
     got = map_cosine(a.clone(), b.clone())
-    _number(got)
+    shape = np.shape(got.detach() if isinstance(got, Tensor) else got)
+    expect(shape == (), f"Return one number for two maps; the shape is {tuple(shape)}.")
     expect_close(got, places.mean(), "the similarity of two maps (4, 3, 5)", rtol=1e-4, mistakes=mistakes)
     expect_close(map_cosine(a, 7 * a), 1.0, "the similarity of a map with seven times itself", rtol=1e-4)
 
@@ -97,52 +92,28 @@ def check_best_offset(best_offset: Callable) -> None:
     large = torch.randn(6, 7, 7, generator=generator)
     small = large[:, 3:7, 1:5] + 0.4 * torch.randn(6, 4, 4, generator=generator)
     answer = best_offset(large.clone(), small.clone())
-    expect(
-        isinstance(answer, tuple | list) and len(answer) == 2,
-        "Return two things: the largest similarity, and its offset (y, x).",
-    )
+    both = isinstance(answer, tuple | list) and len(answer) == 2
+    expect(both, "Return two things: the largest similarity, and its offset (y, x).")
     value, place = answer
     two = "Return the similarity first, one number, and then its offset (y, x), two whole numbers."
     expect(np.shape(value) == () and np.shape(place) == (2,), two)
-    surface = _surface(large, small, _cosine)
+    windows = large.unfold(1, 4, 1).unfold(2, 4, 1).permute(1, 2, 0, 3, 4)  # (4, 4, E, 4, 4), one an offset
+    surface = (F.normalize(windows, dim=2) * F.normalize(small, dim=0)).sum(2).mean((2, 3))  # (4, 4)
+    flat = F.cosine_similarity(windows.flatten(2), small.flatten(), dim=2)
     mistakes = {
         "the last row or column of offsets is never tried: there are H − h + 1 of them": surface[
             :3, :3
         ].max(),
         "this is the mean over the offsets; take the largest": surface.mean(),
         "only the first offset was tried": surface[0, 0],
-        "this is the smallest similarity": surface.min(),
-        "the features do not have length 1 at each place": _largest(
-            large, small, lambda a, b: (a * b).sum(0).mean()
-        ),
-        "each part was normalised as a whole: strong places outvote weak ones. Normalise at each place": _largest(
-            large, small, lambda a, b: F.cosine_similarity(a.flatten(), b.flatten(), dim=0)
-        ),
+        "the features do not have length 1 at each place": (windows * small).sum(2).mean((2, 3)).max(),
+        "each part was normalised as a whole: strong places outvote weak ones. Normalise at each place": flat.max(),
     }
-    expect_close(
-        value,
-        map_similarity(large[None], small[None])[0, 0],
-        "the largest similarity",
-        rtol=1e-4,
-        mistakes=mistakes,
-    )
+    wanted = map_similarity(large[None], small[None])[0, 0]
+    expect_close(value, wanted, "the largest similarity", rtol=1e-4, mistakes=mistakes)
     place = tuple(int(p) for p in place)
     expect(place != (1, 3), "The offset is given as (x, y); give (y, x), rows first, as arrays are indexed.")
     expect(place == (3, 1), f"The crop was cut at offset (3, 1), but the function says {place}.")
     same, none = best_offset(large, large)
     expect_close(same, 1.0, "the similarity of a map with itself", rtol=1e-4)
     expect(tuple(int(p) for p in none) == (0, 0), "Maps of equal size have one offset, (0, 0).")
-
-
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    return (F.normalize(a, dim=0) * F.normalize(b, dim=0)).sum(0).mean()
-
-
-def _surface(large: Tensor, small: Tensor, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The score of a small map (E, 4, 4) at each of the 4 × 4 offsets in a large one (E, 7, 7)."""
-    rows = ([score(large[:, y : y + 4, x : x + 4], small) for x in range(4)] for y in range(4))
-    return torch.stack([torch.stack(row) for row in rows])
-
-
-def _largest(large: Tensor, small: Tensor, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    return _surface(large, small, score).max()

@@ -109,48 +109,48 @@ def windows(picture: np.ndarray, patch: int, window: int, shift: int) -> Figure:
     axes[3].axvline(seam, color=OWN, lw=1.3, ls="--")
     axes[3].axhline(seam, color=OWN, lw=1.3, ls="--")
     cut = int(groups(side, window, shift).max()) + 1
-    return show.describe(
-        fig,
-        f"One satellite picture four times. First cut into {side} by {side} tokens of {patch} pixels; then into "
-        f"{int(one.max()) + 1} windows of {window} by {window} tokens; then into {cut} windows shifted by {shift} tokens, "
-        f"those at the border smaller; last rolled by {shift} tokens, where the plain windows fall on the shifted places "
-        "and a dashed seam shows where opposite borders meet.",
-    )
+    alt = f"""One satellite picture four times. First cut into {side} by {side} tokens of {patch} pixels; then into
+    {int(one.max()) + 1} windows of {window} by {window} tokens; then into {cut} windows shifted by {shift} tokens,
+    those at the border smaller; last rolled by {shift} tokens, where the plain windows fall on the shifted places and
+    a dashed seam shows where opposite borders meet."""
+    return show.describe(fig, " ".join(alt.split()))
+
+
+def _token_in(pictures: Mapping[str, np.ndarray], token: tuple[int, int], patch: int, colour: str) -> Figure:
+    """Pictures with the place of one token framed."""
+    fig, axes = plt.subplots(1, len(pictures), figsize=(2.45 * len(pictures), 2.8), squeeze=False)
+    for ax, (name, picture) in zip(axes[0], pictures.items()):
+        _panel(ax, picture, name)
+        place = token[1] * patch, token[0] * patch
+        ax.add_patch(plt.Rectangle(place, patch, patch, ec=colour, fc="none", lw=1.7))
+    return fig
 
 
 def reaches(
     picture: np.ndarray, masks: Mapping[str, np.ndarray], token: tuple[int, int], patch: int
 ) -> Figure:
     """The picture (H, H, 3) once per mask (side, side), with all that a token cannot see greyed out."""
-    fig, axes = plt.subplots(1, len(masks), figsize=(2.45 * len(masks), 2.8), squeeze=False)
-    said = []
-    for ax, (name, mask) in zip(axes[0], masks.items()):
-        large = mask.repeat(patch, 0).repeat(patch, 1)[..., None]
-        grey = 0.25 * picture.mean(-1, keepdims=True) + 0.62
-        _panel(ax, np.where(large, picture, grey), f"{name}: {mask.mean():.0%}")
-        ax.add_patch(
-            plt.Rectangle((token[1] * patch, token[0] * patch), patch, patch, ec=OWN, fc="none", lw=1.8)
+    grey = 0.25 * picture.mean(-1, keepdims=True) + 0.62
+    seen = {
+        f"{name}: {mask.mean():.0%}": np.where(
+            mask.repeat(patch, 0).repeat(patch, 1)[..., None], picture, grey
         )
-        said.append(f"{name}: {int(mask.sum())} of {mask.size} tokens ({mask.mean():.0%})")
-    return show.describe(
-        fig, f"What the token in row {token[0]}, column {token[1]} can see. {'; '.join(said)}."
-    )
+        for name, mask in masks.items()
+    }
+    said = (f"{name}: {m.sum()} of {m.size} tokens ({m.mean():.0%})" for name, m in masks.items())
+    alt = f"What the token in row {token[0]}, column {token[1]} can see. {'; '.join(said)}."
+    return show.describe(_token_in(seen, token, patch, OWN), alt)
 
 
 def influences(maps: Mapping[str, np.ndarray], token: tuple[int, int], patch: int) -> Figure:
     """Gradient maps (H, H) of a token, on a logarithmic scale of four decades; exact zeros are black."""
-    fig, axes = plt.subplots(1, len(maps), figsize=(2.45 * len(maps), 2.8), squeeze=False)
-    said = []
-    for ax, (name, found) in zip(axes[0], maps.items()):
-        scaled = np.log10(np.maximum(found / found.max(), 1e-4)) + 4
-        _panel(ax, np.where(found > 0, 0.6 + scaled, 0), name)
-        ax.add_patch(
-            plt.Rectangle((token[1] * patch, token[0] * patch), patch, patch, ec="#66ddff", fc="none", lw=1.5)
-        )
-        said.append(f"{name}: {(found > 0).mean():.0%} of the pixels have an influence")
-    return show.describe(
-        fig, f"Influence of each pixel on the token in row {token[0]}, column {token[1]}. {'; '.join(said)}."
+    scaled = {name: np.log10(np.maximum(found / found.max(), 1e-4)) + 4.6 for name, found in maps.items()}
+    shown = {name: np.where(found > 0, scaled[name], 0) for name, found in maps.items()}
+    said = (
+        f"{name}: {(found > 0).mean():.0%} of the pixels have an influence" for name, found in maps.items()
     )
+    alt = f"Influence of each pixel on the token in row {token[0]}, column {token[1]}. {'; '.join(said)}."
+    return show.describe(_token_in(shown, token, patch, "#66ddff"), alt)
 
 
 def merging(picture: np.ndarray, patch: int, window: int, levels: int = 3) -> Figure:
@@ -173,23 +173,20 @@ def starting_points(histories: Mapping[str, pd.DataFrame], chance: float) -> str
 
     `histories` holds the metrics per epoch under each name; `chance` is the loss of guessing.
     """
-    best = {name: show.words.exported(history) for name, history in histories.items()}
-    said = [
-        f"the {name} finds the partner among the first five for **{row['val_top5']:.0%}** of the held-out patches, at a "
-        f"loss of {row['val_loss']:.2f}"
-        for name, row in best.items()
-    ]
-    guess = f"guessing finds {next(iter(best.values()))['val_chance_top5']:.0%}, at {chance:.2f}"
-    text = f"How far had pretraining come? On pairs it had not seen, {'; '.join(said)}; {guess}. "
-    weak = [name for name, row in best.items() if row["val_loss"] > chance - 0.05]
-    if not weak:
+    best = pd.DataFrame({name: show.words.exported(history) for name, history in histories.items()}).T
+    found = "finds the partner among the first five for"
+    said = "; ".join(
+        f"the {name} {found} **{row['val_top5']:.0%}** of the held-out patches, at a loss of {row['val_loss']:.2f}"
+        for name, row in best.iterrows()
+    )
+    guess = f"guessing finds {best['val_chance_top5'].iloc[0]:.0%}, at {chance:.2f}"
+    text = f"How far had pretraining come? On pairs it had not seen, {said}; {guess}. "
+    weak = best.index[best["val_loss"] > chance - 0.05]
+    if weak.empty:
         return text + "Both pairs had learned what carries over to new scenes."
     what = "both losses are" if len(weak) == len(best) else f"the loss of the {weak[0]} is"
-    least = min(best, key=lambda name: best[name]["val_top5"])
-    return text + (
-        f"So {what} **no better than guessing**, and the {least} brings the least along: where it is behind below, that "
-        "says as much about this short pretraining as about the kind of network."
-    )
+    return f"""{text}So {what} **no better than guessing**, and the {best["val_top5"].idxmin()} brings the least along:
+where it is behind below, that says as much about this short pretraining as about the kind of network."""
 
 
 # --- Exercise checks ---
@@ -209,11 +206,8 @@ def check_windows(cut_windows: Callable) -> None:
     expect_shape(plain, (8, 16, 3), "The windows of two grids of 8 × 8 tokens, 4 × 4 each")
     straight = x.reshape(8, 16, 3)
     turned = x.view(2, 2, 4, 2, 4, 3).permute(0, 3, 1, 2, 4, 5).reshape(8, 16, 3)
-    tokens = {tuple(token) for token in x.reshape(-1, 3).tolist()}
-    expect(
-        all(tuple(token) in tokens for token in plain.reshape(-1, 3).tolist()),
-        "The channels of one token must stay together, in their order: keep C as the last axis when you permute.",
-    )
+    whole = all(token in x.reshape(-1, 3).tolist() for token in plain.reshape(-1, 3).tolist())
+    expect(whole, "The channels of one token must stay together, in their order: keep C as the last axis.")
     expect_close(plain, _cut(x, 4), "The windows without a shift", mistakes={
         "the grid is rolled although the shift is 0: roll by `shift`": _cut(torch.roll(x, (-2, -2), (1, 2)), 4),
         "a bare reshape cuts strips of two rows, not squares: permute the window axes first": straight,
@@ -238,53 +232,36 @@ def _mask(side: int, size: int, shift: int) -> Tensor:
 
 
 @exercise(
-    "attention mask",
-    praise="Neighbours on the rolled grid, strangers on the ground: now they do not see each other.",
+    "attention mask", praise="Neighbours on the rolled grid who are strangers on the ground no longer meet."
 )
 def check_mask(attention_mask: Callable) -> None:
     got = attention_mask(8, 4, 2)
     expect(isinstance(got, Tensor), f"Return a torch tensor, not a {type(got).__name__}.")
     expect(got.dtype == torch.bool, f"The mask should be boolean, but it is {got.dtype}.")
     expect_shape(got, (4, 16, 16), "The mask of 4 windows of 16 tokens")
-    _expect_mask(got, _mask(8, 4, 2))
-    expect(
-        bool((attention_mask(6, 3, 1) == _mask(6, 3, 1)).all()),
-        "The mask is wrong for windows of 3 tokens and a shift of 1.",
-    )
-    expect(
-        bool(attention_mask(8, 4, 0).all()),
-        "Without a shift nobody is a stranger: the mask should be True everywhere.",
-    )
-
-
-def _expect_mask(got: Tensor, wanted: Tensor) -> None:
-    """The mask of 8 × 8 tokens, windows of 4 and a shift of 2, window by window."""
-    expect(
-        not bool((got == ~wanted).all()),
-        "The mask is turned around: True means that a token *may* look at the other.",
-    )
-    expect(
-        bool(got.diagonal(dim1=1, dim2=2).all()), "Every token may look at itself: the diagonal must be True."
-    )
-    expect(
-        bool(got[0].all()),
-        "The first window of the rolled grid lies whole inside the image: all its tokens may see each other. "
-        "Number the regions by the *shifted* windows, then roll the numbers as you roll the tokens.",
-    )
-    expect(
-        not bool(got[1].all()),
-        "The window at the right border holds two strips from opposite sides of the image: they must not see each other.",
-    )
-    expect(
-        not bool(got[2].all()),
-        "The window at the bottom holds strips from opposite sides, too: cut the rows as well as the columns.",
-    )
-    expect(
-        int(got[3].sum()) == int(wanted[3].sum()),
-        f"The last window holds four corners of the image, 4 tokens each: {int(wanted[3].sum())} pairs are "
-        f"allowed, not {int(got[3].sum())}.",
-    )
-    expect(
-        bool((got == wanted).all()),
-        "Some pairs are wrong. Number the regions first, then roll and cut the numbers as you cut tokens.",
-    )
+    wanted = _mask(8, 4, 2)
+    order = "Number the regions by the *shifted* windows, then roll and cut the numbers as you cut the tokens"
+    for right, hint in (
+        (
+            not (got == ~wanted).all(),
+            "The mask is turned around: True means that a token *may* look at the other.",
+        ),
+        (got.diagonal(dim1=1, dim2=2).all(), "Every token may look at itself: the diagonal must be True."),
+        (
+            got[0].all(),
+            f"In the first window, whole inside the image, all tokens may see each other. {order}.",
+        ),
+        (not got[1].all(), "The window at the right border holds strips from opposite sides: strangers."),
+        (
+            not got[2].all(),
+            "The window at the bottom holds strangers, too: cut the rows as well as the columns.",
+        ),
+        (got[3].sum() == wanted[3].sum(), "The last window holds four corners of the image, 4 tokens each."),
+        ((got == wanted).all(), f"Some pairs are wrong. {order}."),
+        (
+            (attention_mask(6, 3, 1) == _mask(6, 3, 1)).all(),
+            "The mask is wrong for windows of 3 and a shift of 1.",
+        ),
+        (attention_mask(8, 4, 0).all(), "Without a shift nobody is a stranger: the mask is True everywhere."),
+    ):
+        expect(right, hint)

@@ -27,7 +27,6 @@ from eo_ssl.evaluate.predict import Standardised, corners, probabilities
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import interval, pick
 from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
-from eo_ssl.show import label_map, radar, true_colour
 from eo_ssl.show.words import listed, percent
 from eo_ssl.train.embed import pair_batch
 
@@ -61,20 +60,10 @@ def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int, seed: int =
     rng, size, scores = np.random.default_rng(seed), truth.shape[-1], []
     for _ in range(draws):
         places = rng.integers(0, size - crop + 1, (len(truth), 2)).tolist()
-        cut = [
-            torch.stack([m[y : y + crop, x : x + crop] for m, (y, x) in zip(maps, places)])
-            for maps in (found, truth)
-        ]
+        boxes = [np.s_[i, y : y + crop, x : x + crop] for i, (y, x) in enumerate(places)]
+        cut = (torch.stack([maps[box] for box in boxes]) for maps in (found, truth))
         scores.append(mean_iou(map_confusion(*cut).sum(0)[None])[0])
     return np.array(scores)
-
-
-def batch_means(counts: np.ndarray, batch_size: int) -> tuple[int, int, float]:
-    """The published way: pixel AA per batch, then the mean. Batches that are NaN, batches, mean of what is left
-    when absent classes are skipped. Shape: counts (N, K, K)."""
-    batches = [counts[i : i + batch_size].sum(0) for i in range(0, len(counts), batch_size)]
-    undefined = sum(bool((c.sum(1) == 0).any()) for c in batches)
-    return undefined, len(batches), float(np.mean([average_accuracy(c[None])[0] for c in batches if c.sum()]))
 
 
 def shifted(truth: Tensor, shifts: Sequence[int]) -> pd.DataFrame:
@@ -82,32 +71,33 @@ def shifted(truth: Tensor, shifts: Sequence[int]) -> pd.DataFrame:
     rows = []
     for by in shifts:
         found = torch.roll(truth, by, dims=2)
-        keep, target = found != IGNORE, truth.clone()
+        target = truth.masked_fill(found == IGNORE, IGNORE)
         target[..., : max(by, 0)] = IGNORE  # what was rolled in from the other side has no verdict
-        target = torch.where(keep, target, torch.full_like(target, IGNORE))
         counts = map_confusion(found, target).sum(0)
-        edges = boundary_counts(found.long(), target.long())
-        rows.append({
-            "pixels": by, "overall accuracy": np.trace(counts) / max(counts.sum(), 1),
-            "mIoU": mean_iou(counts[None])[0], "boundary F1": boundary_f1(edges)["boundary_f1"] or 0.0,
-        })  # fmt: skip
-    return pd.DataFrame(rows).set_index("pixels")
+        edges = boundary_f1(boundary_counts(found.long(), target.long()))["boundary_f1"] or 0.0
+        rows.append((np.trace(counts) / max(counts.sum(), 1), mean_iou(counts[None])[0], edges))
+    names = ["overall accuracy", "mIoU", "boundary F1"]
+    return pd.DataFrame(rows, index=pd.Index(shifts, name="pixels"), columns=names)
 
 
 def batch_table(counts: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:
-    """Pixel AA as a mean over batches, in the given order and sorted by commonest class; last row: pooled.
+    """Pixel AA the published way, as a mean over batches, in the given order and sorted by commonest class.
 
-    Shape: counts (N, K, K). Columns: batches, those without a value, and the two means without absent classes.
+    Shape: counts (N, K, K); the last row is pooled. Columns: batches, those without a value because a class is absent,
+    and the two means with absent classes left out.
     """
-    order = np.argsort(counts.sum(2).argmax(1), kind="stable")
+    ordered = counts[np.argsort(counts.sum(2).argmax(1), kind="stable")]
     rows = {}
     for size in (*sizes, len(counts)):
-        undefined, total, mean = batch_means(counts, size)
-        name = f"batches of {size}" if size in sizes else "pooled over the set"
-        rows[name] = {
-            "batches": total, "without a value": undefined, "mean of the rest": mean,
-            "sorted by class": batch_means(counts[order], size)[2],
-        }  # fmt: skip
+        given, by_class = (
+            [c[i : i + size].sum(0) for i in range(0, len(c), size)] for c in (counts, ordered)
+        )
+        rows[f"batches of {size}" if size in sizes else "pooled over the set"] = {
+            "batches": len(given),
+            "without a value": sum(bool((c.sum(1) == 0).any()) for c in given),
+            "mean of the rest": np.mean([average_accuracy(c[None])[0] for c in given if c.sum()]),
+            "sorted by class": np.mean([average_accuracy(c[None])[0] for c in by_class if c.sum()]),
+        }
     return pd.DataFrame(rows).T
 
 
@@ -126,15 +116,19 @@ def agreement(members: Mapping[str, Tensor], truth: Tensor) -> tuple[float, pd.D
     return agree[known].float().mean().item(), pd.DataFrame(shares)
 
 
+def covering(shown: Mapping[int, set], count: int) -> list[int]:
+    """Keys of some sets, each chosen to hold what those before it lack; of equals the first."""
+    left, chosen, seen = dict(shown), [], set()
+    while left and len(chosen) < count:
+        chosen.append(max(left, key=lambda one: len(left[one] - seen)))
+        seen |= left.pop(chosen[-1])
+    return chosen
+
+
 def various(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """Some pairs, each chosen to show classes, or a country, that those before it lack."""
-    left, picked, seen = list(pairs), [], set()
-    while left and len(picked) < count:
-        shows = [{*np.flatnonzero(pair.eight).tolist(), pair.country} for pair in left]
-        best = max(range(len(left)), key=lambda i: len(shows[i] - seen))
-        seen |= shows[best]
-        picked.append(left.pop(best))
-    return picked
+    shown = {i: {*np.flatnonzero(pair.eight).tolist(), pair.country} for i, pair in enumerate(pairs)}
+    return [pairs[i] for i in covering(shown, count)]
 
 
 def moved(before: Sequence[nn.Module], after: Sequence[nn.Module]) -> float:
@@ -173,15 +167,9 @@ def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
 
 def choose_rows(source: Any, rows: Sequence[int], count: int = 3) -> list[int]:
     """Patches with the most classes, each chosen to show classes that those before it lack."""
-    size, left, seen = source.patch_size, list(rows), set()
-    classes = {r: set(np.unique(source.mask(r, 0, 0, size)).tolist()) - {IGNORE} for r in left}
-    chosen: list[int] = []
-    while left and len(chosen) < count:
-        best = max(left, key=lambda r: (len(classes[r] - seen), len(classes[r]), -r))
-        chosen.append(best)
-        seen |= classes[best]
-        left.remove(best)
-    return chosen
+    size = source.patch_size
+    classes = {r: set(np.unique(source.mask(r, 0, 0, size)).tolist()) - {IGNORE} for r in sorted(rows)}
+    return covering(dict(sorted(classes.items(), key=lambda item: -len(item[1]))), count)
 
 
 def predicted_maps(folder: Path, results: pd.DataFrame, method: str) -> dict[int, np.ndarray]:
@@ -189,9 +177,7 @@ def predicted_maps(folder: Path, results: pd.DataFrame, method: str) -> dict[int
     key = str(pick(results, "segment", method, 1.0)["key"].iloc[0])
     path = Path(folder) / "counts" / f"{key.replace(' ', '_')}.npz"
     if not path.is_file():
-        raise DataError(
-            f"{path}: no predicted maps; delete the line of {key} in results.jsonl and run the grid again"
-        )
+        raise DataError(f"{path}: no predicted maps; delete {key} in results.jsonl and run the grid again")
     with np.load(path, allow_pickle=False) as file:
         return {int(name.removeprefix("map_")): file[name] for name in file.files if name.startswith("map_")}
 
@@ -204,9 +190,8 @@ def qualitative(source: Any, folder: Path, results: pd.DataFrame, methods: Seque
         patch, truth = source.read(row), source.mask(row, 0, 0, source.patch_size)
         found = {name: one[row] for name, one in maps.items()}
         errors = _VERDICT[np.where(truth == IGNORE, 2, found[methods[-1]] != truth)]
-        pictures.append(
-            [true_colour(patch["s2"]), radar(patch["s1"]), *map(label_map, (truth, *found.values())), errors]
-        )
+        labels = map(show.label_map, (truth, *found.values()))
+        pictures.append([show.true_colour(patch["s2"]), show.radar(patch["s1"]), *labels, errors])
         known = truth != IGNORE
         right = {get_method(name).label: (one == truth)[known].mean() for name, one in found.items()}
         said.append(f"Row {number}: {shares(truth[known])}; pixels right: {listed(right)}.")
@@ -224,11 +209,9 @@ def real_panel(pairs: Sequence[Pair], maps: Mapping[str, np.ndarray], kind: str)
     `kind` says what the patches are ("real", "simulated").
     """
     titles = [f"Sentinel-2 ({kind})", f"Sentinel-1 ({kind})", *map(_title, maps)]
-    rows = [
-        [true_colour(pair.s2, pair.s2_bands), radar(pair.s1), *(label_map(m[i]) for m in maps.values())]
-        for i, pair in enumerate(pairs)
-    ]
-    fig, said = show.grid(rows, titles, cell=1.5, extra=0.45), []
+    optical, radar = [show.true_colour(p.s2, p.s2_bands) for p in pairs], [show.radar(p.s1) for p in pairs]
+    labels = [map(show.label_map, one) for one in maps.values()]
+    fig, said = show.grid([*zip(optical, radar, *labels)], titles, cell=1.5, extra=0.45), []
     for i, pair in enumerate(pairs):
         words = "; ".join(pair.labels) or "no labels"
         ax = fig.axes[i * len(titles)]
@@ -259,27 +242,22 @@ def check_patch_expand(patch_expand: Callable) -> None:
     x = torch.arange(2 * 8 * 2 * 3, dtype=torch.float32).reshape(2, 8, 2, 3)
     got = patch_expand(x)
     expect_shape(got, (2, 2, 4, 6), "The expanded map of a (2, 8, 2, 3) input")
-    expect(
-        bool(torch.equal(got.flatten().sort().values, x.flatten())),
-        "Patch expand moves numbers, it does not make any: every value must appear exactly once.",
-    )
+    once = "Patch expand moves numbers, it does not make any: every value must appear exactly once."
+    expect(torch.equal(got.flatten().sort().values, x.flatten()), once)
     block = got[:, :, :2, :2]  # the four fine pixels of the coarse pixel (0, 0): (2, 2, 2, 2)
-    expect(
-        all(set(block[b].flatten().tolist()) == set(x[b, :, 0, 0].tolist()) for b in range(2)),
-        "The four fine pixels in the upper left corner must come from the *one* coarse pixel there. A plain reshape or view "
-        "mixes neighbours; split the channels first, then move the new axes beside H and W (permute), then reshape.",
+    own = all(set(block[b].flatten().tolist()) == set(x[b, :, 0, 0].tolist()) for b in range(2))
+    plain = "A plain reshape mixes neighbours; split the channels, move the new axes beside H and W (permute), reshape"
+    expect(own, f"The four fine pixels in a corner must come from the *one* coarse pixel there. {plain}.")
+    split = x.reshape(2, 2, 2, 2, 2, 3)  # (B, p, q, C/4, H, W)
+    wanted, turned = (
+        split.permute(axes).reshape(2, 2, 4, 6) for axes in ((0, 3, 4, 1, 5, 2), (0, 3, 4, 2, 5, 1))
     )
-    b, c, h, w = x.shape
-    wanted = x.reshape(b, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, c // 4, 2 * h, 2 * w)
-    turned = x.reshape(b, 2, 2, c // 4, h, w).permute(0, 3, 4, 2, 5, 1).reshape(b, c // 4, 2 * h, 2 * w)
-    shuffled = torch.nn.functional.pixel_shuffle(x, 2)
-    expect_close(
-        got, wanted, "The expanded map",
-        mistakes={
-            "rows and columns of the little squares are exchanged: the first of the two axes of 2 goes beside H": turned,
-            "the channels were split as (C/4, 2, 2), a pixel shuffle; the package has (2, 2, C/4)": shuffled,
-        },
-    )  # fmt: skip
+    mistakes = {
+        "rows and columns of the little squares are exchanged: the first of the two axes of 2 goes beside H": turned,
+        "the channels were split as (C/4, 2, 2), a pixel shuffle; the package has (2, 2, C/4)":
+            nn.functional.pixel_shuffle(x, 2),
+    }  # fmt: skip
+    expect_close(got, wanted, "The expanded map", mistakes=mistakes)
 
 
 @exercise("mIoU", praise="Every pixel of the set counts once, whatever batch it came in.")
@@ -296,7 +274,6 @@ def check_mean_iou(mean_iou: Callable) -> None:
             "that is average accuracy: the union also holds what was wrongly given to the class (its column)":
                 (6 / 8 + 3 / 4 + 10 / 12) / 3,
             "the hits were counted twice in the union: row sum + column sum − hits": (6 / 15 + 3 / 11 + 10 / 22) / 3,
-            "that is precision: the union also holds what was missed (its row)": (6 / 7 + 3 / 7 + 1) / 3,
             "that is overall accuracy: divide each class by its own union, then take the mean": 19 / 24,
             "all classes were put into one ratio: divide each class by its own union, then take the mean": 19 / 29,
         },

@@ -6,7 +6,7 @@ any table of the second paper) is not here.
 """
 
 import json
-from functools import cache
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,44 +24,18 @@ KINDS = {
 }
 MARKS = {"table": "{}", "figure": "≈ {}", "second-hand": "{}†"}
 PAPERS = ("fusion", "transformers")
-_FILE = Path(__file__).with_name("published.json")
-
-
-@cache
-def _content() -> dict[str, Any]:
-    return json.loads(_FILE.read_text(encoding="utf-8"))
+_SHARED, _SHARES = ("paper", "task", "kind", "within"), ("within", "value", "spread")
+CONTENT = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
 
 
 def paper(name: str) -> dict[str, str]:
     """Title, citation key and setting of "fusion" (2022, ISPRS) or "transformers" (2022, EarthVision)."""
-    papers = _content()["papers"]
-    if name not in papers:
-        raise ConfigError(f"no paper called {name!r}; there are {', '.join(papers)}")
-    return papers[name]
+    return CONTENT["papers"][name]
 
 
 def claims() -> list[dict[str, Any]]:
     """The claims of both papers: text, paper, task, metric, and comparisons as "dual-finetune 0.1 > late 1"."""
-    return _content()["claims"]
-
-
-@cache
-def _rows() -> tuple[dict[str, Any], ...]:
-    rows = []
-    for table in _content()["tables"]:
-        shared = {k: table[k] for k in ("paper", "task", "kind", "within")}
-        for method, line in table["rows"].items():
-            for column, cell in zip(table["columns"], line.split(), strict=True):
-                value, spread = map(float, cell.split("±"))
-                rows.append({**shared, "method": method, "fraction": 1.0, "column": column, "value": value / 100,
-                             "spread": spread / 100})  # fmt: skip
-    for curve in _content()["curves"]:
-        shared = {k: curve[k] for k in ("paper", "task", "kind", "within")}
-        for method, values in curve["rows"].items():
-            for fraction, value in zip(curve["fractions"], values, strict=True):
-                rows.append({**shared, "method": method, "fraction": fraction, "column": curve["metric"],
-                             "value": value / 100, "spread": np.nan})  # fmt: skip
-    return tuple({**row, "within": row["within"] / 100} for row in rows)
+    return CONTENT["claims"]
 
 
 def numbers() -> pd.DataFrame:
@@ -71,7 +45,17 @@ def numbers() -> pd.DataFrame:
     well the figure could be read), method (ours of the same kind), fraction (nominal), column (a class name or "aa",
     "oa", "f1_macro", "f1_micro"), value, spread (standard deviation over runs, NaN where not given).
     """
-    return pd.DataFrame(_rows())
+    rows = []
+    for table in CONTENT["tables"]:
+        for method, line in table["rows"].items():
+            for column, cell in zip(table["columns"], line.split(), strict=True):
+                rows.append([*map(table.get, _SHARED), method, 1.0, column, *map(float, cell.split("±"))])
+    for curve in CONTENT["curves"]:
+        for method, values in curve["rows"].items():
+            for fraction, value in zip(curve["fractions"], values, strict=True):
+                rows.append([*map(curve.get, _SHARED), method, fraction, curve["metric"], value, np.nan])
+    names = [*_SHARED, "method", "fraction", "column", "value", "spread"]
+    return pd.DataFrame(rows, columns=names).assign(**{k: lambda all, k=k: all[k] / 100 for k in _SHARES})
 
 
 def scores(paper: str, task: str) -> pd.DataFrame:
@@ -84,19 +68,16 @@ def scores(paper: str, task: str) -> pd.DataFrame:
     found = found[found["column"].isin(("aa", "f1_macro"))]
     if not len(found):
         raise ConfigError(f"no numbers for {task} in the paper {paper!r}: {NOT_PUBLISHED}")
-    order = {kind: i for i, kind in enumerate(KINDS)}
-    found = found.sort_values("kind", key=lambda kinds: kinds.map(order), kind="stable")
+    found = found.sort_values("kind", key=lambda kinds: kinds.map([*KINDS].index), kind="stable")
     return found.drop_duplicates(["method", "fraction"]).reset_index(drop=True)
 
 
 def score(paper: str, task: str, method: str, fraction: float) -> pd.Series | None:
     """One published summary score, or None where there is none."""
-    try:
+    with suppress(ConfigError, IndexError):
         found = scores(paper, task)
-    except ConfigError:
-        return None
-    found = found[(found["method"] == method) & np.isclose(found["fraction"], fraction)]
-    return found.iloc[0] if len(found) else None
+        return found[(found["method"] == method) & np.isclose(found["fraction"], fraction)].iloc[0]
+    return None
 
 
 def table(task: str) -> pd.DataFrame:
@@ -105,8 +86,8 @@ def table(task: str) -> pd.DataFrame:
     found = found[(found["kind"] == "table") & (found["task"] == task)]
     if not len(found):
         raise ConfigError(f"no table for {task!r}: {NOT_PUBLISHED}")
-    cells = (100 * found["value"]).map("{:.0f}".format) + " ± " + (100 * found["spread"]).map("{:.0f}".format)
-    wide = found.assign(cell=cells).pivot(index="method", columns="column", values="cell")
+    value, spread = ((100 * found[name]).map("{:.0f}".format) for name in ("value", "spread"))
+    wide = found.assign(cell=value + " ± " + spread).pivot(index="method", columns="column", values="cell")
     wide = wide.loc[list(dict.fromkeys(found["method"])), list(dict.fromkeys(found["column"]))]
     names = {"aa": "AA", "oa": "OA", "f1_macro": "Avg F1", "f1_micro": "O-F1"}
     wide.index = pd.Index([get_method(m).label for m in wide.index], name="Method")

@@ -9,7 +9,7 @@ from eo_ssl.simulate import render
 from eo_ssl.simulate.world import Profile, plan
 
 # All regions of the labelled splits, with patches as large as those of the laptop profile.
-WORLD = Profile("fidelity", 128, (0, 36, 42), (1, 3, 3))
+WORLD = Profile("fidelity", 128, (0, 36, 42), (1, 2, 2))
 
 
 def _patches():
@@ -30,16 +30,11 @@ def world() -> a1.Survey:
 
 
 @pytest.mark.parametrize("code", range(8), ids=CLASS_NAMES)
-def test_backscatter_of_a_class_is_near_the_reference(world, code):
-    s1, _, regions = world.means
+def test_backscatter_and_reflectance_of_a_class_are_near_the_reference(world, code):
+    s1, s2, regions = world.means
     assert regions[code] >= 6
     difference = s1[code] - a1.S1_REFERENCE[CLASS_NAMES[code]]
     assert np.abs(difference).max() <= a1.S1_TOLERANCE
-
-
-@pytest.mark.parametrize("code", range(8), ids=CLASS_NAMES)
-def test_reflectance_of_a_class_is_near_the_reference_in_every_band(world, code):
-    _, s2, _ = world.means
     bands = band_index(a1.COMPARED_BANDS)
     ratio = s2[code][bands] / a1.S2_REFERENCE[CLASS_NAMES[code]][bands]
     assert np.abs(ratio - 1).max() <= a1.S2_TOLERANCE
@@ -56,17 +51,14 @@ def test_texture_of_land_matches_bigearthnet(world):
     for name in ("vv", "b08"):
         gaps = np.array(getattr(measured, name)) - np.array(getattr(real, name))
         assert np.nanmax(np.abs(gaps)) <= a1.TEXTURE_TOLERANCE
-    low, high = a1.VV_VH_RANGE
-    assert low <= measured.vv_vh <= high
-    low, high = a1.VH_NDVI_RANGE
-    assert low <= measured.vh_ndvi <= high
+    for value, (low, high) in ((measured.vv_vh, a1.VV_VH_RANGE), (measured.vh_ndvi, a1.VH_NDVI_RANGE)):
+        assert low <= value <= high
 
 
 def test_speckle_on_water_has_the_looks_and_the_correlation_of_real_images(world):
-    number, correlation = world.speckle
-    assert len(world.speckles) > 300
-    assert a1.LOOKS_RANGE[0] <= number <= a1.LOOKS_RANGE[1]
-    assert a1.SPECKLE_RANGE[0] <= correlation <= a1.SPECKLE_RANGE[1]
+    assert len(world.speckles) > 200
+    for value, (low, high) in zip(world.speckle, (a1.LOOKS_RANGE, a1.SPECKLE_RANGE)):
+        assert low <= value <= high
 
 
 def test_a_shallow_baseline_is_neither_lost_nor_done_across_regions(world):
@@ -75,14 +67,9 @@ def test_a_shallow_baseline_is_neither_lost_nor_done_across_regions(world):
     assert a1.within(*world.table("test")) >= across_regions + 0.08
 
 
-def test_mixtures_are_common_and_one_class_often_dominates(world):
-    shares = np.array(world.shares)
-    assert 1.6 <= (shares >= 0.1).sum(axis=1).mean() <= 2.8
-    assert np.median(shares.max(axis=1)) > 0.55
-
-
-def test_rare_classes_are_rare_and_the_shares_of_the_splits_differ(world):
+def test_classes_mix_some_are_rare_and_the_shares_of_the_splits_differ(world):
     shares, splits = np.array(world.shares), np.array(world.splits)
+    assert 1.6 <= (shares >= 0.1).sum(axis=1).mean() <= 2.8 and np.median(shares.max(axis=1)) > 0.55
     train, test = shares[splits == "train"].mean(axis=0), shares[splits == "test"].mean(axis=0)
     wetland, barren = CLASS_NAMES.index("Wetlands"), CLASS_NAMES.index("Barren")
     assert test[wetland] < 0.05 and test[barren] < 0.08
@@ -136,13 +123,6 @@ def _patch(code: int, split: str, seed: int = 0) -> a1.Patch:
     return a1.Patch(s1, s2, np.full((40, 40), code), "R", split)
 
 
-def test_a_survey_keeps_the_splits_apart():
-    world = a1.survey([_patch(0, "train"), _patch(4, "test"), _patch(5, "test")])
-    assert world.table("train")[1].tolist() == [0]
-    assert world.table("test")[1].tolist() == [4, 5]
-    assert world.table("train", "test")[0].shape == (3, 30)
-
-
 def test_a_pixel_without_data_and_a_patch_without_class_do_not_count():
     """Real data have both; every measure must stay finite, and no class is not Forest."""
     whole, holed = _patch(7, "test"), _patch(7, "test")
@@ -150,7 +130,7 @@ def test_a_pixel_without_data_and_a_patch_without_class_do_not_count():
         image[:, 3, 20] = np.nan
     world = a1.survey([whole, holed, _patch(255, "test"), _patch(3, "train")])
     x, y = world.table("test")
-    assert y.tolist() == [7, 7] and np.isfinite(x).all()
+    assert y.tolist() == [7, 7] and np.isfinite(x).all() and world.table("train")[1].tolist() == [3]
     np.testing.assert_allclose(x[0], x[1], atol=0.02)
     s1, s2, _ = world.means
     assert np.isfinite(s1[3]).all() and np.isfinite(s2[3]).all()

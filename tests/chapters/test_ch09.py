@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import torch
 
 from chapters import ch09
 from eo_ssl import show
-from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.encoders import make_encoder
 from eo_ssl.show.explore import window_explorer
@@ -37,15 +37,9 @@ def test_without_shifts_no_depth_leaves_the_window():
     assert ch09.reach(4, 4, (2,), (0, 0)).all()  # one window only: nothing to shift
 
 
-@pytest.mark.parametrize("wrong", [(15, 4, 0), (16, 4, 4), (16, 0, 0)])
-def test_windows_that_do_not_fit_are_refused(wrong):
-    with pytest.raises(ConfigError, match="do not fit"):
-        ch09.groups(*wrong)
-
-
 def test_figures_carry_their_numbers_in_words():
-    assert "16 windows" in ch09.windows(PICTURE, 4, 4, 2).eo_alt
-    assert "25 windows" in ch09.windows(PICTURE, 4, 4, 2).eo_alt
+    alt = ch09.windows(PICTURE, 4, 4, 2).eo_alt
+    assert "16 windows" in alt and "25 windows" in alt
     seen = {"2 blocks": ch09.reach(16, 4, (0, 2), (7, 7))}
     assert "64 of 256 tokens (25%)" in ch09.reaches(PICTURE, seen, (7, 7), 4).eo_alt
     half = np.tile([0.0, 1.0], (64, 32))
@@ -63,61 +57,26 @@ def test_the_explorer_refuses_a_picture_that_windows_do_not_fill():
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")
 def test_the_browser_and_python_agree_on_what_is_seen(tmp_path):
     script = tmp_path / "ask.mjs"
-    calls = (
-        "const cases = [...Array(16).keys()].flatMap(a => [1, 2, 3].flatMap(n =>"
-        " [true, false].flatMap(s => [true, false].map(m => [a, n, s, m]))));"
-        "console.log(JSON.stringify(cases.map(([a, n, s, m]) => seenAlong(a, 16, 4, order(n, 2, s, m)))))"
-    )
-    script.write_text(ESM.read_text() + calls)
+    cases = [*product(range(16), (1, 2, 3), (True, False), (True, False))]
+    ask = "map(([a, n, s, m]) => seenAlong(a, 16, 4, order(n, 2, s, m)))"
+    script.write_text(f"{ESM.read_text()}console.log(JSON.stringify({json.dumps(cases)}.{ask}))")
     answer = subprocess.run(["node", script], capture_output=True, text=True, check=True).stdout
-    found = iter(json.loads(answer))
-    for at in range(16):
-        for count in (1, 2, 3):
-            for shifted in (True, False):
-                for merged in (True, False):
-                    blocks = [2 if shifted and i % 2 else 0 for i in range(count)]
-                    if merged and count > 2:
-                        blocks.insert(2, "merge")
-                    rows = np.flatnonzero(ch09.reach(16, 4, blocks, (at, at)).any(1))
-                    assert next(found) == [rows[0], rows[-1] + 1]
+    for (at, count, shifted, merged), found in zip(cases, json.loads(answer), strict=True):
+        blocks = [2 if shifted and i % 2 else 0 for i in range(count)]
+        if merged and count > 2:
+            blocks.insert(2, "merge")
+        rows = np.flatnonzero(ch09.reach(16, 4, blocks, (at, at)).any(1))
+        assert found == [rows[0], rows[-1] + 1]
 
 
 @pytest.mark.parametrize(("losses", "words"), [((4.0, 4.1), "Both pairs had learned"),
                                                ((6.4, 4.1), "the loss of the Swin pair is **no better"),
                                                ((6.4, 7.5), "both losses are **no better")])  # fmt: skip
 def test_a_pair_that_is_hardly_pretrained_is_called_so(losses, words):
+    names = ["val_mrr", "val_top5", "val_loss", "val_chance_top5"]
     histories = {
-        name: pd.DataFrame(
-            {
-                "val_mrr": [0.1, 0.2],
-                "val_top5": [0.02, 0.08],
-                "val_loss": [5.9, loss],
-                "val_chance_top5": [0.03] * 2,
-            }
-        )
+        name: pd.DataFrame([[0.1, 0.02, 5.9, 0.03], [0.2, 0.08, loss, 0.03]], columns=names)
         for name, loss in zip(("Swin pair", "ResNet pair"), losses)
     }
     said = ch09.starting_points(histories, 5.9)
     assert words in said and "**8%**" in said and "guessing finds 3%" in said
-
-
-def _windows(x, size, shift=0):
-    b, h, w, c = torch.roll(x, (-shift, -shift), (1, 2)).shape
-    x = torch.roll(x, (-shift, -shift), (1, 2)).view(b, h // size, size, w // size, size, c)
-    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, size * size, c)
-
-
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (lambda x, size, shift=0: _windows(x, size, size // 2), "although the shift is 0"),
-        (
-            lambda x, size, shift=0: x.unfold(1, size, size).unfold(2, size, size).reshape(-1, 16, 3),
-            "stay together",
-        ),
-        (lambda x, size, shift=0: _windows(x, size), "the shift is ignored"),
-    ],
-)
-def test_known_mistakes_in_cutting_windows_are_explained(answer, hint):
-    with pytest.raises(ExerciseFailed, match=hint):
-        ch09.check_windows(answer)
