@@ -109,7 +109,7 @@ def finetune_command(
             with locked(f"{path}.lock"):  # as the grid does
                 before = path.read_text(encoding="utf-8") if path.exists() else ""
                 write_text(path, before + json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
-    scores = {name: value for name, value in line["test"].items() if isinstance(value, float)}
+    scores = {name: value for name, value in sorted(line["test"].items()) if isinstance(value, float)}
     facts = {"labels": f"{line['n_labels']} patches", "seconds": line["seconds"]}
     _print(
         {**scores, **facts, "chosen at": f"update {line['best_update']} of {line['updates']} by validation"}

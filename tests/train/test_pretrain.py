@@ -17,9 +17,9 @@ from eo_ssl.train import loop
 from eo_ssl.train.checkpoint import load_state, read_meta, save_state
 from eo_ssl.train.config import PretrainConfig, preset
 from eo_ssl.train.devices import prepare
-from eo_ssl.train.loop import Overlaps, Trainer, filled_up, progress_bar
+from eo_ssl.train.loop import Overlaps, Trainer, filled_up
 from eo_ssl.train.methods import Method, make_method
-from eo_ssl.train.pretrain import PretrainResult, measure_step, pretrain
+from eo_ssl.train.pretrain import PretrainResult, pretrain
 
 # A few epochs of MMA on toy data end with features that still lie close together.
 pytestmark = pytest.mark.filterwarnings("ignore:epoch .*features collapse:RuntimeWarning")
@@ -33,7 +33,8 @@ def tiny(method: str = "dual-simclr", **changes: object) -> PretrainConfig:
 
 
 def run(config: PretrainConfig, folder: Path, **options: object) -> PretrainResult:
-    return pretrain(config, ToySource(), folder, accelerator="cpu", progress=False, **options)
+    source = options.pop("source", None) or ToySource()
+    return pretrain(config, source, folder, accelerator="cpu", progress=False, **options)
 
 
 def weights(result: PretrainResult) -> dict[str, torch.Tensor]:
@@ -52,7 +53,6 @@ def test_every_method_trains_and_leaves_model_table_and_card(method: str, tmp_pa
     files = {path.name for path in result.folder.iterdir()}
     assert {"model.safetensors", "heads.safetensors", "config.json", "README.md", "metrics.csv"} <= files
     assert "resume.pt" not in files
-    assert list((result.folder / "tensorboard").glob("events.*"))
     rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     val = {f"val_{name}" for name in ("loss", "top1", "top5", "mrr", "alignment", "uniformity", "spread")}
@@ -91,8 +91,7 @@ def test_micro_batches_give_the_same_model_without_batch_statistics(tmp_path: Pa
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     first = run(tiny(), tmp_path)
     changed = (first.folder / "model.safetensors").stat().st_mtime_ns
-    again = run(tiny(), tmp_path)
-    assert again.metrics == first.metrics
+    assert run(tiny(), tmp_path) == first
     assert (first.folder / "model.safetensors").stat().st_mtime_ns == changed
 
 
@@ -131,18 +130,8 @@ def test_a_state_that_lacks_something_is_one_line(tmp_path: Path) -> None:
     state = load_state(path)
     state.pop("scaler")
     save_state(path, state)
-    with pytest.raises(CheckpointError, match=r"resume.pt: no scaler in it; delete it"):
+    with pytest.raises(CheckpointError, match=r"resume.pt: broken .no scaler in it.; delete it"):
         run(tiny(), tmp_path)
-
-
-def test_the_state_of_the_first_edition_is_not_taken_for_ours(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    folder = tmp_path / "pretrain" / "dual-simclr-resnet_nano-seed0"
-    (folder / "resume" / "epoch-0002").mkdir(parents=True)
-    run(tiny(), tmp_path)
-    assert "the state of an earlier version of eo_ssl is not read; training afresh" in capsys.readouterr().out
-    assert not (folder / "resume").exists()
 
 
 def test_other_settings_in_the_same_folder_are_refused_by_name(tmp_path: Path) -> None:
@@ -160,17 +149,16 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(tmp_path: Path) -
 def test_other_data_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     run(tiny(), tmp_path)
     with pytest.raises(CheckpointError, match="data is toy 0"):
-        pretrain(tiny(), ToySource(seed=1), tmp_path, accelerator="cpu", progress=False)
+        run(tiny(), tmp_path, source=ToySource(seed=1))
     corrected = ToySource()  # under the same name and version, and as many
     corrected.s1 += 0.5
     with pytest.raises(CheckpointError, match="data is toy 0"):
-        pretrain(tiny(), corrected, tmp_path, accelerator="cpu", progress=False)
+        run(tiny(), tmp_path, source=corrected)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_patches(tmp_path: Path) -> None:
-    source = ToySource(broken=5)
     with pytest.raises(DataError, match=r"not finite at epoch 1, update .*precision 32"):
-        pretrain(tiny(), source, tmp_path, accelerator="cpu", progress=False)
+        run(tiny(), tmp_path, source=ToySource(broken=5))
     report = json.loads(next(tmp_path.rglob("nonfinite-batch.json")).read_text())
     assert "patch5" in report["patches"]
     assert len(report["patches"]) == 16
@@ -252,17 +240,6 @@ def test_batch_norm_shares_its_statistics_on_several_gpus(
     assert any(isinstance(m, torch.nn.SyncBatchNorm) for m in model.modules()) == shared
 
 
-def test_the_bar_is_silent_where_the_output_goes_to_a_file(capsys: pytest.CaptureFixture) -> None:
-    bar = progress_bar("a run", 100, 0, enabled=True)
-    bar.update(100), bar.close()
-    assert bar.disable and capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("method", ["simclr", "mma", "swin-pair"])
-def test_an_update_is_measured_without_data(method: str) -> None:
-    assert 0 < measure_step(tiny(method), ToySource().stats(), accelerator="cpu") < 5
-
-
 def test_simclr_on_rgb_leaves_the_other_bands_without_weight(tmp_path: Path) -> None:
     state = weights(run(tiny("simclr-rgb", epochs=2), tmp_path))
     first = next(value for name, value in state.items() if value.ndim == 4 and value.shape[1] == 13)
@@ -274,4 +251,4 @@ def test_a_collapse_is_warned_about(tmp_path: Path) -> None:
     source = ToySource()
     source.s1[:] = -12.0  # all radar images are alike
     with pytest.warns(RuntimeWarning, match="features collapse"):
-        pretrain(tiny(warmup_epochs=0), source, tmp_path, accelerator="cpu", progress=False)
+        run(tiny(warmup_epochs=0), tmp_path, source=source)
