@@ -51,11 +51,15 @@ def pretrain_command(
     named = {"backbone": backbone, "image_size": image_size, "batch_size": batch_size, "epochs": epochs}
     named |= {"micro_batch": micro_batch, "lr": lr, "precision": precision, "seed": seed}
     given = {name: value for name, value in named.items() if value is not None}
+    config = choose(method, preset, **given | _pairs(set))
     machine: dict[str, Any] = {"devices": devices, "nodes": nodes, "accelerator": accelerator}
-    result = pretrain(
-        choose(method, preset, **given | _pairs(set)), _opened(data), Path(run_dir).expanduser(), **machine,
-        workers=workers, compile=compile, resume=resume, max_minutes=max_minutes,
-    )  # fmt: skip
+    how: dict[str, Any] = {
+        "workers": workers,
+        "compile": compile,
+        "resume": resume,
+        "max_minutes": max_minutes,
+    }
+    result = pretrain(config, _opened(data), Path(run_dir).expanduser(), **machine, **how)
     state = "done" if result.done else "stopped at the time limit; the same command goes on"
     _print({**result.metrics, "state": state, "folder": result.folder})
 
@@ -110,9 +114,9 @@ def finetune_command(
                 before = path.read_text(encoding="utf-8") if path.exists() else ""
                 write_text(path, before + json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
     scores = {name: value for name, value in sorted(line["test"].items()) if isinstance(value, float)}
-    facts = {"labels": f"{line['n_labels']} patches", "seconds": line["seconds"]}
+    chosen = f"update {line['best_update']} of {line['updates']} by validation"
     _print(
-        {**scores, **facts, "chosen at": f"update {line['best_update']} of {line['updates']} by validation"}
+        {**scores, "labels": f"{line['n_labels']} patches", "chosen at": chosen, "seconds": line["seconds"]}
     )
 
 

@@ -57,8 +57,9 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a mapping; raises `ConfigError` naming the nearest field for one that does not exist."""
-        return cls(**_converted(cls, {k: v for k, v in values.items() if (k, v) not in cls.RETIRED.items()}))
+        """Inverse of `to_dict`; raises `ConfigError` naming the nearest field for one that does not exist."""
+        known = {k: v for k, v in values.items() if k != "method" and (k, v) not in cls.RETIRED.items()}
+        return cls(**_converted(cls, known))
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed; strings from a command line are converted to the field's type."""
@@ -136,6 +137,7 @@ class PretrainConfig(Settings):
     seed: int = 0
 
     method: ClassVar[str] = ""
+    modalities: ClassVar[tuple[str, ...]] = ("s1", "s2")  # whose encoders the method trains
     POSITIVE = ("image_size", "batch_size", "epochs", "lr", "temperature")
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "optimizer": ("adamw", "adam"),
@@ -157,19 +159,9 @@ class PretrainConfig(Settings):
         """Method name as on the command line and in folder names."""
         return self.method
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Which encoders the method trains."""
-        return ("s1", "s2")
-
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the method's name included."""
         return {"method": self.name, **super().to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_dict`; raises `ConfigError` naming the nearest field for one that does not exist."""
-        return super().from_dict({key: value for key, value in values.items() if key != "method"})
 
 
 @dataclass(frozen=True)
@@ -212,6 +204,7 @@ class SimCLRConfig(PretrainConfig):
     jitter: float = 0.2
     band_drop: float = 0.1
     method: ClassVar[str] = "simclr"
+    modalities: ClassVar[tuple[str, ...]] = ("s2",)
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {**PretrainConfig.CHOICES, "bands": ("all", "rgb")}
 
     def __post_init__(self) -> None:
@@ -222,10 +215,6 @@ class SimCLRConfig(PretrainConfig):
     @property
     def name(self) -> str:
         return "simclr-rgb" if self.bands == "rgb" else "simclr"
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return ("s2",)
 
 
 @dataclass(frozen=True)

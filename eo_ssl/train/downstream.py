@@ -20,7 +20,7 @@ from eo_ssl.train.config import FinetuneConfig
 from eo_ssl.train.step import decay_groups, seeded
 
 Batch = dict[str, Tensor]
-NEEDS = {"s1": ("s1",), "s2": ("s2",), "late": ("s1", "s2"), "swin-unet": ("s1", "s2")}
+NEEDS = {"s1": ["s1"], "s2": ["s2"], "late": ["s1", "s2"], "swin-unet": ["s1", "s2"]}  # pretrained encoders
 
 
 class Prepare:

@@ -84,10 +84,6 @@ class Patches:
             batch["valid"] = torch.isfinite(s1).all(1) & torch.isfinite(s2).all(1)
         return batch
 
-    def labels(self) -> Tensor:
-        """Majority class of each whole patch, (N,)."""
-        return torch.cat([crop_labels(part.long())[0] for part in self.mask.split(256)]).cpu()
-
     def positions(self, rows: Sequence[int]) -> Tensor:
         """Where the patches of these rows of the catalogue are, (n,)."""
         place = {row: i for i, row in enumerate(self.rows)}
@@ -145,7 +141,8 @@ class LabelledData:
         for pair in combinations(("train", "val", "test"), 2):
             check_disjoint(self.source.catalog, *pair)
         self.train, self.val = (load_patches(self.source, self._rows(split)) for split in ("train", "val"))
-        self.labels = self.train.labels()
+        # Majority class of each whole training patch, (N,).
+        self.labels = torch.cat([crop_labels(part.long())[0] for part in self.train.mask.split(256)])
         if not self.version:
             self.version = digest(
                 self.source.catalog["id"].astype(str).tolist(), self.source.stats("train").to_dict()

@@ -114,16 +114,12 @@ class _Job:
     config: PretrainConfig
     data: PretrainData
     folder: Path
+    state: Path
     made_of: dict[str, Any]
     compile: bool
     workers: int
     progress: bool
     max_minutes: float
-
-    @property
-    def state(self) -> Path:
-        """The state of the unfinished run."""
-        return self.folder / "resume.pt"
 
 
 def pretrain(
@@ -159,7 +155,7 @@ def pretrain(
     folder = Path(run_dir) / "pretrain" / f"{config.name}-{config.backbone}-seed{config.seed}"
     made_of = {**config.identity(), "data": data.describe()}
     limit = math.inf if max_minutes is None else max_minutes
-    job = _Job(config, data, folder, made_of, compile, workers, progress, limit)
+    job = _Job(config, data, folder, folder / "resume.pt", made_of, compile, workers, progress, limit)
     finished, afresh = _earlier(job, replace_other) if resume else (None, "resume is off")
     if finished:
         return finished

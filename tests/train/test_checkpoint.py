@@ -53,7 +53,7 @@ def embed(method: Method) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["dual-simclr", "mma", "swin-pair", "simclr"])
-def test_a_method_comes_back_with_encoders_heads_and_statistics(name: str, tmp_path: Path) -> None:
+def test_a_method_comes_back_with_encoders_heads_and_statistics(name, tmp_path):
     method = saved(tmp_path, name)
     again, statistics = load_method(tmp_path)
     assert statistics == STATISTICS
@@ -61,7 +61,7 @@ def test_a_method_comes_back_with_encoders_heads_and_statistics(name: str, tmp_p
         torch.testing.assert_close(a, b)
 
 
-def test_we_and_the_hub_read_the_same_features_and_meta_data_need_no_weights(tmp_path: Path) -> None:
+def test_we_and_the_hub_read_the_same_features_and_meta_data_need_no_weights(tmp_path):
     method = saved(tmp_path)
     dual, meta = load_dual(tmp_path)
     assert not dual.training and dual.statistics == STATISTICS
@@ -71,13 +71,13 @@ def test_we_and_the_hub_read_the_same_features_and_meta_data_need_no_weights(tmp
     assert read_meta(tmp_path) == meta and meta["code"] == training_code()
 
 
-def test_a_sensor_that_was_not_trained_is_none(tmp_path: Path) -> None:
+def test_a_sensor_that_was_not_trained_is_none(tmp_path):
     saved(tmp_path, "simclr")
     dual, _ = load_dual(tmp_path)
     assert dual.s1 is None and dual.s2(BATCH["s2"]).shape[0] == 3
 
 
-def test_a_checkpoint_of_the_first_edition_is_read(tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_first_edition_is_read(tmp_path):
     method = saved(tmp_path)
 
     def as_it_was(config: dict) -> None:
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_the_first_edition_is_read(tmp_path: Path) -> None:
         load_dual(tmp_path)
 
 
-def test_the_card_tells_method_bands_data_and_limits(tmp_path: Path) -> None:
+def test_the_card_tells_method_bands_data_and_limits(tmp_path):
     saved(tmp_path, data="toy 1", commit="abc", epoch=7, metrics={"val_top5": 0.5, "val_chance_top5": 0.1})
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: eo_ssl\nlicense: mit\n")
@@ -138,7 +138,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_broken_folders_are_named_in_one_line(kind: str, tmp_path: Path) -> None:
+def test_broken_folders_are_named_in_one_line(kind, tmp_path):
     breaks, message = BROKEN[kind]
     saved(tmp_path)
     breaks(tmp_path)
@@ -147,7 +147,7 @@ def test_broken_folders_are_named_in_one_line(kind: str, tmp_path: Path) -> None
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
 
 
-def test_no_folder_and_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
+def test_no_folder_and_weights_of_another_backbone_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         load_dual(tmp_path / "nothing")
     saved(tmp_path / "a"), saved(tmp_path / "b", "swin-pair")
@@ -160,9 +160,7 @@ def full(*args: object, **options: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_leaves_the_exported_model_intact(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_the_exported_model_intact(tmp_path, monkeypatch):
     method = saved(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr(checkpoint, "save_file", full)
@@ -172,7 +170,7 @@ def test_a_full_disk_leaves_the_exported_model_intact(
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_exported_files_have_the_permissions_of_any_file(umask: int, tmp_path: Path) -> None:
+def test_exported_files_have_the_permissions_of_any_file(umask, tmp_path):
     before = os.umask(umask)
     try:
         saved(tmp_path)
@@ -189,7 +187,7 @@ def state(number: float) -> dict[str, Any]:
     return {"model": {"weight": torch.full((64, 64), number)}, "number": number}
 
 
-def test_a_state_comes_back_and_none_where_there_is_none(tmp_path: Path) -> None:
+def test_a_state_comes_back_and_none_where_there_is_none(tmp_path):
     path = tmp_path / "run" / "resume.pt"
     assert load_state(path) is None
     for number in (1.0, 2.0):
@@ -200,9 +198,7 @@ def test_a_state_comes_back_and_none_where_there_is_none(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["save", "fsync", "replace"])
-def test_a_kill_while_a_state_is_written_leaves_the_one_before(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_while_a_state_is_written_leaves_the_one_before(name, tmp_path, monkeypatch):
     def dies(*args: object, **options: object) -> None:
         raise Killed
 
@@ -214,7 +210,7 @@ def test_a_kill_while_a_state_is_written_leaves_the_one_before(
     assert load_state(tmp_path / "a.pt")["number"] == 1.0
 
 
-def test_a_full_disk_leaves_the_old_state_and_says_what_to_do(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_state_and_says_what_to_do(tmp_path):
     """The operating system itself refuses the bytes in the middle of a file."""
     resource, signal = pytest.importorskip("resource"), pytest.importorskip("signal")
     save_state(tmp_path / "a.pt", state(1.0))
@@ -239,9 +235,7 @@ def test_a_full_disk_leaves_the_old_state_and_says_what_to_do(tmp_path: Path) ->
     ],
     ids=["code", "cut", "a key is missing"],
 )
-def test_a_broken_state_is_one_line_and_code_in_it_is_not_executed(
-    write: Callable[[Path], Any], message: str, tmp_path: Path
-) -> None:
+def test_a_broken_state_is_one_line_and_code_in_it_is_not_executed(write, message, tmp_path):
     write(tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=message) as error:
         load_state(tmp_path / "a.pt", "scaler")

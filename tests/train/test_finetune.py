@@ -1,7 +1,6 @@
 """Fine-tuning: frozen is frozen, validation chooses, a killed run ends with the same weights."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from eo_ssl.train import finetune as module
 from eo_ssl.train.checkpoint import load_dual, save_pretrained
 from eo_ssl.train.config import FinetuneConfig, preset
 from eo_ssl.train.downstream import Downstream, build, ensemble, load_trained
-from eo_ssl.train.finetune import finetune, inside, test_trained
+from eo_ssl.train.finetune import finetune, test_trained
 from eo_ssl.train.labelled import (
     LabelledData,
     crop_labels,
@@ -67,11 +66,6 @@ def test_every_model_gives_a_complete_line(changes, data):
     assert 0 <= line["test"][config(**changes).select_by] <= 1 and line["seconds"] > 0
     assert line["n_labels"] == (24 if changes.get("fraction") is None else 8)
     assert line["best_update"] in {2, 4, 6} and len(line["history"]) == 3 and line["test_reads"] == 1
-
-
-def test_it_learns_what_is_easy_to_learn(data):
-    line = run({"model": "s1", "updates": 80, "lr_head": 1e-2, "image_size": 10}, data, name="learns")
-    assert line["test"]["aa"] > 0.8
 
 
 FROZEN = [
@@ -196,22 +190,6 @@ def test_micro_batches_change_nothing_without_batch_statistics(data, tmp_path):
         torch.testing.assert_close(second[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_the_same_seed_gives_the_same_model_and_another_seed_another(data):
-    lines = [run({"seed": s, "fraction": 0.5}, data, name=f"{s} {i}") for i, s in enumerate((0, 0, 1))]
-    assert lines[0]["test"] == lines[1]["test"] != lines[2]["test"]
-
-
-def test_choosing_a_learning_rate_never_opens_the_test_set():
-    closed = LabelledData(ToyLabels())
-    line = run({}, closed, test=False)
-    assert "test" not in line and closed._test is None
-
-
-def test_data_are_told_apart_by_what_is_in_them():
-    assert LabelledData(ToyLabels()).version == LabelledData(ToyLabels()).version
-    assert LabelledData(ToyLabels()).version != LabelledData(ToyLabels(seed=1)).version
-
-
 def test_splits_that_share_a_patch_are_refused():
     source = ToyLabels()
     source.catalog.loc[0, "group"] = source.catalog["group"].iloc[-1]
@@ -240,49 +218,8 @@ def test_invalid_pixels_do_not_reach_the_model():
     assert np.isfinite(line["test"]["aa"])
 
 
-def test_rgb_pretraining_sees_only_rgb(data, tmp_path):
-    init = pretrained(tmp_path / "init", method="simclr-rgb")
-    down = build(config(model="s2", init=init), data.source, torch.device("cpu"))
-    s2 = down.prepare({"s2": torch.rand(1, 13, 8, 8)})["s2"]
-    assert s2.abs().amax((0, 2, 3)).nonzero().flatten().tolist() == [1, 2, 3]
-
-
-def test_a_checkpoint_without_the_needed_sensor_or_with_another_backbone_is_refused(data, tmp_path):
-    init = pretrained(tmp_path / "init", method="simclr")
-    with pytest.raises(CheckpointError, match="no encoder for s1"):
-        run({"init": init}, data)
-    with pytest.raises(CheckpointError, match="resnet_nano, not resnet_mini"):
-        run({"init": init, "model": "s2", "backbone": "resnet_mini"}, data)
-
-
-def test_a_diverged_run_says_so(data):
-    with pytest.raises((EOError, ValueError), match="learning rate"):
-        run({"lr_head": 1e30}, data)
-
-
-@pytest.mark.parametrize(
-    "changes, words",
-    [
-        ({"fraction": 1.5}, "fraction"),
-        ({"task": "segment"}, "does not do"),
-        ({"mode": "frozen"}, "pretrained"),
-        ({"model": "unet", "task": "segment", "init": "x"}, "scratch"),
-        ({"updates": 0}, "updates"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(changes, words):
-    with pytest.raises(ConfigError, match=words):
-        config(**changes)
-
-
-def test_an_unknown_setting_names_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean updates"):
-        FinetuneConfig.from_dict({"update": 3})
-
-
 def test_crop_labels_agree_with_the_data_set():
-    source = ToyLabels()
-    batch = PatchDataset(source, range(44), 16, "centre", labels=True).__getitems__(range(44))
+    batch = PatchDataset(ToyLabels(), range(44), 16, "centre", labels=True).__getitems__(range(44))
     label, multilabel = crop_labels(batch["mask"])
     assert torch.equal(label, batch["label"]) and torch.equal(multilabel, batch["multilabel"])
     nothing, none = crop_labels(torch.full((1, 4, 4), 255))
@@ -342,6 +279,24 @@ def test_a_crop_larger_than_the_patches_is_one_line_before_any_work():
         finetune(FinetuneConfig(backbone="resnet_nano"), source, accelerator="cpu")
 
 
-def test_names_become_file_names():
-    assert inside(None, "models", "a") is None
-    assert inside(Path("r"), "models", "single late f=0.1 s=2").name == "single_late_f=0.1_s=2"
+def test_runs_learn_repeat_themselves_and_open_the_test_set_only_when_asked(data):
+    """Also that a choice of a learning rate never opens the test set, and that divergence has its own words."""
+    fast = {"model": "s1", "updates": 80, "lr_head": 1e-2, "image_size": 10}
+    assert run(fast, data, name="learns")["test"]["aa"] > 0.8
+    lines = [run({"seed": s, "fraction": 0.5}, data, name=f"{s} {i}") for i, s in enumerate((0, 0, 1))]
+    assert lines[0]["test"] == lines[1]["test"] != lines[2]["test"]
+    closed = LabelledData(ToyLabels())
+    assert "test" not in run({}, closed, test=False) and closed._test is None
+    with pytest.raises((EOError, ValueError), match="learning rate"):
+        run({"lr_head": 1e30}, data)
+
+
+def test_a_checkpoint_without_the_needed_sensor_or_with_another_backbone_is_refused(data, tmp_path):
+    init = pretrained(tmp_path / "init", method="simclr-rgb")
+    with pytest.raises(CheckpointError, match="no encoder for s1"):
+        run({"init": init}, data)
+    with pytest.raises(CheckpointError, match="resnet_nano, not resnet_mini"):
+        run({"init": init, "model": "s2", "backbone": "resnet_mini"}, data)
+    down = build(config(model="s2", init=init), data.source, torch.device("cpu"))
+    s2 = down.prepare({"s2": torch.rand(1, 13, 8, 8)})["s2"]  # what was pretrained on RGB sees only RGB
+    assert s2.abs().amax((0, 2, 3)).nonzero().flatten().tolist() == [1, 2, 3]

@@ -1,7 +1,5 @@
 """`eo-ssl pretrain`: settings reach the run, bad ones end in one line; `eo-ssl finetune` adds a line of results."""
 
-from pathlib import Path
-
 import pytest
 from toy_labels import ToyLabels
 from toy_pairs import ToySource
@@ -29,7 +27,7 @@ def call(*arguments: str) -> str:
     return result.stdout
 
 
-def test_pretrain_writes_a_checkpoint_with_the_settings_of_the_command_line(tmp_path: Path) -> None:
+def test_pretrain_writes_a_checkpoint_with_the_settings_of_the_command_line(tmp_path):
     options = ["--epochs", "1", "--set", "temperature=0.3", "--set", "warmup_epochs=0.5", "--seed", "4"]
     shown = call("dual-simclr", "--run-dir", str(tmp_path), *SMALL, *options)
     assert "val_top5" in shown
@@ -37,9 +35,7 @@ def test_pretrain_writes_a_checkpoint_with_the_settings_of_the_command_line(tmp_
     assert (meta["config"]["temperature"], meta["config"]["epochs"], meta["config"]["seed"]) == (0.3, 1, 4)
 
 
-def test_what_was_left_out_and_how_data_were_split_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_left_out_and_how_data_were_split_is_said_once(tmp_path, monkeypatch):
     source = ToySource()
     source.notes, source.left_out = ["tested on Chabarovsk (not the papers' split)"], {"p7": "only clouds"}
     monkeypatch.setattr(dataset, "open_source", lambda path: source)
@@ -48,9 +44,7 @@ def test_what_was_left_out_and_how_data_were_split_is_said_once(
     assert shown.count("1 patches are left out, first p7: only clouds") == 1
 
 
-def test_finetune_writes_one_line_and_prints_it_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finetune_writes_one_line_and_prints_it_again(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "open_source", lambda path: ToyLabels())
     small = [f"--set={k}" for k in ("backbone=resnet_nano", "image_size=8", "updates=2", "precision=32")]
     command = ["finetune", "--data=toy", f"--run-dir={tmp_path}", "--model=s1", "--accelerator=cpu", *small]
@@ -76,7 +70,7 @@ def test_finetune_writes_one_line_and_prints_it_again(
         (["dual-simclr", *SMALL, "--accelerator", "tpu"], "accelerator must be one of"),
     ],
 )
-def test_bad_input_ends_in_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_bad_input_ends_in_one_line(arguments, message, tmp_path):
     with pytest.raises(EOError, match=message) as error:
         call(*arguments, "--run-dir", str(tmp_path))
     assert "\n" not in str(error.value)
