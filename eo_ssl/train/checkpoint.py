@@ -91,8 +91,8 @@ class PretrainedEncoders(DualEncoder, SavedModel):
         values = defaultdict(lambda: "unknown", {**config, **meta})
         values |= {name: ", ".join(meta[name]) for name in ("s1_bands", "s2_bands") if name in meta}
         lines = [f"| {k} | {v:.4g} |" for k, v in metrics.items() if isinstance(v, int | float)]
-        values["metrics"] = (
-            "\n".join(["| measure | value |", "|---|---|", *lines]) if lines else "Not measured."
+        values["metrics"] = "\n".join(
+            ["| measure | value |", "|---|---|", *lines] if lines else ["Not measured."]
         )
         if "val_chance_top5" in metrics:
             values["chance"] = f"{metrics['val_chance_top5']:.3g}"
@@ -151,9 +151,7 @@ def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tenso
             for path in written:
                 path.replace(folder / path.name)
     except OSError as error:
-        raise CheckpointError(
-            f"{folder}: the model could not be written ({error}); free some space, or choose another folder"
-        ) from error
+        raise CheckpointError(f"{folder}: cannot be written ({error}); free some space first") from error
     return folder
 
 
@@ -163,9 +161,7 @@ def _loading(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise CheckpointError(
-            f"{folder}: does not load ({_reason(error)}); train or fetch it again"
-        ) from error
+        raise CheckpointError(f"{folder}: does not load ({_reason(error)}); train or fetch it") from error
 
 
 def read_model(kind: type[Model], folder: str | Path) -> Model:
@@ -211,7 +207,7 @@ def read_meta(folder: str | Path) -> Meta:
         raise CheckpointError(f"{path}: {', '.join(sorted(lacks))} is missing; train or fetch it again")
     if meta["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: format {meta['format']}, eo_ssl reads {FORMAT} here; update eo_ssl, or train or fetch it again"
+            f"{path}: format {meta['format']}, not {FORMAT}; update eo_ssl, or train it again"
         )
     return meta
 
@@ -243,9 +239,7 @@ def load_state(path: Path, *needed: str) -> dict[str, Any] | None:
         if missing := set(needed) - set(state):
             raise DataError(f"no {', '.join(sorted(missing))} in it")
     except Exception as error:
-        raise CheckpointError(
-            f"{path}: broken ({_reason(error)}); delete it to start the run afresh"
-        ) from error
+        raise CheckpointError(f"{path}: broken ({_reason(error)}); delete it to start afresh") from error
     return state
 
 

@@ -69,9 +69,7 @@ def finetune_command(
     run_dir: Annotated[str, typer.Option(help="Folder for the results.")] = "runs/finetuning",
     model: Annotated[str, typer.Option(help="s1, s2, early, late, unet or swin-unet.")] = "late",
     task: Annotated[str, typer.Option(help="single, multi or segment.")] = "single",
-    init: Annotated[
-        str, typer.Option(help='"scratch" or the folder of a pretrained checkpoint.')
-    ] = "scratch",
+    init: Annotated[str, typer.Option(help='"scratch" or folder of a pretrained checkpoint.')] = "scratch",
     mode: Annotated[str, typer.Option(help="finetune or frozen.")] = "finetune",
     fraction: Annotated[float, typer.Option(help="Share of the labelled patches, 0 to 1.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Label subset, weights, order, crops.")] = 0,
@@ -115,9 +113,7 @@ def finetune_command(
                 write_text(path, before + json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
     scores = {name: value for name, value in sorted(line["test"].items()) if isinstance(value, float)}
     chosen = f"update {line['best_update']} of {line['updates']} by validation"
-    _print(
-        {**scores, "labels": f"{line['n_labels']} patches", "chosen at": chosen, "seconds": line["seconds"]}
-    )
+    _print({**scores, "labels": line["n_labels"], "chosen at": chosen, "seconds": line["seconds"]})
 
 
 def _pairs(assignments: list[str] | None) -> dict[str, str]:
@@ -140,9 +136,8 @@ def _opened(data: str) -> Any:
 
 def _print(facts: dict[str, Any]) -> None:
     width = max(map(len, facts))
-    _echo(
-        [f"{k:<{width}}  {v:.4g}" if isinstance(v, float) else f"{k:<{width}}  {v}" for k, v in facts.items()]
-    )
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in facts.items()}
+    _echo([f"{name:<{width}}  {value}" for name, value in shown.items()])
 
 
 def _echo(lines: list[str]) -> None:

@@ -150,9 +150,7 @@ class PretrainConfig(Settings):
         if self.batch_size < 2:
             raise ConfigError("batch_size 1 leaves no negatives; take 2 or more")
         if self.warmup_epochs >= self.epochs:
-            raise ConfigError(
-                f"warmup_epochs {self.warmup_epochs:g} must be smaller than epochs {self.epochs}"
-            )
+            raise ConfigError(f"warmup_epochs {self.warmup_epochs:g} is not less than epochs {self.epochs}")
 
     @property
     def name(self) -> str:

@@ -116,9 +116,7 @@ def _pretrained(config: FinetuneConfig) -> tuple[nn.Module, dict[str, Any]]:
     if config.model not in NEEDS:
         raise ConfigError(f"no pretraining fits model {config.model}; use {', '.join(NEEDS)}")
     if missing := [name for name in NEEDS[config.model] if getattr(dual, name) is None]:
-        raise CheckpointError(
-            f"{config.init}: no encoder for {', '.join(missing)}, which {config.model} needs"
-        )
+        raise CheckpointError(f"{config.init}: no encoder for {', '.join(missing)}; {config.model} needs it")
     if meta["backbone"] != config.backbone:
         raise CheckpointError(f"{config.init}: backbone is {meta['backbone']}, not {config.backbone}")
     if config.model == "swin-unet":

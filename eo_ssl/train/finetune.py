@@ -67,8 +67,7 @@ def finetune(
         name: unique name of the model; by default the digest of its configuration.
         test: False leaves the test set closed, as for the choice of a learning rate.
         keep: save the trained model to `run_dir/models/<name>`.
-        save_seconds: an interrupted run of the same settings, data, starting weights and code goes on from a
-            state not older than about this.
+        save_seconds: an interrupted run of the same settings, data, start and code goes on from a state this old.
 
     Raises `ConfigError`, `DataError` or `CheckpointError` before any work when something does not fit.
     """
@@ -210,9 +209,8 @@ def update(
     optimiser.zero_grad(set_to_none=True)
     with seeded(config.seed, step, 3):
         batch = stream.batch(step)
-        loss = backward_pass(
-            fabric, model, partial(task_loss, config.task, batch), batch, None, config.micro_batch
-        )
+        loss_of = partial(task_loss, config.task, batch)
+        loss = backward_pass(fabric, model, loss_of, batch, None, config.micro_batch)
     fabric.clip_gradients(model, optimiser, max_norm=1.0, error_if_nonfinite=False)
     optimiser.step()
     return loss

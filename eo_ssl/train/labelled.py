@@ -144,9 +144,8 @@ class LabelledData:
         # Majority class of each whole training patch, (N,).
         self.labels = torch.cat([crop_labels(part.long())[0] for part in self.train.mask.split(256)])
         if not self.version:
-            self.version = digest(
-                self.source.catalog["id"].astype(str).tolist(), self.source.stats("train").to_dict()
-            )
+            ids = self.source.catalog["id"].astype(str).tolist()
+            self.version = digest(ids, self.source.stats("train").to_dict())
         self.device = torch.device("cpu")
         self._test: Patches | None = None
 

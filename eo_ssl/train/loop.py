@@ -212,9 +212,7 @@ def held_out_metrics(trainer: Trainer) -> dict[str, float]:
 
 def progress_bar(label: str, total: int, done: int, enabled: bool) -> tqdm:
     """One bar over all updates of a run, with loss and time left; silent where the output goes to a file."""
-    silent = (
-        (False if "ipykernel" in sys.modules else None) if enabled else True
-    )  # None: except in a terminal
+    silent = None if enabled and "ipykernel" not in sys.modules else not enabled  # None: except in a terminal
     bar = "{desc} {percentage:.0f}%|{bar:20}|{n_fmt}/{total_fmt} {elapsed}<{remaining}, {rate_fmt}{postfix}"
     options = {"unit": "update", "mininterval": 1.0, "bar_format": bar}
     return tqdm(total=total, initial=done, desc=label, disable=silent, **options)

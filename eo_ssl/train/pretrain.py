@@ -58,11 +58,6 @@ class PretrainData:
         crops = PatchDataset(self.source, self.train, config.image_size, "random", **options)
         return Loader(crops, config.batch_size // world, True, True, config.seed, workers, rank, world)
 
-    def held_out_set(self, config: PretrainConfig, rank: int = 0, world: int = 1) -> PatchDataset:
-        """Standardised centre crops of this rank's share; every rank gets equally many."""
-        rows = self.held_out[: len(self.held_out) // world * world][rank::world]
-        return PatchDataset(self.source, rows, config.image_size, "centre", statistics=self.statistics)
-
     def describe(self) -> str:
         """Name, version and size of the data, and a digest of patches and statistics: equal data, equal words."""
         attrs, ids = self.source.catalog.attrs, self.source.catalog["id"].astype(str).to_numpy()
@@ -80,13 +75,9 @@ def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
     split = catalog["split"].to_numpy()
     train, held_out = (np.flatnonzero(usable & (split == name)) for name in ("pretrain", "pretrain_val"))
     if not len(train):
-        raise DataError(
-            f"{source.path}: no patches to pretrain on; see what is there with `eo-ssl data check`"
-        )
+        raise DataError(f"{source.path}: no patches to pretrain on; see `eo-ssl data check`")
     if len(train) < config.batch_size:
-        raise DataError(
-            f"{len(train)} training pairs do not fill one batch of {config.batch_size}; lower batch_size"
-        )
+        raise DataError(f"{len(train)} training pairs do not fill one batch of {config.batch_size}; lower it")
     if len(held_out) < 2:
         raise DataError("fewer than 2 held-out pairs: the pretraining data need scenes for validation")
     if len(held_out) > HELD_OUT:  # an even choice over the scenes, the same in every run
@@ -252,8 +243,11 @@ def _build(fabric: Fabric, job: _Job, saved: dict[str, Any] | None) -> Trainer:
             group["fused"] = config.precision != "16"  # another precision may go on with the run
         if saved["scaler"]:
             fabric.strategy.precision.load_state_dict(saved["scaler"])
-    catalog = data.source.catalog
-    held_out = data.held_out_set(config, fabric.global_rank, fabric.world_size)
+    world, catalog = fabric.world_size, data.source.catalog
+    rows = data.held_out[: len(data.held_out) // world * world][
+        fabric.global_rank :: world
+    ]  # equally many each
+    held_out = PatchDataset(data.source, rows, config.image_size, "centre", statistics=data.statistics)
     return Trainer(fabric, method, model, optimizer, Overlaps(catalog), held_out, catalog["id"], job.folder)
 
 

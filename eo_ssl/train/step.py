@@ -26,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from eo_ssl.errors import ConfigError
 
 Views = dict[str, Tensor]
+Named = tuple[str, nn.Parameter]
 WholeLoss = Callable[..., Tensor]  # of all outputs of the model (two embeddings, or logits), and the mask
 
 
@@ -137,9 +138,7 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, floor: float)
     return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, t)))
 
 
-def decay_groups(
-    parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float, **options: Any
-) -> list[dict[str, Any]]:
+def decay_groups(parameters: Iterable[Named], weight_decay: float, **options: Any) -> list[dict[str, Any]]:
     """Parameter groups for AdamW: decay on matrices and kernels, none on biases, norms and position tables.
 
     `options` go into each group; parameters without gradient are left out.

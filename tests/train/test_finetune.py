@@ -50,6 +50,12 @@ def run(changes, data, folder=None, **options):
     return finetune(config(**changes), data, folder, accelerator="cpu", **options)
 
 
+def kept(changes, data, folder, name="kept", **options):
+    """The line of a run, and its model as it is read from the disk."""
+    line = run(changes, data, folder, name=name, keep=True, **options)
+    return line, load_trained(folder / "models" / name)[0]
+
+
 ALL = [
     {"model": "s1"},
     {"model": "s2", "task": "multi"},
@@ -78,11 +84,14 @@ FROZEN = [
 
 @pytest.mark.parametrize("model, task, backbone, size", FROZEN)
 def test_a_frozen_backbone_is_bit_identical_after_training(model, task, backbone, size, data, tmp_path):
+    """And the cached features and the folded standardisation describe the very model that is saved."""
     init = pretrained(tmp_path / "init", backbone, size)
     changes = {"model": model, "task": task, "backbone": backbone, "image_size": size, "init": init}
-    run(changes | {"mode": "frozen"}, data, tmp_path, name="frozen", keep=True)
-    model_after = load_trained(tmp_path / "models" / "frozen")[0].model
-    before, after = load_dual(init)[0].state_dict(), model_after.backbone.state_dict()
+    line, down = kept(changes | {"mode": "frozen"}, data, tmp_path)
+    live = test_trained("live", [tmp_path / "models" / "kept"], data, tmp_path, accelerator="cpu")
+    floats = {name: value for name, value in line["test"].items() if isinstance(value, float)}
+    assert floats == pytest.approx({name: live["test"][name] for name in floats}, abs=1e-5)
+    before, after = load_dual(init)[0].state_dict(), down.model.backbone.state_dict()
     assert after.keys() == before.keys()
     for name, value in before.items():  # buffers too: running means are where frozen models drift
         assert torch.equal(after[name], value), name
@@ -90,25 +99,10 @@ def test_a_frozen_backbone_is_bit_identical_after_training(model, task, backbone
 
 def test_fine_tuning_does_change_the_backbone_and_at_its_own_rate(data, tmp_path):
     init = pretrained(tmp_path / "init")
-    moved = {}
+    before = load_dual(init)[0].s1.net.conv1[0].weight
     for rate in (0.0, 1e-3):
-        changes = {"init": init, "lr_backbone": rate, "weight_decay": 0.0}
-        run(changes, data, tmp_path, name=f"r{rate}", keep=True)
-        after = load_trained(tmp_path / "models" / f"r{rate}")[0].model.state_dict()
-        before = load_dual(init)[0].state_dict()
-        name = "s1.net.conv1.0.weight"
-        moved[rate] = float((after[f"backbone.{name}"] - before[name]).abs().max())
-    assert moved[0.0] == 0.0 and moved[1e-3] > 0
-
-
-def test_a_frozen_classifier_equals_the_same_head_on_live_features(data, tmp_path):
-    """The cached features and the folded standardisation describe the very model that is saved."""
-    init = pretrained(tmp_path / "init")
-    changes = {"init": init, "mode": "frozen", "lr_backbone": 3e-4}
-    line = run(changes, data, tmp_path, name="cached", keep=True)
-    live = test_trained("live", [tmp_path / "models" / "cached"], data, tmp_path, accelerator="cpu")
-    assert live["test"]["aa"] == pytest.approx(line["test"]["aa"])
-    assert live["test"]["ece"] == pytest.approx(line["test"]["ece"], abs=1e-5)
+        _, down = kept({"init": init, "lr_backbone": rate, "weight_decay": 0.0}, data, tmp_path)
+        assert torch.equal(down.model.backbone.s1.net.conv1[0].weight, before) == (rate == 0.0)
 
 
 def test_features_are_computed_once_for_all_cells(data, tmp_path, monkeypatch):
@@ -146,18 +140,15 @@ def killed(data, tmp_path, monkeypatch):
 EIGHT = {"updates": 8, "evaluations": 4}
 
 
-def weights(folder):
-    return load_trained(folder)[0].model.state_dict()
-
-
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, tmp_path, killed, monkeypatch):
-    whole = run(EIGHT, data, tmp_path, name="whole", keep=True)
+    whole, a = kept(EIGHT, data, tmp_path, "whole")
     killed("halves")
     steps, real = [], module.update
     monkeypatch.setattr(module, "update", lambda *args: (steps.append(args[-1]), real(*args))[1])
-    halves = run(EIGHT, data, tmp_path, name="halves", keep=True, save_seconds=0)
-    a, b = (weights(tmp_path / "models" / name) for name in ("whole", "halves"))
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    halves, b = kept(EIGHT, data, tmp_path, "halves", save_seconds=0)
+    assert all(
+        torch.equal(*pair) for pair in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
     assert whole["history"] == halves["history"] and whole["test"] == halves["test"]
     assert steps == [4, 5, 6, 7]  # it did go on
     assert list((tmp_path / "state").iterdir()) == []  # and leaves nothing
@@ -183,11 +174,9 @@ def test_a_state_of_something_else_under_the_same_name_is_not_gone_on_from(
 
 def test_micro_batches_change_nothing_without_batch_statistics(data, tmp_path):
     swin = {"backbone": "swin_nano", "image_size": 16}
-    a, b = (run(swin | {"micro_batch": m}, data, tmp_path, name=f"m{m}", keep=True) for m in (0, 3))
-    assert a["history"][0][0] == b["history"][0][0]
-    first, second = (weights(tmp_path / "models" / name) for name in ("m0", "m3"))
-    for name, value in first.items():
-        torch.testing.assert_close(second[name], value, rtol=1e-3, atol=1e-4, msg=name)
+    whole, cut = (kept(swin | {"micro_batch": m}, data, tmp_path)[1].state_dict() for m in (0, 3))
+    for name, value in whole.items():
+        torch.testing.assert_close(cut[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_splits_that_share_a_patch_are_refused():
@@ -199,16 +188,13 @@ def test_splits_that_share_a_patch_are_refused():
 
 def test_an_ensemble_averages_probabilities_of_models_with_their_own_statistics(data, tmp_path):
     init = pretrained(tmp_path / "init", "swin_nano", 16)
-    for name, changes in {"u": {"model": "unet"}, "w": {"model": "swin-unet", "init": init}}.items():
-        changes |= {"task": "segment", "backbone": "swin_nano", "image_size": 16}
-        run(changes, data, tmp_path, name=name, keep=True)
+    same = {"task": "segment", "backbone": "swin_nano", "image_size": 16}
+    _, u = kept({**same, "model": "unet"}, data, tmp_path, "u")
+    _, w = kept({**same, "model": "swin-unet", "init": init}, data, tmp_path, "w")
     folders = [tmp_path / "models" / name for name in ("u", "w")]
     line = test_trained("both", folders, data, tmp_path, accelerator="cpu", val=True)
     assert line["test_reads"] == 1 and 0 <= line["val_score"] <= 1
-    (u, _), (w, _) = (load_trained(folder) for folder in folders)
-    patches = load_patches(data.source, data.train.rows[:1])
-    zero = torch.zeros(1, dtype=torch.int64)
-    batch = patches.cut(zero, zero, zero, 16)
+    batch = load_patches(data.source, data.train.rows[:1]).cut(*[torch.zeros(1, dtype=torch.int64)] * 3, 16)
     mean = sum(m.model(m.prepare(batch)).softmax(1) for m in (u, w)) / 2
     assert torch.allclose(ensemble([u, w])(batch).exp(), mean, atol=1e-6)
 
@@ -255,9 +241,8 @@ def test_losses_of_unlabelled_batches_are_zero_with_a_gradient():
 
 
 def test_a_kept_model_is_read_by_the_hub_and_those_of_the_first_edition_by_us(data, tmp_path):
-    run({"model": "s1"}, data, tmp_path, name="kept", keep=True)
-    folder = tmp_path / "models" / "kept"
-    down, settings = load_trained(folder)
+    _, down = kept({"model": "s1"}, data, tmp_path)
+    folder, settings = tmp_path / "models" / "kept", down.config
     batch = data.val.cut(*[torch.zeros(1, dtype=torch.int64)] * 3, 8)
     for again in (Downstream.from_pretrained(folder).eval(), load_trained(folder)[0]):
         assert torch.equal(again(batch), down(batch)) and again.config == settings

@@ -19,7 +19,7 @@ from eo_ssl.train.config import (
 from eo_ssl.train.downstream import architecture, parameter_groups
 from eo_ssl.train.loop import make_optimizer, set_learning_rate
 from eo_ssl.train.methods import Method, make_method
-from eo_ssl.train.step import backward_pass, freeze_statistics, learning_rate, seeded
+from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 SMALL = {"image_size": 16, "epochs": 9}
@@ -180,20 +180,12 @@ def test_out_of_memory_is_one_line_that_names_the_micro_batch(fits, micro, messa
         backward_pass(FABRIC, model, classify, {"x": torch.randn(6, 12)}, None, micro)
 
 
-def test_warm_up_rises_linearly_to_the_peak_and_the_cosine_falls_to_the_floor():
-    rates = [learning_rate(step, 100, 10, 1.0, 0.1) for step in range(100)]
-    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.1)
-    assert all(a > b for a, b in pairwise(rates[10:]))
-
-
-def test_the_rate_moves_within_an_epoch_not_only_between_epochs():
-    config = DualSimCLRConfig(epochs=3, warmup_epochs=1, lr=1.0)
+def test_the_rate_rises_linearly_and_falls_as_a_cosine_with_every_update():
+    config = DualSimCLRConfig(epochs=3, warmup_epochs=1, lr=1.0, min_lr=0.1)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.0)
     rates = [set_learning_rate(optimizer, config, step, per_epoch=4) for step in range(12)]
-    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    assert rates[-1] == pytest.approx(config.min_lr)
+    assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+    assert all(a > b for a, b in pairwise(rates[4:])) and rates[-1] == pytest.approx(0.1)
     assert optimizer.param_groups[0]["lr"] == rates[-1]
 
 
