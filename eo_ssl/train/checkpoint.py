@@ -7,11 +7,11 @@
 import inspect
 import json
 import os
-import shutil
-import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -23,10 +23,10 @@ from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, DataError
 from eo_ssl.files import atomic_path, read_json
 from eo_ssl.models.dual import DualEncoder
-from eo_ssl.models.encoders import Encoder, make_encoder
+from eo_ssl.models.encoders import make_encoder
 from eo_ssl.provenance import training_code
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
-from eo_ssl.train.config import PretrainConfig, config_from_dict
+from eo_ssl.train.config import config_from_dict
 from eo_ssl.train.methods import Method, make_method
 
 FORMAT = 1
@@ -89,8 +89,7 @@ class PretrainedEncoders(DualEncoder, SavedModel):
         meta = {key: value for key, value in self.meta.items() if value}
         metrics, config = meta.get("metrics", {}), meta.get("config", {})
         values = defaultdict(lambda: "unknown", {**config, **meta})
-        for name in ("s1_bands", "s2_bands"):
-            values[name] = ", ".join(meta.get(name, ["unknown"]))
+        values |= {name: ", ".join(meta[name]) for name in ("s1_bands", "s2_bands") if name in meta}
         lines = [f"| {k} | {v:.4g} |" for k, v in metrics.items() if isinstance(v, int | float)]
         values["metrics"] = "\n".join(
             ["| measure | value |", "|---|---|", *lines] if lines else ["Not measured."]
@@ -102,9 +101,13 @@ class PretrainedEncoders(DualEncoder, SavedModel):
         return Path(__file__).with_name("card.md").read_text(encoding="utf-8").format_map(values)
 
 
-def base_meta(config: PretrainConfig, statistics: Statistics) -> Meta:
-    """The part of the meta data that follows from configuration, statistics and the code that trains."""
-    return {
+def save_pretrained(method: Method, statistics: Statistics, folder: str | Path, **facts: Any) -> Path:
+    """Write the encoders of a method, its heads and its meta data to `folder`, as `write_model` does.
+
+    The meta data are configuration, `statistics`, the code that trains, and further `facts`.
+    """
+    config, encoders = method.config, method.encoders()
+    meta = {
         "format": FORMAT,
         "method": config.name,
         "backbone": config.backbone,
@@ -114,16 +117,15 @@ def base_meta(config: PretrainConfig, statistics: Statistics) -> Meta:
         "s2_bands": list(S2_BANDS),
         "statistics": statistics.to_dict(),
         "code": training_code(),
+        **facts,
     }
-
-
-def save_pretrained(method: Method, folder: str | Path, meta: Meta) -> Path:
-    """Write the encoders of a method, its heads and `meta` to `folder`, as `write_model` does."""
-    encoders = method.encoders()
-    model = PretrainedEncoders({name: encoder and _spec(encoder) for name, encoder in encoders.items()}, meta)
-    for name, encoder in encoders.items():
-        if encoder is not None:
-            getattr(model, name).load_state_dict(encoder.state_dict())
+    specs = {
+        name: encoder
+        and {"name": encoder.name, "in_chans": encoder.in_chans, "image_size": encoder.image_size}
+        for name, encoder in encoders.items()
+    }
+    model = PretrainedEncoders(specs, meta)
+    model.load_state_dict(method.model.encoder.state_dict())
     return write_model(model, folder, _heads(method))
 
 
@@ -132,45 +134,44 @@ def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tenso
 
     Raises `CheckpointError` when the disk is full; files that were there are then unchanged.
     """
-    folder, temporary = Path(folder), None
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".export-"))
-        model.save_pretrained(temporary)
-        if heads is not None:
-            save_file(plain(heads), temporary / "heads.safetensors")
-        written = [name for name in FILES if (temporary / name).exists()]
-        readable = (temporary / "config.json").stat().st_mode  # safetensors writes for its owner alone
-        for name in written:
-            (temporary / name).chmod(readable)
-            with open(temporary / name, "rb+") as file:
-                os.fsync(file.fileno())
-        (folder / "config.json").unlink(missing_ok=True)
-        for name in written:
-            os.replace(temporary / name, folder / name)
+        with TemporaryDirectory(dir=folder, prefix=".export-", ignore_cleanup_errors=True) as temporary:
+            model.save_pretrained(temporary)
+            if heads is not None:
+                save_file(plain(heads), Path(temporary, "heads.safetensors"))
+            written = [path for name in FILES if (path := Path(temporary, name)).exists()]
+            readable = written[-1].stat().st_mode  # of config.json; safetensors writes for its owner alone
+            for path in written:
+                path.chmod(readable)
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
+            (folder / "config.json").unlink(missing_ok=True)
+            for path in written:
+                path.replace(folder / path.name)
     except OSError as error:
-        raise CheckpointError(
-            f"{folder}: the model could not be written ({error}); free some space, or choose another folder"
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(f"{folder}: cannot be written ({error}); free some space first") from error
     return folder
+
+
+@contextmanager
+def _loading(folder: str | Path) -> Iterator[None]:
+    """Whatever a file that is missing, cut or edited leads to becomes one line."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(f"{folder}: does not load ({_reason(error)}); train or fetch it") from error
 
 
 def read_model(kind: type[Model], folder: str | Path) -> Model:
     """A model that `write_model` wrote, in eval mode; raises `CheckpointError` where it is missing or broken."""
-    folder, config = Path(folder), _read_config(folder)
-    try:
+    with _loading(folder):
+        config = read_json(Path(folder, "config.json"))
         values = {kind.RENAMED.get(key, key): value for key, value in config.items()}
-        model = kind(
-            **{key: values[key] for key in inspect.signature(kind.__init__).parameters if key in values}
-        )
-        model.saved().load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:  # whatever a file that was cut or edited leads to
-        raise CheckpointError(
-            f"{folder}: the weights do not load ({_reason(error)}); train or fetch them again"
-        ) from error
+        known = inspect.signature(kind.__init__).parameters
+        model = kind(**{key: value for key, value in values.items() if key in known})
+        model.saved().load_state_dict(load_file(Path(folder, "model.safetensors")))
     return model.eval()  # type: ignore[attr-defined]
 
 
@@ -183,44 +184,32 @@ def load_dual(folder: str | Path) -> tuple[PretrainedEncoders, Meta]:
 def load_method(folder: str | Path) -> tuple[Method, Statistics]:
     """The whole method with its heads, in eval mode, to embed pairs as in pretraining (for retrieval)."""
     model, meta = load_dual(folder)
-    try:
+    with _loading(folder):
         method = make_method(config_from_dict(meta["config"]), model.statistics)
-        for name, encoder in method.encoders().items():
-            if encoder is not None:
-                encoder.load_state_dict(getattr(model, name).state_dict())
-        heads = load_file(Path(folder) / "heads.safetensors")
-        if set(heads) != set(_heads(method)):
-            raise CheckpointError("heads.safetensors belongs to another model")
-        method.model.load_state_dict(heads, strict=False)
-    except Exception as error:  # as in read_model
-        raise CheckpointError(
-            f"{folder}: the method does not load ({_reason(error)}); train or fetch it again"
-        ) from error
+        heads = load_file(Path(folder, "heads.safetensors"))
+        encoders = {f"encoder.{name}": value for name, value in model.state_dict().items()}
+        method.model.load_state_dict(encoders | heads)
     method.model.eval()
     return method, model.statistics
 
 
 def read_meta(folder: str | Path) -> Meta:
     """Meta data of a folder with pretrained encoders; no weights are read."""
-    path, config = Path(folder) / "config.json", _read_config(folder)
-    meta = config.get("meta") if isinstance(config, dict) else None
-    if not isinstance(meta, dict) or "format" not in meta or "encoders" not in config:
-        raise CheckpointError(f"{path} was not written by eo_ssl, or is not that of pretrained encoders")
-    missing = {"config", "statistics", "method", "backbone", "image_size"} - set(meta)
-    if missing:
-        raise CheckpointError(f"{path}: {', '.join(sorted(missing))} is missing; train or fetch it again")
-    if meta["format"] != FORMAT:
-        newer = isinstance(meta["format"], int) and meta["format"] > FORMAT
-        advice = "update eo_ssl" if newer else "train or fetch it again"
-        raise CheckpointError(f"{path}: format {meta['format']}, eo_ssl reads {FORMAT} here; {advice}")
-    return meta
-
-
-def _read_config(folder: str | Path) -> Any:
+    path = Path(folder, "config.json")
     try:
-        return read_json(Path(folder) / "config.json")
-    except (DataError, OSError) as error:
+        meta = read_json(path)["meta"]
+        lacks = {"format", "config", "statistics", "method", "backbone", "image_size"} - set(meta)
+    except DataError as error:
         raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not that of pretrained encoders; train or fetch them") from error
+    if lacks:
+        raise CheckpointError(f"{path}: {', '.join(sorted(lacks))} is missing; train or fetch it again")
+    if meta["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {meta['format']}, not {FORMAT}; update eo_ssl, or train it again"
+        )
+    return meta
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -247,23 +236,16 @@ def load_state(path: Path, *needed: str) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        missing = [key for key in needed if key not in state]
+        if missing := set(needed) - set(state):
+            raise DataError(f"no {', '.join(sorted(missing))} in it")
     except Exception as error:
-        raise CheckpointError(
-            f"{path}: broken ({_reason(error)}); delete it to start the run afresh"
-        ) from error
-    if missing:
-        raise CheckpointError(f"{path}: no {', '.join(missing)} in it; delete it to start the run afresh")
+        raise CheckpointError(f"{path}: broken ({_reason(error)}); delete it to start afresh") from error
     return state
 
 
 def plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU: safetensors keeps no strides and shares no memory."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
-
-
-def _spec(encoder: Encoder) -> dict[str, Any]:
-    return {"name": encoder.name, "in_chans": encoder.in_chans, "image_size": encoder.image_size}
 
 
 def _heads(method: Method) -> dict[str, Tensor]:

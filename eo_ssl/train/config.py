@@ -1,19 +1,7 @@
 """All settings of training: one frozen dataclass per method, one for downstream models, and their presets.
 
-The presets (presets.toml) are the papers' values, and values that fit a laptop, one GPU or a test. "paper" follows the
-published recipes where they could be read. What differs from them, on purpose or for want of a source:
-
-- the schedule is the intended one: linear warm-up and one cosine over the whole run, set at every update. The
-  published code stepped schedules built for updates once per epoch, so that the Swin pair stayed at a learning
-  rate of 5e-7 and the ResNet's barely fell;
-- SimCLR and Dual-SimCLR train ResNet-18, as the paper of 2022 says; the script released with it builds ResNet-50;
-- inputs are standardised band by band with the statistics of the training scenes; the released ResNet script
-  divides each band of each patch by its maximum;
-- MMA trains as many epochs as Dual-SimCLR: its number was not published where we could read it;
-- the Swin pair has the projection head of the paper's figure, which the released code lacks (`SwinPairConfig`);
-- on several GPUs BatchNorm shares its statistics.
-
-The papers did not mask overlapping neighbours, and "paper" does not either; the other profiles do.
+The presets (presets.toml, with what differs from the papers) are the papers' values, and values that fit a laptop,
+one GPU or a test.
 """
 
 import hashlib
@@ -31,9 +19,7 @@ from eo_ssl.profiles import get_profile
 PRECISIONS = ("auto", "32", "bf16", "16")
 CLASSIFIERS = ("s1", "s2", "early", "late")
 SEGMENTERS = ("unet", "swin-unet")
-_PRESETS: dict[str, dict[str, Any]] = tomllib.loads(
-    Path(__file__).with_name("presets.toml").read_text(encoding="utf-8")
-)
+_PRESETS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("presets.toml").read_text("utf-8"))
 PROFILES = tuple(_PRESETS)
 SELECT_BY = {"single": "aa", "multi": "f1_macro", "segment": "miou"}
 
@@ -59,13 +45,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name in self.POSITIVE and not value > 0:
-                raise ConfigError(f"{name} must be greater than 0, not {value!r}")
-            if isinstance(value, int | float) and not value >= 0:
-                raise ConfigError(f"{name} must be 0 or more, not {value!r}")
+            if isinstance(value, int | float) and not (value > 0 if name in self.POSITIVE else value >= 0):
+                least = "greater than 0" if name in self.POSITIVE else "0 or more"
+                raise ConfigError(f"{name} must be {least}, not {value!r}")
             if value not in (allowed := self.CHOICES.get(name, (value,))):
-                choices = f"must be one of {', '.join(allowed)}, not {value!r}"
-                raise ConfigError(f"{name} {choices}{nearest(value, allowed)}")
+                raise ConfigError(f"{name} cannot be {value!r}{nearest(value, allowed)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -73,12 +57,13 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from a mapping; raises `ConfigError` naming the nearest field for one that does not exist."""
-        return cls(**cls._coerced({k: v for k, v in values.items() if (k, v) not in cls.RETIRED.items()}))
+        """Inverse of `to_dict`; raises `ConfigError` naming the nearest field for one that does not exist."""
+        known = {k: v for k, v in values.items() if k != "method" and (k, v) not in cls.RETIRED.items()}
+        return cls(**_converted(cls, known))
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some fields changed; strings from a command line are converted to the field's type."""
-        return replace(self, **self._coerced(changes))
+        return replace(self, **_converted(type(self), changes))
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which model comes out: all but `HOW`."""
@@ -88,13 +73,13 @@ class Settings:
         """Twelve hex digits that change when the identity changes."""
         return digest(self.identity())
 
-    @classmethod
-    def _coerced(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        types = {field.name: field.type for field in fields(cls)}
-        for key in values:
-            if key not in types:
-                raise ConfigError(f"{cls.__name__} has no field {key!r}{nearest(key, types)}")
-        return {key: _convert(key, value, types[key]) for key, value in values.items()}
+
+def _converted(cls: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in the types of the fields they are for."""
+    types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
+    if unknown := [key for key in values if key not in types]:
+        raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}{nearest(unknown[0], types)}")
+    return {key: _convert(key, value, types[key]) for key, value in values.items()}
 
 
 def _convert(key: str, value: Any, kind: Any) -> Any:
@@ -121,8 +106,8 @@ class PretrainConfig(Settings):
         backbone: encoder name as `eo_ssl.models.encoders.make_encoder` takes it, one per modality.
         image_size: side of the training crop in pixels (10 m each).
         batch_size: pairs that see each other in the loss, over all devices together.
-        micro_batch: pairs per forward pass on one device; 0 means all at once. Smaller values save memory
-            and leave the contrastive batch whole (see `eo_ssl.train.step`).
+        micro_batch: pairs per forward pass on one device, 0 for all; smaller values save memory and leave the
+            contrastive batch whole (see `eo_ssl.train.step`).
         epochs, warmup_epochs: length of the run and of the linear warm-up; both are turned into updates.
         lr, min_lr: peak and end of the cosine, set anew before every update.
         optimizer: "adamw" (decoupled decay, none on biases and norms) or "adam" (decay in the gradient).
@@ -152,6 +137,7 @@ class PretrainConfig(Settings):
     seed: int = 0
 
     method: ClassVar[str] = ""
+    modalities: ClassVar[tuple[str, ...]] = ("s1", "s2")  # whose encoders the method trains
     POSITIVE = ("image_size", "batch_size", "epochs", "lr", "temperature")
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "optimizer": ("adamw", "adam"),
@@ -164,28 +150,16 @@ class PretrainConfig(Settings):
         if self.batch_size < 2:
             raise ConfigError("batch_size 1 leaves no negatives; take 2 or more")
         if self.warmup_epochs >= self.epochs:
-            raise ConfigError(
-                f"warmup_epochs {self.warmup_epochs:g} must be smaller than epochs {self.epochs}; lower it"
-            )
+            raise ConfigError(f"warmup_epochs {self.warmup_epochs:g} is not less than epochs {self.epochs}")
 
     @property
     def name(self) -> str:
         """Method name as on the command line and in folder names."""
         return self.method
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Which encoders the method trains."""
-        return ("s1", "s2")
-
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the method's name included."""
         return {"method": self.name, **super().to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_dict`; raises `ConfigError` naming the nearest field for one that does not exist."""
-        return super().from_dict({key: value for key, value in values.items() if key != "method"})
 
 
 @dataclass(frozen=True)
@@ -203,9 +177,8 @@ class DualSimCLRConfig(PretrainConfig):
 class SwinPairConfig(DualSimCLRConfig):
     """Two Swin encoders with the same loss as Dual-SimCLR.
 
-    The paper's figure shows a projection head of two layers; its published code has none and puts the loss
-    on the pooled features. We follow the figure; `projection_dim=0` follows the code.
-    Source: CVPRW EarthVision 2022, 1422–1431.
+    Its figure shows a projection head of two layers, its published code puts the loss on the pooled features
+    (`projection_dim=0`); we follow the figure. Source: CVPRW EarthVision 2022, 1422–1431.
     """
 
     backbone: str = "swin_tiny_patch4_window7_224"
@@ -217,10 +190,10 @@ class SwinPairConfig(DualSimCLRConfig):
 class SimCLRConfig(PretrainConfig):
     """SimCLR on Sentinel-2: two augmented views of one image, a shared encoder, NT-Xent.
 
-    `bands` is "all" or "rgb"; with "rgb" the encoder keeps its 13 inputs, but the weights of the other ten
-    are zero and stay zero. Augmentations keep the physics: crops of at least `crop_scale` of the area, flips,
-    quarter turns, dropped bands (`band_drop`), a change of illumination common to all bands (`jitter`); no
-    hue, no grey scale, no per-band colour shifts. Source: Chen et al. 2020; ISPRS Annals V-3-2022.
+    With `bands="rgb"` the encoder keeps its 13 inputs, but the weights of the other ten are zero and stay zero.
+    Augmentations keep the physics: crops of at least `crop_scale` of the area, flips, quarter turns, dropped bands
+    (`band_drop`), a change of illumination common to all bands (`jitter`); no hue, no grey scale, no per-band
+    colour shifts. Source: Chen et al. 2020; ISPRS Annals V-3-2022.
     """
 
     projection_dim: int = 128
@@ -229,6 +202,7 @@ class SimCLRConfig(PretrainConfig):
     jitter: float = 0.2
     band_drop: float = 0.1
     method: ClassVar[str] = "simclr"
+    modalities: ClassVar[tuple[str, ...]] = ("s2",)
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {**PretrainConfig.CHOICES, "bands": ("all", "rgb")}
 
     def __post_init__(self) -> None:
@@ -239,10 +213,6 @@ class SimCLRConfig(PretrainConfig):
     @property
     def name(self) -> str:
         return "simclr-rgb" if self.bands == "rgb" else "simclr"
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        return ("s2",)
 
 
 @dataclass(frozen=True)
@@ -261,9 +231,7 @@ class MMAConfig(PretrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.second_crop > self.image_size:
-            raise ConfigError(
-                f"second_crop {self.second_crop} must not be larger than image_size {self.image_size}"
-            )
+            raise ConfigError(f"second_crop {self.second_crop} is larger than image_size {self.image_size}")
 
 
 METHODS: dict[str, type[PretrainConfig]] = {
@@ -281,10 +249,13 @@ def config_from_dict(values: Mapping[str, Any]) -> PretrainConfig:
     >>> config_from_dict(MMAConfig(epochs=9).to_dict()).epochs
     9
     """
-    name = values.get("method", "")
-    if name not in METHODS:
-        raise ConfigError(f"no method called {name!r}{nearest(name, METHODS)}")
-    return METHODS[name].from_dict(values)
+    return _class_of(values.get("method", "")).from_dict(values)
+
+
+def _class_of(method: str) -> type[PretrainConfig]:
+    if method not in METHODS:
+        raise ConfigError(f"no method called {method!r}{nearest(method, METHODS)}")
+    return METHODS[method]
 
 
 @dataclass(frozen=True)
@@ -295,20 +266,17 @@ class FinetuneConfig(Settings):
         model: "s1", "s2", "early" or "late" fusion for classification, "unet" or "swin-unet" for segmentation.
         task: "single" (majority class of the crop), "multi" (classes that cover 10 %), "segment" (every pixel).
         init: "scratch", or the folder of a pretrained checkpoint.
-        mode: "finetune" trains all weights, "frozen" only the new layers; the encoders stay bit for bit as they
-            are. For frozen classifiers the features of `cached_crops` augmented crops per patch are computed
-            once.
+        mode: "finetune" trains all weights, "frozen" only the new layers, the encoders stay bit for bit as they
+            are; for frozen classifiers the features of `cached_crops` augmented crops per patch are computed once.
         fraction: share of the labelled training patches, drawn by `seed`.
-        updates, batch_size: the budget. `evaluations` looks at validation are spread over it, and the weights
-            of the best look are kept.
-        micro_batch: samples per forward pass; 0 means all at once. Smaller values save memory and leave the
-            gradient of the batch as it is (see `eo_ssl.train.step`).
+        updates, batch_size: the budget; `evaluations` looks at validation choose the weights that are kept.
+        micro_batch: samples per forward pass, 0 for all; smaller values save memory and leave the gradient as it is.
         lr_head, lr_backbone: peak rates of new and pretrained layers; warm-up over a tenth, then cosine to 0.
         balanced: draw patches so that each majority class is equally frequent.
         augment: mirror and turn by 90° at random. Crops are random in any case.
         unet_width: channels of the first level of the UNet.
-        val_tiles, test_tiles: tiles of each patch that are evaluated; 0 means all, as it should be. The test
-            set is always tiled, never randomly cropped.
+        val_tiles, test_tiles: tiles of each patch that are evaluated, never cropped at random; 0 means all, as it
+            should be.
         precision: "32", "bf16", "16" or "auto".
     """
 
@@ -380,8 +348,7 @@ def preset(method: str, profile: str, family: str = "", **changes: Any) -> Pretr
     >>> preset("dual-simclr", "paper").temperature, preset("dual-simclr", "paper", "deep").backbone
     (0.07, 'resnet50')
     """
-    if method not in METHODS:
-        raise ConfigError(f"no method called {method!r}{nearest(method, METHODS)}")
+    kind = _class_of(method)
     if profile not in PROFILES:
         raise ConfigError(f"no preset called {profile!r}{nearest(profile, PROFILES)}")
     values = _table(profile, method.removesuffix("-rgb"))
@@ -391,7 +358,7 @@ def preset(method: str, profile: str, family: str = "", **changes: Any) -> Pretr
         sizes = get_profile(profile)
         values |= {"backbone": getattr(sizes, family), "image_size": sizes.crop(family)}
         values |= _PRESETS[profile].get("deep", {}) if family == "deep" else {}
-    return METHODS[method].from_dict(values).with_(**changes)
+    return kind.from_dict(values).with_(**changes)
 
 
 def _table(profile: str, method: str) -> dict[str, Any]:

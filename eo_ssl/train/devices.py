@@ -15,18 +15,13 @@ from eo_ssl.errors import CheckpointError, ConfigError, EOError
 from eo_ssl.parallel import cores
 from eo_ssl.train.config import PretrainConfig
 
-CLUSTER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
-
 
 def device_type(accelerator: str) -> str:
     """ "cuda" or "cpu" for an accelerator name; raises `ConfigError` for a GPU that is not there."""
-    known = {"auto", "cpu", "cuda", "gpu"}
-    if accelerator not in known:
-        raise ConfigError(f"accelerator must be one of {', '.join(sorted(known))}, not {accelerator!r}")
+    if accelerator not in ("auto", "cpu", "cuda", "gpu"):
+        raise ConfigError(f"accelerator must be one of auto, cpu, cuda, gpu, not {accelerator!r}")
     if accelerator in ("cuda", "gpu") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"accelerator {accelerator!r}: torch sees no GPU here; use --accelerator cpu or auto"
-        )
+        raise ConfigError(f"accelerator {accelerator}: torch sees no GPU here; use cpu or auto")
     return "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
 
 
@@ -44,35 +39,26 @@ def loader_threads(accelerator: str = "auto") -> int:
     return max(1, min(12, cores() // torch.cuda.device_count() - 1))
 
 
-def resolve_precision(precision: str, device: str) -> str:
-    """ "32", "bf16" or "16", with "auto" decided; raises `ConfigError` for fp16 on a CPU."""
-    if precision == "16" and device == "cpu":
-        raise ConfigError("precision 16 needs a GPU; on a CPU use bf16 or 32")
-    if precision == "auto":
-        return "bf16" if has_bf16(device) else "32"
-    return precision
-
-
 def make_fabric(
-    precision: str = "auto",
-    devices: int = 1,
-    nodes: int = 1,
-    accelerator: str = "auto",
-    strategy: str = "auto",
+    precision: str = "auto", devices: int = 1, nodes: int = 1, accelerator: str = "auto"
 ) -> Fabric:
-    """A Fabric, not yet launched; `strategy` other than "auto" is handed to Fabric as it is.
+    """A Fabric, not yet launched; raises `ConfigError` for fp16 on a CPU.
 
     Under torchrun or Slurm the processes are already there; from a shell command the other ranks are
     started by running the same command again; from a notebook they are forked.
     """
     device = device_type(accelerator)
-    kind = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[resolve_precision(precision, device)]
-    if strategy == "auto" and devices * nodes > 1:
-        in_cluster = any(name in os.environ for name in CLUSTER_VARIABLES)
+    if precision == "16" and device == "cpu":
+        raise ConfigError("precision 16 needs a GPU; on a CPU use bf16 or 32")
+    if precision == "auto":
+        precision = "bf16" if has_bf16(device) else "32"
+    kind = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
+    strategy = "auto"
+    if devices * nodes > 1:
+        in_cluster = not {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}.isdisjoint(os.environ)
         strategy = "ddp_notebook" if "ipykernel" in sys.modules and not in_cluster else "ddp"
-    rank_zero.log.setLevel(logging.WARNING)  # not "Using bfloat16 …" for each of a hundred models
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for log in (rank_zero.log, *map(logging.getLogger, ("lightning.fabric", "lightning.pytorch"))):
+        log.setLevel(logging.WARNING)  # not "Using bfloat16 …" for each of a hundred models
     return Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=kind, strategy=strategy)
 
 
@@ -87,12 +73,9 @@ def check_world(config: PretrainConfig, devices: int, nodes: int, device: str) -
         raise ConfigError(f"batch_size {config.batch_size} is not a multiple of {world} devices; change one")
     if config.batch_norm == "sync" and device == "cpu" and world > 1:
         raise ConfigError("batch_norm=sync needs GPUs; on CPUs use batch_norm=local or frozen")
-    started = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
-    if started and int(started) != world:
-        raise ConfigError(
-            f"torchrun started {started} processes, but --devices {devices} × --nodes {nodes} = {world}; "
-            "make them agree"
-        )
+    started = os.environ.get("WORLD_SIZE", world) if "TORCHELASTIC_RUN_ID" in os.environ else world
+    if int(started) != world:
+        raise ConfigError(f"torchrun started {started} processes, not {devices} devices × {nodes} nodes")
 
 
 def prepare(config: PretrainConfig, model: nn.Module, fabric: Fabric, compile: bool = False) -> nn.Module:
@@ -105,12 +88,11 @@ def prepare(config: PretrainConfig, model: nn.Module, fabric: Fabric, compile: b
 
 def together(fabric: Fabric, action: Callable[[], Any]) -> None:
     """Do something on rank 0; when it fails, all ranks raise instead of waiting for it for ever."""
-    problem = None
+    problem = ""
     if fabric.is_global_zero:
         try:
             action()
         except (EOError, OSError) as error:
             problem = str(error)
-    problem = fabric.broadcast(problem)
-    if problem:
+    if problem := fabric.broadcast(problem):
         raise CheckpointError(problem)

@@ -11,7 +11,6 @@ from eo_ssl.data.statistics import Statistics
 from eo_ssl.data.transforms import Normalise
 from eo_ssl.errors import CheckpointError, ConfigError
 from eo_ssl.files import sha256
-from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.fusion import Classifier, StackedEncoder, make_classifier
 from eo_ssl.models.swin_unet import SwinUNet
 from eo_ssl.models.unet import UNet
@@ -21,7 +20,7 @@ from eo_ssl.train.config import FinetuneConfig
 from eo_ssl.train.step import decay_groups, seeded
 
 Batch = dict[str, Tensor]
-NEEDS = {"s1": ("s1",), "s2": ("s2",), "late": ("s1", "s2"), "swin-unet": ("s1", "s2")}
+NEEDS = {"s1": ["s1"], "s2": ["s2"], "late": ["s1", "s2"], "swin-unet": ["s1", "s2"]}  # pretrained encoders
 
 
 class Prepare:
@@ -29,9 +28,8 @@ class Prepare:
 
     def __init__(self, statistics: Statistics, device: torch.device, rgb: bool = False) -> None:
         self.normalise, self.device, self.rgb = Normalise(statistics), device, rgb
-        self.keep = torch.ones(len(S2_BANDS), 1, 1, device=device)
-        if rgb:
-            self.keep.zero_()[band_index(RGB)] = 1.0
+        self.keep = torch.zeros(len(S2_BANDS), 1, 1, device=device)
+        self.keep[band_index(RGB)] = 1.0
 
     def __call__(self, batch: Batch) -> Batch:
         batch = self.normalise({name: value.to(self.device) for name, value in batch.items()})
@@ -98,8 +96,8 @@ def architecture(config: FinetuneConfig) -> nn.Module:
 def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Downstream:
     """Model with weights drawn from `config.seed`, encoders from `config.init`, frozen if asked for.
 
-    From scratch the inputs are standardised with the statistics of the labelled training split; a pretrained
-    encoder keeps those it was trained with. Raises `CheckpointError` when the checkpoint lacks a sensor.
+    From scratch inputs are standardised with the statistics of the labelled training split, otherwise with those of
+    the checkpoint. Raises `CheckpointError` where that lacks a sensor.
     """
     with seeded(config.seed, 7):
         if config.init == "scratch":
@@ -116,19 +114,15 @@ def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Do
 def _pretrained(config: FinetuneConfig) -> tuple[nn.Module, dict[str, Any]]:
     dual, meta = load_dual(config.init)
     if config.model not in NEEDS:
-        raise ConfigError(f"no pretraining fits model {config.model}; use s1, s2, late or swin-unet")
-    missing = [name for name in NEEDS[config.model] if getattr(dual, name) is None]
-    if missing:
-        raise CheckpointError(
-            f"{config.init}: no encoder for {', '.join(missing)}, which {config.model} needs"
-        )
+        raise ConfigError(f"no pretraining fits model {config.model}; use {', '.join(NEEDS)}")
+    if missing := [name for name in NEEDS[config.model] if getattr(dual, name) is None]:
+        raise CheckpointError(f"{config.init}: no encoder for {', '.join(missing)}; {config.model} needs it")
     if meta["backbone"] != config.backbone:
         raise CheckpointError(f"{config.init}: backbone is {meta['backbone']}, not {config.backbone}")
     if config.model == "swin-unet":
         return SwinUNet(dual.s1, dual.s2, NUM_CLASSES), meta
-    if config.model == "late":
-        return Classifier(DualEncoder(dual.s1, dual.s2), NUM_CLASSES), meta
-    encoder = StackedEncoder(getattr(dual, config.model), (config.model,))
+    one_sensor = config.model != "late"
+    encoder = StackedEncoder(getattr(dual, config.model), (config.model,)) if one_sensor else dual
     return Classifier(encoder, NUM_CLASSES), meta
 
 
@@ -153,29 +147,20 @@ def parameter_groups(model: nn.Module, config: FinetuneConfig) -> list[dict[str,
 
     From scratch there is nothing to protect: every layer learns at `lr_head`.
     """
-    named, backbone = (
-        list(model.named_parameters()),
-        getattr(model, "backbone", None),
-    )  # a head alone has none
-    if backbone is None or config.init == "scratch" or config.lr_backbone == config.lr_head:
-        return decay_groups(named, config.weight_decay, lr=config.lr_head, peak=config.lr_head)
-    own = {id(parameter) for parameter in backbone.parameters()}
-    parts = {
-        config.lr_backbone: [(name, p) for name, p in named if id(p) in own],
-        config.lr_head: [(name, p) for name, p in named if id(p) not in own],
-    }
-    groups = (decay_groups(part, config.weight_decay, lr=r, peak=r) for r, part in parts.items())
-    return [group for part in groups for group in part]
+    apart = config.init != "scratch" and config.lr_backbone != config.lr_head and hasattr(model, "backbone")
+    own = {id(parameter) for parameter in model.backbone.parameters()} if apart else set()
+    groups = []
+    for rate, pretrained in ((config.lr_backbone, True), (config.lr_head, False)):
+        part = [(name, p) for name, p in model.named_parameters() if (id(p) in own) == pretrained]
+        groups += decay_groups(part, config.weight_decay, lr=rate, peak=rate)
+    return groups
 
 
 def save_trained(down: Downstream, line: dict[str, Any], folder: Path) -> None:
     """Save a model with its settings, statistics, classes, validation score and number of labels."""
     results = {key: line[key] for key in ("val_score", "n_labels")}
-    kept = Downstream(
-        down.config.to_dict(), down.statistics.to_dict(), down.pretrained, down.prepare.rgb, results,
-        model=down.model,
-    )  # fmt: skip
-    write_model(kept, folder)
+    facts = down.config.to_dict(), down.statistics.to_dict(), down.pretrained, down.prepare.rgb, results
+    write_model(Downstream(*facts, model=down.model), folder)
 
 
 def ensemble(members: Sequence[Downstream]) -> Callable[[Batch], Tensor]:

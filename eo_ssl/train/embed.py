@@ -41,9 +41,8 @@ def pair_batch(pairs: Sequence[Pair], size: int, statistics: Statistics) -> Batc
     """Pairs as one standardised batch of centre crops: s1 (N, 2, size, size), s2 (N, 13, size, size), index (N,).
 
     A pixel without a value, or a band that a pair lacks (B10 in Level-2A), takes the training mean, 0 after
-    standardisation: it then says nothing, which is not what training showed; a small cost that every Level-2A
-    user of L1C encoders pays. A pair smaller than the crop is continued by its mirror image on all sides. Raises
-    `DataError` for no pairs and for pairs smaller than half the crop.
+    standardisation, which says nothing. A pair smaller than the crop is continued by its mirror image on all sides.
+    Raises `DataError` for no pairs and for pairs smaller than half the crop.
     """
     if not pairs:
         raise DataError("no pairs to embed; the real ones are fetched with `eo-ssl data fetch`")
@@ -59,10 +58,7 @@ def _centre(pair: Pair, size: int) -> tuple[Tensor, Tensor]:
     height, width = pair.s1.shape[1:]
     if 2 * min(height, width) < size:
         raise DataError(f"{pair.name}: {height} × {width} px is smaller than half the crop of {size} px")
-    margin = [
-        (0, 0),
-        *(((size - n) // 2, (size - n + 1) // 2) if n < size else (0, 0) for n in (height, width)),
-    ]
+    margin = [(0, 0), *((max(0, (size - n) // 2), max(0, (size - n + 1) // 2)) for n in (height, width))]
     radar, optical = (np.pad(image, margin, mode="reflect") for image in (pair.s1, pair.s2))
     height, width = radar.shape[1:]
     top, left = (height - size) // 2, (width - size) // 2

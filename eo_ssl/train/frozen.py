@@ -1,7 +1,7 @@
 """Frozen classifiers: the backbone never changes, so each image goes through it once and never again."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from eo_ssl.evaluate.predict import TilePredictions, tiles
 from eo_ssl.files import atomic_path, locked
+from eo_ssl.provenance import training_code
 from eo_ssl.train.config import FinetuneConfig, digest
+from eo_ssl.train.downstream import Downstream
 from eo_ssl.train.labelled import (
     Batch,
     Evaluation,
@@ -24,8 +26,6 @@ from eo_ssl.train.labelled import (
 from eo_ssl.train.step import mixed_seed
 
 ENCODE_BATCH = 128
-
-
 Features = dict[str, Tensor]  # of some crops of every patch: features (N, crops, D), label, multilabel
 
 
@@ -61,53 +61,51 @@ class FeatureStream:
     """Batches and scores from features: a few augmented crops of every training patch, all tiles of the others.
 
     The crops are the same for every seed, so that one pass through the backbone serves all cells of a grid.
-    `encode` gives the features of a batch in physical units; `key` names backbone and inputs among the files in
-    `folder` (None keeps nothing).
+    `encode` gives the features of a batch in physical units; they are kept in `folder` (None: nowhere).
     """
 
     def __init__(
         self,
         config: FinetuneConfig,
-        head: nn.Linear,
+        down: Downstream,
         data: LabelledData,
-        chosen: Tensor,
+        rows: Sequence[int],
         encode: Callable[[Batch], Tensor],
-        key: str,
         folder: Path | None,
     ) -> None:
-        self.config, self.encode, self.key, self.folder = config, encode, key, folder
-        self.device, self.labels = next(head.parameters()).device, data.labels[chosen]
+        self.config, self.encode, self.folder = config, encode, folder
+        backbone, self.device = backbone_hash(down.model.backbone), down.prepare.device
+        self.key = [data.version, backbone, str(down.statistics), config.image_size, training_code()]
+        down.model.eval()
 
         def crop(rows: Tensor, k: int) -> Batch:
             generator = torch.Generator().manual_seed(mixed_seed(k, int(rows[0]), 5))
-            return random_crops(data.train, rows, config.image_size, generator, config.augment)
+            return random_crops(data.train, rows, config, generator)
 
         everything = self._features(f"train {config.augment}", data.train, crop, config.cached_crops)
-        self.model = HeadOnly(head.cpu(), everything["features"].flatten(0, 1)).to(self.device)
+        self.model = HeadOnly(down.model.head.cpu(), everything["features"].flatten(0, 1)).to(self.device)
+        chosen = data.train.positions(rows)
+        self.labels = data.labels[chosen]
         self.found = {name: value[chosen] for name, value in everything.items()}
 
     def batch(self, step: int) -> Batch:
         """Batch number `step`, on the device: one of the crops of each drawn patch."""
-        c = self.config
-        generator = torch.Generator().manual_seed(mixed_seed(c.seed, step, 4))
-        which = draw_patches(self.labels, c.batch_size, c.balanced, c.seed, step)
-        crop = torch.randint(c.cached_crops, (len(which),), generator=generator)
+        which, generator = draw_patches(self.labels, self.config, step)
+        crop = torch.randint(self.config.cached_crops, (len(which),), generator=generator)
         return {name: value[which, crop].to(self.device) for name, value in self.found.items()}
 
+    @torch.no_grad()
     def score(self, patches: Patches, limit: int, keep_maps: int = 0) -> Evaluation:
         """Metrics over the features of `limit` tiles of each patch (0: all)."""
-        where = tiles(len(patches), patches.size, self.config.image_size, limit).view(len(patches), -1, 3)
-
-        def tile(rows: Tensor, k: int) -> Batch:
-            return patches.cut(rows, where[rows, k, 1], where[rows, k, 2], self.config.image_size)
-
-        found = self._features(f"tiles {limit}", patches, tile, where.shape[1])
-        with torch.no_grad():
-            logits = self.model({"features": found["features"].flatten(0, 1).to(self.device)}).float().cpu()
-        owner = torch.arange(len(patches)).repeat_interleave(where.shape[1])
-        truth = found["label"].flatten(), found["multilabel"].flatten(0, 1)
-        predictions = TilePredictions(logits, *truth, owner)
-        return score_tiles(self.config, predictions, len(patches))
+        side, n = self.config.image_size, len(patches)
+        where = tiles(n, patches.size, side, limit).view(n, -1, 3)  # (N, tiles, (row, top, left))
+        found = self._features(
+            f"tiles {limit}", patches, lambda rows, k: patches.cut(*where[rows, k].T, side), where.shape[1]
+        )
+        found = {name: value.flatten(0, 1) for name, value in found.items()}
+        logits = self.model({"features": found["features"].to(self.device)}).float().cpu()
+        predictions = TilePredictions(logits, found["label"], found["multilabel"], where[..., 0].flatten())
+        return score_tiles(self.config, predictions, n)
 
     def _features(
         self, what: str, patches: Patches, cut: Callable[[Tensor, int], Batch], crops: int
@@ -115,7 +113,7 @@ class FeatureStream:
         """Features of crop 0 … crops − 1 of every patch, from the disk if they are there, else computed once."""
         if self.folder is None:
             return self._encoded(patches, cut, crops)
-        path = self.folder / f"{digest(self.key, what, crops, patches.rows)}.safetensors"
+        path = self.folder / f"{digest(*self.key, what, crops, patches.rows)}.safetensors"
         with locked(f"{path}.lock", "compute features"):
             if not path.exists():
                 with atomic_path(path) as temporary:

@@ -4,9 +4,10 @@ Small sets train faster without a loader, from half-precision physical units. Ha
 ±0.01 dB at −20 dB and ±0.0001 at a reflectance of 0.3, below the noise of either sensor.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.data.dataset import PatchDataset
+from eo_ssl.data.dataset import Loader, PatchDataset
 from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.data.splits import check_disjoint, label_fraction
 from eo_ssl.errors import DataError
@@ -83,16 +84,16 @@ class Patches:
             batch["valid"] = torch.isfinite(s1).all(1) & torch.isfinite(s2).all(1)
         return batch
 
-    def labels(self) -> Tensor:
-        """Majority class of each whole patch, (N,)."""
-        return torch.cat([crop_labels(part.long())[0] for part in self.mask.split(256)]).cpu()
-
-    def select(self, chosen: Sequence[int]) -> "Patches":
-        """The patches at these positions of the catalogue."""
+    def positions(self, rows: Sequence[int]) -> Tensor:
+        """Where the patches of these rows of the catalogue are, (n,)."""
         place = {row: i for i, row in enumerate(self.rows)}
-        index = [place[row] for row in chosen]
-        at = torch.tensor(index, dtype=torch.int64, device=self.mask.device)
-        return Patches(self.s1[at], self.s2[at], self.mask[at], list(chosen), self.group[index])
+        return torch.tensor([place[row] for row in rows], dtype=torch.int64)
+
+    def select(self, rows: Sequence[int]) -> "Patches":
+        """The patches of these rows of the catalogue."""
+        index = self.positions(rows)
+        at = index.to(self.mask.device)
+        return Patches(self.s1[at], self.s2[at], self.mask[at], list(rows), self.group[index.numpy()])
 
 
 def squares(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Tensor:
@@ -101,7 +102,7 @@ def squares(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> 
     Shape: x (N, ..., H, W), rows, tops, lefts (B,) -> (B, ..., side, side).
     """
     line = torch.arange(side)
-    where = (rows[:, None, None], (tops[:, None] + line)[:, :, None], (lefts[:, None] + line)[:, None, :])
+    where = (rows[:, None, None], tops[:, None, None] + line[:, None], lefts[:, None, None] + line)
     row, down, right = (index.to(x.device, non_blocking=True) for index in where)
     if x.ndim == 3:
         return x[row, down, right]
@@ -113,12 +114,9 @@ def load_patches(source: Any, rows: Sequence[int]) -> Patches:
     if not len(rows):
         raise DataError("no labelled patches in this split; run eo-ssl data check on the data set")
     size, n = int(source.patch_size), len(rows)
-    dataset = PatchDataset(source, list(rows), size, "centre", labels=True)
     s1, s2 = (torch.empty(n, len(b), size, size, dtype=torch.float16) for b in (S1_BANDS, S2_BANDS))
-    mask = torch.empty(n, size, size, dtype=torch.uint8)
-    found: list[int] = []
-    for start in range(0, n, 32):
-        batch = dataset.__getitems__(range(start, min(start + 32, n)))
+    mask, found = torch.empty(n, size, size, dtype=torch.uint8), []
+    for batch in Loader(PatchDataset(source, list(rows), size, "centre", labels=True), 32, shuffle=False):
         part = slice(len(found), len(found) + len(batch["index"]))  # broken patches are left out
         s1[part], s2[part], mask[part] = batch["s1"], batch["s2"], batch["mask"]
         found += batch["index"].tolist()
@@ -140,10 +138,11 @@ class LabelledData:
     val: Patches = field(init=False)
 
     def __post_init__(self) -> None:
-        for left, right in (("train", "val"), ("train", "test"), ("val", "test")):
-            check_disjoint(self.source.catalog, left, right)
+        for pair in combinations(("train", "val", "test"), 2):
+            check_disjoint(self.source.catalog, *pair)
         self.train, self.val = (load_patches(self.source, self._rows(split)) for split in ("train", "val"))
-        self.labels = self.train.labels()
+        # Majority class of each whole training patch, (N,).
+        self.labels = torch.cat([crop_labels(part.long())[0] for part in self.train.mask.split(256)])
         if not self.version:
             ids = self.source.catalog["id"].astype(str).tolist()
             self.version = digest(ids, self.source.stats("train").to_dict())
@@ -171,33 +170,38 @@ class LabelledData:
         return np.flatnonzero(self.source.catalog["split"] == split).tolist()
 
 
-def draw_patches(labels: Tensor, batch_size: int, balanced: bool, seed: int, step: int) -> Tensor:
-    """Which patches make up batch `step`, a pure function of the arguments: (batch_size,) int64.
+def draw_patches(labels: Tensor, config: FinetuneConfig, step: int) -> tuple[Tensor, torch.Generator]:
+    """Which patches make up batch `step`, (batch_size,) int64, and random numbers for their crops.
 
-    Balanced: with replacement, every majority class equally likely. Otherwise: one shuffled pass after the
-    other.
+    A pure function of labels, settings and step. Balanced: with replacement, every majority class equally likely;
+    otherwise one shuffled pass after the other.
     """
-    if balanced:
-        generator = torch.Generator().manual_seed(mixed_seed(seed, step, 1))
+
+    def numbers(*key: int) -> torch.Generator:
+        return torch.Generator().manual_seed(mixed_seed(config.seed, *key))
+
+    size, n = config.batch_size, len(labels)
+    if config.balanced:
         weight = 1.0 / torch.bincount(labels, minlength=IGNORE + 1).clamp(min=1)[labels].double()
         weight[labels == IGNORE] = 0.0  # nothing to learn from
-        return torch.multinomial(weight, batch_size, replacement=True, generator=generator)
-    position = torch.arange(step * batch_size, (step + 1) * batch_size)
-    orders = {
-        e: torch.randperm(len(labels), generator=torch.Generator().manual_seed(mixed_seed(seed, e, 2)))
-        for e in set((position // len(labels)).tolist())
-    }
-    return torch.stack([orders[int(p) // len(labels)][int(p) % len(labels)] for p in position])
+        which = torch.multinomial(weight, size, replacement=True, generator=numbers(step, 1))
+    else:
+        passes = range(step * size // n, ((step + 1) * size - 1) // n + 1)
+        orders = torch.cat([torch.randperm(n, generator=numbers(e, 2)) for e in passes])
+        which = orders[step * size - passes[0] * n :][:size]
+    return which, numbers(step, 4)
 
 
 def random_crops(
-    patches: Patches, which: Tensor, side: int, generator: torch.Generator, augment: bool = False
+    patches: Patches, which: Tensor, config: FinetuneConfig, generator: torch.Generator
 ) -> Batch:
-    """A random square of each chosen patch, mirrored and turned by 90° at random if asked for."""
-    span = patches.size - side + 1
+    """A random square of each chosen patch, mirrored and turned by 90° at random where `augment` says so."""
+    span = patches.size - config.image_size + 1
     tops, lefts = torch.randint(span, (2, len(which)), generator=generator)
-    batch = patches.cut(which, tops, lefts, side)
-    return symmetries(batch, torch.randint(8, (len(which),), generator=generator)) if augment else batch
+    batch = patches.cut(which, tops, lefts, config.image_size)
+    if not config.augment:
+        return batch
+    return symmetries(batch, torch.randint(8, (len(which),), generator=generator))
 
 
 def symmetries(batch: Batch, which: Tensor) -> Batch:
@@ -225,12 +229,11 @@ def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
     return total / (truth != IGNORE).sum().clamp(min=1)
 
 
-def task_loss(task: str) -> Callable[[Tensor, Batch], Tensor]:
+def task_loss(task: str, batch: Batch, logits: Tensor, _: None = None) -> Tensor:
     """Loss of logits against a batch: cross-entropy of crops or pixels, binary for several classes a crop."""
     if task == "multi":
-        return lambda logits, batch: F.binary_cross_entropy_with_logits(logits.float(), batch["multilabel"])
-    truth = "label" if task == "single" else "mask"
-    return lambda logits, batch: cross_entropy(logits, batch[truth])
+        return F.binary_cross_entropy_with_logits(logits.float(), batch["multilabel"])
+    return cross_entropy(logits, batch["label" if task == "single" else "mask"])
 
 
 @dataclass
@@ -250,11 +253,10 @@ def score_tiles(config: FinetuneConfig, found: TilePredictions, patches: int) ->
         per_tile = torch.stack([guess & truth, guess & ~truth, ~guess & truth], 2).long()  # (T, K, 3)
         counts = torch.zeros(patches, k, 3, dtype=torch.int64).index_add_(0, found.patch, per_tile)
         return Evaluation(multilabel_metrics(found.logits, found.multilabel), counts)
-    counts = torch.zeros(patches * k * k, dtype=torch.int64)
     labelled = found.label != IGNORE
     place = ((found.patch * k + found.label) * k + found.logits.argmax(1))[labelled]
-    counts.index_add_(0, place, torch.ones_like(place))
-    return Evaluation(classification_metrics(found.logits, found.label), counts.view(patches, k, k))
+    counts = torch.bincount(place, minlength=patches * k * k).view(patches, k, k)
+    return Evaluation(classification_metrics(found.logits, found.label), counts)
 
 
 def score_maps(maps: Iterable[tuple[int, Tensor, Tensor]]) -> Evaluation:

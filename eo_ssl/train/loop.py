@@ -14,7 +14,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from eo_ssl.data.dataset import PatchDataset
+from eo_ssl.data.dataset import Loader, PatchDataset
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.retrieval import embedding_metrics, retrieval_metrics
 from eo_ssl.files import write_json
@@ -108,9 +108,8 @@ def update(trainer: Trainer, batch: Batch, generator: torch.Generator) -> Tensor
     mask = trainer.false_negatives(batch["index"])
     loss = backward_pass(fabric, trainer.model, trainer.method.loss, views, mask, config.micro_batch)
     if config.clip_norm:
-        fabric.clip_gradients(
-            trainer.model, trainer.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
-        )
+        limit = {"max_norm": config.clip_norm, "error_if_nonfinite": False}
+        fabric.clip_gradients(trainer.model, trainer.optimizer, **limit)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     return loss
@@ -124,7 +123,7 @@ def train_epoch(trainer: Trainer, loader: Any, epoch: int, bar: tqdm) -> dict[st
     trainer.model.train()
     if config.batch_norm == "frozen":
         freeze_statistics(trainer.model)
-    losses, unseen, pairs, waited = [], [], 0, 0.0
+    losses, unseen, pairs, waited, failed = [], [], 0, 0.0, False
     began = shown = asked = time.perf_counter()
     for i, batch in enumerate(on_device(loader, fabric.device)):
         waited += time.perf_counter() - asked
@@ -132,18 +131,18 @@ def train_epoch(trainer: Trainer, loader: Any, epoch: int, bar: tqdm) -> dict[st
             batch = filled_up(batch, loader.batch_size)
         rate = set_learning_rate(trainer.optimizer, config, epoch * len(loader) + i, len(loader))
         try:
-            loss = update(trainer, batch, generator)
-        except NonFiniteError as error:
-            raise _stopped(trainer, batch["index"], epoch, i, rate) from error
-        losses.append(loss)
-        unseen.append((loss, batch["index"], i, rate))
-        if len(unseen) == CHECK_EVERY or i == len(loader) - 1:
-            _require_finite(trainer, unseen, epoch)
+            losses.append(update(trainer, batch, generator))
+        except NonFiniteError:
+            losses.append(torch.tensor(torch.nan, device=fabric.device))
+            failed = True
+        unseen.append((losses[-1], batch["index"], {"epoch": epoch + 1, "update": i + 1, "lr": rate}))
+        if failed or len(unseen) == CHECK_EVERY or i == len(loader) - 1:
+            _require_finite(trainer, unseen)
             unseen = []
         pairs += len(batch["index"])
         asked = time.perf_counter()
         if not bar.disable and asked - shown > 1:  # numbers are fetched once a second: a GPU stops for that
-            bar.set_postfix({"loss": f"{float(loss):.3g}"}, refresh=False)
+            bar.set_postfix({"loss": f"{float(losses[-1]):.3g}"}, refresh=False)
             shown = asked
         bar.update()
     seconds = max(time.perf_counter() - began, 1e-9)
@@ -151,23 +150,17 @@ def train_epoch(trainer: Trainer, loader: Any, epoch: int, bar: tqdm) -> dict[st
     return {"train_loss": float(torch.stack(losses).mean()), "lr": rate, **speed}
 
 
-def _require_finite(trainer: Trainer, unseen: list[tuple[Tensor, Tensor, int, float]], epoch: int) -> None:
-    """Raise `DataError` that names the first batch whose loss was not finite; the same on all ranks."""
+def _require_finite(trainer: Trainer, unseen: list[tuple[Tensor, Tensor, dict[str, Any]]]) -> None:
+    """Raise `DataError` for the first loss that is not finite, alike on all ranks; a file names its patches."""
     finite = torch.stack([loss for loss, *_ in unseen]).isfinite().tolist()
-    if not all(finite):
-        _, index, step, rate = unseen[finite.index(False)]
-        raise _stopped(trainer, index, epoch, step, rate)
-
-
-def _stopped(trainer: Trainer, index: Tensor, epoch: int, step: int, rate: float) -> DataError:
-    """Write down which patches met a NaN loss, and say what to do."""
-    rows = gather(index).tolist()
-    path = trainer.folder / "nonfinite-batch.json"
+    if all(finite):
+        return
+    _, index, where = unseen[finite.index(False)]
+    ids, path = trainer.ids.iloc[gather(index).tolist()].astype(str), trainer.folder / "nonfinite-batch.json"
     if trainer.fabric.is_global_zero:
-        ids = [str(trainer.ids.iloc[row]) for row in rows]
-        write_json(path, {"epoch": epoch + 1, "update": step + 1, "lr": rate, "patches": ids})
-    return DataError(
-        f"the loss is not finite at epoch {epoch + 1}, update {step + 1}; the patches of the batch are in "
+        write_json(path, {**where, "patches": ids.tolist()})
+    raise DataError(
+        f"the loss is not finite at epoch {where['epoch']}, update {where['update']}; the patches of the batch are in "
         f"{path}: look for broken ones with `eo-ssl data check`, or lower lr, or use precision 32"
     )
 
@@ -184,9 +177,8 @@ def filled_up(batch: Batch, size: int) -> Batch:
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """Batches on the device; a copy to a GPU is only ordered, so that the next is read while it computes."""
     for batch in batches:
-        if device.type == "cuda":
-            batch = {k: x.pin_memory().to(device, non_blocking=True) for k, x in batch.items()}
-        yield batch
+        gpu = device.type == "cuda"
+        yield {k: x.pin_memory().to(device, non_blocking=True) for k, x in batch.items()} if gpu else batch
 
 
 @torch.no_grad()
@@ -199,14 +191,11 @@ def held_out_metrics(trainer: Trainer) -> dict[str, float]:
     method, fabric, data = trainer.method, trainer.fabric, trainer.held_out
     trainer.model.eval()
     generator = trainer.generator(method.config.seed, fabric.global_rank)
-    parts: list[list[Tensor]] = [[], [], []]
-    for start in range(0, len(data), HELD_OUT_BATCH):
-        batch = data.__getitems__(range(start, min(start + HELD_OUT_BATCH, len(data))))
-        batch = {key: fabric.to_device(value) for key, value in batch.items()}
+    parts = []
+    for batch in on_device(Loader(data, HELD_OUT_BATCH, shuffle=False), fabric.device):
         z1, z2 = trainer.model(method.views(batch, generator))
-        for part, value in zip(parts, (z1.float(), z2.float(), batch["index"])):
-            part.append(value)
-    z1, z2, rows = (torch.cat(part) for part in parts)
+        parts.append((z1.float(), z2.float(), batch["index"]))
+    z1, z2, rows = (torch.cat(part) for part in zip(*parts))
     # A rank leaves out patches of which too little is valid; the losses compare equally many of each rank.
     n = int(gather(torch.tensor([len(rows)], device=rows.device)).min())
     if n * fabric.world_size < 2:
@@ -223,14 +212,7 @@ def held_out_metrics(trainer: Trainer) -> dict[str, float]:
 
 def progress_bar(label: str, total: int, done: int, enabled: bool) -> tqdm:
     """One bar over all updates of a run, with loss and time left; silent where the output goes to a file."""
-    in_terminal_only = None if "ipykernel" not in sys.modules else False
+    silent = None if enabled and "ipykernel" not in sys.modules else not enabled  # None: except in a terminal
     bar = "{desc} {percentage:.0f}%|{bar:20}|{n_fmt}/{total_fmt} {elapsed}<{remaining}, {rate_fmt}{postfix}"
-    return tqdm(
-        total=total,
-        initial=done,
-        desc=label,
-        unit="update",
-        disable=in_terminal_only if enabled else True,
-        mininterval=1.0,
-        bar_format=bar,
-    )
+    options = {"unit": "update", "mininterval": 1.0, "bar_format": bar}
+    return tqdm(total=total, initial=done, desc=label, disable=silent, **options)

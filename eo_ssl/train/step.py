@@ -1,17 +1,15 @@
 """One update: gradients of a contrastive batch, at once or in micro-batches, learning rate, optimiser, seeds.
 
-Ordinary gradient accumulation would shrink the contrastive batch: each micro-batch would see only its own
-negatives. Cached gradients (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory
-limited setup") keep it whole:
+Ordinary gradient accumulation would show each micro-batch only its own negatives. Cached gradients (Gao et al. 2021,
+"Scaling deep contrastive learning batch size under memory limited setup") keep the batch whole:
 
 1. embed all micro-batches without keeping activations;
 2. the loss of the *whole* batch gives dL/dz for every embedding;
 3. embed each micro-batch again, with activations, and push its share of dL/dz back into the weights.
 
-Two forward passes instead of one; memory of one micro-batch. Dropout and drop-path draw the same numbers
-in both passes. BatchNorm takes its statistics from the micro-batch, so that with BatchNorm the gradient
-is that of "ghost" batches of that size (frozen statistics, LayerNorm and GroupNorm give the exact
-gradient); running statistics are updated once.
+Two forward passes instead of one; memory of one micro-batch. Dropout and drop-path draw the same numbers in both
+passes. BatchNorm takes its statistics from the micro-batch ("ghost" batches; frozen statistics, LayerNorm and
+GroupNorm give the exact gradient); running statistics are updated once.
 """
 
 import math
@@ -28,8 +26,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from eo_ssl.errors import ConfigError
 
 Views = dict[str, Tensor]
-# Of all outputs of the model (two embeddings, or one tensor of logits), and the mask of false negatives.
-WholeLoss = Callable[..., Tensor]
+Named = tuple[str, nn.Parameter]
+WholeLoss = Callable[..., Tensor]  # of all outputs of the model (two embeddings, or logits), and the mask
 
 
 def backward_pass(
@@ -47,10 +45,22 @@ def backward_pass(
     """
     size = len(next(iter(views.values())))
     try:
-        if 0 < micro_batch < size:
-            return _cached_gradients(fabric, model, loss_function, views, false_negatives, micro_batch)
-        loss = loss_function(*_outputs(model, views), false_negatives)
-        fabric.backward(loss)
+        if not 0 < micro_batch < size:
+            loss = loss_function(*_outputs(model, views), false_negatives)
+            fabric.backward(loss)
+            return loss.detach()
+        parts = [dict(zip(views, part)) for part in zip(*(x.split(micro_batch) for x in views.values()))]
+        embeddings, states = _embed_without_gradient(model, parts)
+        leaves = tuple(z.detach().requires_grad_() for z in embeddings)
+        loss = loss_function(*leaves, false_negatives)  # of the whole batch
+        gradients = zip(*(g.split(micro_batch) for g in torch.autograd.grad(loss, leaves)))
+        for i, (part, gradient) in enumerate(zip(parts, gradients)):
+            with (
+                fabric.no_backward_sync(model, enabled=i < len(parts) - 1),
+                _replayed(states[i], loss.device),
+            ):
+                # d(surrogate)/dw = dL/dz · dz/dw, and a scalar passes through the loss scaling of fp16.
+                fabric.backward(sum((z * g).sum() for z, g in zip(_outputs(model, part), gradient)))
         return loss.detach()
     except torch.OutOfMemoryError as error:
         raise ConfigError(out_of_memory(micro_batch, size)) from error
@@ -71,31 +81,6 @@ def out_of_memory(micro_batch: int, size: int) -> str:
     )
 
 
-def _cached_gradients(
-    fabric: Fabric,
-    model: nn.Module,
-    loss_function: WholeLoss,
-    views: Views,
-    false_negatives: Tensor | None,
-    micro_batch: int,
-) -> Tensor:
-    first = next(iter(views.values()))
-    parts = [
-        {name: x[start : start + micro_batch] for name, x in views.items()}
-        for start in range(0, len(first), micro_batch)
-    ]
-    embeddings, states = _embed_without_gradient(model, parts)
-    leaves = tuple(z.detach().requires_grad_() for z in embeddings)
-    loss = loss_function(*leaves, false_negatives)  # of the whole batch
-    gradients = zip(*(g.split(micro_batch) for g in torch.autograd.grad(loss, leaves)))
-    for i, (part, gradient) in enumerate(zip(parts, gradients)):
-        last = i == len(parts) - 1
-        with fabric.no_backward_sync(model, enabled=not last), _replayed(states[i], first.device):
-            # d(surrogate)/dw = dL/dz · dz/dw, and a scalar passes through the loss scaling of fp16.
-            fabric.backward(sum((z * g).sum() for z, g in zip(_outputs(model, part), gradient)))
-    return loss.detach()
-
-
 def _outputs(model: nn.Module, views: Views) -> tuple[Tensor, ...]:
     found = model(views)
     return found if isinstance(found, tuple) else (found,)
@@ -103,41 +88,32 @@ def _outputs(model: nn.Module, views: Views) -> tuple[Tensor, ...]:
 
 @torch.no_grad()
 def _embed_without_gradient(model: nn.Module, parts: list[Views]) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-    """Embeddings of all parts, and the state of the random generator before each."""
+    """Embeddings of all parts, and the state of the random generator before each.
+
+    With momentum 0 BatchNorm uses its batch statistics without moving its running ones.
+    """
+    on_gpu = next(iter(parts[0].values())).device.type == "cuda"
+    norms = {norm: norm.momentum for norm in model.modules() if isinstance(norm, _BatchNorm)}
     embedded, states = [], []
-    with _running_statistics_kept(model):
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
         for part in parts:
-            device = next(iter(part.values())).device
-            states.append(
-                torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-            )
+            states.append(torch.cuda.get_rng_state() if on_gpu else torch.get_rng_state())
             embedded.append(_outputs(model, part))
+    finally:
+        for norm, momentum in norms.items():
+            norm.momentum = momentum
     return tuple(torch.cat(z) for z in zip(*embedded)), states
 
 
 @contextmanager
 def _replayed(state: Tensor, device: torch.device) -> Iterator[None]:
     """Draw random numbers as from `state`, then go on as if nothing had been drawn."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state, device)
-        else:
-            torch.set_rng_state(state)
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        (torch.cuda if on_gpu else torch).set_rng_state(state)
         yield
-
-
-@contextmanager
-def _running_statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Let BatchNorm use its batch statistics without moving its running ones (momentum 0)."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
 
 
 def freeze_statistics(model: nn.Module) -> None:
@@ -162,9 +138,7 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, floor: float)
     return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, t)))
 
 
-def decay_groups(
-    parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float, **options: Any
-) -> list[dict[str, Any]]:
+def decay_groups(parameters: Iterable[Named], weight_decay: float, **options: Any) -> list[dict[str, Any]]:
     """Parameter groups for AdamW: decay on matrices and kernels, none on biases, norms and position tables.
 
     `options` go into each group; parameters without gradient are left out.

@@ -9,7 +9,6 @@ import sys
 import time
 
 import torch
-import torch.utils.tensorboard  # here and not in every child
 from toy_pairs import ToySource
 
 from eo_ssl.provenance import commit, training_code

@@ -18,26 +18,33 @@ from eo_ssl.train.config import (
 ALL = [(method, profile) for method in METHODS for profile in PROFILES]
 
 
-def test_unknown_field_is_rejected_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match=r"no field 'temprature'; did you mean temperature\?"):
-        DualSimCLRConfig.from_dict({"temprature": 0.1})
-
-
-def test_unknown_method_and_preset_are_rejected_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match="did you mean dual-simclr"):
-        preset("dual_simclr", "paper")
-    with pytest.raises(ConfigError, match="did you mean laptop"):
-        preset("mma", "laptpo")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DualSimCLRConfig.from_dict({"temprature": 0.1}), "'temprature'; did you mean temperature"),
+        (lambda: preset("dual_simclr", "paper"), "did you mean dual-simclr"),
+        (lambda: preset("mma", "laptpo"), "did you mean laptop"),
+        (lambda: MMAConfig(image_size=64, second_crop=72), "second_crop"),
+        (lambda: FinetuneConfig.from_dict({"dice": 1.0}), "no field 'dice'"),
+        (lambda: FinetuneConfig(fraction=1.5), "fraction"),
+        (lambda: FinetuneConfig(task="segment"), "does not do"),
+        (lambda: FinetuneConfig(mode="frozen"), "pretrained"),
+        (lambda: FinetuneConfig(model="unet", task="segment", init="x"), "scratch"),
+    ],
+)
+def test_names_and_settings_that_do_not_fit_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
 
 
 @pytest.mark.parametrize("key", ALL)
-def test_presets_survive_a_round_trip_through_plain_values(key: tuple[str, str]) -> None:
+def test_presets_survive_a_round_trip_through_plain_values(key):
     config = preset(*key)
     assert config.name == key[0]
     assert config_from_dict(config.to_dict()) == config
 
 
-def test_paper_presets_hold_the_published_values() -> None:
+def test_paper_presets_hold_the_published_values():
     published = {
         "dual-simclr": {
             "batch_size": 200,
@@ -59,22 +66,17 @@ def test_paper_presets_hold_the_published_values() -> None:
     [("epochs", 0), ("lr", -1.0), ("lr", "nan"), ("temperature", 0.0), ("batch_size", 1), ("precision", "fp8"),
      ("optimizer", "sgd"), ("epochs", 2.5), ("epochs", "many"), ("warmup_epochs", 100), ("mask_overlaps", "maybe")],
 )  # fmt: skip
-def test_impossible_values_are_refused_by_field_name(field: str, value: object) -> None:
+def test_impossible_values_are_refused_by_field_name(field, value):
     with pytest.raises(ConfigError, match=field.removesuffix("s")):
         DualSimCLRConfig.from_dict({"epochs": 50, field: value})
 
 
-def test_strings_from_a_command_line_take_the_type_of_their_field() -> None:
+def test_strings_from_a_command_line_take_the_type_of_their_field():
     config = preset("mma", "laptop", epochs="7", lr="1e-4", mask_overlaps="false")
     assert (config.epochs, config.lr, config.mask_overlaps) == (7, 1e-4, False)
 
 
-def test_a_second_crop_larger_than_the_first_is_refused() -> None:
-    with pytest.raises(ConfigError, match="second_crop"):
-        MMAConfig(image_size=64, second_crop=72)
-
-
-def test_the_digest_changes_with_any_setting_and_only_then() -> None:
+def test_the_digest_changes_with_any_setting_and_only_then():
     assert DualSimCLRConfig().digest() == DualSimCLRConfig().digest()
     assert DualSimCLRConfig().digest() != DualSimCLRConfig(seed=1).digest()
     assert SimCLRConfig().digest() != SimCLRConfig(bands="rgb").digest()
@@ -82,15 +84,13 @@ def test_the_digest_changes_with_any_setting_and_only_then() -> None:
         assert config().digest() == config(micro_batch=3, precision="32").digest()
 
 
-def test_settings_of_the_first_edition_are_read_unless_they_ask_for_what_is_gone() -> None:
+def test_settings_of_the_first_edition_are_read_unless_they_ask_for_what_is_gone():
     old = {**FinetuneConfig(seed=3).to_dict(), "patience": 0, "dice": 0.0}
     assert FinetuneConfig.from_dict(old) == FinetuneConfig(seed=3)
-    with pytest.raises(ConfigError, match="no field 'dice'"):
-        FinetuneConfig.from_dict(old | {"dice": 1.0})
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_preset_has_the_network_and_the_crop_of_its_family(profile: str) -> None:
+def test_a_preset_has_the_network_and_the_crop_of_its_family(profile):
     """So that a grid finds the checkpoint that pretraining has written."""
     for method in METHODS:
         family = {"mma": "vgg", "swin-pair": "swin"}.get(method, "resnet")
@@ -98,7 +98,7 @@ def test_a_preset_has_the_network_and_the_crop_of_its_family(profile: str) -> No
         assert preset(method, profile).image_size == get_profile(profile).crop(family)
 
 
-def test_the_rehearsal_of_paper_differs_from_it_in_counts_only() -> None:
+def test_the_rehearsal_of_paper_differs_from_it_in_counts_only():
     counts = {"backbone", "image_size", "batch_size", "epochs", "warmup_epochs", "second_crop"}
     for method in METHODS:
         paper, rehearsal = (preset(method, name).to_dict() for name in ("paper", "paper-rehearsal"))

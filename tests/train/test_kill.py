@@ -40,7 +40,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(next(folder.rglob("model.safetensors")))
 
 
-def test_killed_and_resumed_runs_end_with_the_same_weights(run: Run, tmp_path: Path) -> None:
+def test_killed_and_resumed_runs_end_with_the_same_weights(run, tmp_path):
     run(tmp_path / "warm-up", 0)
     status, duration = run(tmp_path / "whole", 0)
     assert status == 0

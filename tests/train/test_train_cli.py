@@ -1,7 +1,4 @@
-"""`eo-ssl pretrain`: settings reach the run, bad ones end in one line, a dry run trains nothing."""
-
-import json
-from pathlib import Path
+"""`eo-ssl pretrain`: settings reach the run, bad ones end in one line; `eo-ssl finetune` adds a line of results."""
 
 import pytest
 from toy_labels import ToyLabels
@@ -11,6 +8,7 @@ from typer.testing import CliRunner
 from eo_ssl.cli import app
 from eo_ssl.data import dataset
 from eo_ssl.errors import EOError
+from eo_ssl.experiments.results import read_lines
 from eo_ssl.train.checkpoint import read_meta
 
 SMALL = ["--preset", "smoke", "--image-size", "16", "--batch-size", "16", "--accelerator", "cpu"]
@@ -29,7 +27,7 @@ def call(*arguments: str) -> str:
     return result.stdout
 
 
-def test_pretrain_writes_a_checkpoint_with_the_settings_of_the_command_line(tmp_path: Path) -> None:
+def test_pretrain_writes_a_checkpoint_with_the_settings_of_the_command_line(tmp_path):
     options = ["--epochs", "1", "--set", "temperature=0.3", "--set", "warmup_epochs=0.5", "--seed", "4"]
     shown = call("dual-simclr", "--run-dir", str(tmp_path), *SMALL, *options)
     assert "val_top5" in shown
@@ -37,9 +35,7 @@ def test_pretrain_writes_a_checkpoint_with_the_settings_of_the_command_line(tmp_
     assert (meta["config"]["temperature"], meta["config"]["epochs"], meta["config"]["seed"]) == (0.3, 1, 4)
 
 
-def test_what_was_left_out_and_how_data_were_split_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_left_out_and_how_data_were_split_is_said_once(tmp_path, monkeypatch):
     source = ToySource()
     source.notes, source.left_out = ["tested on Chabarovsk (not the papers' split)"], {"p7": "only clouds"}
     monkeypatch.setattr(dataset, "open_source", lambda path: source)
@@ -48,42 +44,29 @@ def test_what_was_left_out_and_how_data_were_split_is_said_once(
     assert shown.count("1 patches are left out, first p7: only clouds") == 1
 
 
-def test_finetune_writes_one_line_and_prints_it_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finetune_writes_one_line_and_prints_it_again(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "open_source", lambda path: ToyLabels())
     small = [f"--set={k}" for k in ("backbone=resnet_nano", "image_size=8", "updates=2", "precision=32")]
     command = ["finetune", "--data=toy", f"--run-dir={tmp_path}", "--model=s1", "--accelerator=cpu", *small]
     first, second = (CliRunner().invoke(app, command) for _ in range(2))
     assert first.exit_code == second.exit_code == 0 and first.stdout == second.stdout
-    (line,) = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
-    assert line["method"] == "s1" and f"{line['test']['aa']:.3f}" in first.stdout
+    (line,) = read_lines(tmp_path / "results.jsonl")
+    assert line["method"] == "s1" and f"{line['test']['aa']:.4g}" in first.stdout
     other = CliRunner().invoke(app, [*command, "--seed=1"])
-    assert other.exit_code == 0 and len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
-
-
-def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path: Path) -> None:
-    shown = call("swin-pair", "--run-dir", str(tmp_path), *SMALL, "--dry-run")
-    words = ("swin_nano", "64 pairs", "16 held out", "2 epochs, 8 updates", "pairs/s (measured", "about 0")
-    assert [word for word in words if word not in shown] == []
-    assert not list(tmp_path.iterdir())
+    assert other.exit_code == 0 and len(read_lines(tmp_path / "results.jsonl")) == 2
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["dual-simlr"], "did you mean dual-simclr"),
-        (["mma", "--preset", "papr"], "did you mean paper"),
         (["mma", "--set", "temprature=1"], "did you mean temperature"),
         (["mma", "--set", "temperature"], "--set takes name=value"),
-        (["mma", "--epochs", "none"], "epochs takes a value of type int"),
-        (["dual-simclr", *SMALL, "--backbone", "resnet1"], "unknown encoder"),
         (["dual-simclr", *SMALL, "--devices", "3"], "not a multiple of 3 devices"),
-        (["dual-simclr", *SMALL, "--image-size", "48"], "larger than the patches"),
         (["dual-simclr", *SMALL, "--accelerator", "tpu"], "accelerator must be one of"),
     ],
 )
-def test_bad_input_ends_in_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_bad_input_ends_in_one_line(arguments, message, tmp_path):
     with pytest.raises(EOError, match=message) as error:
         call(*arguments, "--run-dir", str(tmp_path))
     assert "\n" not in str(error.value)

@@ -11,11 +11,34 @@ from eo_ssl.data.statistics import Statistics, Sums
 SCENES, PER_SCENE = 10, 8
 
 
-class ToySource:
+class Toy:
+    """What a data source does, with s1 (N, 2, H, W), s2 (N, 13, H, W) and a catalogue in memory."""
+
+    path = Path("toy")
+    gaps = False  # whether it tells of NaN
+    unusable: tuple[int, ...] = ()
+
+    def fill(
+        self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
+    ) -> np.ndarray | None:
+        window = (slice(None), slice(top, top + s1.shape[1]), slice(left, left + s1.shape[2]))
+        s1[:] = self.s1[row][window] * affine.s1_scale + affine.s1_shift
+        s2[:] = self.s2[row][window] * affine.s2_scale + affine.s2_shift
+        valid = np.isfinite(s1).all(0)
+        return valid if self.gaps and not valid.all() else None
+
+    def usable(self, row: int) -> bool:
+        return row not in self.unusable
+
+    def stats(self, split: str = "pretrain") -> Statistics:
+        rows = np.flatnonzero(self.catalog["split"] == split)
+        return sum((Sums.of(self.s1[i], self.s2[i]) for i in rows), Sums.zero()).statistics()
+
+
+class ToySource(Toy):
     """80 patches of 24 px in ten scenes of 4 × 2 overlapping patches; the last two scenes are held out."""
 
     patch_size = 24
-    path = Path("toy")
 
     def __init__(self, seed: int = 0, broken: int | None = None, unusable: tuple[int, ...] = ()) -> None:
         self.unusable = unusable
@@ -28,36 +51,10 @@ class ToySource:
         self.s2 = np.einsum("cp,nphw->nchw", mix2, pattern).astype(np.float32) * 0.05 + 0.2
         if broken is not None:
             self.s1[broken] = np.nan
+        names = [f"scene{s}" for s in scene]
+        row, col = np.tile(np.repeat(np.arange(2), 4), SCENES), np.tile(np.arange(4), 2 * SCENES)
+        split = np.where(scene < SCENES - 2, "pretrain", "pretrain_val")
         self.catalog = pd.DataFrame(
-            {
-                "id": [f"patch{i}" for i in range(n)],
-                "scene": [f"scene{s}" for s in scene],
-                "group": [f"scene{s}" for s in scene],
-                "row": np.tile(np.repeat(np.arange(2), 4), SCENES),
-                "col": np.tile(np.arange(4), 2 * SCENES),
-                "split": np.where(scene < SCENES - 2, "pretrain", "pretrain_val"),
-                "s1": "a.tif",
-                "s2": "b.tif",
-                "lc": "c.tif",
-                "dfc": "",
-            }
-        )
+            {"id": [f"patch{i}" for i in range(n)], "scene": names, "group": names, "row": row, "col": col}
+        ).assign(split=split, s1="a.tif", s2="b.tif", lc="c.tif", dfc="")
         self.catalog.attrs = {"name": "toy", "version": str(seed), "root": "toy"}
-
-    def fill(
-        self, row: int, top: int, left: int, s1: np.ndarray, s2: np.ndarray, affine: Affine
-    ) -> np.ndarray | None:
-        window = (slice(None), slice(top, top + s1.shape[1]), slice(left, left + s1.shape[2]))
-        s1[:] = self.s1[row][window] * affine.s1_scale + affine.s1_shift
-        s2[:] = self.s2[row][window] * affine.s2_scale + affine.s2_shift
-        return np.ones(s1.shape[1:], bool) if row in self.unusable else None
-
-    def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
-        return np.full((size, size), row % 8, np.uint8)
-
-    def usable(self, row: int) -> bool:
-        return row not in self.unusable
-
-    def stats(self, split: str = "pretrain") -> Statistics:
-        rows = np.flatnonzero(self.catalog["split"] == split)
-        return sum((Sums.of(self.s1[i], self.s2[i]) for i in rows), Sums.zero()).statistics()
