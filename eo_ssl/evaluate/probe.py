@@ -33,10 +33,6 @@ class Probe:
         """Class of each row. Shape: (N, D) -> (N,)."""
         return self.model.predict(features)
 
-    def predict_proba(self, features: Features) -> np.ndarray:
-        """Probability of each class the probe was trained on (`model.classes_`). Shape: (N, D) -> (N, k)."""
-        return self.model.predict_proba(features)
-
 
 def average_accuracy(truth: Labels, prediction: Labels) -> float:
     """Mean recall over the classes that occur in the truth; 255 is left out.
@@ -49,10 +45,9 @@ def average_accuracy(truth: Labels, prediction: Labels) -> float:
         raise DataError(
             f"average accuracy: all {len(truth)} labels are {IGNORE} (no label), nothing to score"
         )
-    present = np.unique(truth[keep])
-    return float(
-        recall_score(truth[keep], prediction[keep], labels=present, average="macro", zero_division=0)
-    )
+    truth, prediction = truth[keep], prediction[keep]
+    there = np.unique(truth)
+    return float(recall_score(truth, prediction, labels=there, average="macro", zero_division=0))
 
 
 def linear_probe(
@@ -65,10 +60,8 @@ def linear_probe(
     C is the inverse regularisation; ties go to the stronger one. The validation rows select only; they are
     never trained on. Raises DataError when the training labels hold fewer than two classes.
     """
-    candidates = {
-        c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in sorted(cs)
-    }
-    return _choose("linear", candidates, train, val)
+    models = {c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in sorted(cs)}
+    return _choose("linear", models, train, val)
 
 
 def knn(
@@ -89,7 +82,7 @@ def _choose(
     x, y = _labelled(f"{name} probe, training features", *train)
     if len(np.unique(y)) < 2:
         raise DataError(
-            f"{name} probe: the training labels hold {len(np.unique(y))} class; give it at least two"
+            f"{name} probe: the training labels hold {len(np.unique(y))} class; give at least two"
         )
     val_x, val_y = _labelled(f"{name} probe, validation features", *val)
     if not len(val_y):

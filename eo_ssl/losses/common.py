@@ -59,19 +59,6 @@ class _Gather(torch.autograd.Function):
         return grad.chunk(world_size())[rank()]
 
 
-class _Mean(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, loss: Tensor) -> Tensor:
-        mean = loss.clone()
-        dist.all_reduce(mean)
-        return mean / world_size()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return grad  # each rank differentiates its own share; DDP averages
-
-
 def gather(x: Tensor) -> Tensor:
     """Rows of all ranks, in the order of the ranks, with gradient; `x` itself in a single process.
 
@@ -79,18 +66,21 @@ def gather(x: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return x
-    sizes = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(world_size())]
-    dist.all_gather(sizes, torch.tensor([len(x)], device=x.device))
-    if len(set(torch.cat(sizes).tolist())) > 1:
-        raise ConfigError(
-            f"ranks hold unequal batches ({torch.cat(sizes).tolist()} pairs); load data with drop_last=True"
-        )
+    parts = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(world_size())]
+    dist.all_gather(parts, torch.tensor([len(x)], device=x.device))
+    sizes = torch.cat(parts).tolist()
+    if len(set(sizes)) > 1:
+        raise ConfigError(f"ranks hold unequal batches ({sizes} pairs); load data with drop_last=True")
     return _Gather.apply(x.contiguous())
 
 
 def mean_over_ranks(loss: Tensor) -> Tensor:
     """Mean of a scalar over the ranks; its gradient stays local, because DDP averages gradients."""
-    return loss if world_size() == 1 else _Mean.apply(loss)
+    if world_size() == 1:
+        return loss
+    mean = loss.detach().clone()
+    dist.all_reduce(mean)
+    return loss + (mean / world_size() - loss.detach())
 
 
 # Inputs
@@ -142,9 +132,8 @@ def without_partners(false_negatives: Tensor | None, pairs: int) -> Tensor | Non
         return None
     shape = (pairs, pairs * world_size())
     if false_negatives.shape != shape or false_negatives.dtype != torch.bool:
-        raise ConfigError(
-            f"false_negatives must be {shape} bool, got {false_negatives.dtype} {tuple(false_negatives.shape)}"
-        )
+        found = f"{false_negatives.dtype} {tuple(false_negatives.shape)}"
+        raise ConfigError(f"false_negatives must be {shape} bool, got {found}")
     itself = torch.arange(pairs, device=false_negatives.device)[:, None]
     return false_negatives.scatter(1, rank() * pairs + itself, False)
 
@@ -158,9 +147,9 @@ class _SumOverChunks(torch.autograd.Function):
     @staticmethod
     def forward(ctx, block_loss: BlockLoss, chunk: int, anchors: Tensor, keys: Tensor) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        total, keys_grad = 0.0, None
+        total = 0.0
         # One place for all gradients: small tensors kept between the large blocks would scatter the memory.
-        anchors_grad = torch.empty_like(anchors) if wanted and chunk < len(anchors) else None
+        anchors_grad, keys_grad = (torch.zeros_like(x) if wanted else None for x in (anchors, keys))
         k = keys.detach().requires_grad_(wanted)
         for start in range(0, len(anchors), chunk):
             rows = slice(start, min(start + chunk, len(anchors)))
@@ -169,12 +158,8 @@ class _SumOverChunks(torch.autograd.Function):
                 loss = block_loss(rows, a, k)
             total = total + loss.detach()
             if wanted:
-                grad, part = torch.autograd.grad(loss, (a, k))
-                keys_grad = part if keys_grad is None else keys_grad.add_(part)
-                if anchors_grad is None:
-                    anchors_grad = grad
-                else:
-                    anchors_grad[rows] = grad
+                anchors_grad[rows], part = torch.autograd.grad(loss, (a, k))
+                keys_grad += part
         if wanted:
             ctx.save_for_backward(anchors_grad, keys_grad)
         return total
