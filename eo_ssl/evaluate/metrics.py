@@ -68,10 +68,8 @@ def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = Tr
 def _pair(prediction: Array, truth: Array) -> tuple[Tensor, Tensor]:
     prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
     if prediction.shape != truth.shape:
-        raise DataError(
-            f"labels {tuple(truth.shape)} do not go with predictions {tuple(prediction.shape)}: "
-            "one class code each is needed, of one-hot labels the argmax"
-        )
+        shapes = f"labels {tuple(truth.shape)} do not go with predictions {tuple(prediction.shape)}"
+        raise DataError(f"{shapes}: one class code each is needed, of one-hot labels the argmax")
     return prediction, truth
 
 
@@ -129,32 +127,34 @@ def class_mean(values: np.ndarray) -> np.ndarray:
     return _share(total, there.sum(-1), there.any(-1))
 
 
-def class_recall(confusion: Array) -> np.ndarray:
-    """recall_c = n_cc / Σ_j n_cj. Shape: (..., K, K) -> (..., K)."""
+def outcomes(confusion: Array) -> np.ndarray:
+    """True positives, false positives and false negatives of each class. Shape: (..., K, K) -> (..., K, 3)."""
     confusion = np.asarray(confusion)
-    truth = confusion.sum(-1)
-    return _share(np.diagonal(confusion, axis1=-2, axis2=-1), truth, truth > 0)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return np.stack([hits, confusion.sum(-2) - hits, confusion.sum(-1) - hits], -1)
 
 
-def class_iou(confusion: Array) -> np.ndarray:
-    """IoU_c = n_cc / (Σ_j n_cj + Σ_i n_ic − n_cc). Shape: (..., K, K) -> (..., K).
+def class_recall(counts: Array) -> np.ndarray:
+    """TP / (TP + FN). Shape: (..., K, 3) -> (..., K)."""
+    tp, _, fn = np.moveaxis(np.asarray(counts), -1, 0)
+    return _share(tp, tp + fn, tp + fn > 0)
 
-    A class that is predicted but never true lowers the IoU of the class it was taken for.
-    """
-    confusion = np.asarray(confusion)
-    hits, truth = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)
-    return _share(hits, truth + confusion.sum(-2) - hits, truth > 0)
+
+def class_iou(counts: Array) -> np.ndarray:
+    """IoU = TP / (TP + FP + FN). Shape: (..., K, 3) -> (..., K)."""
+    tp, fp, fn = np.moveaxis(np.asarray(counts), -1, 0)
+    return _share(tp, tp + fp + fn, tp + fn > 0)
 
 
 def class_f1(counts: Array) -> np.ndarray:
-    """F1_c = 2TP / (2TP + FP + FN) of (tp, fp, fn). Shape: (..., K, 3) -> (..., K)."""
+    """F1 = 2TP / (2TP + FP + FN). Shape: (..., K, 3) -> (..., K)."""
     tp, fp, fn = np.moveaxis(np.asarray(counts), -1, 0)
     return _share(2 * tp, 2 * tp + fp + fn, tp + fn > 0)
 
 
 def average_accuracy(confusion: Array) -> np.ndarray:
     """AA: mean recall over the classes in the truth. Shape: (..., K, K) -> (...)."""
-    return class_mean(class_recall(confusion))
+    return class_mean(class_recall(outcomes(confusion)))
 
 
 def overall_accuracy(confusion: Array) -> np.ndarray:
@@ -166,7 +166,7 @@ def overall_accuracy(confusion: Array) -> np.ndarray:
 
 def mean_iou(confusion: Array) -> np.ndarray:
     """mIoU: mean IoU over the classes in the truth. Shape: (..., K, K) -> (...)."""
-    return class_mean(class_iou(confusion))
+    return class_mean(class_iou(outcomes(confusion)))
 
 
 def macro_f1(counts: Array) -> np.ndarray:
@@ -198,20 +198,18 @@ def confusion_metrics(confusion: Array) -> Metrics:
     >>> m["aa"], m["oa"], m["per_class"], m["classes_present"]
     (0.875, 0.875, [0.75, None, 1.0], 2)
     """
-    confusion = np.asarray(confusion)
-    hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)  # each (K,)
-    f1 = class_f1(np.stack([hits, predicted - hits, truth - hits], 1))
-    overall = _plain(overall_accuracy(confusion))
+    confusion, counts = np.asarray(confusion), outcomes(confusion)
+    recall, f1, overall = class_recall(counts), class_f1(counts), _plain(overall_accuracy(confusion))
     return {
-        "aa": _plain(average_accuracy(confusion)),
+        "aa": _plain(class_mean(recall)),
         "oa": overall,
         "f1_macro": _plain(class_mean(f1)),
         "f1_micro": overall,
-        "per_class": _plain(class_recall(confusion)),
+        "per_class": _plain(recall),
         "f1_per_class": _plain(f1),
         "confusion": confusion.tolist(),
-        "classes_present": int((truth > 0).sum()),
-        "n": int(truth.sum()),
+        "classes_present": int((~np.isnan(recall)).sum()),
+        "n": int(confusion.sum()),
     }
 
 
@@ -221,7 +219,7 @@ def segmentation_metrics(confusion: Array) -> Metrics:
     >>> segmentation_metrics(torch.tensor([[2, 1], [0, 1]]))["iou_per_class"]
     [0.6666666666666666, 0.5]
     """
-    iou = class_iou(confusion)
+    iou = class_iou(outcomes(confusion))
     return {**confusion_metrics(confusion), "miou": _plain(class_mean(iou)), "iou_per_class": _plain(iou)}
 
 
@@ -266,13 +264,11 @@ def boundaries(mask: Tensor) -> Tensor:
     Pixels labelled 255 belong to no boundary and make none. Shape: mask (B, H, W) -> (B, H, W) uint8.
     """
     mask = mask.to(torch.uint8)
+    (height, width), padded = mask.shape[1:], F.pad(mask, (1,) * 4, value=IGNORE)
     edge = torch.zeros_like(mask, dtype=torch.bool)
-    for axis in (1, 2):
-        size = mask.shape[axis]
-        near, far = mask.narrow(axis, 0, size - 1), mask.narrow(axis, 1, size - 1)
-        differ = (near != far) & (near != IGNORE) & (far != IGNORE)
-        edge.narrow(axis, 0, size - 1).logical_or_(differ)
-        edge.narrow(axis, 1, size - 1).logical_or_(differ)
+    for top, left in ((0, 1), (1, 0), (1, 2), (2, 1)):
+        near = padded[:, top : top + height, left : left + width]
+        edge |= (near != mask) & (near != IGNORE)
     return mask.masked_fill(~edge, IGNORE)
 
 

@@ -76,8 +76,7 @@ def retrieval(
     [1.0, 0.25]
     """
     if z1.shape != z2.shape or not len(z1):
-        shapes = f"{tuple(z1.shape)} and {tuple(z2.shape)}"
-        raise ValueError(f"retrieval needs two equal, non-empty embeddings, got {shapes}")
+        raise ValueError(f"retrieval needs two equal embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")
     require_finite("retrieval, embeddings of S1", z1)
     require_finite("retrieval, embeddings of S2", z2)
     result: dict[str, float] = {}
@@ -146,9 +145,7 @@ def feature_spread(z: Tensor) -> float:
 
 def embedding_metrics(z1: Tensor, z2: Tensor) -> dict[str, float]:
     """Alignment, uniformity and spread of paired embeddings (N, D); maps (N, D, h, w) are averaged."""
-    z1, z2 = (
-        F.normalize(z.float().flatten(2).mean(2) if z.ndim == 4 else z.float(), dim=1) for z in (z1, z2)
-    )
+    z1, z2 = (F.normalize(z.float().flatten(2).mean(2) if z.ndim == 4 else z.float()) for z in (z1, z2))
     return {
         "alignment": alignment(z1, z2),
         "uniformity": (uniformity(z1) + uniformity(z2)) / 2,

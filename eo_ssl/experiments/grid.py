@@ -85,21 +85,15 @@ class GridJob:
         init = "scratch"
         if method.pretraining:
             init = str(self.pretrained(method.pretraining, method.family, cell.seed))
-        return FinetuneConfig(
-            model=method.model,
-            task=cell.task,
-            backbone=getattr(profile, method.family),
-            image_size=profile.crop(method.family),
-            init=init,
-            mode=method.mode,
-            fraction=cell.fraction,
-            seed=cell.seed,
-            lr_head=rate,
-            lr_backbone=rate * plan.ratio,
-            cached_crops=plan.cached_crops,
-            unet_width=plan.unet_width,
+        network = {"backbone": getattr(profile, method.family), "image_size": profile.crop(method.family)}
+        what = {"model": method.model, "mode": method.mode, "task": cell.task, "fraction": cell.fraction}
+        sizes = {
+            "cached_crops": plan.cached_crops,
+            "unet_width": plan.unet_width,
             **asdict(plan.budget(cell.task)),
-        )
+        }
+        rates = {"lr_head": rate, "lr_backbone": rate * plan.ratio}
+        return FinetuneConfig(init=init, seed=cell.seed, **network, **what, **sizes, **rates)
 
     def pretrained(self, pretraining: str, family: str, seed: int) -> Path:
         """The checkpoint that fine-tuning seed `seed` starts from: pretraining seeds are used in turn."""
@@ -143,7 +137,7 @@ def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
         return None
     with _ONE_MODEL:
         began = time.perf_counter()
-        line = (_ensemble if method.members else _single)(task, data or _read(job.data, data_stamp(job.data)))
+        line = _line(task, data or _read(job.data, data_stamp(job.data)))
         seconds = round(time.perf_counter() - began, 2)
     facts = {
         "method": cell.method, "label": method.label, "task": cell.task, "fraction": cell.fraction,
@@ -161,42 +155,29 @@ def _read(data: str, stamp: str) -> "LabelledData":
     return LabelledData(open_source(data), stamp)
 
 
-def _single(task: Task, data: "LabelledData") -> Result:
-    from eo_ssl.train.finetune import finetune
+def _line(task: Task, data: "LabelledData") -> Result:
+    from eo_ssl.train.finetune import finetune, inside, test_trained
 
     job, cell = task.job, task.cell
     train = partial(finetune, source=data, run_dir=job.folder, name=cell.key, accelerator=job.accelerator)
+    test = partial(test_trained, cell.key, data=data, run_dir=job.folder, accelerator=job.accelerator)
+    if get_method(cell.method).members:
+        return test([inside(job.folder, "models", need) for need in cell.needs], val=True)
     if cell.rate is not None:
         return train(job.config(cell, cell.rate), test=False, keep=True)
-    best = _best(task.needed)
-    rates = {f"{line['lr']:g}": line["val_score"] for line in task.needed}
-    if (cell.task, cell.fraction, cell.seed) == (best["task"], 1.0, best["seed"]):
-        return {**_promoted(task, best, data), "rates": rates}
-    return {**train(job.config(cell, best["lr"]), keep=cell.keep), "rates": rates}
+    best, rates = _best(task.needed), {f"{line['lr']:g}": line["val_score"] for line in task.needed}
+    if (cell.task, cell.fraction, cell.seed) != (best["task"], 1.0, best["seed"]):
+        return {**train(job.config(cell, best["lr"]), keep=cell.keep), "rates": rates}
+    # The model of the chosen rate has just these settings: it is tested, not trained again.
+    model, own = (inside(job.folder, "models", key) for key in (best["key"], cell.key))
+    found = test([model])
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(model, own)
+    return {**{k: v for k, v in best.items() if k not in ("key", "stamp")}, **found, "rates": rates}
 
 
 def _best(tried: Sequence[Result]) -> Result:
     return max(tried, key=lambda line: line["val_score"])  # the first, smallest rate wins a tie
-
-
-def _promoted(task: Task, best: Result, data: "LabelledData") -> Result:
-    """Test the model of the chosen rate: it has just these settings, so that it is not trained again."""
-    from eo_ssl.train.finetune import inside, test_trained
-
-    job, cell = task.job, task.cell
-    model, own = (inside(job.folder, "models", key) for key in (best["key"], cell.key))
-    found = test_trained(cell.key, [model], data, job.folder, job.accelerator)
-    shutil.rmtree(own, ignore_errors=True)
-    shutil.copytree(model, own)
-    return {**{k: v for k, v in best.items() if k not in ("key", "stamp")}, **found}
-
-
-def _ensemble(task: Task, data: "LabelledData") -> Result:
-    from eo_ssl.train.finetune import inside, test_trained
-
-    job, cell = task.job, task.cell
-    folders = [inside(job.folder, "models", need) for need in cell.needs]
-    return test_trained(cell.key, folders, data, job.folder, job.accelerator, val=True)
 
 
 def _begin_worker(numbers: Any, gpus: Sequence[str], threads: int) -> None:

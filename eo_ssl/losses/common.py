@@ -1,11 +1,8 @@
 """What all contrastive losses share: several processes, checked inputs, false negatives, blocks of logits.
 
-Several processes: every rank holds n of the N = world·n pairs. It compares its own n anchors with all N keys, so
-that the work is shared, not repeated. Two facts make the result equal to one process on the whole batch:
-
-- a key's gradient is summed over the ranks that used it (the backward pass of `gather`);
-- `DistributedDataParallel` then *averages* parameter gradients, which turns the mean over n anchors on each
-  rank into the mean over all N. Nothing needs to be multiplied by the world size.
+Every rank holds n of the N = world·n pairs and compares its n anchors with all N keys. The result equals one
+process on the whole batch, because a key's gradient is summed over the ranks that used it (`gather`) and
+`DistributedDataParallel` averages parameter gradients: the mean over n anchors becomes the mean over all N.
 """
 
 import math
@@ -23,8 +20,10 @@ from eo_ssl.errors import ConfigError, EOError
 
 BlockLoss = Callable[[slice, Tensor, Tensor], Tensor]
 
-# Elements of one block of logits: about what stays in the cache of a CPU, and a fair share of a GPU's memory.
-_BLOCK = {"cpu": 2**20, "cuda": 2**25}
+_BLOCK = {
+    "cpu": 2**20,
+    "cuda": 2**25,
+}  # logits of a block: the cache of a CPU, a fair share of a GPU's memory
 
 
 class NonFiniteError(EOError, ValueError):
@@ -88,10 +87,10 @@ def mean_over_ranks(loss: Tensor) -> Tensor:
 
 def check_pairs(x1: Tensor, x2: Tensor, temperature: float | Tensor, dims: int = 2) -> None:
     """Raise `ConfigError` unless x1, x2 are two floating tensors of N ≥ 2 pairs and temperature > 0."""
-    for name, x in (("first", x1), ("second", x2)):
+    want = "(N, D)" if dims == 2 else "(N, E, h, w)"
+    for x in (x1, x2):
         if x.ndim != dims or not x.is_floating_point():
-            want = "(N, D)" if dims == 2 else "(N, E, h, w)"
-            raise ConfigError(f"the {name} input must be floating {want}, got {x.dtype} {tuple(x.shape)}")
+            raise ConfigError(f"both inputs must be floating {want}, got {x.dtype} {tuple(x.shape)}")
     if x1.shape[:2] != x2.shape[:2]:  # the maps of two sensors may differ in height and width
         raise ConfigError(f"the two inputs must pair up, got shapes {tuple(x1.shape)} and {tuple(x2.shape)}")
     if len(x1) * world_size() < 2:
@@ -174,10 +173,9 @@ class _SumOverChunks(torch.autograd.Function):
 def sum_over_chunks(block_loss: BlockLoss, anchors: Tensor, keys: Tensor, chunk: int) -> Tensor:
     """Σ over blocks of `block_loss(rows, anchors[rows], keys)`, with its exact gradient.
 
-    The gradient is taken block by block during the forward pass (as in fused linear cross-entropy), so that a
-    block's logits (chunk, N) are never stored: peak memory is linear in N, and nothing is computed twice.
-
-    Shape: anchors (M, ...), keys (N, ...) → (). It can be differentiated once.
+    The gradient is taken during the forward pass (as in fused linear cross-entropy), so that a block's logits
+    (chunk, N) are never stored: peak memory is linear in N, nothing is computed twice, and it can be
+    differentiated once. Shape: anchors (M, ...), keys (N, ...) → ().
     """
     return _SumOverChunks.apply(block_loss, chunk, anchors, keys)
 

@@ -42,7 +42,7 @@ class BackboneModel(nn.Module):
 
     def backbone_parameters(self) -> list[Parameter]:
         """Parameters of the backbone; none where there is no backbone."""
-        return [] if self.backbone is None else list(self.backbone.parameters())
+        return list(self.backbone.parameters()) if self.backbone is not None else []
 
     def head_parameters(self) -> list[Parameter]:
         """All other parameters."""

@@ -94,9 +94,9 @@ class Encoder(Freezable):
         """Maps from fine to coarse, channels first. Shape: (B, in_chans, H, W) → [(B, Cᵢ, H/sᵢ, W/sᵢ)]."""
         if not hasattr(self.net, "forward_intermediates"):
             raise ConfigError(f"{self.name} has no feature pyramid; use a ResNet or a Swin")
-        x = self._prepare(x)
+        levels = len(self.channels)
         return self.net.forward_intermediates(
-            x, indices=len(self.channels), norm=True, intermediates_only=True
+            self._prepare(x), indices=levels, norm=True, intermediates_only=True
         )
 
     def maps(self, x: Tensor) -> Tensor:
@@ -174,11 +174,14 @@ class DoubleConv(nn.Sequential):
     """(conv 3×3 – batch norm – ReLU) twice. Shape: (B, in_chans, H, W) → (B, out_chans, H, W)."""
 
     def __init__(self, in_chans: int, out_chans: int) -> None:
-        layers: list[nn.Module] = []
-        for chans in (in_chans, out_chans):
-            layers += [nn.Conv2d(chans, out_chans, 3, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(out_chans), nn.ReLU(inplace=True)]
-        super().__init__(*layers)
+        convolutions = (nn.Conv2d(c, out_chans, 3, padding=1, bias=False) for c in (in_chans, out_chans))
+        super().__init__(
+            *(
+                layer
+                for conv in convolutions
+                for layer in (conv, nn.BatchNorm2d(out_chans), nn.ReLU(inplace=True))
+            )
+        )
 
 
 class VGG(nn.Module):
