@@ -138,11 +138,8 @@ def test_one_hot_labels_and_soft_targets_are_refused_in_one_line():
 
 def random_maps(seed, classes=PIXEL_K, ignored=0.2):
     generator = torch.Generator().manual_seed(seed)
-    truth = (
-        torch.randint(0, classes, (2, 3, 3), generator=generator)
-        .repeat_interleave(3, 1)
-        .repeat_interleave(3, 2)
-    )
+    blocks = torch.randint(0, classes, (2, 3, 3), generator=generator)
+    truth = blocks.repeat_interleave(3, 1).repeat_interleave(3, 2)
     truth[torch.rand(truth.shape, generator=generator) < ignored] = 255
     logits = 2 * torch.randn(2, PIXEL_K, 9, 9, generator=generator)
     return logits, truth

@@ -94,16 +94,6 @@ def test_embeddings_that_are_no_numbers_are_refused_by_row(bad):
         retrieval(z1, z2[:5])
 
 
-@pytest.mark.parametrize("probe", [linear_probe, knn])
-def test_probes_name_the_rows_that_are_no_numbers(probe):
-    x, y = np.random.default_rng(0).normal(size=(8, 3)), np.arange(8) % 2
-    broken = x.copy()
-    broken[5, 0] = np.inf
-    for train, val, name in (((broken, y), (x, y), "training"), ((x, y), (broken, y), "validation")):
-        with pytest.raises(DataError, match=rf"{name} features: 1 of 8 rows .* \(row 5\)"):
-            probe(train, val)
-
-
 @pytest.mark.parametrize("debiased", [False, True])
 def test_cka_ignores_rotation_scale_and_shift(debiased):
     x = features(40, 6)
@@ -128,17 +118,14 @@ def test_cka_equals_its_feature_space_form_and_is_nan_for_a_constant():
 
 
 def test_alignment_uniformity_and_spread_in_closed_form():
+    even = torch.nn.functional.normalize(features(4000, 16), dim=1)
+    assert feature_spread(even) == pytest.approx(1.0, abs=0.02)
+    assert feature_spread(torch.ones(10, 16) / 4) == pytest.approx(0.0, abs=1e-6)
     z = torch.eye(4)
     assert alignment(z, z) == 0
     assert alignment(z, -z) == pytest.approx(4.0)
     assert uniformity(z) == pytest.approx(-4.0)  # all distances are √2
     assert uniformity(torch.ones(5, 4) / 2) == pytest.approx(0.0, abs=1e-6)
-
-
-def test_spread_is_one_for_even_features_and_zero_for_collapsed_ones():
-    even = torch.nn.functional.normalize(features(4000, 16), dim=1)
-    assert feature_spread(even) == pytest.approx(1.0, abs=0.02)
-    assert feature_spread(torch.ones(10, 16) / 4) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_maps_are_averaged_over_space_before_they_are_compared():
@@ -153,28 +140,29 @@ def clusters(n, seed, spread=0.3):
 
 
 @pytest.mark.parametrize("probe", [linear_probe, knn])
-def test_probes_solve_separable_classes_and_report_what_they_chose(probe):
-    fitted = probe(clusters(90, 0), clusters(60, 1))
-    x, y = clusters(200, 2)
-    assert average_accuracy(y, fitted.predict(x)) > 0.9
+def test_probes_solve_separable_classes_and_leave_out_unlabelled_rows(probe):
+    x, y = clusters(90, 0)
+    fitted = probe((x, y), clusters(60, 1))
+    test, truth = clusters(200, 2)
+    assert average_accuracy(truth, fitted.predict(test)) > 0.9
     assert fitted.val_aa == max(fitted.tried.values()) and fitted.chosen in fitted.tried
+    dirty = probe((np.vstack([x, np.full((5, 3), np.nan)]), np.append(y, [255] * 5)), clusters(60, 1))
+    assert np.array_equal(dirty.predict(test), fitted.predict(test))
 
 
 @pytest.mark.parametrize("probe", [linear_probe, knn])
-def test_probes_leave_out_unlabelled_rows(probe):
-    x, y = clusters(60, 0)
-    dirty_x, dirty_y = np.vstack([x, np.full((5, 3), np.nan)]), np.append(y, [255] * 5)
-    dirty, clean = probe((dirty_x, dirty_y), clusters(40, 1)), probe((x, y), clusters(40, 1))
-    assert np.array_equal(dirty.predict(x), clean.predict(x)) and 255 not in dirty.predict(x)
-
-
-@pytest.mark.parametrize("probe", [linear_probe, knn])
-def test_probes_need_two_classes_and_validation_labels(probe):
+def test_probes_say_what_they_cannot_work_with(probe):
     x, y = clusters(20, 0)
-    with pytest.raises(DataError, match="at least two"):
-        probe((x, y * 0), (x, y))
-    with pytest.raises(DataError, match="validation"):
-        probe((x, y), (x, np.full(20, 255)))
+    broken = x.copy()
+    broken[5, 0] = np.inf
+    for train, val, words in (
+        ((x, y * 0), (x, y), "at least two"),
+        ((x, y), (x, np.full(20, 255)), "validation"),
+        ((broken, y), (x, y), r"training features: 1 of 20 rows .* \(row 5\)"),
+        ((x, y), (broken, y), r"validation features: 1 of 20 rows .* \(row 5\)"),
+    ):
+        with pytest.raises(DataError, match=words):
+            probe(train, val)
 
 
 def test_ties_between_regularisations_go_to_the_stronger():

@@ -47,7 +47,8 @@ def step(name, masked, chunk, rows=slice(0, PAIRS), wrap=lambda model: model):
     s1, s2 = (torch.randn(PAIRS, c, 6, 6, generator=generator, dtype=torch.float64) for c in (2, 5))
     branches = Branches(name.startswith("mma")).double()
     mask = (GROUPS[:, None] == GROUPS)[rows] if masked else None
-    loss = LOSSES[name](*wrap(branches)(s1[rows], s2[rows]), 0.1, mask, chunk=chunk)
+    model = wrap(branches)  # kept: it averages the gradients in the backward pass
+    loss = LOSSES[name](*model(s1[rows], s2[rows]), 0.1, mask, chunk=chunk)
     loss.backward()
     return {"loss": loss.detach(), **{k: p.grad.clone() for k, p in branches.named_parameters()}}
 
