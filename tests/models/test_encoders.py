@@ -30,7 +30,7 @@ def test_pooled_feature_and_pyramid_have_the_announced_shapes(name, bands):
 @pytest.mark.parametrize("name", SMALL)
 def test_small_encoders_are_small_and_pool_the_mean_of_the_coarsest_map(name):
     encoder, x = make_encoder(name, 13, 64).eval(), image(13, 64)
-    assert sum(p.numel() for p in encoder.parameters()) < (1e5 if "nano" in name else 1.5e6)
+    assert sum(p.numel() for p in encoder.parameters()) < (1e5 if "nano" in name else 1.7e6)
     torch.testing.assert_close(encoder(x), encoder.maps(x).mean((2, 3)), rtol=1e-4, atol=1e-5)
 
 
