@@ -20,22 +20,22 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from eo_ssl.course.claims import SUPERVISED
 
-from eo_ssl import simulate as simulator
-from eo_ssl.course import session as places
+from eo_ssl.course.session import project_root, simulated
 from eo_ssl.data.dataset import open_source
 from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import hierarchical_interval, paired_difference
 from eo_ssl.evaluate.metrics import METRICS
 from eo_ssl.experiments.grid import GridJob, run_grid
-from eo_ssl.experiments.plan import make_grid
+from eo_ssl.experiments.plan import SCRATCH, make_grid
 from eo_ssl.experiments.results import read_results
 from eo_ssl.experiments.tables import counts_of, pick
 from eo_ssl.files import write_json
+from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, machine
-from eo_ssl.simulate import world as scenes
+from eo_ssl.simulate import simulate, world
+from eo_ssl.train.checkpoint import read_meta
 from eo_ssl.train.config import preset
 from eo_ssl.train.pretrain import pretrain
 
@@ -47,11 +47,10 @@ def data_set(out: Path, base: Path, times: int) -> Path:
     """The simulated laptop set with `times` the pretraining scenes; everything labelled stays as it is."""
     if times == 1:
         return base
-    usual = scenes.profile_named("laptop")
+    usual, name = world.profile_named("laptop"), "laptop-wide"
     more = (usual.scenes[0] * times, *usual.scenes[1:])
-    name = "laptop-wide"
-    scenes.PROFILES[name] = replace(usual, name=name, scenes=more)
-    return simulator.simulate(out / f"data-x{times}", name, seed=0, workers=1)
+    world.PROFILES[name] = replace(usual, name=name, scenes=more)
+    return simulate(out / f"data-x{times}", name, seed=0, workers=1)
 
 
 def split_like(source: Any, base: Any) -> Any:
@@ -59,7 +58,7 @@ def split_like(source: Any, base: Any) -> Any:
     splits = base.catalog.set_index("id")["split"]
     if missing := set(splits.index) - set(source.catalog["id"]):
         raise DataError(
-            f"{source.path}: lacks {min(missing)} of the usual set; remove the folder and start again"
+            f"{source.path}: lacks {min(missing)} of the usual set; remove the folder, start again"
         )
     source.catalog["split"] = source.catalog["id"].map(splits).fillna("pretrain")
     return source
@@ -119,49 +118,38 @@ def row(
 
 def main() -> None:
     """Train what is missing, compare, write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run-dir", type=Path, default=Path("runs/laptop"), help="finished laptop run")
     parser.add_argument("--data", type=Path, help="its data set; default the simulated one in the cache")
     parser.add_argument("--out", type=Path, default=Path("runs/more-unlabelled"), help="where models go")
-    parser.add_argument(
-        "--json", type=Path, default=places.project_root() / "book/results/more_unlabelled.json"
-    )
+    parser.add_argument("--json", type=Path, default=project_root() / "book/results/more_unlabelled.json")
     parser.add_argument("--only", type=int, help="train only variant 0, 1 or 2, and compare nothing")
     asked = parser.parse_args()
-    from eo_ssl.course.session import simulated
-    from eo_ssl.profiles import get_profile
-    from eo_ssl.train.checkpoint import read_meta
-
     base = asked.data or simulated(get_profile("laptop"), 0)
     if asked.only is not None:
         trained(asked.out, base, *VARIANTS[asked.only])
         return
     source, config = open_source(base), preset("dual-simclr", "laptop")
-    supervised = {m: tested(asked.run_dir, m, 1.0) for m in SUPERVISED}
+    supervised = {m: tested(asked.run_dir, m, 1.0) for m in SCRATCH}
     best = max(supervised, key=lambda m: supervised[m][1]["test.aa"].mean())
     rival = supervised[best][0]
     catalog = source.catalog
     test = np.flatnonzero(catalog["split"] == "test")
     blocks = spatial_blocks(catalog.iloc[test], source.patch_size)
-    meta = read_meta(asked.run_dir / "pretrain" / f"dual-simclr-{config.backbone}-seed0")[0]
+    meta = read_meta(asked.run_dir / "pretrain" / f"dual-simclr-{config.backbone}-seed0")
     variants = [(asked.run_dir, facts(source, config, meta["metrics"]))]
     variants += [trained(asked.out, base, times, epochs) for times, epochs in VARIANTS]
     rows = [
         row(run, known, m, f, rival, blocks) for run, known in variants for m in METHODS for f in FRACTIONS
     ]
     line = supervised[best][1]
-    baseline = {
-        "method": best,
-        "fraction": 1.0,
-        "mean": float(line["test.aa"].mean()),
-        "n_labels": int(line["n_labels"].iloc[0]),
-    }
-    made = {"machine": machine(), "commit": commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
-    write_json(
-        asked.json, {"profile": "laptop", **made, "seeds": len(line), "baseline": baseline, "rows": rows}
-    )
+    mean, labels = float(line["test.aa"].mean()), int(line["n_labels"].iloc[0])
+    found = {
+        "profile": "laptop", "machine": machine(), "commit": commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "seeds": len(line), "rows": rows,
+        "baseline": {"method": best, "fraction": 1.0, "mean": mean, "n_labels": labels},
+    }  # fmt: skip
+    write_json(asked.json, found)
     print(asked.json)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from eo_ssl.evaluate.metrics import CountMetric
 
+LEVEL = 0.95
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -24,41 +26,31 @@ class Interval:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def bootstrap_interval(
-    values: np.ndarray, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Interval of the mean of independent values, such as one score per seed; one value gives a zero-width
-    one.
+def bootstrap_interval(values: np.ndarray, resamples: int = 2000) -> Interval:
+    """95% interval of the mean of independent values, such as one score per seed.
 
-    With three seeds the percentile interval is short: it can never leave the range of the values. Prefer
-    `hierarchical_interval` where the per-patch counts are at hand. Raises ValueError without values.
+    With three seeds it is short: it can never leave the range of the values. Prefer `hierarchical_interval`
+    where the per-patch counts are at hand. Raises ValueError without values.
     """
     values = np.asarray(values, dtype=float)
     if not len(values) or not np.isfinite(values).all():
         raise ValueError(f"an interval needs finite values, got {values}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     means = values[rng.integers(0, len(values), (resamples, len(values)))].mean(1)
-    return _interval(float(values.mean()), means, level)
+    return _interval(float(values.mean()), means)
 
 
 def hierarchical_interval(
-    counts: np.ndarray,
-    groups: np.ndarray,
-    metric: CountMetric,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    counts: np.ndarray, groups: np.ndarray, metric: CountMetric, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Interval of a metric averaged over seeds, resampling seeds *and* groups of test patches.
+    """95% interval of a metric averaged over seeds, resampling seeds *and* groups of test patches.
 
     All seeds are tested on the same patches, so the two are crossed: each resample draws seeds with
     replacement and groups with replacement, and uses those groups for every seed (Owen 2007, the pigeonhole
-    bootstrap). Neighbouring patches share a group (`data.blocks`): they are not independent evidence.
-
-    Shape: counts (S, N, ...) per seed and patch, groups (N,).
+    bootstrap). Neighbouring patches share a group (`data.georef.spatial_blocks`): they are not independent
+    evidence. Shape: counts (S, N, ...) per seed and patch, groups (N,).
     """
-    values, means = _resampled(counts, groups, metric, resamples, seed)
-    return _interval(values, means, level)
+    return _interval(*_resampled(counts, groups, metric, resamples, seed))
 
 
 @dataclass(frozen=True)
@@ -70,37 +62,28 @@ class Comparison:
 
 
 def paired_difference(
-    first: np.ndarray,
-    second: np.ndarray,
-    groups: np.ndarray,
-    metric: CountMetric,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    first: np.ndarray, second: np.ndarray, groups: np.ndarray, metric: CountMetric
 ) -> Comparison:
-    """Compare two methods on the same test patches: metric(first) − metric(second), seeds and groups
-    resampled.
+    """Two methods on the same test patches: metric(first) − metric(second), seeds and groups resampled.
 
     Both methods see the same drawn groups, so what makes the test set easy or hard cancels. Seeds are drawn
     together when both have as many (seed k of both had the same label subset), otherwise one by one.
 
     Shape: first (S1, N, ...), second (S2, N, ...), groups (N,).
     """
-    a, drawn_a = _resampled(first, groups, metric, resamples, seed)
-    b, drawn_b = _resampled(second, groups, metric, resamples, seed)  # the same seed draws the same groups
+    a, drawn_a = _resampled(first, groups, metric)
+    b, drawn_b = _resampled(second, groups, metric)  # the same seed draws the same groups
     differences = drawn_a - drawn_b
-    return Comparison(_interval(a - b, differences, level), float((differences <= 0).mean()))
+    return Comparison(_interval(a - b, differences), float((differences <= 0).mean()))
 
 
 def _resampled(
-    counts: np.ndarray, groups: np.ndarray, metric: CountMetric, resamples: int, seed: int
+    counts: np.ndarray, groups: np.ndarray, metric: CountMetric, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, np.ndarray]:
     """The metric averaged over seeds, and its value in every resample (R,)."""
     counts, groups = np.asarray(counts), np.asarray(groups)
     if counts.shape[1] != len(groups) or not counts.shape[0] or not len(groups):
-        raise ValueError(
-            f"counts {counts.shape} need one seed at least and one group per patch ({len(groups)})"
-        )
+        raise ValueError(f"counts {counts.shape} need a seed and one group per patch ({len(groups)})")
     names, member = np.unique(groups, return_inverse=True)
     summed = np.zeros((counts.shape[0], len(names), *counts.shape[2:]))
     np.add.at(summed, (slice(None), member), counts)  # (S, G, ...)
@@ -121,7 +104,7 @@ def _draws(groups: int, seeds: int, resamples: int, seed: int) -> tuple[np.ndarr
     return weights.astype(float), rng.integers(0, seeds, (resamples, seeds))
 
 
-def _interval(value: float, draws: np.ndarray, level: float) -> Interval:
-    tail = (1 - level) / 2
+def _interval(value: float, draws: np.ndarray) -> Interval:
+    tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return Interval(value, float(low), float(high))

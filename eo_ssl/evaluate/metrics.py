@@ -1,15 +1,11 @@
 """Scores of labels and label maps, from counts pooled over the whole set, never averaged over batches.
 
-Counts come first: a confusion matrix (K, K), rows are the truth, or true positives, false positives and false
-negatives (K, 3). Every score is a function of such counts, and takes many at once, (..., K, K): so the value of a
-model and the thousands of resamples of its interval come from the same code.
-
-A class that does not occur in the truth has no recall, no IoU, no F1 and no average precision: NaN in arrays,
-None in dictionaries, and every mean runs over the classes that occur. The label 255 is never counted.
+Counts are a confusion matrix (K, K), rows are the truth, or true positives, false positives and false negatives
+(K, 3). Scores take many at once, (..., K, K), for the resamples of intervals. A class that does not occur in the
+truth has no score: NaN in arrays, None in dictionaries, left out of every mean. Label 255 is never counted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,11 +20,8 @@ from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 
 Metrics = dict[str, Any]
 Array = Tensor | np.ndarray
+CountMetric = Callable[[np.ndarray], np.ndarray]  # (..., K, K) or (..., K, 3) -> (...)
 SHOWN = 5  # broken rows that an error names
-
-# A score of counts, for one or for many resamples at once: (..., K, K) or (..., K, 3) -> (...).
-CountMetric = Callable[[np.ndarray], np.ndarray]
-
 
 # Checks
 
@@ -42,14 +35,13 @@ def require_finite(what: str, values: Array, used: np.ndarray | None = None) -> 
     Traceback (most recent call last):
     eo_ssl.errors.DataError: embeddings: 1 of 2 rows hold NaN or infinity (row 1); check encoder and statistics
     """
-    finite = torch.isfinite(torch.as_tensor(values)).flatten(1).all(1).cpu().numpy()  # (N,)
-    broken = np.flatnonzero(~finite if used is None else ~finite & used)
-    if len(broken):
-        rows = ", ".join(map(str, broken[:SHOWN])) + (" …" if len(broken) > SHOWN else "")
-        word = "row" if len(broken) == 1 else "rows"
+    broken = ~torch.isfinite(torch.as_tensor(values)).flatten(1).all(1).cpu().numpy()  # (N,)
+    rows = np.flatnonzero(broken if used is None else broken & used)
+    if len(rows):
+        named = ", ".join(map(str, rows[:SHOWN])) + (" …" if len(rows) > SHOWN else "")
         raise DataError(
-            f"{what}: {len(broken)} of {len(finite)} rows hold NaN or infinity ({word} {rows}); "
-            "check encoder and statistics"
+            f"{what}: {len(rows)} of {len(broken)} rows hold NaN or infinity "
+            f"(row{'s' * (len(rows) > 1)} {named}); check encoder and statistics"
         )
 
 
@@ -64,23 +56,21 @@ def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = Tr
     """
     labels = torch.as_tensor(labels)
     codes = labels.long()
-    known = (codes >= 0) & (codes < num_classes) & (codes == labels)
-    if ignore:
-        known |= labels == IGNORE
+    known = (codes >= 0) & (codes < num_classes) & (codes == labels) | (ignore & (labels == IGNORE))
     if not bool(known.all()):
         names = CLASS_NAMES if num_classes == NUM_CLASSES else [""] * num_classes
         legend = [f"{code} {name}".strip() for code, name in enumerate(names)]
-        legend += [f"{IGNORE} no label"] if ignore else []
+        legend += [f"{IGNORE} no label"] * ignore
         raise DataError(f"label {labels[~known][0].item():g} is not in the legend: {', '.join(legend)}")
     return codes
 
 
-def _same_shape(prediction: Tensor, truth: Tensor) -> None:
+def _pair(prediction: Array, truth: Array) -> tuple[Tensor, Tensor]:
+    prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
     if prediction.shape != truth.shape:
-        raise DataError(
-            f"labels {tuple(truth.shape)} do not go with predictions {tuple(prediction.shape)}: "
-            "one class code each is needed, of one-hot labels the argmax"
-        )
+        shapes = f"labels {tuple(truth.shape)} do not go with predictions {tuple(prediction.shape)}"
+        raise DataError(f"{shapes}: one class code each is needed, of one-hot labels the argmax")
+    return prediction, truth
 
 
 def _finite_logits(logits: Array) -> Tensor:
@@ -101,8 +91,7 @@ def confusion_matrix(prediction: Array, truth: Array, num_classes: int = NUM_CLA
     >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 255]), num_classes=2).tolist()
     [[1, 0], [0, 1]]
     """
-    prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
-    _same_shape(prediction, truth)
+    prediction, truth = _pair(prediction, truth)
     truth = class_codes(truth, num_classes)
     keep = truth != IGNORE
     found = class_codes(prediction[keep], num_classes, ignore=False)
@@ -110,25 +99,20 @@ def confusion_matrix(prediction: Array, truth: Array, num_classes: int = NUM_CLA
     return counts.view(num_classes, num_classes)
 
 
-def multilabel_counts(probability: Array, target: Array, threshold: float = 0.5) -> Tensor:
-    """True positives, false positives and false negatives per class.
+def multilabel_counts(probability: Array, target: Array) -> Tensor:
+    """True positives, false positives and false negatives per class, at probability 0.5.
 
     Shape: probability (N, K), target (N, K) of 0 and 1 -> (K, 3) int64. Raises `DataError` for soft targets.
     """
-    probability, target = torch.as_tensor(probability), torch.as_tensor(target)
-    _same_shape(probability, target)
+    probability, target = _pair(probability, target)
     soft = (target != 0) & (target != 1)
     if bool(soft.any()):
         raise DataError(f"a target is 0 or 1 for each class, not {target[soft][0].item():g}")
-    found, true = probability > threshold, target.bool()
+    found, true = probability > 0.5, target.bool()
     return torch.stack([(found & true).sum(0), (found & ~true).sum(0), (~found & true).sum(0)], 1)
 
 
 # Scores of counts
-
-
-def _array(counts: Array) -> np.ndarray:
-    return counts.detach().cpu().numpy() if isinstance(counts, Tensor) else np.asarray(counts)
 
 
 def _share(part: np.ndarray, whole: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -143,44 +127,46 @@ def class_mean(values: np.ndarray) -> np.ndarray:
     return _share(total, there.sum(-1), there.any(-1))
 
 
-def class_recall(confusion: Array) -> np.ndarray:
-    """recall_c = n_cc / Σ_j n_cj. Shape: (..., K, K) -> (..., K)."""
-    confusion = _array(confusion)
-    truth = confusion.sum(-1)
-    return _share(np.diagonal(confusion, axis1=-2, axis2=-1), truth, truth > 0)
+def outcomes(confusion: Array) -> np.ndarray:
+    """True positives, false positives and false negatives of each class. Shape: (..., K, K) -> (..., K, 3)."""
+    confusion = np.asarray(confusion)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return np.stack([hits, confusion.sum(-2) - hits, confusion.sum(-1) - hits], -1)
 
 
-def class_iou(confusion: Array) -> np.ndarray:
-    """IoU_c = n_cc / (Σ_j n_cj + Σ_i n_ic − n_cc). Shape: (..., K, K) -> (..., K).
+def class_recall(counts: Array) -> np.ndarray:
+    """TP / (TP + FN). Shape: (..., K, 3) -> (..., K)."""
+    tp, _, fn = np.moveaxis(np.asarray(counts), -1, 0)
+    return _share(tp, tp + fn, tp + fn > 0)
 
-    A class that is predicted but never true lowers the IoU of the class it was taken for.
-    """
-    confusion = _array(confusion)
-    hits, truth = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)
-    return _share(hits, truth + confusion.sum(-2) - hits, truth > 0)
+
+def class_iou(counts: Array) -> np.ndarray:
+    """IoU = TP / (TP + FP + FN). Shape: (..., K, 3) -> (..., K)."""
+    tp, fp, fn = np.moveaxis(np.asarray(counts), -1, 0)
+    return _share(tp, tp + fp + fn, tp + fn > 0)
 
 
 def class_f1(counts: Array) -> np.ndarray:
-    """F1_c = 2TP / (2TP + FP + FN) of (tp, fp, fn). Shape: (..., K, 3) -> (..., K)."""
-    tp, fp, fn = np.moveaxis(_array(counts), -1, 0)
+    """F1 = 2TP / (2TP + FP + FN). Shape: (..., K, 3) -> (..., K)."""
+    tp, fp, fn = np.moveaxis(np.asarray(counts), -1, 0)
     return _share(2 * tp, 2 * tp + fp + fn, tp + fn > 0)
 
 
 def average_accuracy(confusion: Array) -> np.ndarray:
     """AA: mean recall over the classes in the truth. Shape: (..., K, K) -> (...)."""
-    return class_mean(class_recall(confusion))
+    return class_mean(class_recall(outcomes(confusion)))
 
 
 def overall_accuracy(confusion: Array) -> np.ndarray:
     """OA = Σ_c n_cc / Σ n. Shape: (..., K, K) -> (...)."""
-    confusion = _array(confusion)
+    confusion = np.asarray(confusion)
     total = confusion.sum((-2, -1))
     return _share(np.trace(confusion, axis1=-2, axis2=-1), total, total > 0)
 
 
 def mean_iou(confusion: Array) -> np.ndarray:
     """mIoU: mean IoU over the classes in the truth. Shape: (..., K, K) -> (...)."""
-    return class_mean(class_iou(confusion))
+    return class_mean(class_iou(outcomes(confusion)))
 
 
 def macro_f1(counts: Array) -> np.ndarray:
@@ -188,12 +174,9 @@ def macro_f1(counts: Array) -> np.ndarray:
     return class_mean(class_f1(counts))
 
 
-METRICS: dict[str, CountMetric] = {
-    "aa": average_accuracy,
-    "oa": overall_accuracy,
-    "miou": mean_iou,
-    "f1_macro": macro_f1,
-}
+METRICS: dict[str, CountMetric] = dict(
+    aa=average_accuracy, oa=overall_accuracy, miou=mean_iou, f1_macro=macro_f1
+)
 
 
 # Dictionaries of scores, as they stand in results
@@ -215,20 +198,18 @@ def confusion_metrics(confusion: Array) -> Metrics:
     >>> m["aa"], m["oa"], m["per_class"], m["classes_present"]
     (0.875, 0.875, [0.75, None, 1.0], 2)
     """
-    confusion = _array(confusion)
-    hits, truth, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)  # each (K,)
-    f1 = class_f1(np.stack([hits, predicted - hits, truth - hits], 1))
-    overall = _plain(overall_accuracy(confusion))
+    confusion, counts = np.asarray(confusion), outcomes(confusion)
+    recall, f1, overall = class_recall(counts), class_f1(counts), _plain(overall_accuracy(confusion))
     return {
-        "aa": _plain(average_accuracy(confusion)),
+        "aa": _plain(class_mean(recall)),
         "oa": overall,
         "f1_macro": _plain(class_mean(f1)),
         "f1_micro": overall,
-        "per_class": _plain(class_recall(confusion)),
+        "per_class": _plain(recall),
         "f1_per_class": _plain(f1),
         "confusion": confusion.tolist(),
-        "classes_present": int((truth > 0).sum()),
-        "n": int(truth.sum()),
+        "classes_present": int((~np.isnan(recall)).sum()),
+        "n": int(confusion.sum()),
     }
 
 
@@ -238,33 +219,17 @@ def segmentation_metrics(confusion: Array) -> Metrics:
     >>> segmentation_metrics(torch.tensor([[2, 1], [0, 1]]))["iou_per_class"]
     [0.6666666666666666, 0.5]
     """
-    iou = class_iou(confusion)
+    iou = class_iou(outcomes(confusion))
     return {**confusion_metrics(confusion), "miou": _plain(class_mean(iou)), "iou_per_class": _plain(iou)}
 
 
 def classification_metrics(logits: Array, label: Array) -> Metrics:
-    """`confusion_metrics` of the most likely class, plus expected calibration error.
+    """`confusion_metrics` of the most likely class. Shape: logits (N, K), label (N,) with 255 for no label.
 
-    Shape: logits (N, K), label (N,) with 255 where there is no label.
     Raises `NonFiniteError` when the logits hold NaN or infinity: a diverged model has no score.
     """
-    logits, label = _finite_logits(logits), torch.as_tensor(label)
-    confusion = confusion_matrix(logits.argmax(1), label, logits.shape[1])
-    bins = CalibrationBins()
-    bins.update(logits.float().softmax(1), label)
-    return {**confusion_metrics(confusion), "ece": bins.error()}
-
-
-def multilabel_count_metrics(counts: Array) -> Metrics:
-    """Macro and micro F1 from `multilabel_counts`. Shape: counts (K, 3)."""
-    counts = _array(counts)
-    f1, (tp, fp, fn) = class_f1(counts), counts.sum(0)
-    return {
-        "f1_macro": _plain(class_mean(f1)),
-        "f1_micro": float(2 * tp / (2 * tp + fp + fn)) if counts.any() else None,
-        "f1_per_class": _plain(f1),
-        "classes_present": int((~np.isnan(f1)).sum()),
-    }
+    logits = _finite_logits(logits)
+    return confusion_metrics(confusion_matrix(logits.argmax(1), label, logits.shape[1]))
 
 
 def multilabel_metrics(logits: Array, target: Array) -> Metrics:
@@ -274,47 +239,20 @@ def multilabel_metrics(logits: Array, target: Array) -> Metrics:
     Raises `NonFiniteError` when the logits hold NaN or infinity, `DataError` for soft targets.
     """
     probability, target = _finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
-    counts = multilabel_counts(probability, target)
+    counts = np.asarray(multilabel_counts(probability, target))
+    f1, (tp, fp, fn) = class_f1(counts), counts.sum(0)
     target, precision = target.long(), np.full(target.shape[1], np.nan)
-    for c in np.flatnonzero(_array(target.any(0))):
+    for c in np.flatnonzero(np.asarray(target.any(0))):
         precision[c] = float(binary_average_precision(probability[:, c], target[:, c]))
-    scores = {"map": _plain(class_mean(precision)), "ap_per_class": _plain(precision)}
-    return {**multilabel_count_metrics(counts), **scores, "n": len(target)}
-
-
-@dataclass
-class CalibrationBins:
-    """Count, confidence and hits per confidence bin; segmentation has too many pixels to keep them all.
-
-    ECE = Σ_b (n_b / n) · |accuracy_b − confidence_b| with equal-width bins of the largest probability
-    (Guo et al. 2017, eq. 3; 15 bins).
-
-    >>> bins = CalibrationBins()
-    >>> bins.update(torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([0, 1]))
-    >>> round(bins.error(), 3)
-    0.45
-    """
-
-    bins: int = 15
-    sums: Tensor = field(init=False)  # (bins, 3): count, confidence, hits
-
-    def __post_init__(self) -> None:
-        self.sums = torch.zeros(self.bins, 3, dtype=torch.float64)
-
-    def update(self, probability: Tensor, truth: Tensor) -> None:
-        """Add samples; truth 255 is left out. Shape: probability (N, K, ...), truth (N, ...)."""
-        keep = truth != IGNORE
-        confidence, prediction = probability.max(1)
-        confidence = confidence[keep].double()
-        hit = (prediction[keep] == truth[keep]).double()
-        index = (confidence * self.bins).ceil().long().sub(1).clamp(0, self.bins - 1)
-        rows = torch.stack([torch.ones_like(confidence), confidence, hit], 1)  # (M, 3)
-        self.sums.index_add_(0, index.cpu(), rows.cpu())
-
-    def error(self) -> float | None:
-        """The expected calibration error in [0, 1]; None when nothing was counted."""
-        count, confidence, hits = self.sums.unbind(1)
-        return float((hits - confidence).abs().sum() / count.sum()) if count.any() else None
+    return {
+        "f1_macro": _plain(class_mean(f1)),
+        "f1_micro": float(2 * tp / (2 * tp + fp + fn)) if counts.any() else None,
+        "f1_per_class": _plain(f1),
+        "classes_present": int((~np.isnan(f1)).sum()),
+        "map": _plain(class_mean(precision)),
+        "ap_per_class": _plain(precision),
+        "n": len(target),
+    }
 
 
 # Boundaries of label maps
@@ -323,18 +261,14 @@ class CalibrationBins:
 def boundaries(mask: Tensor) -> Tensor:
     """The label map on pixels that touch (4-neighbourhood) another labelled class, 255 elsewhere.
 
-    Pixels labelled 255 belong to no boundary and make none.
-
-    Shape: mask (B, H, W) -> (B, H, W) uint8.
+    Pixels labelled 255 belong to no boundary and make none. Shape: mask (B, H, W) -> (B, H, W) uint8.
     """
     mask = mask.to(torch.uint8)
+    (height, width), padded = mask.shape[1:], F.pad(mask, (1,) * 4, value=IGNORE)
     edge = torch.zeros_like(mask, dtype=torch.bool)
-    for axis in (1, 2):
-        size = mask.shape[axis]
-        near, far = mask.narrow(axis, 0, size - 1), mask.narrow(axis, 1, size - 1)
-        differ = (near != far) & (near != IGNORE) & (far != IGNORE)
-        edge.narrow(axis, 0, size - 1).logical_or_(differ)
-        edge.narrow(axis, 1, size - 1).logical_or_(differ)
+    for top, left in ((0, 1), (1, 0), (1, 2), (2, 1)):
+        near = padded[:, top : top + height, left : left + width]
+        edge |= (near != mask) & (near != IGNORE)
     return mask.masked_fill(~edge, IGNORE)
 
 
@@ -352,10 +286,9 @@ def _matched(edges: Tensor, others: Tensor, tolerance: int) -> Tensor:
 def boundary_counts(
     prediction: Tensor, truth: Tensor, tolerance: int = 2, num_classes: int = NUM_CLASSES
 ) -> Tensor:
-    """Boundary pixels matched within `tolerance` pixels (Chebyshev distance), per class.
+    """Boundary pixels per class, all and those matched within `tolerance` pixels (Chebyshev distance).
 
-    Shape: prediction, truth (B, H, W) -> (K, 4) int64: matched predicted, all predicted, matched
-    true, all true.
+    Shape: prediction, truth (B, H, W) -> (K, 4) int64: matched predicted, all predicted, matched true, all true.
     """
     prediction = torch.where(truth == IGNORE, truth, prediction)  # no verdict where there is no truth
     ours, theirs = boundaries(prediction), boundaries(truth)
@@ -370,40 +303,32 @@ def boundary_f1(counts: Array) -> Metrics:
     P = matched predicted / all predicted, R = matched true / all true (Csurka et al. 2013), counts pooled
     over the set instead of averaged over images. Shape: (K, 4) of `boundary_counts`.
     """
-    hit_p, all_p, hit_t, all_t = _array(counts).astype(float).T
+    hit_p, all_p, hit_t, all_t = np.asarray(counts).astype(float).T
     precision, recall = hit_p / np.maximum(all_p, 1), hit_t / np.maximum(all_t, 1)
     f1 = _share(2 * precision * recall, precision + recall, precision + recall > 0)
     f1 = np.where(all_t > 0, np.nan_to_num(f1), np.nan)
     return {"boundary_f1": _plain(class_mean(f1)), "boundary_f1_per_class": _plain(f1)}
 
 
-@dataclass
 class SegmentationScore:
     """Collects counts over batches of whole patches; `metrics()` gives everything, pooled."""
 
-    num_classes: int = NUM_CLASSES
-    tolerance: int = 2
-    confusions: list[Tensor] = field(default_factory=list)  # one (K, K) per patch, for intervals over patches
-
-    def __post_init__(self) -> None:
-        self.edges = torch.zeros(self.num_classes, 4, dtype=torch.int64)
-        self.bins = CalibrationBins()
+    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
+        self.confusions: list[Tensor] = []  # one (K, K) per patch, for intervals over patches
+        self.edges = torch.zeros(num_classes, 4, dtype=torch.int64)
 
     def update(self, logits: Tensor, truth: Tensor) -> None:
         """Add patches. Shape: logits (or log-probabilities) (B, K, H, W), truth (B, H, W)."""
-        logits, truth = _finite_logits(logits), torch.as_tensor(truth)
-        prediction = logits.max(1).indices  # (B, H, W); several times faster than argmax on a CPU
-        for one, mask in zip(prediction, truth):
-            self.confusions.append(confusion_matrix(one, mask, self.num_classes).cpu())
-        self.edges += boundary_counts(prediction, truth.long(), self.tolerance, self.num_classes).cpu()
-        self.bins.update(logits.float().softmax(1), truth)
+        prediction = _finite_logits(logits).max(1).indices  # (B, H, W); much faster than argmax on a CPU
+        truth, k = torch.as_tensor(truth), len(self.edges)
+        self.confusions += [confusion_matrix(one, mask, k).cpu() for one, mask in zip(prediction, truth)]
+        self.edges += boundary_counts(prediction, truth.long(), num_classes=k).cpu()
 
     def counts(self) -> Tensor:
         """Confusion matrix of every patch, (N, K, K)."""
-        empty = torch.zeros(0, self.num_classes, self.num_classes, dtype=torch.int64)
-        return torch.stack(self.confusions) if self.confusions else empty
+        k = len(self.edges)
+        return torch.stack(self.confusions) if self.confusions else self.edges.new_zeros(0, k, k)
 
     def metrics(self) -> Metrics:
         """All pixel metrics of the patches seen so far."""
-        pooled = segmentation_metrics(self.counts().sum(0))
-        return {**pooled, **boundary_f1(self.edges), "ece": self.bins.error()}
+        return {**segmentation_metrics(self.counts().sum(0)), **boundary_f1(self.edges)}

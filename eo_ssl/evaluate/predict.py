@@ -1,9 +1,8 @@
 """Predictions for whole patches: cut into tiles that cover them, never cropped at random."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +10,8 @@ from torch import Tensor
 from eo_ssl.sensors import IGNORE
 
 Batch = dict[str, Tensor]
+Model = Callable[[Batch], Tensor]
+Prepare = Callable[[Batch], Batch]  # normalises a batch and moves it to the model's device
 
 
 class PatchSet(Protocol):
@@ -37,9 +38,7 @@ def corners(length: int, tile: int) -> list[int]:
 
 
 def tiles(patches: int, size: int, tile: int, limit: int = 0) -> Tensor:
-    """Row, top and left of every tile; with `limit` that many per patch, other corners for the next patch.
-
-    Shape: -> (T, 3) int64.
+    """Row, top and left of every tile, (T, 3) int64; with `limit` that many a patch, other corners for the next.
 
     >>> tiles(2, 4, 2, limit=1).tolist()
     [[0, 0, 0], [1, 0, 2]]
@@ -55,8 +54,7 @@ def tiles(patches: int, size: int, tile: int, limit: int = 0) -> Tensor:
     return torch.tensor(chosen, dtype=torch.int64).reshape(-1, 3)
 
 
-@dataclass
-class TilePredictions:
+class TilePredictions(NamedTuple):
     """Logits and truth of tiles as samples of their own; `patch` says which patch each came from."""
 
     logits: Tensor  # (T, K)
@@ -67,55 +65,20 @@ class TilePredictions:
 
 @torch.no_grad()
 def predict_tiles(
-    model: Callable[[Batch], Tensor],
-    prepare: Callable[[Batch], Batch],
-    patches: PatchSet,
-    tile: int,
-    limit: int = 0,
-    batch_size: int = 128,
+    model: Model, prepare: Prepare, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 128
 ) -> TilePredictions:
-    """Classify every tile. `prepare` normalises a batch and moves it to the model's device."""
-    logits, labels, multilabels, owners = [], [], [], []
+    """Classify every tile, or `limit` of each patch."""
+    found = []
     for part in tiles(len(patches), patches.size, tile, limit).split(batch_size):
-        batch = patches.cut(part[:, 0], part[:, 1], part[:, 2], tile)
-        logits.append(model(prepare(batch)).float().cpu())
-        labels.append(batch["label"].cpu())
-        multilabels.append(batch["multilabel"].cpu())
-        owners.append(part[:, 0])
-    return TilePredictions(*(torch.cat(values) for values in (logits, labels, multilabels, owners)))
-
-
-@torch.no_grad()
-def embed_tiles(
-    encoders: Mapping[str, Callable[[Tensor], Tensor]],
-    prepare: Callable[[Batch], Batch],
-    patches: PatchSet,
-    tile: int,
-    limit: int = 1,
-    batch_size: int = 128,
-) -> Batch:
-    """Pooled features of tiles by sensor, with their labels. `prepare` as in `predict_tiles`.
-
-    Shape: {"s1": (T, d1), "s2": (T, d2), "label": (T,), "patch": (T,)} for `limit` tiles a patch (0: all).
-    """
-    parts: dict[str, list[Tensor]] = {}
-    for where in tiles(len(patches), patches.size, tile, limit).split(batch_size):
-        batch = patches.cut(where[:, 0], where[:, 1], where[:, 2], tile)
-        inputs = prepare(batch)
-        found = {name: encoder(inputs[name]).float() for name, encoder in encoders.items()}
-        for name, value in {**found, "label": batch["label"], "patch": where[:, 0]}.items():
-            parts.setdefault(name, []).append(value.cpu())
-    return {name: torch.cat(values) for name, values in parts.items()}
+        batch = patches.cut(*part.T, tile)
+        logits = model(prepare(batch)).float().cpu()
+        found.append((logits, batch["label"].cpu(), batch["multilabel"].cpu(), part[:, 0]))
+    return TilePredictions(*map(torch.cat, zip(*found)))
 
 
 @torch.no_grad()
 def predict_maps(
-    model: Callable[[Batch], Tensor],
-    prepare: Callable[[Batch], Batch],
-    patches: PatchSet,
-    tile: int,
-    limit: int = 0,
-    batch_size: int = 32,
+    model: Model, prepare: Prepare, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 32
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield row, log-probabilities (K, H, W) and truth (H, W) of each patch, stitched from its tiles.
 
@@ -124,8 +87,9 @@ def predict_maps(
     where = tiles(len(patches), patches.size, tile, limit)
     each, size, nothing = len(where) // max(1, len(patches)), patches.size, torch.tensor(IGNORE)
     for part in where.split(max(1, batch_size // each) * each):  # whole patches at a time
-        batch = patches.cut(part[:, 0], part[:, 1], part[:, 2], tile)
-        probability = model(prepare(batch)).float().softmax(1).cpu()  # (B, K, tile, tile)
+        probability = (
+            model(prepare(patches.cut(*part.T, tile))).float().softmax(1).cpu()
+        )  # (B, K, tile, tile)
         for places, found in zip(part.split(each), probability.split(each)):
             total, seen = found.new_zeros(found.shape[1], size, size), found.new_zeros(size, size)
             row = int(places[0, 0])
@@ -136,22 +100,12 @@ def predict_maps(
             yield row, mean.clamp(min=1e-8).log(), patches.mask[row].long().cpu().where(seen > 0, nothing)
 
 
-@dataclass
 class Standardised:
     """Whole patches that are standardised already: s1 (N, 2, P, P), s2 (N, 13, P, P), without truth."""
 
-    s1: Tensor
-    s2: Tensor
-
-    @property
-    def size(self) -> int:
-        """Side of a patch in pixels."""
-        return self.s1.shape[-1]
-
-    @property
-    def mask(self) -> Tensor:
-        """No truth: 255 everywhere."""
-        return torch.full((len(self), self.size, self.size), IGNORE)
+    def __init__(self, s1: Tensor, s2: Tensor) -> None:
+        self.s1, self.s2, self.size = s1, s2, s1.shape[-1]
+        self.mask = torch.full((len(s1), self.size, self.size), IGNORE)
 
     def __len__(self) -> int:
         return len(self.s1)
@@ -168,15 +122,13 @@ class Standardised:
 def probabilities(down: Any, patches: PatchSet, tile: int) -> Tensor:
     """Probabilities of whole patches from tiles that cover them: (N, 8, P, P).
 
-    `down` is a model with its `prepare` (`train.finetune_models.Downstream`); patches are in physical units, or
+    `down` is a model with its `prepare` (`train.downstream.Downstream`); patches are in physical units, or
     `Standardised`, which only go to its device.
     """
-    device = down.prepare.device
 
     def move(batch: Batch) -> Batch:
-        return {name: values.to(device) for name, values in batch.items()}
+        return {name: values.to(down.prepare.device) for name, values in batch.items()}
 
     prepare = move if isinstance(patches, Standardised) else down.prepare
-    return torch.stack(
-        [found.exp() for _, found, _ in predict_maps(down.model.eval(), prepare, patches, tile)]
-    )
+    maps = predict_maps(down.model.eval(), prepare, patches, tile)
+    return torch.stack([found.exp() for _, found, _ in maps])

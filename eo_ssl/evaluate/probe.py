@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import recall_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.metrics import class_codes, require_finite
+from eo_ssl.evaluate.metrics import average_accuracy as pooled_accuracy
+from eo_ssl.evaluate.metrics import confusion_matrix, require_finite
 from eo_ssl.sensors import IGNORE
 
 Features = np.ndarray  # (N, D)
@@ -33,26 +33,18 @@ class Probe:
         """Class of each row. Shape: (N, D) -> (N,)."""
         return self.model.predict(features)
 
-    def predict_proba(self, features: Features) -> np.ndarray:
-        """Probability of each class the probe was trained on (`model.classes_`). Shape: (N, D) -> (N, k)."""
-        return self.model.predict_proba(features)
-
 
 def average_accuracy(truth: Labels, prediction: Labels) -> float:
     """Mean recall over the classes that occur in the truth; 255 is left out.
 
     Shape: truth, prediction (N,). Raises `DataError` where nothing is labelled, or for codes outside the legend.
     """
-    truth, prediction = (np.asarray(class_codes(codes)) for codes in (truth, prediction))
-    keep = truth != IGNORE
-    if not keep.any():
+    found = float(pooled_accuracy(confusion_matrix(prediction, truth)))
+    if np.isnan(found):
         raise DataError(
             f"average accuracy: all {len(truth)} labels are {IGNORE} (no label), nothing to score"
         )
-    present = np.unique(truth[keep])
-    return float(
-        recall_score(truth[keep], prediction[keep], labels=present, average="macro", zero_division=0)
-    )
+    return found
 
 
 def linear_probe(
@@ -65,10 +57,8 @@ def linear_probe(
     C is the inverse regularisation; ties go to the stronger one. The validation rows select only; they are
     never trained on. Raises DataError when the training labels hold fewer than two classes.
     """
-    candidates = {
-        c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in sorted(cs)
-    }
-    return _choose("linear", candidates, train, val)
+    models = {c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)) for c in sorted(cs)}
+    return _choose("linear", models, train, val)
 
 
 def knn(
@@ -87,16 +77,12 @@ def _choose(
     name: str, candidates: dict[float, Any], train: tuple[Features, Labels], val: tuple[Features, Labels]
 ) -> Probe:
     x, y = _labelled(f"{name} probe, training features", *train)
-    if len(np.unique(y)) < 2:
-        raise DataError(
-            f"{name} probe: the training labels hold {len(np.unique(y))} class; give it at least two"
-        )
+    if (n := len(np.unique(y))) < 2:
+        raise DataError(f"{name} probe: the training labels hold {n} class; give it at least two")
     val_x, val_y = _labelled(f"{name} probe, validation features", *val)
     if not len(val_y):
         raise DataError(f"{name} probe: no labelled validation rows, so nothing to choose its setting on")
-    tried = {
-        value: average_accuracy(val_y, model.fit(x, y).predict(val_x)) for value, model in candidates.items()
-    }
+    tried = {c: average_accuracy(val_y, model.fit(x, y).predict(val_x)) for c, model in candidates.items()}
     best = max(tried, key=tried.__getitem__)  # the first of equals, see the order of the candidates
     return Probe(name, best, tried[best], tried, candidates[best])
 

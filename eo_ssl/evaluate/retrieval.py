@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eo_ssl.evaluate.metrics import require_finite
-from eo_ssl.sensors import IGNORE
 
 TIE = 1e-6  # cosines of embeddings closer than this are one and the same
-COLLAPSED = 0.1  # share of the spread of an even distribution below which features count as collapsed
 
 Ranks = tuple[Tensor, Tensor, Tensor]
 
@@ -40,15 +38,13 @@ def ranks(query: Tensor, gallery: Tensor, group: Tensor | None = None, chunk: in
     require_finite("retrieval, queries", query)
     require_finite("retrieval, gallery", gallery)
     query, gallery = F.normalize(query.double(), dim=1), F.normalize(gallery.double(), dim=1)
-    number = torch.arange(len(query), device=query.device)
-    found = []
+    number, found = torch.arange(len(query), device=query.device), []
+    group = number if group is None else group
     for rows in number.split(chunk):
         similarity = query[rows] @ gallery.T  # (c, N)
-        place = number if group is None else group
-        others = place[rows, None] != place[None, :]
         own = similarity.gather(1, rows[:, None])[:, 0]
-        found.append(_ranks(similarity, own, others, TIE))
-    return tuple(torch.cat(values) for values in zip(*found))  # type: ignore[return-value]
+        found.append(_ranks(similarity, own, group[rows, None] != group, TIE))
+    return tuple(map(torch.cat, zip(*found)))  # type: ignore[return-value]
 
 
 def recall(found: Ranks, k: int) -> Tensor:
@@ -80,8 +76,7 @@ def retrieval(
     [1.0, 0.25]
     """
     if z1.shape != z2.shape or not len(z1):
-        shapes = f"{tuple(z1.shape)} and {tuple(z2.shape)}"
-        raise ValueError(f"retrieval needs two equal, non-empty embeddings, got {shapes}")
+        raise ValueError(f"retrieval needs two equal embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")
     require_finite("retrieval, embeddings of S1", z1)
     require_finite("retrieval, embeddings of S2", z2)
     result: dict[str, float] = {}
@@ -108,7 +103,7 @@ def retrieval_metrics(similarity: Tensor, ignore: Tensor | None = None) -> dict[
         others &= ~ignore
     own = similarity.diagonal()
     both = (_ranks(similarity, own, others), _ranks(similarity.T, own, others.T))
-    found: Ranks = tuple(torch.cat(values) for values in zip(*both))  # type: ignore[assignment]
+    found: Ranks = tuple(map(torch.cat, zip(*both)))  # type: ignore[assignment]
     better, tied, _ = found
     return {
         "top1": float(recall(found, 1).float().mean()),
@@ -150,9 +145,7 @@ def feature_spread(z: Tensor) -> float:
 
 def embedding_metrics(z1: Tensor, z2: Tensor) -> dict[str, float]:
     """Alignment, uniformity and spread of paired embeddings (N, D); maps (N, D, h, w) are averaged."""
-    z1, z2 = (
-        F.normalize(z.float().flatten(2).mean(2) if z.ndim == 4 else z.float(), dim=1) for z in (z1, z2)
-    )
+    z1, z2 = (F.normalize(z.float().flatten(2).mean(2) if z.ndim == 4 else z.float()) for z in (z1, z2))
     return {
         "alignment": alignment(z1, z2),
         "uniformity": (uniformity(z1) + uniformity(z2)) / 2,
@@ -160,40 +153,12 @@ def embedding_metrics(z1: Tensor, z2: Tensor) -> dict[str, float]:
     }
 
 
-def collapse_warning(spread: float) -> str | None:
-    """A sentence when the features have collapsed, else None."""
-    if spread >= COLLAPSED:
-        return None
-    return (
-        f"the features collapse: their spread is {spread:.3f} of 1/√d (1 is even, 0 is one point); "
-        "lower lr, raise batch_size or check that the inputs are normalised"
-    )
-
-
-def knn_accuracy(features: Tensor, labels: Tensor, group: Tensor, k: int = 20) -> float:
-    """Leave-one-out kNN accuracy by cosine, without neighbours of the same group; NaN without labels.
-
-    Shape: features (N, D), labels (N,) with 255 for none, group (N,).
-    """
-    known = labels != IGNORE
-    features, labels, group = F.normalize(features[known].float(), dim=1), labels[known], group[known]
-    if len(labels) < 2 or len(group.unique()) < 2:
-        return math.nan
-    similarity = features @ features.T
-    similarity[group[:, None] == group[None, :]] = -math.inf
-    weight, nearest = similarity.topk(min(k, len(labels) - 1), dim=1)  # (N, k)
-    votes = torch.zeros(len(labels), int(labels.max()) + 1, device=labels.device)
-    votes.scatter_add_(1, labels[nearest], weight.clamp(min=0))  # -inf neighbours get no vote
-    return float((votes.argmax(1) == labels).float().mean())
-
-
 def linear_cka(x: Tensor, y: Tensor, debiased: bool = False) -> float:
     """Linear CKA between features of the same N samples: 1 for a rotation, about 0 for unrelated ones.
 
     CKA = HSIC(XXᵀ, YYᵀ) / √(HSIC(XXᵀ, XXᵀ) · HSIC(YYᵀ, YYᵀ)) (Kornblith et al. 2019, eq. 6). With fewer
     samples than dimensions the plain estimate is too high even for noise; `debiased` removes that
-    (Nguyen et al. 2021).
-    Returns nan when a representation is constant: there is nothing to align.
+    (Nguyen et al. 2021). NaN where a representation is constant: there is nothing to align.
 
     Shape: x (N, D1), y (N, D2), N >= 4 when debiased.
 

@@ -1,4 +1,4 @@
-"""`eo-ssl evaluate …`: the grid of methods × label fractions × seeds, its table, and probes of a checkpoint."""
+"""`eo-ssl evaluate …`: the grid of methods × label fractions × seeds, and its table."""
 
 from pathlib import Path
 from typing import Annotated
@@ -43,8 +43,7 @@ def label_fractions(
         typer.echo("\n".join(cell.key for cell in cells))
         return typer.echo(f"{len(cells)} models, {tried} of them to choose learning rates")
     stop_at = time.time() + 60 * max_minutes if max_minutes else 0.0
-    job = GridJob(profile, data, str(Path(run_dir)), parts, accelerator, stop_at)
-    run_grid(job, workers=workers or None, scheduler=scheduler)
+    run_grid(GridJob(profile, data, run_dir, parts, accelerator, stop_at), None, workers, scheduler)
     return table(run_dir)
 
 
@@ -53,58 +52,10 @@ def table(
     run_dir: Annotated[str, typer.Argument(help="Run folder with results.jsonl.")],
     task: Annotated[str, typer.Option(help="single, multi or segment; all if empty.")] = "",
 ) -> None:
-    """Print mean and spread over seeds of every method and label fraction."""
+    """Print mean over seeds and 95% interval of every method and label fraction."""
     from eo_ssl.experiments.results import read_results, results_path
-    from eo_ssl.experiments.tables import summary
+    from eo_ssl.experiments.tables import finished, measured
 
-    found = summary(read_results(results_path(run_dir)))
-    if task and len(found):
-        found = found[found["task"] == task]
-    typer.echo(found.to_string(index=False) if len(found) else f"no results in {run_dir} yet")
-
-
-@app.command("probe")
-def probe(
-    checkpoint: Annotated[str, typer.Argument(help="Folder of a pretrained checkpoint.")],
-    data: Annotated[str, typer.Option(help="Data root with labelled patches, or packed store.")],
-    tiles: Annotated[int, typer.Option(help="Tiles of each patch; 0 is all.")] = 1,
-) -> None:
-    """Linear probe and nearest neighbours on frozen features, and CKA between the two sensors."""
-    for name, value in probe_checkpoint(checkpoint, data, tiles).items():
-        typer.echo(f"{name:<16} {value:.4g}")
-
-
-def probe_checkpoint(folder: str | Path, root: str | Path, limit: int = 1) -> dict[str, float]:
-    """AA on the test set of a linear probe and of kNN, their settings chosen on validation; CKA of the branches.
-
-    `limit` tiles of each labelled patch under `root` are embedded (0: all). CKA (debiased) needs both sensors and
-    no labels; it is taken on the validation patches.
-    """
-    import torch
-
-    from eo_ssl.data.dataset import open_source
-    from eo_ssl.data.transforms import Statistics
-    from eo_ssl.evaluate.predict import embed_tiles
-    from eo_ssl.evaluate.probe import average_accuracy, knn, linear_probe
-    from eo_ssl.evaluate.retrieval import linear_cka
-    from eo_ssl.train.checkpoint import load_dual
-    from eo_ssl.train.downstream import Prepare
-    from eo_ssl.train.labelled import LabelledData
-
-    dual, meta = load_dual(folder)
-    rgb = meta.get("config", {}).get("bands") == "rgb"
-    prepare = Prepare(Statistics.from_dict(meta["statistics"]), torch.device("cpu"), rgb)
-    data, side = LabelledData(open_source(root)), int(meta["image_size"])
-    splits = [
-        embed_tiles(dual.encoders(), prepare, part, side, limit) for part in (data.train, data.val, data.test)
-    ]
-    train, val, test = (
-        (torch.cat([one[s] for s in dual.encoders()], 1).numpy(), one["label"].numpy()) for one in splits
-    )
-    line: dict[str, float] = {}
-    for fitted in (linear_probe(train, val), knn(train, val)):
-        line[f"{fitted.name}_aa"] = average_accuracy(test[1], fitted.predict(test[0]))
-        line[f"{fitted.name}_val_aa"], line[f"{fitted.name}_chosen"] = fitted.val_aa, fitted.chosen
-    if len(dual.encoders()) == 2:
-        line["cka"] = linear_cka(splits[1]["s1"], splits[1]["s2"], debiased=True)
-    return line
+    rows = finished(read_results(results_path(run_dir)), task)
+    shown = measured(rows, Path(run_dir), second=True).drop(columns=["label", "values"]).round(4)
+    typer.echo(shown.to_string(index=False) if len(shown) else f"no results in {run_dir} yet")

@@ -5,8 +5,7 @@
 
 A worker gets one task, trains and tests its model and returns the line of results; the coordinating process
 alone writes `results.jsonl`, a line as soon as it is known. Stop it at any time, even with kill −9: the same call
-goes on, and ends with the same lines. First come the learning rates to try, then the models that take the best
-of them, then the ensembles of those.
+goes on, and ends with the same lines.
 """
 
 import gc
@@ -19,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
@@ -41,15 +40,10 @@ from eo_ssl.train.config import FinetuneConfig
 if TYPE_CHECKING:
     from eo_ssl.train.labelled import LabelledData
 
-PER_GPU = (
-    3  # processes a GPU: small models leave most of a large one idle while one process cuts the next batch
-)
-GPU_BYTES, GPU_CORES = 20e9, 3  # of a GPU's memory, and cores, that each of them should find
+# Small models leave most of a large GPU idle while one process cuts the next batch: up to three share one.
+PER_GPU, GPU_BYTES, GPU_CORES = 3, 20e9, 3  # memory and cores that each of them should find
 PROCESS_BYTES = 1e9  # of memory that a worker takes beside its copy of the labelled patches
-STARTS = 3  # of the pool, where workers die
-_ONE_MODEL = (
-    threading.Lock()
-)  # at a time in a process, for the random numbers of torch are the whole process's
+_ONE_MODEL = threading.Lock()  # at a time in a process: the random numbers of torch are the whole process's
 
 
 @dataclass(frozen=True)
@@ -91,21 +85,15 @@ class GridJob:
         init = "scratch"
         if method.pretraining:
             init = str(self.pretrained(method.pretraining, method.family, cell.seed))
-        return FinetuneConfig(
-            model=method.model,
-            task=cell.task,
-            backbone=getattr(profile, method.family),
-            image_size=profile.crop(method.family),
-            init=init,
-            mode=method.mode,
-            fraction=cell.fraction,
-            seed=cell.seed,
-            lr_head=rate,
-            lr_backbone=rate * plan.ratio,
-            cached_crops=plan.cached_crops,
-            unet_width=plan.unet_width,
+        network = {"backbone": getattr(profile, method.family), "image_size": profile.crop(method.family)}
+        what = {"model": method.model, "mode": method.mode, "task": cell.task, "fraction": cell.fraction}
+        sizes = {
+            "cached_crops": plan.cached_crops,
+            "unet_width": plan.unet_width,
             **asdict(plan.budget(cell.task)),
-        )
+        }
+        rates = {"lr_head": rate, "lr_backbone": rate * plan.ratio}
+        return FinetuneConfig(init=init, seed=cell.seed, **network, **what, **sizes, **rates)
 
     def pretrained(self, pretraining: str, family: str, seed: int) -> Path:
         """The checkpoint that fine-tuning seed `seed` starts from: pretraining seeds are used in turn."""
@@ -149,8 +137,7 @@ def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
         return None
     with _ONE_MODEL:
         began = time.perf_counter()
-        data = data if data is not None else _read(job.data, data_stamp(job.data))
-        line = _ensemble(task, data) if method.members else _single(task, data)
+        line = _line(task, data or _read(job.data, data_stamp(job.data)))
         seconds = round(time.perf_counter() - began, 2)
     facts = {
         "method": cell.method, "label": method.label, "task": cell.task, "fraction": cell.fraction,
@@ -168,42 +155,29 @@ def _read(data: str, stamp: str) -> "LabelledData":
     return LabelledData(open_source(data), stamp)
 
 
-def _single(task: Task, data: "LabelledData") -> Result:
-    from eo_ssl.train.finetune import finetune
+def _line(task: Task, data: "LabelledData") -> Result:
+    from eo_ssl.train.finetune import finetune, inside, test_trained
 
     job, cell = task.job, task.cell
     train = partial(finetune, source=data, run_dir=job.folder, name=cell.key, accelerator=job.accelerator)
+    test = partial(test_trained, cell.key, data=data, run_dir=job.folder, accelerator=job.accelerator)
+    if get_method(cell.method).members:
+        return test([inside(job.folder, "models", need) for need in cell.needs], val=True)
     if cell.rate is not None:
         return train(job.config(cell, cell.rate), test=False, keep=True)
-    best = _best(task.needed)
-    rates = {f"{line['lr']:g}": line["val_score"] for line in task.needed}
-    if (cell.task, cell.fraction, cell.seed) == (best["task"], 1.0, best["seed"]):
-        return {**_promoted(task, best, data), "rates": rates}
-    return {**train(job.config(cell, best["lr"]), keep=cell.keep), "rates": rates}
+    best, rates = _best(task.needed), {f"{line['lr']:g}": line["val_score"] for line in task.needed}
+    if (cell.task, cell.fraction, cell.seed) != (best["task"], 1.0, best["seed"]):
+        return {**train(job.config(cell, best["lr"]), keep=cell.keep), "rates": rates}
+    # The model of the chosen rate has just these settings: it is tested, not trained again.
+    model, own = (inside(job.folder, "models", key) for key in (best["key"], cell.key))
+    found = test([model])
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(model, own)
+    return {**{k: v for k, v in best.items() if k not in ("key", "stamp")}, **found, "rates": rates}
 
 
 def _best(tried: Sequence[Result]) -> Result:
     return max(tried, key=lambda line: line["val_score"])  # the first, smallest rate wins a tie
-
-
-def _promoted(task: Task, best: Result, data: "LabelledData") -> Result:
-    """Test the model of the chosen rate: it has just these settings, so that it is not trained again."""
-    from eo_ssl.train.finetune import inside, test_trained
-
-    job, cell = task.job, task.cell
-    model, own = (inside(job.folder, "models", key) for key in (best["key"], cell.key))
-    found = test_trained(cell.key, [model], data, job.folder, job.accelerator)
-    shutil.rmtree(own, ignore_errors=True)
-    shutil.copytree(model, own)
-    return {**{k: v for k, v in best.items() if k not in ("key", "stamp")}, **found}
-
-
-def _ensemble(task: Task, data: "LabelledData") -> Result:
-    from eo_ssl.train.finetune import inside, test_trained
-
-    job, cell = task.job, task.cell
-    folders = [inside(job.folder, "models", need) for need in cell.needs]
-    return test_trained(cell.key, folders, data, job.folder, job.accelerator, val=True)
 
 
 def _begin_worker(numbers: Any, gpus: Sequence[str], threads: int) -> None:
@@ -222,7 +196,6 @@ def run_grid(
     job: GridJob,
     source: Any = None,
     workers: int | None = None,
-    progress: bool = True,
     scheduler: str = "",
     cells: Sequence[Cell] | None = None,
 ) -> pd.DataFrame:
@@ -241,25 +214,13 @@ def run_grid(
 
     cells = make_grid(job.profile, job.parts).cells if cells is None else cells
     stamps, failed = {cell.key: job.stamp(cell) for cell in cells}, {}
-    left = len(cells) - len(done(job.folder, stamps))
-    if left:
+    if left := len(cells) - len(done(job.folder, stamps)):
         workers = 0 if scheduler else min(workers or default_workers(job, source), left)
         run = run_cell
         if workers == 1 and source is not None:
             run = partial(run_cell, data=LabelledData(source, data_stamp(job.data)))
-        show = {"desc": f"{job.profile} grid", "unit": "model", "disable": None if progress else True}
-        with locked(job.folder / "grid.lock", "train these models"), tqdm(total=len(cells), **show) as bar:
-            for _ in range(STARTS):
-                try:
-                    with _pool(job, workers, scheduler) as pool:
-                        _work(job, cells, stamps, failed, run, pool, bar)
-                    break
-                except BrokenExecutor:
-                    continue
-            else:
-                raise EOError(
-                    f"workers died {STARTS} times, perhaps for want of memory; try fewer than {workers} of them"
-                )
+        with locked(job.folder / "grid.lock", "train these models"), _pool(job, workers, scheduler) as pool:
+            failed = _work(job, cells, stamps, run, pool)
     if failed:
         first, why = next(iter(failed.items()))
         count = f"{len(failed)} of {len(cells)} cells failed"
@@ -291,36 +252,35 @@ def _work(
     job: GridJob,
     cells: Sequence[Cell],
     stamps: dict[str, str],
-    failed: dict[str, str],
     run: Callable[[Task], Result | None],
     pool: Executor | None,
-    bar: tqdm,
-) -> None:
-    """Cell after cell, those first that others need; a cell that fails does not stop the others."""
-    lines = done(job.folder, stamps)
-    bar.update(len(lines) - bar.n)
-    for wave in waves(cells):
-        tasks = []
-        for cell in wave:
-            lost = [need for need in cell.needs if need in failed]
-            if lost:
-                failed[cell.key] = f"needs {lost[0]}, which failed"
-            elif cell.key not in lines and cell.key not in failed and lines.keys() >= set(cell.needs):
-                tasks.append(Task(job, cell, tuple(lines[need] for need in cell.needs)))
-        for task, future in unordered(run, tasks, pool):
-            key = task.cell.key
-            try:
-                if (line := future.result()) is not None:
-                    append_result(results_path(job.folder), {"key": key, "stamp": stamps[key], **line})
-                    lines[key] = {"key": key, **line}
-                    bar.update(1)
-            except BrokenExecutor:
-                raise
-            except Exception as error:  # one diverged model must not cost the others
-                failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
-                with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
-                    log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
-            _drop_losers(job, cells, lines)
+) -> dict[str, str]:
+    """Cell after cell, those first that others need; returns why cells failed, which does not stop the others."""
+    lines, failed, path = done(job.folder, stamps), {}, results_path(job.folder)
+    with tqdm(
+        total=len(cells), initial=len(lines), desc=f"{job.profile} grid", unit="model", disable=None
+    ) as bar:
+        for wave in waves(cells):
+            tasks = []
+            for cell in wave:
+                lost = [need for need in cell.needs if need in failed]
+                if lost:
+                    failed[cell.key] = f"needs {lost[0]}, which failed"
+                elif cell.key not in lines and lines.keys() >= set(cell.needs):
+                    tasks.append(Task(job, cell, tuple(lines[need] for need in cell.needs)))
+            for task, future in unordered(run, tasks, pool):
+                key = task.cell.key
+                try:
+                    if (line := future.result()) is not None:
+                        append_result(path, {"key": key, "stamp": stamps[key], **line})
+                        lines[key] = {"key": key, **line}
+                        bar.update(1)
+                except Exception as error:  # one diverged model must not cost the others
+                    failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
+                    with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
+                        log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
+                _drop_losers(job, cells, lines)
+    return failed
 
 
 def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -338,9 +298,8 @@ def _drop_losers(job: GridJob, cells: Sequence[Cell], lines: dict[str, Result]) 
     for needs in {cell.needs for cell in cells if cell.needs and not get_method(cell.method).members}:
         if lines.keys() >= set(needs):
             best = _best([lines[need] for need in needs])["key"]
-            for need in needs:
-                if need != best:
-                    shutil.rmtree(inside(job.folder, "models", need), ignore_errors=True)
+            for need in set(needs) - {best}:
+                shutil.rmtree(inside(job.folder, "models", need), ignore_errors=True)
 
 
 # How many workers
@@ -349,13 +308,17 @@ def _drop_losers(job: GridJob, cells: Sequence[Cell], lines: dict[str, Result]) 
 def default_workers(job: GridJob, source: Any = None) -> int:
     """One to three processes per GPU, or one per core; fewer where memory does not hold the data for each."""
     import psutil
+    import torch
 
     from eo_ssl.data.dataset import open_source
     from eo_ssl.train.devices import device_type
 
     wanted = cores()
     if device_type(job.accelerator) == "cuda":
-        wanted = gpu_processes(len(gpu_names()), free_gpu_bytes(), cores())
+        gc.collect()
+        torch.cuda.empty_cache()  # what this process does not need is the workers'
+        gpus, free = len(gpu_names()), torch.cuda.mem_get_info(0)[0]
+        wanted = gpus * max(1, min(PER_GPU, int(free // GPU_BYTES), cores() // (GPU_CORES * gpus)))
     each = PROCESS_BYTES + labelled_bytes(source if source is not None else open_source(job.data))
     return max(1, min(wanted, int(psutil.virtual_memory().available // each)))
 
@@ -373,22 +336,3 @@ def gpu_names() -> list[str]:
     told = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     found = [name.strip() for name in told.split(",") if name.strip()]
     return found or [str(number) for number in range(torch.cuda.device_count())]
-
-
-def gpu_processes(gpus: int, free_bytes: float, cores: int) -> int:
-    """Processes for so many GPUs: up to three on each, if memory and cores suffice; at least one.
-
-    >>> gpu_processes(1, 80e9, 16), gpu_processes(1, 16e9, 16), gpu_processes(8, 80e9, 16)
-    (3, 1, 8)
-    """
-    by_memory, by_cores = int(free_bytes // GPU_BYTES), cores // (GPU_CORES * gpus)
-    return gpus * max(1, min(PER_GPU, by_memory, by_cores))
-
-
-def free_gpu_bytes() -> float:
-    """Memory free on the first GPU, once this process has given back what it does not need."""
-    import torch
-
-    gc.collect()
-    torch.cuda.empty_cache()
-    return torch.cuda.mem_get_info(0)[0]

@@ -6,10 +6,14 @@ method. Multi-label models take the rate of the single-label ones. The tried mod
 the model of the first seed at all labels: it is tested then, not trained again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 from eo_ssl.errors import ConfigError, nearest
 from eo_ssl.profiles import get_profile
+
+T = TypeVar("T")
 
 # Methods
 
@@ -39,7 +43,7 @@ def _pair(name: str, label: str, model: str, family: str, pretraining: str) -> l
     ]
 
 
-_ALL = [
+_ROWS = [
     Method("s1", "Only S1", "s1"),
     Method("s2", "Only S2", "s2"),
     Method("early", "Early fusion", "early"),
@@ -58,7 +62,13 @@ _ALL = [
     *_pair("swinunet", "SwinUNet", "swin-unet", "swin", "swin-pair"),
     Method("ensemble", "UNet + SwinUNet", "ensemble", "swin", members=("unet", "swinunet-finetune")),
 ]
-METHODS: dict[str, Method] = {method.name: method for method in _ALL}
+METHODS = {method.name: method for method in _ROWS}
+
+
+def _known(what: str, name: str, table: Mapping[str, T]) -> T:
+    if name not in table:
+        raise ConfigError(f"no {what} called {name!r}{nearest(name, table)}")
+    return table[name]
 
 
 def get_method(name: str) -> Method:
@@ -67,9 +77,7 @@ def get_method(name: str) -> Method:
     >>> get_method("dual-finetune").label
     'Dual-SimCLR, fine-tuned'
     """
-    if name not in METHODS:
-        raise ConfigError(f"no method called {name!r}{nearest(name, METHODS)}")
-    return METHODS[name]
+    return _known("method", name, METHODS)
 
 
 # Plans
@@ -105,9 +113,9 @@ class Plan:
     segment: Budget
     rates: tuple[float, ...]
     parts: dict[str, tuple[Sweep, ...]]
+    cached_crops: int
+    unet_width: int
     ratio: float = 0.3
-    cached_crops: int = 4
-    unet_width: int = 16
 
     def budget(self, task: str) -> Budget:
         """The budget of a task."""
@@ -121,7 +129,17 @@ RGB = ("simclr-rgb-frozen", "simclr-rgb-finetune")
 SWIN = ("swin-finetune", "swin-frozen", "swin-scratch")
 DEEP = ("resnet50-finetune", "resnet50-frozen", "resnet50-scratch")
 SEGMENT = ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble")
-_LAPTOP_PARTS = {
+_SMOKE = {
+    "fusion": (Sweep("single", ("s1", "s2", "early", "late")), Sweep("multi", ("early", "late"))),
+    "few-labels": (
+        Sweep("single", ("dual-finetune", "dual-frozen", "late"), (0.1, 1.0)),
+        Sweep("single", ("simclr-finetune", "simclr-frozen", "mma-finetune", "mma-frozen", "early")),
+        Sweep("multi", ("dual-finetune", "dual-frozen")),
+    ),
+    "swin": (Sweep("single", SWIN),),
+    "segmentation": (Sweep("segment", SEGMENT),),
+}
+_LAPTOP = {
     "fusion": (Sweep("single", SCRATCH), Sweep("multi", SCRATCH)),
     "few-labels": (
         Sweep("single", ("dual-finetune", "late"), CURVE),
@@ -136,19 +154,8 @@ _LAPTOP_PARTS = {
         Sweep("segment", ("swinunet-scratch", "swinunet-finetune"), (0.1,)),
     ),
 }
-# All that both papers show: the tables of single- and multi-label classification, the curves over label
-# fractions of classification and segmentation, Swin beside ResNet-50; UNet and ensemble for the figure.
-_ALL_PARTS = {
-    "fusion": (Sweep("single", SCRATCH, CURVE), Sweep("multi", SCRATCH, CURVE)),
-    "few-labels": (
-        Sweep("single", FROZEN + TUNED + RGB + ("late", "early"), CURVE),
-        Sweep("multi", FROZEN + TUNED + RGB + ("late", "early"), CURVE),
-    ),
-    "swin": (Sweep("single", SWIN + DEEP, CURVE),),
-    "segmentation": (Sweep("segment", SEGMENT, CURVE),),
-}
-_GPU_PARTS = {
-    **_LAPTOP_PARTS,
+_GPU = {
+    **_LAPTOP,
     "few-labels": (
         Sweep("single", ("dual-finetune", "mma-finetune", "late", "early"), CURVE),
         Sweep("single", FROZEN, CURVE),
@@ -157,71 +164,39 @@ _GPU_PARTS = {
     ),
     "swin": (Sweep("single", SWIN + DEEP, (0.1, 1.0)),),
 }
-_SMOKE_PARTS = {
-    "fusion": (Sweep("single", ("s1", "s2", "early", "late")), Sweep("multi", ("early", "late"))),
-    "few-labels": (
-        Sweep("single", ("dual-finetune", "dual-frozen", "late"), (0.1, 1.0)),
-        Sweep("single", ("simclr-finetune", "simclr-frozen", "mma-finetune", "mma-frozen", "early")),
-        Sweep("multi", ("dual-finetune", "dual-frozen")),
-    ),
-    "swin": (Sweep("single", SWIN),),
-    "segmentation": _LAPTOP_PARTS["segmentation"][:1],
+# All that both papers show: the tables of single- and multi-label classification, the curves over label
+# fractions of classification and segmentation, Swin beside ResNet-50; UNet and ensemble for the figure.
+_SWEPT = {
+    "fusion": {"single": SCRATCH, "multi": SCRATCH},
+    "few-labels": dict.fromkeys(("single", "multi"), FROZEN + TUNED + RGB + ("late", "early")),
+    "swin": {"single": SWIN + DEEP},
+    "segmentation": {"segment": SEGMENT},
 }
 
-PLANS: dict[str, Plan] = {
-    "smoke": Plan(
-        classify=Budget(6, 8, 2, val_tiles=1, test_tiles=1),
-        segment=Budget(4, 4, 2, val_tiles=1, test_tiles=1),
-        rates=(1e-3,),
-        parts=_SMOKE_PARTS,
-        cached_crops=1,
-        unet_width=4,
-    ),
-    "laptop": Plan(
-        # Half of the tiles, in turn: neighbouring tiles tell little more, and the whole grid fits a coffee break.
-        classify=Budget(100, 32, 8, val_tiles=2, test_tiles=2),
-        segment=Budget(120, 16, 6, val_tiles=1, test_tiles=2),
-        rates=(1e-3, 3e-3, 1e-2),
-        parts=_LAPTOP_PARTS,
-        unet_width=8,
-    ),
-    "gpu": Plan(
-        # With the presets about 70 PFLOP, so that the course fits half an hour at 50 TFLOP/s (`--dry-run` counts).
-        classify=Budget(160, 48, 5, val_tiles=2, test_tiles=2),
-        segment=Budget(160, 16, 4, val_tiles=1, test_tiles=2),
-        rates=(3e-4, 1e-3, 3e-3),
-        parts=_GPU_PARTS,
-        unet_width=32,
-    ),
+
+def _everything(fractions: tuple[float, ...]) -> dict[str, tuple[Sweep, ...]]:
+    return {part: tuple(Sweep(*one, fractions) for one in tasks.items()) for part, tasks in _SWEPT.items()}
+
+
+# Budgets: updates, batch, looks, tiles of validation and test. Laptop takes half of the tiles, in turn: neighbouring
+# tiles tell little more, and the whole grid fits a coffee break. With the presets, gpu needs about 70 PFLOP, so
+# that the course fits half an hour at 50 TFLOP/s (`--dry-run` counts). The rehearsal trains every method and task
+# of the paper's plan at two label fractions for a moment.
+_MOMENT = Budget(2, 4, 1, 1, 1)
+PLANS = {
+    "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
+    "laptop": Plan(Budget(100, 32, 8, 2, 2), Budget(120, 16, 6, 1, 2), (1e-3, 3e-3, 1e-2), _LAPTOP, 4, 8),
+    "gpu": Plan(Budget(160, 48, 5, 2, 2), Budget(160, 16, 4, 1, 2), (3e-4, 1e-3, 3e-3), _GPU, 4, 32),
     "paper": Plan(
-        classify=Budget(6000, 32, 30),
-        segment=Budget(6000, 16, 30),
-        rates=(1e-4, 3e-4, 1e-3, 3e-3),
-        parts=_ALL_PARTS,
-        cached_crops=16,
-        unet_width=64,
+        Budget(6000, 32, 30), Budget(6000, 16, 30), (1e-4, 3e-4, 1e-3, 3e-3), _everything(CURVE), 16, 64
     ),
+    "paper-rehearsal": Plan(_MOMENT, _MOMENT, (1e-3,), _everything((0.1, 1.0)), 1, 4),
 }
-# Every method and task of the paper's plan at two label fractions, each trained for a moment.
-PLANS["paper-rehearsal"] = replace(
-    PLANS["paper"],
-    classify=Budget(2, 4, 1, val_tiles=1, test_tiles=1),
-    segment=Budget(2, 4, 1, val_tiles=1, test_tiles=1),
-    rates=(1e-3,),
-    parts={
-        part: tuple(replace(sweep, fractions=(0.1, 1.0)) for sweep in sweeps)
-        for part, sweeps in _ALL_PARTS.items()
-    },
-    cached_crops=1,
-    unet_width=4,
-)
 
 
 def get_plan(profile: str) -> Plan:
-    """The plan of a profile; raises `ConfigError` naming those there are."""
-    if profile not in PLANS:
-        raise ConfigError(f"no grid for profile {profile!r}{nearest(profile, PLANS)}")
-    return PLANS[profile]
+    """The plan of a profile; raises `ConfigError` with the nearest name."""
+    return _known("grid for a profile", profile, PLANS)
 
 
 # Cells
@@ -253,11 +228,9 @@ class Cell:
         return f"{self.task} {self.method} f={self.fraction:g} s={self.seed}{tuning}"
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """Cells in the order in which they should be done: what a cell needs comes before it."""
 
-    name: str
     cells: tuple[Cell, ...]
 
 
@@ -268,18 +241,13 @@ def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
     'single swin-finetune f=1 s=0 lr=0.001'
     """
     plan, seeds = get_plan(profile), get_profile(profile).finetune_seeds
-    for part in parts:
-        if part not in plan.parts:
-            raise ConfigError(f"no part called {part!r} in the grid{nearest(part, plan.parts)}")
+    sweeps = [sweep for part in parts or plan.parts for sweep in _known("part of the grid", part, plan.parts)]
     cells: dict[str, Cell] = {}
-    for part in parts or plan.parts:
-        for sweep in plan.parts[part]:
-            for name in sweep.methods:
-                for cell in _cells(plan, sweep, name, seeds):
-                    cells.setdefault(cell.key, cell)
+    for sweep in sweeps:
+        for cell in (cell for name in sweep.methods for cell in _cells(plan, sweep, name, seeds)):
+            cells.setdefault(cell.key, cell)
     averaged = {need for cell in cells.values() if get_method(cell.method).members for need in cell.needs}
-    kept = (replace(c, keep=c.keep or c.key in averaged) for c in cells.values())
-    return Grid(f"{profile} grid", tuple(kept))
+    return Grid(tuple(replace(cell, keep=cell.keep or cell.key in averaged) for cell in cells.values()))
 
 
 def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[Cell]:

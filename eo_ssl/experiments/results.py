@@ -4,12 +4,12 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
-from filelock import FileLock
 
 from eo_ssl.errors import DataError
+from eo_ssl.files import locked
 
 Result = dict[str, Any]
 
@@ -25,10 +25,8 @@ def append_result(path: str | Path, result: Result) -> None:
     A line torn by a kill is cut off first, so that it can never swallow the new one. NaN and infinity are not
     JSON and are refused with ValueError.
     """
-    path = Path(path)
     line = json.dumps(result, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"), open(path, "ab+") as file:
+    with locked(f"{path}.lock", "add a result"), open(path, "ab+") as file:
         _mend_tail(file)
         file.write(line.encode())
         file.flush()
@@ -36,23 +34,18 @@ def append_result(path: str | Path, result: Result) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy and torch scalars and arrays as plain values."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} does not go into JSON")
+    """NumPy and torch scalars and arrays, and paths, as plain values."""
+    return value.tolist() if hasattr(value, "tolist") else os.fspath(value)
 
 
-def _mend_tail(file: Any) -> None:
+def _mend_tail(file: BinaryIO) -> None:
     """End the file with a whole line: keep an unterminated last line if it parses, cut it off if not."""
     file.seek(0)
-    content = file.read()
-    if not content or content.endswith(b"\n"):
+    *whole, last = file.read().splitlines(keepends=True) or [b"\n"]
+    if last.endswith(b"\n"):
         return
-    start = content.rfind(b"\n") + 1
-    if _parse(content[start:]) is None:
-        file.truncate(start)
+    if _parse(last) is None:
+        file.truncate(sum(map(len, whole)))
     else:
         file.write(b"\n")
 
@@ -60,7 +53,7 @@ def _mend_tail(file: Any) -> None:
 def _parse(line: bytes) -> Result | None:
     try:
         value = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except ValueError:  # no JSON, or no UTF-8
         return None
     return value if isinstance(value, dict) else None
 
@@ -68,17 +61,12 @@ def _parse(line: bytes) -> Result | None:
 def read_lines(path: str | Path) -> list[Result]:
     """All results; a torn last line is left out, a broken one elsewhere raises `DataError`."""
     path = Path(path)
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    results = []
-    for number, line in enumerate(lines, 1):
-        value = _parse(line) if line.strip() else None
-        if value is not None:
-            results.append(value)
-        elif line.strip() and number < len(lines):
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    results = [(number, _parse(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    for number, value in results:
+        if value is None and number < len(lines):
             raise DataError(f"{path}, line {number}: not a result; delete the line and run the grid again")
-    return results
+    return [value for _, value in results if value is not None]
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
@@ -91,15 +79,11 @@ def read_results(path: str | Path) -> pd.DataFrame:
 
 
 def _flat(line: Result) -> Result:
-    row = {}
+    """Metrics in columns of their own; None marks one that is not defined: in a column of numbers that is NaN."""
+    row: Result = {}
     for key, value in line.items():
         if key in ("test", "val") and isinstance(value, dict):
-            row |= {f"{key}.{name}": _number(inner) for name, inner in value.items()}
+            row |= {f"{key}.{name}": math.nan if one is None else one for name, one in value.items()}
         else:
             row[key] = value
     return row
-
-
-def _number(value: Any) -> Any:
-    """None marks a metric that is not defined; in a column of numbers that is NaN."""
-    return math.nan if value is None else value

@@ -1,4 +1,4 @@
-"""From lines of results to the rows of a table: mean, spread and interval over seeds and places."""
+"""From lines of results to the rows of a table: mean and interval over seeds and places, and comparisons."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,19 +16,7 @@ TASKS = {"single": "one label per patch", "multi": "several labels per patch", "
 MAIN = {"single": "aa", "multi": "f1_macro", "segment": "miou"}
 SECOND = {"single": "oa", "multi": "f1_micro", "segment": "aa"}
 ROW = ["task", "method", "fraction"]
-COLUMNS = (
-    "task",
-    "method",
-    "label",
-    "fraction",
-    "n_labels",
-    "seeds",
-    "metric",
-    "mean",
-    "low",
-    "high",
-    "values",
-)
+COLUMNS = [*ROW, "label", "n_labels", "seeds", "metric", "mean", "low", "high", "values"]
 
 
 def finished(results: pd.DataFrame, task: str = "") -> pd.DataFrame:
@@ -87,9 +75,7 @@ def compare(
     metric: str = "",
 ) -> Comparison:
     """Difference of (method, fraction) `first` minus `second`, paired over seeds and places."""
-    (a, groups), (b, _) = (
-        counts_of(folder, pick(results, task, method, fraction)) for method, fraction in (first, second)
-    )
+    (a, groups), (b, _) = (counts_of(folder, pick(results, task, *one)) for one in (first, second))
     return paired_difference(a, b, groups, METRICS[metric or MAIN[task]])
 
 
@@ -101,49 +87,27 @@ def measured(results: pd.DataFrame, folder: str | Path, second: bool = False) ->
     labels of its own (an ensemble); values are those of the seeds, in their order.
     """
     rows: list[dict[str, Any]] = []
-    for (task, method, fraction), lines in _grouped(results):
+    found = finished(results)
+    for (task, method, fraction), lines in found.groupby(ROW) if len(found) else ():
+        labels = lines["n_labels"].astype(float).mean() if "n_labels" in lines else np.nan
         for metric in (MAIN[task], SECOND[task])[: 1 + second]:
             if metric not in METRICS:
                 continue
             got = interval(folder, results, task, method, fraction, metric)
             rows.append({
                 "task": task, "method": method, "label": get_method(method).label, "fraction": float(fraction),
-                "n_labels": _labels(lines), "seeds": len(lines), "metric": metric,
+                "n_labels": float(labels), "seeds": len(lines), "metric": metric,
                 "mean": got.value, "low": got.low, "high": got.high,
                 "values": lines.sort_values("seed")[f"test.{metric}"].tolist(),
             })  # fmt: skip
-    return in_order(rows) if rows else pd.DataFrame(columns=list(COLUMNS))
-
-
-def summary(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per task, method and fraction: labels, seeds, mean and standard deviation over seeds."""
-    rows = []
-    for (task, method, fraction), lines in _grouped(results):
-        row = {"task": task, "method": method, "fraction": fraction, "seeds": len(lines)}
-        row["labels"] = np.round(_labels(lines))
-        for name in (MAIN[task], SECOND[task]):
-            row |= {name: lines[f"test.{name}"].mean(), f"{name}_sd": lines[f"test.{name}"].std(ddof=1)}
-        rows.append({**row, "seconds": lines["seconds"].mean()})
-    return in_order(rows).round(4) if rows else pd.DataFrame()
-
-
-def _grouped(results: pd.DataFrame) -> Any:
-    found = finished(results)
-    return found.groupby(ROW) if len(found) else ()
-
-
-def _labels(lines: pd.DataFrame) -> float:
-    """Labels that the seeds had on average; NaN where the lines do not say."""
-    return float(lines["n_labels"].astype(float).mean()) if "n_labels" in lines else np.nan
+    return in_order(rows) if rows else pd.DataFrame(columns=COLUMNS)
 
 
 def in_order(rows: Iterable[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of the tables: tasks, then methods, then fractions; unknown methods come last."""
-    table = pd.DataFrame(rows)
-    methods = {name: i for i, name in enumerate(METHODS)}
-    keys = [
-        table["task"].map({name: i for i, name in enumerate(TASKS)}),
-        table["method"].map(methods).fillna(len(methods)),
-        table["fraction"],
-    ]
-    return table.iloc[np.lexsort([np.asarray(k, dtype=float) for k in reversed(keys)])].reset_index(drop=True)
+    place = {name: i for names in (TASKS, METHODS) for i, name in enumerate(names)}
+
+    def key(column: pd.Series) -> pd.Series:
+        return column if column.name == "fraction" else column.map(place).fillna(len(place))
+
+    return pd.DataFrame(rows).sort_values(ROW, key=key, kind="stable", ignore_index=True)

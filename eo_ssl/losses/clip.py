@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eo_ssl.losses.common import (
-    BlockLoss,
     check_pairs,
     checked,
     chunk_rows,
@@ -29,27 +28,14 @@ def cross_modal_loss(
     x2: Tensor,
     similarity: Similarity,
     temperature: float | Tensor,
-    false_negatives: Tensor | None = None,
-    chunk: int = 1024,
+    false_negatives: Tensor | None,
+    chunk: int,
 ) -> Tensor:
     """Mean of the two cross-entropies, sensor 1 → 2 and sensor 2 → 1, over any similarity of two sets.
 
     `similarity(a, b)` is (C, N) for a (C, ...), b (N, ...), and scales with a. Shape: x1, x2 (N, ...) → ().
     """
-    n = len(x1)
-    one_way, both_ways = _block_losses(n, x1.device, similarity, false_negatives)
-    if world_size() == 1 and n <= chunk:  # all in one block: both directions read the same matrix
-        return sum_over_chunks(both_ways, x1 / temperature, x2, n) / (2 * n)
-    there = sum_over_chunks(one_way, x1 / temperature, gather(x2), chunk)
-    back = sum_over_chunks(one_way, x2 / temperature, gather(x1), chunk)
-    return mean_over_ranks((there + back) / (2 * n))
-
-
-def _block_losses(
-    n: int, device: torch.device, similarity: Similarity, false_negatives: Tensor | None
-) -> tuple[BlockLoss, BlockLoss]:
-    """The loss of a block of this process's n anchors among all keys, and of all anchors and keys at once."""
-    patch = torch.arange(n, device=device)
+    n, patch = len(x1), torch.arange(len(x1), device=x1.device)
     drop = without_partners(false_negatives, n)
 
     def logits_of(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
@@ -63,7 +49,11 @@ def _block_losses(
         logits = logits_of(rows, anchors, keys)  # (N, N)
         return sum(F.cross_entropy(matrix, patch, reduction="sum") for matrix in (logits, logits.T))
 
-    return one_way, both_ways
+    if world_size() == 1 and n <= chunk:  # all in one block: both directions read the same matrix
+        return sum_over_chunks(both_ways, x1 / temperature, x2, n) / (2 * n)
+    there = sum_over_chunks(one_way, x1 / temperature, gather(x2), chunk)
+    back = sum_over_chunks(one_way, x2 / temperature, gather(x1), chunk)
+    return mean_over_ranks((there + back) / (2 * n))
 
 
 def clip_loss(

@@ -1,11 +1,8 @@
 """What all contrastive losses share: several processes, checked inputs, false negatives, blocks of logits.
 
-Several processes: every rank holds n of the N = world·n pairs. It compares its own n anchors with all N keys, so
-that the work is shared, not repeated. Two facts make the result equal to one process on the whole batch:
-
-- a key's gradient is summed over the ranks that used it (the backward pass of `gather`);
-- `DistributedDataParallel` then *averages* parameter gradients, which turns the mean over n anchors on each
-  rank into the mean over all N. Nothing needs to be multiplied by the world size.
+Every rank holds n of the N = world·n pairs and compares its n anchors with all N keys. The result equals one
+process on the whole batch, because a key's gradient is summed over the ranks that used it (`gather`) and
+`DistributedDataParallel` averages parameter gradients: the mean over n anchors becomes the mean over all N.
 """
 
 import math
@@ -23,8 +20,10 @@ from eo_ssl.errors import ConfigError, EOError
 
 BlockLoss = Callable[[slice, Tensor, Tensor], Tensor]
 
-# Elements of one block of logits: about what stays in the cache of a CPU, and a fair share of a GPU's memory.
-_BLOCK = {"cpu": 2**20, "cuda": 2**25}
+_BLOCK = {
+    "cpu": 2**20,
+    "cuda": 2**25,
+}  # logits of a block: the cache of a CPU, a fair share of a GPU's memory
 
 
 class NonFiniteError(EOError, ValueError):
@@ -59,19 +58,6 @@ class _Gather(torch.autograd.Function):
         return grad.chunk(world_size())[rank()]
 
 
-class _Mean(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, loss: Tensor) -> Tensor:
-        mean = loss.clone()
-        dist.all_reduce(mean)
-        return mean / world_size()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return grad  # each rank differentiates its own share; DDP averages
-
-
 def gather(x: Tensor) -> Tensor:
     """Rows of all ranks, in the order of the ranks, with gradient; `x` itself in a single process.
 
@@ -79,18 +65,21 @@ def gather(x: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return x
-    sizes = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(world_size())]
-    dist.all_gather(sizes, torch.tensor([len(x)], device=x.device))
-    if len(set(torch.cat(sizes).tolist())) > 1:
-        raise ConfigError(
-            f"ranks hold unequal batches ({torch.cat(sizes).tolist()} pairs); load data with drop_last=True"
-        )
+    parts = [torch.zeros(1, dtype=torch.long, device=x.device) for _ in range(world_size())]
+    dist.all_gather(parts, torch.tensor([len(x)], device=x.device))
+    sizes = torch.cat(parts).tolist()
+    if len(set(sizes)) > 1:
+        raise ConfigError(f"ranks hold unequal batches ({sizes} pairs); load data with drop_last=True")
     return _Gather.apply(x.contiguous())
 
 
 def mean_over_ranks(loss: Tensor) -> Tensor:
     """Mean of a scalar over the ranks; its gradient stays local, because DDP averages gradients."""
-    return loss if world_size() == 1 else _Mean.apply(loss)
+    if world_size() == 1:
+        return loss
+    mean = loss.detach().clone()
+    dist.all_reduce(mean)
+    return loss + (mean / world_size() - loss.detach())
 
 
 # Inputs
@@ -98,10 +87,10 @@ def mean_over_ranks(loss: Tensor) -> Tensor:
 
 def check_pairs(x1: Tensor, x2: Tensor, temperature: float | Tensor, dims: int = 2) -> None:
     """Raise `ConfigError` unless x1, x2 are two floating tensors of N ≥ 2 pairs and temperature > 0."""
-    for name, x in (("first", x1), ("second", x2)):
+    want = "(N, D)" if dims == 2 else "(N, E, h, w)"
+    for x in (x1, x2):
         if x.ndim != dims or not x.is_floating_point():
-            want = "(N, D)" if dims == 2 else "(N, E, h, w)"
-            raise ConfigError(f"the {name} input must be floating {want}, got {x.dtype} {tuple(x.shape)}")
+            raise ConfigError(f"both inputs must be floating {want}, got {x.dtype} {tuple(x.shape)}")
     if x1.shape[:2] != x2.shape[:2]:  # the maps of two sensors may differ in height and width
         raise ConfigError(f"the two inputs must pair up, got shapes {tuple(x1.shape)} and {tuple(x2.shape)}")
     if len(x1) * world_size() < 2:
@@ -142,9 +131,8 @@ def without_partners(false_negatives: Tensor | None, pairs: int) -> Tensor | Non
         return None
     shape = (pairs, pairs * world_size())
     if false_negatives.shape != shape or false_negatives.dtype != torch.bool:
-        raise ConfigError(
-            f"false_negatives must be {shape} bool, got {false_negatives.dtype} {tuple(false_negatives.shape)}"
-        )
+        found = f"{false_negatives.dtype} {tuple(false_negatives.shape)}"
+        raise ConfigError(f"false_negatives must be {shape} bool, got {found}")
     itself = torch.arange(pairs, device=false_negatives.device)[:, None]
     return false_negatives.scatter(1, rank() * pairs + itself, False)
 
@@ -158,9 +146,9 @@ class _SumOverChunks(torch.autograd.Function):
     @staticmethod
     def forward(ctx, block_loss: BlockLoss, chunk: int, anchors: Tensor, keys: Tensor) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        total, keys_grad = 0.0, None
+        total = 0.0
         # One place for all gradients: small tensors kept between the large blocks would scatter the memory.
-        anchors_grad = torch.empty_like(anchors) if wanted and chunk < len(anchors) else None
+        anchors_grad, keys_grad = (torch.zeros_like(x) if wanted else None for x in (anchors, keys))
         k = keys.detach().requires_grad_(wanted)
         for start in range(0, len(anchors), chunk):
             rows = slice(start, min(start + chunk, len(anchors)))
@@ -169,12 +157,8 @@ class _SumOverChunks(torch.autograd.Function):
                 loss = block_loss(rows, a, k)
             total = total + loss.detach()
             if wanted:
-                grad, part = torch.autograd.grad(loss, (a, k))
-                keys_grad = part if keys_grad is None else keys_grad.add_(part)
-                if anchors_grad is None:
-                    anchors_grad = grad
-                else:
-                    anchors_grad[rows] = grad
+                anchors_grad[rows], part = torch.autograd.grad(loss, (a, k))
+                keys_grad += part
         if wanted:
             ctx.save_for_backward(anchors_grad, keys_grad)
         return total
@@ -189,10 +173,9 @@ class _SumOverChunks(torch.autograd.Function):
 def sum_over_chunks(block_loss: BlockLoss, anchors: Tensor, keys: Tensor, chunk: int) -> Tensor:
     """Σ over blocks of `block_loss(rows, anchors[rows], keys)`, with its exact gradient.
 
-    The gradient is taken block by block during the forward pass (as in fused linear cross-entropy), so that a
-    block's logits (chunk, N) are never stored: peak memory is linear in N, and nothing is computed twice.
-
-    Shape: anchors (M, ...), keys (N, ...) → (). It can be differentiated once.
+    The gradient is taken during the forward pass (as in fused linear cross-entropy), so that a block's logits
+    (chunk, N) are never stored: peak memory is linear in N, nothing is computed twice, and it can be
+    differentiated once. Shape: anchors (M, ...), keys (N, ...) → ().
     """
     return _SumOverChunks.apply(block_loss, chunk, anchors, keys)
 

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eo_ssl.losses.common import (
-    BlockLoss,
     check_pairs,
     checked,
     chunk_rows,
@@ -41,19 +40,9 @@ def nt_xent(
     7.0
     """
     check_pairs(z1, z2, temperature)
-    with full_precision(z1):
-        z = unit(torch.cat([z1, z2]))  # (2n, D), the anchors of this process
-        keys = gather(z)  # (2N, D), process after process
-        block_loss = _block_loss(len(z1), z.device, false_negatives)
-        total = sum_over_chunks(block_loss, z / temperature, keys, chunk_rows(chunk, len(keys), z.device))
-        return checked(mean_over_ranks(total / len(z)))
-
-
-def _block_loss(n: int, device: torch.device, false_negatives: Tensor | None) -> BlockLoss:
-    """The loss of a block of this process's 2n anchors: Σ −log of the softmax share of the partner."""
-    itself = rank() * 2 * n + torch.arange(2 * n, device=device)  # where anchor i stands among the keys
+    n, drop = len(z1), without_partners(false_negatives, len(z1))  # (n, N)
+    itself = rank() * 2 * n + torch.arange(2 * n, device=z1.device)  # where anchor i stands among the keys
     partner = itself.roll(n)  # p(i): z1 and z2 of a patch stand n apart
-    drop = without_partners(false_negatives, n)  # (n, N)
 
     def block_loss(rows: slice, anchors: Tensor, keys: Tensor) -> Tensor:
         logits = anchors @ keys.T  # (C, 2N), s(i, k) / τ
@@ -64,4 +53,8 @@ def _block_loss(n: int, device: torch.device, false_negatives: Tensor | None) ->
             left_out.masked_fill_(patches.repeat(1, 1, 2).flatten(1), -torch.inf)  # both views of each
         return F.cross_entropy(logits, partner[rows], reduction="sum")
 
-    return block_loss
+    with full_precision(z1):
+        z = unit(torch.cat([z1, z2]))  # (2n, D), the anchors of this process
+        keys = gather(z)  # (2N, D), process after process
+        total = sum_over_chunks(block_loss, z / temperature, keys, chunk_rows(chunk, len(keys), z.device))
+        return checked(mean_over_ranks(total / len(z)))

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.encoders import Encoder, Freezable, make_encoder
-from eo_ssl.sensors import S1_BANDS, S2_BANDS
+from eo_ssl.models.encoders import Encoder, Freezable
 
 SENSORS = ("s1", "s2")
 Batch = Mapping[str, Tensor]
@@ -43,7 +42,7 @@ class BackboneModel(nn.Module):
 
     def backbone_parameters(self) -> list[Parameter]:
         """Parameters of the backbone; none where there is no backbone."""
-        return [] if self.backbone is None else list(self.backbone.parameters())
+        return list(self.backbone.parameters()) if self.backbone is not None else []
 
     def head_parameters(self) -> list[Parameter]:
         """All other parameters."""
@@ -72,47 +71,22 @@ class DualEncoder(Freezable):
         self.channels = tuple(map(sum, zip(*(e.channels for e in encoders), strict=True)))
         self.strides = encoders[0].strides
 
-    @classmethod
-    def shared(cls, name: str, image_size: int) -> Self:
-        """A pair with its own stem per sensor (first layer and its norm) and one trunk for both."""
-        return cls(
-            *(make_encoder(name, len(bands), image_size) for bands in (S1_BANDS, S2_BANDS))
-        ).share_trunk()
-
-    def share_trunk(self) -> Self:
-        """Let S2 go through the trunk of S1 from now on; its own is dropped. `ConfigError` where there is none."""
-        if len(self.encoders()) < 2:
-            raise ConfigError("a trunk can only be shared by two encoders")
-        for parent, child in _trunk(self.s1):
-            trunk = getattr(self.s1.net.get_submodule(parent), child)
-            setattr(self.s2.net.get_submodule(parent), child, trunk)
-        return self
-
-    @property
-    def shares_trunk(self) -> bool:
-        """Whether both sensors go through the same weights after their stems."""
-        mine, theirs = (
-            {id(p) for p in e.parameters()} if e is not None else set() for e in (self.s1, self.s2)
-        )
-        return bool(mine & theirs)
-
     def features(self, batch: Batch) -> dict[str, Tensor]:
         """Pooled features: s1 (B, 2, H, W), s2 (B, 13, H, W) → {"s1": (B, d1), "s2": (B, d2)}."""
-        images, blank = held(batch), image_of(batch).new_zeros
-        b = len(image_of(batch))
+        images, like = held(batch), image_of(batch)
         return {
-            name: encoder(images[name]) if name in images else blank(b, encoder.dim)
+            name: encoder(images[name]) if name in images else like.new_zeros(len(like), encoder.dim)
             for name, encoder in self.encoders().items()
         }
 
     def pyramids(self, batch: Batch) -> dict[str, list[Tensor]]:
         """Pyramids per sensor, zeros where it is missing. → {"s1": [(B, Cᵢ, Hᵢ, Wᵢ)], "s2": …}"""
-        images, blank = held(batch), image_of(batch).new_zeros
-        b, _, h, w = image_of(batch).shape
+        images, like = held(batch), image_of(batch)
+        b, _, h, w = like.shape
 
         def zeros(encoder: Encoder) -> list[Tensor]:
             levels = zip(encoder.channels, encoder.strides, strict=True)
-            return [blank(b, c, -(-h // s), -(-w // s)) for c, s in levels]
+            return [like.new_zeros(b, c, -(-h // s), -(-w // s)) for c, s in levels]
 
         return {
             name: encoder.pyramid(images[name]) if name in images else zeros(encoder)
@@ -130,15 +104,3 @@ class DualEncoder(Freezable):
     def forward(self, batch: Batch) -> Tensor:
         """Both features side by side. → (B, d1 + d2)"""
         return torch.cat(list(self.features(batch).values()), dim=1)
-
-
-def _trunk(encoder: Encoder) -> list[tuple[str, str]]:
-    """Parent and name of the parts that do not see the bands."""
-    names = {name for name, _ in encoder.net.named_children()}
-    if {"layer1", "layer4"} <= names:
-        return [("", f"layer{i}") for i in range(1, 5)]
-    if encoder.is_swin:
-        return [("", "layers"), ("", "norm")]
-    if "blocks" in names and encoder.name.startswith("vgg_mma"):
-        return [("blocks", str(i)) for i in range(1, len(encoder.channels))]
-    raise ConfigError(f"no shared trunk for {encoder.name}; use a ResNet, a Swin or vgg_mma")

@@ -22,10 +22,8 @@ RESNETS = {
     "resnet_nano": dict(layers=(1, 1, 1, 1), channels=(8, 16, 32, 64), stem_type="deep", stem_width=4),
 }
 SWINS = {
-    "swin_mini": dict(
-        embed_dim=48, depths=(2, 2, 2), num_heads=(3, 6, 12), window_size=4, drop_path_rate=0.0
-    ),
-    "swin_nano": dict(embed_dim=16, depths=(2, 2), num_heads=(2, 4), window_size=4, drop_path_rate=0.0),
+    "swin_mini": dict(embed_dim=48, depths=(2, 2, 2), num_heads=(3, 6, 12)),
+    "swin_nano": dict(embed_dim=16, depths=(2, 2), num_heads=(2, 4)),
 }
 VGGS = {"vgg_mma": (64, 128, 256, 128), "vgg_mma_mini": (16, 32, 64, 64)}
 SMALL = (*RESNETS, *SWINS, *VGGS)
@@ -37,16 +35,10 @@ class Freezable(nn.Module):
     frozen = False
 
     def freeze(self) -> Self:
-        """Take gradients off all parameters and stay in eval mode until `unfreeze()`."""
+        """Take gradients off all parameters and stay in eval mode."""
         self.frozen = True
         self.requires_grad_(False)
         return self.train(self.training)
-
-    def unfreeze(self) -> Self:
-        """Undo `freeze()`; the module is then in training mode."""
-        self.frozen = False
-        self.requires_grad_(True)
-        return self.train()
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, unless frozen: statistics of batch-norm would drift, drop-path would stay on."""
@@ -102,9 +94,9 @@ class Encoder(Freezable):
         """Maps from fine to coarse, channels first. Shape: (B, in_chans, H, W) → [(B, Cᵢ, H/sᵢ, W/sᵢ)]."""
         if not hasattr(self.net, "forward_intermediates"):
             raise ConfigError(f"{self.name} has no feature pyramid; use a ResNet or a Swin")
-        x = self._prepare(x)
+        levels = len(self.channels)
         return self.net.forward_intermediates(
-            x, indices=len(self.channels), norm=True, intermediates_only=True
+            self._prepare(x), indices=levels, norm=True, intermediates_only=True
         )
 
     def maps(self, x: Tensor) -> Tensor:
@@ -113,8 +105,7 @@ class Encoder(Freezable):
 
 
 def make_encoder(name: str, in_chans: int, image_size: int) -> Encoder:
-    """An encoder with fresh weights, by its name in timm or `resnet_mini`, `swin_mini`, `resnet_nano`,
-    `swin_nano`, `vgg_mma`, `vgg_mma_mini`.
+    """An encoder with fresh weights: any network of timm by its name, or a small one (`SMALL`).
 
     Raises `ConfigError` for an unknown name (with the nearest ones), a name that promises pretrained weights
     ("resnet50.a1_in1k"), or a size below 8 pixels.
@@ -126,33 +117,43 @@ def make_encoder(name: str, in_chans: int, image_size: int) -> Encoder:
     torch.Size([2, 256])
     """
     if in_chans < 1 or image_size < 8:
-        raise ConfigError(
-            f"{name}: in_chans ≥ 1 and image_size ≥ 8 are needed, got {in_chans} and {image_size}"
-        )
+        need = "in_chans ≥ 1 and image_size ≥ 8 are needed"
+        raise ConfigError(f"{name}: {need}, got {in_chans} and {image_size}")
     return Encoder(name, in_chans, image_size)
 
 
 def _build(name: str, in_chans: int, image_size: int) -> nn.Module:
-    """The bare network without a classifier; raises `ConfigError` naming the nearest names."""
+    """The bare network without a classifier."""
+    bare = {"in_chans": in_chans, "num_classes": 0}
+    grid = -(-image_size // 4)  # side of a Swin's patch grid
     if name in RESNETS:
-        return ResNet(BasicBlock, in_chans=in_chans, num_classes=0, **RESNETS[name])
+        return ResNet(BasicBlock, **bare, **RESNETS[name])
     if name in SWINS:
-        return _swin(SWINS[name], in_chans, image_size)
+        window = best_window(grid, len(SWINS[name]["depths"]), 4)
+        return SwinTransformer(
+            img_size=grid * 4, window_size=window, drop_path_rate=0.0, **bare, **SWINS[name]
+        )
     if name in VGGS:
         return VGG(in_chans, VGGS[name])
-    if not timm.is_model(name):
-        near = get_close_matches(name, [*SMALL, *timm.list_models()], n=4, cutoff=0.5)
-        hint = (
-            f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(SMALL)} and all names of timm"
-        )
-        raise ConfigError(f"unknown encoder {name!r}; {hint}")
     network, _, weights = name.partition(".")
+    if not timm.is_model(name):
+        near = ", ".join(get_close_matches(name, [*SMALL, *timm.list_models()], n=4, cutoff=0.5))
+        hint = f"did you mean {near}?" if near else f"known: {', '.join(SMALL)} and all names of timm"
+        raise ConfigError(f"unknown encoder {name!r}; {hint}")
     if weights:
         raise ConfigError(
             f"{name}: the weights {weights!r} are not loaded here, an encoder starts from random ones; "
             f"ask for {network!r}"
         )
-    return _timm(name, in_chans, image_size)
+    if name.startswith("swin_") and "patch4" in name:
+        window = best_window(grid, 4, 12 if "window12" in name else 7)
+        return timm.create_model(name, img_size=grid * 4, window_size=window, **bare)
+    try:
+        return timm.create_model(name, img_size=image_size, **bare)
+    except TypeError as error:  # convolutional networks take any size and know no img_size
+        if "img_size" not in str(error):
+            raise
+        return timm.create_model(name, **bare)
 
 
 def best_window(grid: int, stages: int, wanted: int) -> int:
@@ -169,38 +170,18 @@ def best_window(grid: int, stages: int, wanted: int) -> int:
     return next((w for w in near if all(g % w == 0 or g < w for g in grids)), wanted)
 
 
-def _swin(settings: dict, in_chans: int, image_size: int) -> SwinTransformer:
-    grid = -(-image_size // 4)
-    window = best_window(grid, len(settings["depths"]), settings["window_size"])
-    return SwinTransformer(
-        img_size=grid * 4, in_chans=in_chans, num_classes=0, **{**settings, "window_size": window}
-    )
+class DoubleConv(nn.Sequential):
+    """(conv 3×3 – batch norm – ReLU) twice. Shape: (B, in_chans, H, W) → (B, out_chans, H, W)."""
 
-
-def _timm(name: str, in_chans: int, image_size: int) -> nn.Module:
-    settings = {"pretrained": False, "in_chans": in_chans, "num_classes": 0}
-    if name.startswith("swin_") and "patch4" in name:
-        grid, window = -(-image_size // 4), 12 if "window12" in name else 7
-        settings |= {"img_size": grid * 4, "window_size": best_window(grid, 4, window)}
-        return timm.create_model(name, **settings)
-    try:
-        return timm.create_model(name, img_size=image_size, **settings)
-    except TypeError as error:  # convolutional networks take any size and know no img_size
-        if "img_size" not in str(error):
-            raise
-        return timm.create_model(name, **settings)
-
-
-def _block(in_chans: int, out_chans: int) -> nn.Sequential:
-    """(conv 3×3 – batch norm – ReLU) twice."""
-    layers: list[nn.Module] = []
-    for chans in (in_chans, out_chans):
-        layers += [
-            nn.Conv2d(chans, out_chans, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_chans),
-            nn.ReLU(),
-        ]
-    return nn.Sequential(*layers)
+    def __init__(self, in_chans: int, out_chans: int) -> None:
+        convolutions = (nn.Conv2d(c, out_chans, 3, padding=1, bias=False) for c in (in_chans, out_chans))
+        super().__init__(
+            *(
+                layer
+                for conv in convolutions
+                for layer in (conv, nn.BatchNorm2d(out_chans), nn.ReLU(inplace=True))
+            )
+        )
 
 
 class VGG(nn.Module):
@@ -209,9 +190,9 @@ class VGG(nn.Module):
     Shape: (B, in_chans, H, W) → (B, E, H/8, W/8). Source: Windsor et al. (2021), code.
     """
 
-    def __init__(self, in_chans: int, channels: tuple[int, ...] = (64, 128, 256, 128)) -> None:
+    def __init__(self, in_chans: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_block(a, b) for a, b in pairwise((in_chans, *channels)))
+        self.blocks = nn.ModuleList(DoubleConv(a, b) for a, b in pairwise((in_chans, *channels)))
         self.num_features = channels[-1]
         self.feature_info = [{"num_chs": c, "reduction": 2**i} for i, c in enumerate(channels)]
 

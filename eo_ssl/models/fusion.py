@@ -20,9 +20,10 @@ def stack(batch: Batch, sensors: tuple[str, ...]) -> Tensor:
     here = held(batch, sensors)
     if not here:
         raise ConfigError(f"the model reads {' and '.join(sensors)}, which the batch does not hold")
-    b, _, h, w = next(iter(here.values())).shape
-    blank = next(iter(here.values())).new_zeros
-    return torch.cat([here[name] if name in here else blank(b, BANDS[name], h, w) for name in sensors], dim=1)
+    like = next(iter(here.values()))
+    b, _, h, w = like.shape
+    blank = {name: like.new_zeros(b, BANDS[name], h, w) for name in sensors if name not in here}
+    return torch.cat([(here | blank)[name] for name in sensors], dim=1)
 
 
 class StackedEncoder(Freezable):
@@ -59,25 +60,21 @@ class Classifier(BackboneModel):
         return self.head(self.encode(batch))
 
 
-def make_backbone(fusion: str, backbone: str, image_size: int) -> StackedEncoder | DualEncoder:
-    """Fresh encoders for a fusion: "s1", "s2", "early" (one encoder, 15 bands) or "late" (two encoders).
-
-    A sensor missing at test time: early fusion sees the training mean in its place (zeros after
-    normalisation), late fusion a feature of zeros, and a model of one sensor raises `ConfigError`.
-    """
-    if fusion not in FUSIONS:
-        raise ConfigError(f"unknown fusion {fusion!r}; choose one of {', '.join(FUSIONS)}")
-    if fusion == "late":
-        return DualEncoder(*(make_encoder(backbone, BANDS[name], image_size) for name in FUSIONS[fusion]))
-    bands = sum(BANDS[name] for name in FUSIONS[fusion])
-    return StackedEncoder(make_encoder(backbone, bands, image_size), FUSIONS[fusion])
-
-
 def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: int = 8) -> Classifier:
     """A classifier from scratch; pretrained encoders go in with `Classifier(DualEncoder(s1, s2))`.
+
+    The fusion is "s1", "s2", "early" (one encoder, 15 bands) or "late" (two encoders). A sensor missing at test
+    time: early fusion sees the training mean in its place (zeros after normalisation), late fusion a feature of
+    zeros, and a model of one sensor raises `ConfigError`.
 
     >>> model = make_classifier("late", "resnet_nano", image_size=64)
     >>> model({"s1": torch.zeros(2, 2, 64, 64), "s2": torch.zeros(2, 13, 64, 64)}).shape
     torch.Size([2, 8])
     """
-    return Classifier(make_backbone(fusion, backbone, image_size), num_classes)
+    if fusion not in FUSIONS:
+        raise ConfigError(f"unknown fusion {fusion!r}; choose one of {', '.join(FUSIONS)}")
+    bands = [BANDS[name] for name in FUSIONS[fusion]]
+    if fusion == "late":
+        return Classifier(DualEncoder(*(make_encoder(backbone, n, image_size) for n in bands)), num_classes)
+    encoder = make_encoder(backbone, sum(bands), image_size)
+    return Classifier(StackedEncoder(encoder, FUSIONS[fusion]), num_classes)

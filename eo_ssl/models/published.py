@@ -22,9 +22,7 @@ from eo_ssl.models.encoders import Encoder, make_encoder
 from eo_ssl.sensors import DN_PER_REFLECTANCE, S1_BANDS, S2_BANDS
 
 BRANCHES = {"s1": ("backbone1.", len(S1_BANDS)), "s2": ("backbone2.", len(S2_BANDS))}
-WRAPPER = re.compile(
-    r"^((module|model)\.)+"
-)  # what DataParallel and training frameworks put before each name
+WRAPPER = re.compile(r"^((module|model)\.)+")  # put before each name by DataParallel and training frameworks
 
 
 def load_published(path: str | Path) -> DualEncoder:
@@ -37,9 +35,8 @@ def load_published(path: str | Path) -> DualEncoder:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read as plain weights: {str(error).splitlines()[0]}"
-        ) from error
+        why = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be read as plain weights: {why}") from error
     weights = content.get("state_dict", content) if isinstance(content, dict) else {}
     weights = {WRAPPER.sub("", str(name)): value for name, value in weights.items()}
     branches = {
@@ -63,9 +60,8 @@ def _encoder(path: str | Path, weights: dict[str, Tensor], bands: int) -> Encode
     try:
         encoder.net.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} does not fit {encoder.name}: {str(error).splitlines()[1].strip()}"
-        ) from error
+        why = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{path} does not fit {encoder.name}: {why}") from error
     return encoder
 
 

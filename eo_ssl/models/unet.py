@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.dual import BackboneModel, Batch
+from eo_ssl.models.encoders import DoubleConv
 from eo_ssl.models.fusion import stack
 
 SENSORS_OF = {2: ("s1",), 13: ("s2",), 15: ("s1", "s2")}
@@ -16,17 +17,6 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     h, w = x.shape[2:]
     pad = (0, -w % multiple, 0, -h % multiple)
     return F.pad(x, pad, mode="replicate") if any(pad) else x
-
-
-class DoubleConv(nn.Sequential):
-    """(conv 3×3 – batch norm – ReLU) twice. Shape: (B, in_chans, H, W) → (B, out_chans, H, W)."""
-
-    def __init__(self, in_chans: int, out_chans: int) -> None:
-        layers: list[nn.Module] = []
-        for chans in (in_chans, out_chans):
-            layers += [nn.Conv2d(chans, out_chans, 3, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(out_chans), nn.ReLU(inplace=True)]
-        super().__init__(*layers)
 
 
 class UNet(BackboneModel):

@@ -31,10 +31,6 @@ def test_tiles_cover_the_patch_and_stay_inside(size, tile):
     assert covered.min() >= 1 and len(corners(size, tile)) == -(-size // tile)
 
 
-def test_tiles_that_divide_the_patch_do_not_overlap():
-    assert corners(256, 128) == [0, 128]
-
-
 def test_a_limit_takes_other_corners_of_the_next_patch_and_never_one_twice():
     where = tiles(4, 8, 4, limit=1)
     assert len({tuple(row[1:].tolist()) for row in where}) == 4

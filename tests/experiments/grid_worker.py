@@ -46,4 +46,4 @@ if __name__ == "__main__":
     import grid_worker  # under this name in the workers, too
 
     os.environ[SECONDS] = sys.argv[3]
-    grid_worker.run(Path(sys.argv[1]), workers=int(sys.argv[2]), progress=False)
+    grid_worker.run(Path(sys.argv[1]), workers=int(sys.argv[2]))

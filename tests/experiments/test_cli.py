@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from eo_ssl.cli import app
 from eo_ssl.errors import EOError
-from eo_ssl.experiments.results import append_result
 
 run = CliRunner().invoke
 
@@ -26,14 +25,6 @@ def test_the_table_of_an_empty_run_says_so(tmp_path):
     assert "no results" in run(app, ["evaluate", "table", str(tmp_path)]).stdout
 
 
-def test_the_table_shows_means_over_seeds(tmp_path):
-    for seed, aa in enumerate((0.4, 0.6)):
-        line = {"key": str(seed), "task": "single", "method": "late", "fraction": 1.0, "seed": seed, "seconds": 1,
-                "n_labels": 9, "test_reads": 1, "test": {"aa": aa, "oa": aa}}  # fmt: skip
-        append_result(tmp_path / "results.jsonl", line)
-    assert "0.5" in run(app, ["evaluate", "table", str(tmp_path), "--task", "single"]).stdout
-
-
 @pytest.mark.parametrize(
     "arguments, words",
     [
@@ -41,7 +32,6 @@ def test_the_table_shows_means_over_seeds(tmp_path):
         (["finetune", "--data", "nowhere", "--set", "updtes=3"], "did you mean updates"),
         (["finetune", "--data", "nowhere", "--init", "nowhere"], "no checkpoint"),
         (["evaluate", "label-fractions", "--data", "d", "--run-dir", "r", "--profile", "laptp"], "laptop"),
-        (["evaluate", "probe", "nowhere", "--data", "nowhere"], "nowhere"),
     ],
 )
 def test_what_does_not_fit_is_an_error_with_the_fix(arguments, words, tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def lines_of(folder):
 def whole(tmp_path_factory):
     """The lines of a grid that nothing interrupted, in one process."""
     folder, real = tmp_path_factory.mktemp("whole"), grid.run_cell
-    grid_worker.run(folder, source=None, workers=1, progress=False)
+    grid_worker.run(folder, source=None, workers=1)
     grid.run_cell = real
     return lines_of(folder)
 
@@ -65,20 +65,13 @@ def test_rates_come_first_and_the_others_get_their_lines(whole):
     assert {line["lr"] for key, line in whole.items() if key not in grid_worker.NEEDS} == {whole[best]["lr"]}
 
 
-def test_a_pool_that_loses_a_worker_ends_with_the_same_lines(whole, tmp_path, monkeypatch):
-    monkeypatch.setenv(grid_worker.SECONDS, "0.2")
-    kill_one(tmp_path)
-    grid_worker.run(tmp_path, workers=2, progress=False)
-    assert lines_of(tmp_path) == whole and len({pid for pid, _ in grid_worker.trained(tmp_path)}) > 2
-
-
 def test_a_dask_cluster_that_loses_a_worker_ends_with_the_same_lines(whole, tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setenv(grid_worker.SECONDS, "0.2")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster:
         kill_one(tmp_path)
-        grid_worker.run(tmp_path, scheduler=cluster.scheduler_address, progress=False)
+        grid_worker.run(tmp_path, scheduler=cluster.scheduler_address)
     assert lines_of(tmp_path) == whole and len(grid_worker.trained(tmp_path)) > len(whole)
 
 
@@ -106,27 +99,27 @@ def test_a_failing_cell_stops_only_those_that_need_it_and_is_tried_again_next_ti
     cells = (*grid_worker.CELLS, Cell("single", "s2", 1.0, 9, needs=(grid_worker.CELLS[5].key,)))
     monkeypatch.setattr(grid_worker, "CELLS", cells)
     with pytest.raises(EOError, match=r"3 of 13 cells failed, first single late f=1 s=3: diverged; see"):
-        grid_worker.run(tmp_path, "broken", workers=1, progress=False)
+        grid_worker.run(tmp_path, "broken", workers=1)
     assert len(lines_of(tmp_path)) == 10 and "RuntimeError" in (tmp_path / "failures.log").read_text()
     before = len(grid_worker.trained(tmp_path))
     with pytest.raises(EOError, match=r"3 of 13"):
-        grid_worker.run(tmp_path, "broken", workers=1, progress=False)
+        grid_worker.run(tmp_path, "broken", workers=1)
     assert len(grid_worker.trained(tmp_path)) == before + 2
 
 
 @pytest.mark.parametrize("change", ["data_stamp", "training_code"])
 def test_a_finished_grid_trains_nothing_until_data_or_code_change(tmp_path, monkeypatch, change):
     for _ in range(2):
-        table = grid_worker.run(tmp_path, workers=1, progress=False)
+        table = grid_worker.run(tmp_path, workers=1)
     assert len(table) == len(grid_worker.trained(tmp_path)) == 12
     monkeypatch.setattr(grid, change, lambda *_: "other")
-    assert len(grid_worker.run(tmp_path, workers=1, progress=False)) == 12  # the last line of a key counts
+    assert len(grid_worker.run(tmp_path, workers=1)) == 12  # the last line of a key counts
     assert len(read_lines(results_path(tmp_path))) == 24
 
 
 def test_no_cell_begins_after_the_time_is_up(tmp_path):
     job = GridJob("smoke", "nowhere", str(tmp_path), stop_at=time.time() - 1)
-    assert run_grid(job, workers=1, progress=False, cells=grid_worker.CELLS).empty
+    assert run_grid(job, workers=1, cells=grid_worker.CELLS).empty
 
 
 def test_missing_pretraining_names_the_command(tmp_path):
@@ -166,19 +159,18 @@ def test_workers_take_in_turn_the_gpus_that_this_process_may_use(monkeypatch, al
 
 
 @pytest.mark.parametrize(
-    ("count", "free", "cores", "processes"),
-    [(1, 80e9, 16, 3), (1, 80e9, 2, 1), (2, 80e9, 16, 4), (4, 16e9, 64, 4), (8, 80e9, 8, 8)],
-)
-def test_as_many_processes_share_a_gpu_as_memory_and_cores_allow(count, free, cores, processes):
-    assert grid.gpu_processes(count, free, cores) == processes
-
-
-@pytest.mark.parametrize(("free", "workers"), [(100e9, 16), (20e9, 5), (1e9, 1)])
-def test_no_more_workers_than_memory_holds_copies_of_the_data(monkeypatch, free, workers):
-    monkeypatch.setattr(grid, "cores", lambda: 16)
+    ("gpus", "gpu_bytes", "cores", "memory", "workers"),
+    [(1, 80e9, 16, 1e12, 3), (1, 80e9, 2, 1e12, 1), (2, 80e9, 16, 1e12, 4), (4, 16e9, 64, 1e12, 4), (8, 80e9, 8, 1e12, 8),
+     (1, 80e9, 16, 1e9, 1), (0, 0, 16, 100e9, 16), (0, 0, 16, 20e9, 5), (0, 0, 16, 1e9, 1)],
+)  # fmt: skip
+def test_as_many_workers_as_cores_memory_and_gpus_allow(monkeypatch, gpus, gpu_bytes, cores, memory, workers):
+    monkeypatch.setattr("eo_ssl.train.devices.device_type", lambda accelerator: "cuda" if gpus else "cpu")
+    monkeypatch.setattr(grid, "cores", lambda: cores)
     monkeypatch.setattr(grid, "labelled_bytes", lambda source: 3e9)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": free}))
-    assert grid.default_workers(GridJob("paper", "data", "run", accelerator="cpu"), source="open") == workers
+    monkeypatch.setattr(grid, "gpu_names", lambda: ["0"] * gpus)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gpu_bytes, gpu_bytes))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": memory}))
+    assert grid.default_workers(GridJob("paper", "data", "run"), source="open") == workers
 
 
 # Real models
@@ -208,7 +200,7 @@ def timeless(lines):
 
 
 def test_an_interrupted_grid_resumes_and_tests_each_model_once(job, tmp_path_factory, monkeypatch):
-    run_grid(job, workers=1, progress=False)
+    run_grid(job, workers=1)
     wanted, resumed = timeless(lines_of(job.folder)), tmp_path_factory.mktemp("resumed")
     again, left = plan.replace(job, run_dir=str(resumed)), [0, 0, 0]
 
@@ -220,9 +212,9 @@ def test_an_interrupted_grid_resumes_and_tests_each_model_once(job, tmp_path_fac
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(grid, "append_result", three_lines)
-        run_grid(again, workers=1, progress=False)
+        run_grid(again, workers=1)
     assert len(lines_of(resumed)) == 3
-    table = run_grid(again, workers=1, progress=False)
+    table = run_grid(again, workers=1)
     assert timeless(lines_of(resumed)) == wanted and len(table) == 9
     final = table[~table["tuning"]]
     assert len(final) == 5 and (final["test_reads"] == 1).all() and final["test.aa"].notna().sum() == 4
@@ -233,7 +225,7 @@ def test_an_interrupted_grid_resumes_and_tests_each_model_once(job, tmp_path_fac
 
 
 def test_the_model_with_the_chosen_rate_is_tested_not_trained_again(job):
-    table = run_grid(job, workers=1, progress=False).set_index("key")
+    table = run_grid(job, workers=1).set_index("key")
     line = table.loc["single late f=1 s=0"]
     assert line["history"] == table.loc[f"single late f=1 s=0 lr={line['lr']:g}"]["history"]
     kept = {path.name for path in (job.folder / "models").iterdir()}

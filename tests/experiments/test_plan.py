@@ -17,6 +17,8 @@ def test_every_grid_is_consistent(profile):
             assert list(cells).index(need) < list(cells).index(cell.key) and cells[need].keep
         if cell.rate is None and not get_method(cell.method).members:
             assert len(cell.needs) == len(PLANS[profile].rates)  # every method tries the same rates
+    seeds = {c.seed for c in grid.cells if c.method == "dual-finetune" and c.fraction == 0.1}
+    assert len(seeds) >= 3 or profile.startswith(("smoke", "paper-rehearsal"))
 
 
 def test_all_methods_of_a_task_get_the_same_budget(tmp_path):
@@ -24,14 +26,6 @@ def test_all_methods_of_a_task_get_the_same_budget(tmp_path):
     plain = [job.config(Cell("single", m, 1.0, 0), 1e-3) for m in ("s1", "s2", "early", "late")]
     budgets = {(c.updates, c.batch_size, c.evaluations, c.augment, c.balanced, c.weight_decay) for c in plain}
     assert len(budgets) == 1
-
-
-def test_headline_methods_have_three_seeds_from_laptop_upward():
-    for profile in ("laptop", "gpu", "paper"):
-        seeds = {
-            c.seed for c in make_grid(profile).cells if c.method == "dual-finetune" and c.fraction == 0.1
-        }
-        assert len(seeds) >= 3
 
 
 def test_a_grid_part_can_be_run_alone_and_an_unknown_one_names_the_nearest():

@@ -19,11 +19,7 @@ def test_a_torn_last_line_is_ignored_and_then_replaced(tmp_path, torn):
     append_result(path, {"key": "c"})
     assert [line["key"] for line in read_lines(path)] == ["a", "c"]
     assert all(json.loads(line) for line in path.read_text().splitlines())
-
-
-def test_a_whole_last_line_without_newline_is_kept(tmp_path):
-    path = tmp_path / "results.jsonl"
-    path.write_text('{"key": "a"}')
+    path.write_text('{"key": "a"}')  # whole, only the newline is missing
     append_result(path, {"key": "b"})
     assert [line["key"] for line in read_lines(path)] == ["a", "b"]
 

@@ -1,4 +1,4 @@
-"""The pair of encoders: missing sensors, joined pyramids, the shared trunk."""
+"""The pair of encoders: missing sensors, joined pyramids."""
 
 import pytest
 import torch
@@ -40,11 +40,6 @@ def test_a_missing_sensor_is_zeros_of_the_right_shape(name, missing, size):
         assert not any(m.any() for m in maps[missing])
 
 
-def test_no_sensor_at_all_is_an_error():
-    with pytest.raises(ConfigError, match="neither"):
-        pair()({})
-
-
 def test_joined_pyramid_has_the_announced_channels():
     model = pair()
     maps = model.pyramid(batch())
@@ -52,38 +47,13 @@ def test_joined_pyramid_has_the_announced_channels():
     assert maps[0].shape[2:] == (8, 8)
 
 
-def test_one_encoder_alone_is_enough():
+def test_one_encoder_alone_is_enough_but_some_do_not_fit():
     model = DualEncoder(None, make_encoder("resnet_nano", 13, 32))
     assert model.dim == 64 and model.features(batch()).keys() == {"s2"}
     assert model(batch()).shape == (3, 64)
     with pytest.raises(ConfigError, match="at least one"):
         DualEncoder(None, None)
-
-
-def test_encoders_of_different_strides_are_refused():
+    with pytest.raises(ConfigError, match="neither"):
+        model({})
     with pytest.raises(ConfigError, match="strides"):
         DualEncoder(make_encoder("resnet_nano", 2, 32), make_encoder("swin_nano", 13, 32))
-
-
-@pytest.mark.parametrize("name", ["resnet_nano", "swin_nano", "vgg_mma_mini"])
-def test_a_shared_trunk_has_two_stems_and_one_body(name):
-    model = DualEncoder.shared(name, 32)
-    mine, theirs = (dict(encoder.named_parameters()) for encoder in (model.s1, model.s2))
-    shared = {k for k in mine if mine[k] is theirs[k]}
-    own = set(mine) - shared
-    assert own and len(shared) > len(own)
-    assert any(mine[k].shape != theirs[k].shape for k in own)
-    assert not any(mine[k].shape != theirs[k].shape for k in shared)
-    model(batch()).square().sum().backward()
-    assert all(p.grad is not None for p in model.parameters())
-
-
-def test_a_trunk_needs_two_encoders_to_be_shared():
-    assert DualEncoder.shared("resnet_nano", 32).shares_trunk and not pair().shares_trunk
-    with pytest.raises(ConfigError, match="by two encoders"):
-        DualEncoder(None, make_encoder("resnet_nano", 13, 32)).share_trunk()
-
-
-def test_no_shared_trunk_for_networks_without_a_known_stem():
-    with pytest.raises(ConfigError, match="no shared trunk"):
-        DualEncoder.shared("convnext_atto", 32)

@@ -71,12 +71,10 @@ def test_frozen_modules_stay_in_eval_mode_under_train_and_the_rest_does_not():
 
 
 def test_drop_path_is_off_where_frozen():
-    encoder = make_encoder("swin_tiny_patch4_window7_224", 2, SIZE).freeze().train()
-    x = batch()["s1"]
-    assert encoder(x).equal(encoder(x))
-    encoder.unfreeze()
-    assert encoder.training and all(p.requires_grad for p in encoder.parameters())
-    assert not encoder(x).equal(encoder(x))
+    free, x = make_encoder("swin_tiny_patch4_window7_224", 2, SIZE), batch()["s1"]
+    assert not free(x).equal(free(x))
+    frozen = free.freeze().train()
+    assert frozen(x).equal(frozen(x))
 
 
 def test_freezing_one_encoder_leaves_the_other_free():
@@ -86,10 +84,3 @@ def test_freezing_one_encoder_leaves_the_other_free():
     train(model)
     assert all(v.equal(s1[k]) for k, v in state(model.backbone.s1).items())
     assert not all(v.equal(s2[k]) for k, v in state(model.backbone.s2).items())
-
-
-def test_a_frozen_model_survives_a_copy_of_its_state():
-    model = make_classifier("late", "resnet_nano", SIZE).freeze()
-    other = make_classifier("late", "resnet_nano", SIZE)
-    other.load_state_dict(model.state_dict())
-    assert other.eval()(batch()).equal(model.eval()(batch()))
