@@ -4,6 +4,8 @@ import ast
 import re
 import shutil
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +30,13 @@ def each(paths: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", paths, ids=lambda p: p.stem)
 
 
-def exercises() -> list[Any]:
+def exercises() -> Iterator[Any]:
     """(chapter, exercise cell, check cell) of all exercises."""
-    found = []
     for path in SOURCES:
-        cells = code_cells(path)
-        for index, cell in enumerate(cells):
+        for cell, check in pairwise([*code_cells(path), nbformat.v4.new_code_cell()]):
             if "exercise" in notebooks.tags(cell):
-                check = cells[index + 1].source if index + 1 < len(cells) else ""
-                names = re.findall(r"\.(check_\w+)\(", check)
-                found.append(
-                    pytest.param(path, cell, check, id=f"{path.stem[:2]}-{'-'.join(names) or index}")
-                )
-    return found
+                names = re.findall(r"\.(check_\w+)\(", check.source)
+                yield pytest.param(path, cell, check.source, id=f"{path.stem[:2]}-{'-'.join(names)}")
 
 
 @each(SOURCES)

@@ -42,9 +42,9 @@ def build(root: Path, run_dir: Path, out: Path | None = None, publish: bool = Fa
     """Build the book of a run into `out` (default: `book/_build/html`) and return its first page.
 
     Prose that changed since the run is taken from the notebooks. Raises `BookFailed` with Sphinx's first warnings,
-    and for a page that does not say by which run it was made; `ConfigError` for an `out` that holds anything but a
-    book of ours. The previous book stays in place then. With `publish` only a whole run that is evidence, of these
-    very sources, will do, otherwise `ConfigError`, before anything is built.
+    `ConfigError` for an `out` that holds anything but a book of ours; the previous book stays in place then. With
+    `publish` only a whole run that is evidence, of these very sources, will do, otherwise `ConfigError`, before
+    anything is built; and pages are asked, too: a chapter executed at smoke says so, whatever its folder says.
     """
     book = root / "book"
     target = out or book / "_build" / "html"
@@ -63,8 +63,10 @@ def build(root: Path, run_dir: Path, out: Path | None = None, publish: bool = Fa
         staged, made = Path(temporary, "staged"), Path(temporary, "new")
         stage(book, run_dir, staged, browser_files)
         page = sphinx(staged, made, run_dir / "book.log")
-        place_icon_fonts(page.parent)
-        check_pages(page.parent, run_dir, publish)
+        if publish:
+            require_no_smoke(page.parent)
+        # embed-amd writes its first rules before it is told where its fonts are, and looks beside the page.
+        shutil.copytree(staged / "assets/vendor/widgets", page.parent / "notebooks" / "@jupyter-widgets")
         write_text(page.parent / MARK, "A book that `eo-ssl course book` has made, and may replace.\n")
         if target.exists():
             target.rename(Path(temporary, "old"))
@@ -102,7 +104,7 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
         shown = prepare(notebooks.read(run_dir / f"{stem}.ipynb"), chapter["minutes"], set(done))
         write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
     fill(out / "book" / "intro.md", "<!-- cover -->", cover(out, run_dir, list(titles)))
-    about = f"{about_run(run_dir)}\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
+    about = f"{about_run(run_dir)}.\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
     fill(out / "book" / "status.md", "<!-- status -->", about)
     contents, settings = (
         yaml.safe_load((book / name).read_text("utf-8")) for name in ("_toc.yml", "_config.yml")
@@ -148,28 +150,14 @@ def cover(out: Path, run_dir: Path, stems: list[str]) -> str:
 
 
 def about_run(run_dir: Path) -> str:
-    """One sentence about the run that made the book."""
-    state = status.read(run_dir)
-    text = (
-        f"Profile **{state['profile']}** on {state['device']}; data: {state['data']}; "
-        f"seeds: {len(state['seeds']['pretrain'])} for pretraining, {len(state['seeds']['finetune'])} for "
-        f"fine-tuning; commit {state['commit']}."
-    )
-    return text if state["evidence"] else f"{text} **{session.NO_EVIDENCE.capitalize()}.**"
-
-
-def footer(run_dir: Path) -> str:
-    """The line about the run at the foot of every page, as HTML."""
+    """The run that made the book, in one line."""
     state = status.read(run_dir)
     executed = max(chapter["executed"] for chapter in status.done(run_dir).values())
-    facts = [
-        f"profile {state['profile']}",
-        state["device"],
-        state["data"],
-        f"commit {state['commit']}",
-        executed[:10],
-    ]
-    return f'<p class="eo-about-run">Executed with {html.escape(" · ".join(facts))}</p>'
+    pretraining, finetuning = (len(state["seeds"][name]) for name in ("pretrain", "finetune"))
+    return (
+        f"Executed with profile {state['profile']} · {state['device']} · {state['data']} · seeds: {pretraining} "
+        f"pretraining, {finetuning} fine-tuning · commit {state['commit']} · {executed[:10]}"
+    )
 
 
 def sphinx(staged: Path, out: Path, log: Path) -> Path:
@@ -187,27 +175,12 @@ def sphinx(staged: Path, out: Path, log: Path) -> Path:
     return page
 
 
-def place_icon_fonts(html: Path) -> None:
-    """Copy the widgets' icon fonts to where the first rules of embed-amd look for them: beside the page.
-
-    It takes their folder from `__jupyter_widgets_assets_path__` only after it has written those rules, and a
-    widget that loads slowly shows a spinner, which needs the font.
-    """
-    shutil.copytree(html / "_static" / "vendor" / "widgets", html / "notebooks" / "@jupyter-widgets")
-
-
-def check_pages(html: Path, run_dir: Path, publish: bool = False) -> None:
-    """Raise `BookFailed` unless every page names the run behind it and, to `publish`, none is of a smoke run.
-
-    The second is asked of the pages themselves: a chapter executed at smoke says so, whatever its folder says.
-    """
-    for page in sorted(html.rglob("*.html")):
-        text, name = page.read_text(encoding="utf-8"), page.relative_to(html)
-        if "<article" in text and footer(run_dir) not in text:
-            raise BookFailed(f"page {name} does not say by which run it was made")
-        if publish and any(mark in text for mark in SMOKE_MARKS):
+def require_no_smoke(pages: Path) -> None:
+    """Raise `BookFailed` where a page shows a smoke run."""
+    for page in sorted(pages.rglob("*.html")):
+        if any(mark in page.read_text(encoding="utf-8") for mark in SMOKE_MARKS):
             raise BookFailed(
-                f"page {name} shows a smoke run, which is never published; run it at laptop or gpu"
+                f"page {page.name} shows a smoke run, which is never published; run it at laptop or gpu"
             )
 
 
@@ -227,8 +200,8 @@ def toc(whole: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
 
 def config(settings: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """The book's settings with what depends on the run: the foot of every page, and the banner at smoke."""
-    made = {"extra_footer": footer(run_dir)}
+    made = settings["sphinx"]["config"]["html_theme_options"]
+    made["extra_footer"] = f'<p class="eo-about-run">{html.escape(about_run(run_dir))}</p>'
     if not status.read(run_dir)["evidence"]:
         made["announcement"] = BANNER
-    settings["sphinx"]["config"]["html_theme_options"] |= made
     return settings
