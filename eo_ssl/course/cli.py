@@ -136,8 +136,7 @@ def release(
 @app.command()
 def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
     """Compare a run with the last release of its profile; status 1 when a result moved."""
-    from eo_ssl.course.release import NO_RELEASE, compare, markdown
-    from eo_ssl.course.release import read_release, summarise
+    from eo_ssl.course.release import NO_RELEASE, compare, markdown, read_release, summarise
 
     released = read_release(profile)
     if released is None:
