@@ -56,7 +56,7 @@ test: .venv/ready-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl notebooks/chapters tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell
 
 # Without more_unlabelled.py: half an hour, and it needs a finished laptop run.
 bench: .venv/ready-test

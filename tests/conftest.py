@@ -63,12 +63,6 @@ def page_of(widget: Any) -> str:
 
 
 @pytest.fixture
-def page_size() -> Callable[[Any], int]:
-    """Characters of the page that holds a widget."""
-    return lambda widget: len(page_of(widget))
-
-
-@pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[[Any], Any]]:
     """`opened(widget)` is a page of the browser that shows it; fails at the end if one reported an error."""
     pages, errors = [], []
@@ -98,18 +92,17 @@ def write_model(tmp_path: Path) -> Callable[..., None]:
         method: str, right: int, fraction: float = 1.0, patches: int = 40, task: str = "single"
     ) -> None:
         (tmp_path / "counts").mkdir(exist_ok=True)
+        rows = np.arange(patches)
         for seed in range(3):
             key = f"{task} {method} f={fraction:g} s={seed}"
+            truth, good = rows % 2, (rows // 2 + seed) % 10 < right
             counts = np.zeros((patches, 8, 8), np.int64)
-            for i in range(patches):
-                truth, good = i % 2, (i // 2 + seed) % 10 < right
-                counts[i, truth, truth if good else 1 - truth] = 1
+            counts[rows, truth, np.where(good, truth, 1 - truth)] = 1
             file = tmp_path / "counts" / f"{key.replace(' ', '_')}.npz"
-            np.savez(file, counts=counts, rows=np.arange(patches), group=np.arange(patches))
+            np.savez(file, counts=counts, rows=rows, group=rows)
             line = {"key": key, "method": method, "task": task, "fraction": fraction, "seed": seed}
             line |= {"test_reads": 1, "n_labels": round(100 * fraction), "seconds": 1.0}
-            append_result(
-                tmp_path / "results.jsonl", {**line, "test": {"aa": right / 10, "miou": right / 20}}
-            )
+            line["test"] = {"aa": right / 10, "miou": right / 20}
+            append_result(tmp_path / "results.jsonl", line)
 
     return write

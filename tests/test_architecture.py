@@ -14,7 +14,7 @@ LARGEST = {  # lines
     "tests/**/*.py": 11_000,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
-METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/pretrain")
+METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")
 # Stands in for an environment into which only `pip install .` has put anything.
 WITHOUT = """
 import importlib, importlib.machinery, pkgutil, sys

@@ -40,12 +40,9 @@ def test_every_requirement_has_a_locked_version_inside_its_range(requirement):
     assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-def test_the_lock_names_no_host():
-    assert not re.search(r"https?:|file:|--index|--find-links", (ROOT / "constraints.txt").read_text())
-
-
-def test_ranges_are_open_in_the_library_and_exact_only_in_the_lock():
+def test_ranges_are_open_in_the_library_and_exact_only_in_the_lock_which_names_no_host():
     assert [str(r) for r in requirements() if "==" in str(r.specifier)] == []
+    assert not re.search(r"https?:|file:|--index|--find-links", (ROOT / "constraints.txt").read_text())
 
 
 def test_the_conda_environment_installs_the_same_package_from_the_same_lock():
@@ -61,19 +58,26 @@ def test_the_conda_environment_installs_the_same_package_from_the_same_lock():
     assert editable[1] in PROJECT["optional-dependencies"]
 
 
-def test_the_makefile_installs_extras_that_exist():
+def test_the_makefile_installs_extras_that_exist_and_has_every_target_named_in_its_help():
     text = (ROOT / "Makefile").read_text()
     extras = set(re.findall(r"\.venv/ready-(\w+)", text))
-    assert extras and extras <= set(PROJECT["optional-dependencies"])
-    assert "-c constraints.txt" in text
-
-
-def test_every_target_named_in_the_help_exists():
+    assert extras and extras <= set(PROJECT["optional-dependencies"]) and "-c constraints.txt" in text
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     targets = re.findall(r"^make (\w+)", done.stdout, re.MULTILINE)
     assert {"course", "test", "book", "lab", "student", "lint", "bench", "setup"} <= set(targets)
-    for target in targets:
-        subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=True)
+    subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, check=True)
+
+
+ROOMS = sorted(path.parent for path in (ROOT / "eo_ssl").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda p: p.name)
+def test_the_map_for_contributors_names_every_module_of_a_room_and_no_other(room):
+    (line,) = re.findall(
+        rf"^\| `eo_ssl/{room.name}/` \|([^|]+)", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
+    modules = {path.stem for path in room.glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"`(\w+)`", line)) == modules
 
 
 def test_the_citation_and_the_package_have_one_version():
@@ -83,29 +87,17 @@ def test_the_citation_and_the_package_have_one_version():
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
 def test_workflows_follow_the_schema_and_their_make_targets_exist(path):
-    command = [
-        sys.executable,
-        "-m",
-        "check_jsonschema",
-        "--builtin-schema",
-        "vendor.github-workflows",
-        str(path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z]+)", path.read_text()):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_workflow_runs_the_oldest_python_that_is_supported():
-    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]["strategy"][
-        "matrix"
-    ]
-    assert f">={matrix['python'][0]}" == PROJECT["requires-python"]
-
-
-def test_ci_runs_make_test_and_requires_the_browser():
+def test_ci_runs_make_test_on_the_oldest_python_that_is_supported_and_requires_the_browser():
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
+    assert f">={job['strategy']['matrix']['python'][0]}" == PROJECT["requires-python"]
     script = (ROOT / ".ci" / "run").read_text()
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert script.rstrip().endswith("make test") and "EO_SSL_REQUIRE_BROWSER=1" in script
@@ -114,12 +106,9 @@ def test_ci_runs_make_test_and_requires_the_browser():
 
 def test_pre_commit_hooks_call_programs_that_are_installed():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert {"ruff", "nbstripout", "codespell"} <= {hook["id"] for hook in hooks}
-    developer = {canonicalize_name(Requirement(r).name) for r in PROJECT["optional-dependencies"]["dev"]}
-    tested = {canonicalize_name(Requirement(r).name) for r in PROJECT["optional-dependencies"]["test"]}
-    for hook in hooks:
-        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
-        assert program == "python" or canonicalize_name(program) in developer | tested
+    assert {"ruff", "notebook-form", "codespell"} <= {hook["id"] for hook in hooks}
+    known = {canonicalize_name(r.name) for r in requirements()} | {"python"}
+    assert {canonicalize_name(Path(hook["entry"].split()[0]).name) for hook in hooks} <= known
 
 
 def test_the_installed_torch_and_torchvision_are_the_locked_pair():

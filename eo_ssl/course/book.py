@@ -1,7 +1,6 @@
 """Build the book: stage executed chapters and pages in one folder, then Sphinx with warnings as errors."""
 
 import base64
-import copy
 import html
 import re
 import shutil
@@ -15,6 +14,8 @@ import nbformat
 import yaml
 
 from eo_ssl.course import notebooks, release, session, status, vendor
+from eo_ssl.course.plan import sources_of, text_of
+from eo_ssl.course.run import refresh
 from eo_ssl.course.student import student_edition, without_markers
 from eo_ssl.errors import ConfigError, DataError, EOError
 from eo_ssl.files import write_text
@@ -41,27 +42,31 @@ def build(root: Path, run_dir: Path, out: Path | None = None, publish: bool = Fa
     """Build the book of a run into `out` (default: `book/_build/html`) and return its first page.
 
     Prose that changed since the run is taken from the notebooks. Raises `BookFailed` with Sphinx's first warnings,
-    and for a page that does not say by which run it was made; `ConfigError` for an `out` that holds anything but a
-    book of ours. The previous book stays in place then. With `publish` only a whole run that is evidence, of these
-    very sources, will do, otherwise `ConfigError`, before anything is built.
+    `ConfigError` for an `out` that holds anything but a book of ours; the previous book stays in place then. With
+    `publish` only a whole run that is evidence, of these very sources, will do, otherwise `ConfigError`, before
+    anything is built; and pages are asked, too: a chapter executed at smoke says so, whatever its folder says.
     """
     book = root / "book"
     target = out or book / "_build" / "html"
-    require_ours(target, default=out is None)
+    ours = out is None or not target.exists() or (target / MARK).is_file()
+    if not (ours or (target.is_dir() and not any(target.iterdir()))):
+        raise ConfigError(
+            f"{target}: holds other things than a book made here; choose a new folder with --out"
+        )
     if publish:
-        release.require_publishable(run_dir, chapters=root / "notebooks")
+        release.require_publishable(run_dir)
         release.require_same_sources(run_dir, root / "notebooks")
     refresh_prose(root / "notebooks", run_dir)
     browser_files = vendor.provide(book / "vendor.json", book / "_static" / "vendor")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".book-", dir=target.parent) as temporary:
         staged, made = Path(temporary, "staged"), Path(temporary, "new")
-        titles = stage(book, run_dir, staged, browser_files)
-        write_yaml(staged / "_toc.yml", toc(read_yaml(book / "_toc.yml"), titles))
-        write_yaml(staged / "_config.yml", config(read_yaml(book / "_config.yml"), run_dir))
+        stage(book, run_dir, staged, browser_files)
         page = sphinx(staged, made, run_dir / "book.log")
-        place_icon_fonts(page.parent)
-        check_pages(page.parent, run_dir, publish)
+        if publish:
+            require_no_smoke(page.parent)
+        # embed-amd writes its first rules before it is told where its fonts are, and looks beside the page.
+        shutil.copytree(staged / "assets/vendor/widgets", page.parent / "notebooks" / "@jupyter-widgets")
         write_text(page.parent / MARK, "A book that `eo-ssl course book` has made, and may replace.\n")
         if target.exists():
             target.rename(Path(temporary, "old"))
@@ -69,62 +74,52 @@ def build(root: Path, run_dir: Path, out: Path | None = None, publish: bool = Fa
     return target / page.name
 
 
-def require_ours(target: Path, default: bool) -> None:
-    """Raise `ConfigError` unless the folder is new, empty, a book of ours or the one that is ours by `default`."""
-    ours = default or not target.exists() or (target / MARK).is_file()
-    if not (ours or (target.is_dir() and not any(target.iterdir()))):
-        raise ConfigError(
-            f"{target}: holds other things than a book made here; choose a new folder with --out"
-        )
-
-
 def refresh_prose(folder: Path, run_dir: Path) -> None:
     """Bring mended text into the executed chapters whose code is that of the notebooks in `folder`."""
-    from eo_ssl.course.plan import sources_of, text_of
-    from eo_ssl.course.run import refresh
-
     for path, sources in sources_of(folder).items():
         if status.done(run_dir).get(path.stem, {}).get("sources") == sources:
             notebook = notebooks.read(path)
             refresh(run_dir, path.stem, notebook, text_of(notebook))
 
 
-def stage(book: Path, run_dir: Path, out: Path, vendor: Path) -> dict[str, str]:
-    """Fill `out` with everything that the book is built from; returns the chapters in it and their titles.
+def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
+    """Fill `out` with everything that the book is built from.
 
     Layout: `book/` pages, `notebooks/` executed chapters and their images, `assets/` style, browser files and the
-    notebooks to download.
+    notebooks to download, `_toc.yml` and `_config.yml` for jupyter-book.
     """
     done = status.done(run_dir)
     if not done:
         raise DataError(f"{run_dir}: no executed chapter there; run `eo-ssl course run` first")
-    shutil.copytree(book / "_static", out / "assets", ignore=shutil.ignore_patterns("vendor"))
-    shutil.copytree(vendor, out / "assets" / "vendor")
-    for page in [*book.glob("*.md"), *book.glob("*.bib")]:
-        write_text(out / "book" / page.name, page.read_text(encoding="utf-8"))
-    for folder in (p for p in book.iterdir() if p.is_dir() and not p.name.startswith("_")):
-        shutil.copytree(folder, out / "book" / folder.name)
     sources = book.parent / "notebooks"
-    if (sources / "images").is_dir():
-        shutil.copytree(sources / "images", out / "notebooks" / "images")
-    student_edition(sources, out / "download" / "notebooks")
-    shutil.make_archive(str(out / "assets" / "notebooks"), "zip", out / "download")
-    shutil.rmtree(out / "download")
-    titles = {}
+    shutil.copytree(book / "_static", out / "assets", ignore=shutil.ignore_patterns("vendor"))
+    shutil.copytree(browser_files, out / "assets" / "vendor")
+    shutil.copytree(book, out / "book", ignore=shutil.ignore_patterns("_*", "*.json"))
+    shutil.copytree(sources / "images", out / "notebooks" / "images")
+    with tempfile.TemporaryDirectory() as download:
+        student_edition(sources, Path(download, "notebooks"))
+        shutil.make_archive(str(out / "assets" / "notebooks"), "zip", download)
+    titles = {stem: chapter["title"] for stem, chapter in done.items()}
     for stem, chapter in done.items():
-        executed = notebooks.read(run_dir / f"{stem}.ipynb")
-        titles[stem] = chapter.get("title") or notebooks.title(executed)
-        shown = prepare(executed, chapter, set(done))
+        shown = prepare(notebooks.read(run_dir / f"{stem}.ipynb"), chapter["minutes"], set(done))
         write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
-    fill_pages(out, run_dir, titles)
-    return titles
+    fill(out / "book" / "intro.md", "<!-- cover -->", cover(out, run_dir, list(titles)))
+    about = f"{about_run(run_dir)}.\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
+    fill(out / "book" / "status.md", "<!-- status -->", about)
+    contents, settings = (
+        yaml.safe_load((book / name).read_text("utf-8")) for name in ("_toc.yml", "_config.yml")
+    )
+    for name, value in (("_toc.yml", toc(contents, titles)), ("_config.yml", config(settings, run_dir))):
+        write_text(out / name, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
-def prepare(
-    notebook: nbformat.NotebookNode, chapter: dict[str, Any], stems: set[str]
-) -> nbformat.NotebookNode:
+def fill(page: Path, mark: str, text: str) -> None:
+    """Replace a mark in a page."""
+    write_text(page, page.read_text(encoding="utf-8").replace(mark, text))
+
+
+def prepare(notebook: nbformat.NotebookNode, minutes: float, stems: set[str]) -> nbformat.NotebookNode:
     """An executed chapter as the book shows it: solutions folded, injected cell hidden, minutes filled in."""
-    minutes = f"{chapter.get('minutes', 0.0):.1f}"
     for cell in notebook.cells:
         tags = set(notebooks.tags(cell))
         if cell.cell_type == "markdown":
@@ -139,17 +134,8 @@ def prepare(
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/html" in data:
-                data["text/html"] = data["text/html"].replace(session.MINUTES, minutes)
+                data["text/html"] = data["text/html"].replace(session.MINUTES, f"{minutes:.1f}")
     return notebook
-
-
-def fill_pages(out: Path, run_dir: Path, titles: dict[str, str]) -> None:
-    """Write the cover picture into the intro, and the times and the download into the status page."""
-    intro, page = out / "book" / "intro.md", out / "book" / "status.md"
-    text = intro.read_text(encoding="utf-8")
-    write_text(intro, text.replace("<!-- cover -->", cover(out, run_dir, list(titles))))
-    about = f"{about_run(run_dir)}\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
-    write_text(page, page.read_text(encoding="utf-8").replace("<!-- status -->", about))
 
 
 def cover(out: Path, run_dir: Path, stems: list[str]) -> str:
@@ -164,24 +150,14 @@ def cover(out: Path, run_dir: Path, stems: list[str]) -> str:
 
 
 def about_run(run_dir: Path) -> str:
-    """One sentence about the run that made the book."""
+    """The run that made the book, in one line."""
     state = status.read(run_dir)
-    pretrain, finetune = (len(state.get("seeds", {}).get(name, [])) for name in ("pretrain", "finetune"))
-    text = (
-        f"Profile **{state.get('profile')}** on {state.get('device')}; data: {state.get('data')}; seeds: "
-        f"{pretrain} for pretraining, {finetune} for fine-tuning; commit {state.get('commit')}."
+    executed = max(chapter["executed"] for chapter in status.done(run_dir).values())
+    pretraining, finetuning = (len(state["seeds"][name]) for name in ("pretrain", "finetune"))
+    return (
+        f"Executed with profile {state['profile']} · {state['device']} · {state['data']} · seeds: {pretraining} "
+        f"pretraining, {finetuning} fine-tuning · commit {state['commit']} · {executed[:10]}"
     )
-    return text if state.get("evidence") else f"{text} **{session.NO_EVIDENCE.capitalize()}.**"
-
-
-def footer(run_dir: Path) -> str:
-    """The line about the run at the foot of every page, as HTML."""
-    state = status.read(run_dir)
-    executed = max((str(c.get("executed", "")) for c in status.done(run_dir).values()), default="")
-    facts = [f"profile {state.get('profile')}", state.get("device"), state.get("data")]
-    facts += [f"commit {state.get('commit')}", executed[:10]]
-    line = html.escape(" · ".join(str(fact) for fact in facts if fact))
-    return f'<p class="eo-about-run">Executed with {line}</p>'
 
 
 def sphinx(staged: Path, out: Path, log: Path) -> Path:
@@ -199,32 +175,12 @@ def sphinx(staged: Path, out: Path, log: Path) -> Path:
     return page
 
 
-def place_icon_fonts(html: Path) -> None:
-    """Copy the widgets' icon fonts to where the first rules of embed-amd look for them: beside the page.
-
-    It takes their folder from `__jupyter_widgets_assets_path__` only after it has written those rules, and a
-    widget that loads slowly shows a spinner, which needs the font.
-    """
-    files = (html / "_static" / "vendor" / "widgets").glob("*")
-    fonts = [file for file in files if file.suffix in {".woff", ".woff2", ".ttf"}]
-    for folder in {page.parent for page in html.glob("notebooks/*.html")}:
-        (folder / "@jupyter-widgets").mkdir(exist_ok=True)
-        for font in fonts:
-            shutil.copy2(font, folder / "@jupyter-widgets" / font.name)
-
-
-def check_pages(html: Path, run_dir: Path, publish: bool = False) -> None:
-    """Raise `BookFailed` unless every page names the run behind it and, to `publish`, none is of a smoke run.
-
-    The second is asked of the pages themselves: a chapter executed at smoke says so, whatever its folder says.
-    """
-    for page in sorted(html.rglob("*.html")):
-        text, name = page.read_text(encoding="utf-8"), page.relative_to(html)
-        if "<article" in text and footer(run_dir) not in text:
-            raise BookFailed(f"page {name} does not say by which run it was made")
-        if publish and any(mark in text for mark in SMOKE_MARKS):
+def require_no_smoke(pages: Path) -> None:
+    """Raise `BookFailed` where a page shows a smoke run."""
+    for page in sorted(pages.rglob("*.html")):
+        if any(mark in page.read_text(encoding="utf-8") for mark in SMOKE_MARKS):
             raise BookFailed(
-                f"page {name} shows a smoke run, which is never published; run it at laptop or gpu"
+                f"page {page.name} shows a smoke run, which is never published; run it at laptop or gpu"
             )
 
 
@@ -244,22 +200,8 @@ def toc(whole: dict[str, Any], titles: dict[str, str]) -> dict[str, Any]:
 
 def config(settings: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """The book's settings with what depends on the run: the foot of every page, and the banner at smoke."""
-    made = copy.deepcopy(settings)
-    options = made["sphinx"]["config"]["html_theme_options"]
-    options["extra_footer"] = footer(run_dir)
-    if not status.read(run_dir).get("evidence"):
-        options["announcement"] = BANNER
-    return made
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of the book; raises `DataError` naming it when it is broken."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-
-
-def write_yaml(path: Path, value: dict[str, Any]) -> None:
-    """Write YAML, keeping the order of keys."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+    made = settings["sphinx"]["config"]["html_theme_options"]
+    made["extra_footer"] = f'<p class="eo-about-run">{html.escape(about_run(run_dir))}</p>'
+    if not status.read(run_dir)["evidence"]:
+        made["announcement"] = BANNER
+    return settings

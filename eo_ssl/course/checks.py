@@ -7,8 +7,7 @@
             "the signs are swapped: near infrared minus red, not red minus near infrared": [-0.667],
         })
 
-The function that a check receives is guarded: a stub, a `None` or an exception becomes a message that names the
-cause.
+What stops the learner's code (a stub, a `None`, an exception) becomes a message that names the cause.
 """
 
 import functools
@@ -87,56 +86,50 @@ def expect_close(
     mistakes: dict[str, Any] | None = None,
 ) -> None:
     """Fail unless `got` is close to `wanted`; a value in `mistakes` is answered with its own message."""
-    wanted = to_array(wanted)
-    values = to_array(got)
+    values, wanted = _array(got), _array(wanted)
     if values.ndim and wanted.ndim:
         expect_shape(values, wanted.shape, what)
     if np.allclose(values, wanted, rtol=rtol, atol=atol, equal_nan=True):
         return
     for message, value in (mistakes or {}).items():
-        if np.shape(to_array(value)) == values.shape and np.allclose(
-            values, to_array(value), rtol=rtol, atol=atol
-        ):
-            raise ExerciseFailed(f"{what}: {message}.")
-    if np.isnan(values).any() and not np.isnan(wanted).any():
-        raise ExerciseFailed(f"{what} holds NaN: look for a division by zero or the logarithm of zero.")
+        mistake = _array(value)
+        alike = mistake.shape == values.shape and np.allclose(values, mistake, rtol=rtol, atol=atol)
+        expect(not alike, f"{what}: {message}.")
+    nan = np.isnan(values).any() and not np.isnan(wanted).any()
+    expect(not nan, f"{what} holds NaN: look for a division by zero or the logarithm of zero.")
     raise ExerciseFailed(f"{what} should be {_short(wanted)}, but it is {_short(values)}.")
 
 
-def to_array(value: Any) -> np.ndarray:
+def _array(value: Any) -> np.ndarray:
     """A NumPy array from a number, list, array or tensor (detached, on the CPU)."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().float().numpy()
     try:
         return np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        raise ExerciseFailed(
-            f"a number or an array was expected, but this is a {type(value).__name__}."
-        ) from None
+        kind = type(value).__name__
+        raise ExerciseFailed(f"a number or an array was expected, but this is a {kind}.") from None
 
 
 def _short(values: np.ndarray) -> str:
     if values.size > 6:
         return f"an array of shape {values.shape} around {np.nanmean(values):.4g}"
-    return np.array2string(np.asarray(values), precision=4, separator=", ")
+    return np.array2string(values, precision=4, separator=", ")
 
 
 def _not_stub(value: Any, name: str) -> Any:
-    if value is None or value is Ellipsis:
-        raise ExerciseFailed(
-            f"{name}: nothing is there yet. Fill in the cell above and run it, then this one."
-        )
+    there = value is not None and value is not Ellipsis
+    expect(there, f"{name}: nothing is there yet. Fill in the cell above and run it, then this one.")
     return value
 
 
 def _guard(function: Callable[..., Any]) -> Callable[..., Any]:
     """The learner's function, with a stub, a None or an exception turned into a message."""
-    name = getattr(function, "__name__", "your function")
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with _taught(name):
-            return _not_stub(function(*args, **kwargs), name)
+        with _taught(function.__name__):
+            return _not_stub(function(*args, **kwargs), function.__name__)
 
     return call
 
@@ -156,25 +149,20 @@ def _taught(name: str, answers: tuple = ()) -> Iterator[None]:
         said = str(error)
         if isinstance(error, NotImplementedError) and said in ("", "your turn"):
             _not_stub(None, name)
+        message = f"{name} stopped with {type(error).__name__}: {said}"
         called = re.fullmatch(r"'(?:.*\.)?(\w+)' object is not callable", said)
         if called and called[1] in [type(answer).__name__ for answer in answers if not callable(answer)]:
-            raise ExerciseFailed(
-                f"{name}: the check calls your function itself; give it the name, without brackets and arguments, "
-                "not what it returns."
-            ) from None
-        if isinstance(error, TypeError | ValueError) and "unpack" in said:
-            raise ExerciseFailed(
-                f"{name} does not return as many values as the task asks for ({said})."
-            ) from None
-        raise ExerciseFailed(f"{name} stopped with {type(error).__name__}: {said}") from error
+            message = f"{name}: the check calls your function itself; give it the name, without brackets."
+        elif isinstance(error, TypeError | ValueError) and "unpack" in said:
+            message = f"{name} does not return as many values as the task asks for ({said})."
+        raise ExerciseFailed(message) from error
 
 
 @contextmanager
 def _time_limit(title: str) -> Iterator[None]:
     """Stop after `TIME_LIMIT` seconds where the platform can (main thread, POSIX)."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
-        yield
-        return
+        return (yield)
 
     def stop(*_: Any) -> None:
         raise ExerciseFailed(f"{title}: no answer after {TIME_LIMIT} s. Is there a loop that never ends?")

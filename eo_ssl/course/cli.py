@@ -130,8 +130,7 @@ def release(
 @app.command()
 def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
     """Compare a run with the last release of its profile; status 1 when a result moved."""
-    from eo_ssl.course.drift import NO_RELEASE, compare, markdown
-    from eo_ssl.course.release import read_release, summarise
+    from eo_ssl.course.release import NO_RELEASE, compare, markdown, read_release, summarise
 
     released = read_release(profile)
     if released is None:
@@ -146,7 +145,7 @@ def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
 @app.command()
 def summary(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
     """Print times per chapter, failures and changed results of a run as Markdown."""
-    from eo_ssl.course.drift import report
+    from eo_ssl.course.release import report
 
     typer.echo(report(profile, session.run_folder(profile, run_dir)), nl=False)
 

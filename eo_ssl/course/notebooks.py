@@ -4,6 +4,7 @@ import ast
 import hashlib
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ PATTERN = re.compile(r"(\d\d|a\d)_\w+\.ipynb")
 
 def sources(folder: Path) -> list[Path]:
     """The chapters in reading order, named like `04_simclr.ipynb`, and then appendices (`a1_…`)."""
-    return sorted(p for p in folder.glob("*.ipynb") if PATTERN.fullmatch(p.name))
+    return sorted(path for path in folder.glob("*.ipynb") if PATTERN.fullmatch(path.name))
 
 
 def select(folder: Path, only: list[str]) -> list[Path]:
@@ -31,15 +32,11 @@ def select(folder: Path, only: list[str]) -> list[Path]:
     found = sources(folder)
     if not found:
         raise DataError(f"{folder}: no notebooks named like 04_simclr.ipynb; run from the project folder")
-    chosen: set[Path] = set()
+    names = {path: {path.name, path.stem, path.stem[:2], path.stem[3:]} for path in found}
     for name in only:
-        stem = name.removesuffix(".ipynb")
-        hits = [p for p in found if stem in (p.stem, p.stem[:2], p.stem[3:])]
-        if not hits:
-            known = [p.stem for p in found]
-            raise ConfigError(f"no chapter {name!r}{nearest(name, known)}")
-        chosen.update(hits)
-    return [p for p in found if p in chosen] if only else found
+        if not any(name in known for known in names.values()):
+            raise ConfigError(f"no chapter {name!r}{nearest(name, [path.stem for path in found])}")
+    return [path for path in found if not only or names[path] & set(only)]
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -57,21 +54,16 @@ def tags(cell: Any) -> list[str]:
 
 def parameters(notebook: Any) -> dict[str, Any]:
     """Names and defaults in the cell tagged `parameters`, read without executing it."""
-    cells = [c for c in notebook.cells if c.cell_type == "code" and "parameters" in tags(c)]
-    found: dict[str, Any] = {}
-    for statement in ast.parse(cells[0].source).body if cells else []:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            found[statement.targets[0].id] = ast.literal_eval(statement.value)
-    return found
+    code = next((cell.source for cell in notebook.cells if "parameters" in tags(cell)), "")
+    assigned = [node for node in ast.parse(code).body if isinstance(node, ast.Assign)]
+    return {ast.unparse(node.targets[0]): ast.literal_eval(node.value) for node in assigned}
 
 
 def title(notebook: Any) -> str:
     """The first heading of a notebook, without the markup."""
-    for cell in notebook.cells:
-        for line in cell.source.splitlines():
-            if cell.cell_type == "markdown" and line.startswith("# "):
-                return line[2:].strip()
-    return "Untitled"
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    found = re.search(r"^# (.*)", text, re.MULTILINE)
+    return found[1].strip() if found else "Untitled"
 
 
 def normalise(path: str | Path) -> None:
@@ -82,10 +74,10 @@ def normalise(path: str | Path) -> None:
     """
     path = Path(path)
     notebook = read(path)
-    seen: dict[str, int] = {}
+    seen = Counter[str]()
     for cell in notebook.cells:
         base = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
-        seen[base] = seen.get(base, 0) + 1
+        seen[base] += 1
         cell["id"] = base if seen[base] == 1 else f"{base}-{seen[base]}"
         cell.metadata = {"tags": tags(cell)} if tags(cell) else {}
         if "hide-input" in tags(cell):

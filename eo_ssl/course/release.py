@@ -1,42 +1,53 @@
-"""Released results: one JSON file per profile, made from a finished run and kept with the course.
+"""Released results: one JSON file per profile, kept with the course, and what in a later run differs from it.
 
-A release is what later runs are compared with (`eo_ssl.course.drift`) and what a chapter can show beside the
-run that made the page. Only a finished run at an evidence profile, made from a known commit, becomes one.
+Only a finished run at an evidence profile, made from a known commit, becomes a release. A result of a later run
+has *drifted* where it moved by more than chance explains (`compare`).
 """
 
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from scipy.stats import t
+
 from eo_ssl.course import notebooks, session, status
-from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.errors import ConfigError, DataError, EOError
+from eo_ssl.experiments.plan import make_grid
+from eo_ssl.experiments.results import read_results
+from eo_ssl.experiments.tables import COLUMNS, finished, measured
 from eo_ssl.files import read_json, write_json
 from eo_ssl.profiles import PROFILES, get_profile
-from eo_ssl.provenance import machine, versions
 
 DIGITS = 6
+FALSE_ALARMS = 0.05  # share of unchanged runs that may report a row that moved
+FAMILY = ["task", "fraction", "metric"]
+KEY = [*FAMILY, "method"]  # what makes two rows the same result
+NO_RELEASE = "No release of profile {} yet: nothing to compare with. `eo-ssl course release` makes one."
 
 
-def _table(**kinds: str) -> dict[str, Any]:
-    """The JSON schema of an object that has these entries, of these kinds."""
-    return {
-        "type": "object",
-        "required": list(kinds),
-        "properties": {n: {"type": k} for n, k in kinds.items()},
-    }
+def _object(**names: str) -> dict[str, Any]:
+    """The JSON schema of an object: the names of its entries, by their kind."""
+    kinds = {name: {"type": kind} for kind, listed in names.items() for name in listed.split()}
+    return {"type": "object", "required": list(kinds), "properties": kinds}
 
 
-# What a release holds, and of which kind each entry is.
-ROW = _table(
-    task="string", method="string", label="string", fraction="number", n_labels="integer", seeds="integer",
-    metric="string", mean="number", low="number", high="number", values="array",
-)  # fmt: skip
+ROW = _object(
+    string="task method label metric",
+    integer="n_labels seeds",
+    number="fraction mean low high",
+    array="values",
+)
 ROW["properties"]["values"]["items"] = {"type": "number"}
-SCHEMA = _table(
-    profile="string", machine="object", device="string", commit="string", commits="array", date="string",
-    data_version="string", seeds="object", versions="object", minutes="object", rows="array",
-)  # fmt: skip
-SCHEMA["properties"]["machine"] = _table(cpu="string", cores="integer", memory_gb="number", gpus="array")
+SCHEMA = _object(
+    string="profile device commit date data_version",
+    object="machine versions minutes seeds",
+    array="commits rows",
+)
+SCHEMA["properties"]["machine"] = _object(string="cpu", integer="cores", number="memory_gb", array="gpus")
 SCHEMA["properties"]["rows"]["items"] = ROW
 
 
@@ -55,88 +66,71 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     state, chapters = status.read(run_dir), status.done(run_dir)
     if not chapters:
         raise DataError(f"{run_dir}: no finished chapter there; run `eo-ssl course run` first")
-    results = tested_results(run_dir, state)
-    commits = {str(c.get("commit", "")) for c in chapters.values()}
-    commits |= set(results["commit"].astype(str)) if len(results) else set()
+    results = _tested(run_dir, state["profile"])
     return {
-        "profile": str(state.get("profile", "")),
-        # A run from before runs wrote these down: then they are those found here.
-        "machine": state.get("machine") or machine(),
-        "versions": {k: v for k, v in (state.get("versions") or versions()).items() if k != "commit"},
-        "device": str(state.get("device", "")),
-        "commit": str(state.get("commit", "")),
-        "commits": sorted(commits),
-        "date": max(str(c.get("executed", "")) for c in chapters.values()),
-        "data_version": str(state.get("data", "")),
-        "seeds": state.get("seeds", {}),
-        "minutes": {stem: c["minutes"] for stem, c in chapters.items() if "minutes" in c},
+        "profile": state["profile"],
+        "machine": state.get("machine", {}),
+        "versions": {name: text for name, text in state.get("versions", {}).items() if name != "commit"},
+        "device": state["device"],
+        "commit": state["commit"],
+        "commits": sorted({*(chapter["commit"] for chapter in chapters.values()), *results["commit"]}),
+        "date": max(chapter["executed"] for chapter in chapters.values()),
+        "data_version": state["data"],
+        "seeds": state["seeds"],
+        "minutes": {stem: chapter["minutes"] for stem, chapter in chapters.items()},
         "rows": _rows(run_dir, results),
     }
 
 
-def tested_results(run_dir: Path, state: dict[str, Any]) -> Any:
-    """The tested models of the run's grid as a table; lines left from an older grid are no results of this run.
+def _tested(run_dir: Path, profile: str) -> pd.DataFrame:
+    """The tested models of the run's grid; lines left from an older grid are no results of this run.
 
     Raises `DataError` where lines of two profiles or data sets are mixed.
     """
-    from eo_ssl.experiments.results import read_results
-    from eo_ssl.experiments.tables import finished
-
-    found = finished(read_results(run_dir / "results.jsonl"))
-    if not len(found):
-        return found
-    found = found[found["key"].isin(planned(str(state.get("profile"))))]
+    path = run_dir / "results.jsonl"
+    found = finished(read_results(path))
+    if found.empty:
+        return pd.DataFrame(columns=["key", "commit"])
+    found = found[found["key"].isin(_planned(profile))]
     for name in ("profile", "data_version"):
         if len(kinds := sorted(set(found[name].astype(str)))) > 1:
             raise DataError(
-                f"{run_dir / 'results.jsonl'}: results of {name} {' and '.join(kinds)} are mixed; "
-                "give each run a folder of its own with --run-dir"
+                f"{path}: results of {name} {' and '.join(kinds)} are mixed; give each run a folder of its own "
+                "with --run-dir"
             )
     return found
 
 
-def planned(profile: str) -> list[str]:
+def _planned(profile: str) -> list[str]:
     """Keys of the models that a finished run of the profile has tested."""
-    from eo_ssl.experiments.plan import make_grid
-
     return [cell.key for cell in make_grid(profile).cells if cell.rate is None]
 
 
-def _rows(run_dir: Path, results: Any) -> list[dict[str, Any]]:
+def _rows(run_dir: Path, results: pd.DataFrame) -> list[dict[str, Any]]:
     """One row per task, method, fraction and metric, in the order of the course's tables."""
-    from eo_ssl.experiments.tables import measured
-
     table = measured(results, run_dir, second=True)
     # An ensemble does not count its labels: it has those of its task and fraction.
     same = table.groupby(["task", "fraction"])["n_labels"].transform("mean")
     table["n_labels"] = table["n_labels"].fillna(same).round()
-    if table["n_labels"].isna().any():
-        raise DataError(f"{run_dir / 'results.jsonl'}: some lines do not say how many labels they had")
     table["values"] = [[round(float(value), DIGITS) for value in values] for values in table["values"]]
     return table.astype({"n_labels": int}).round(DIGITS).to_dict("records")
 
 
-def require_publishable(run_dir: Path, allow_dirty: bool = False, chapters: Path | None = None) -> None:
+def require_publishable(run_dir: Path, allow_dirty: bool = False) -> None:
     """Raise `ConfigError` unless the run is evidence, whole, and made from a commit that others can get.
 
-    Args:
-        allow_dirty: accept a run of code that differs from its commit, or of no known commit.
-        chapters: folder of the notebooks that a whole run has executed; default: the project's.
+    With `allow_dirty` the code may differ from its commit, or be in none.
     """
     state, done = status.read(run_dir), status.done(run_dir)
-    if not done:
-        raise ConfigError(f"{run_dir}: no finished chapter there; run `eo-ssl course run` first")
-    name = str(state.get("profile", ""))
-    if not (name in PROFILES and PROFILES[name].is_evidence and state.get("evidence") is True):
-        known = ", ".join(p.name for p in PROFILES.values() if p.is_evidence)
+    known = [profile.name for profile in PROFILES.values() if profile.is_evidence]
+    if (profile := state.get("profile", known[0])) not in known:
         raise ConfigError(
-            f"{run_dir}: a run at profile {name!r} is no evidence and never a result; use {known}"
+            f"{run_dir}: a run at profile {profile!r} is no evidence and never a result; use {', '.join(known)}"
         )
-    wanted = [p.stem for p in notebooks.sources(chapters or session.project_root() / "notebooks")]
-    _require_whole(run_dir, "chapters", sorted((set(wanted) | set(state["chapters"])) - set(done)))
+    wanted = {path.stem for path in notebooks.sources(session.project_root() / "notebooks")}
+    _require_whole(run_dir, "chapters", (wanted | set(state["chapters"])) - set(done))
     if not allow_dirty:
-        commits = [state.get("commit", ""), *(c.get("commit", "") for c in done.values())]
-        _require_clean(run_dir, {str(commit) for commit in commits})
+        _require_clean(run_dir, {state["commit"], *(chapter["commit"] for chapter in done.values())})
 
 
 def require_same_sources(run_dir: Path, chapters: Path) -> None:
@@ -144,97 +138,193 @@ def require_same_sources(run_dir: Path, chapters: Path) -> None:
     from eo_ssl.course.plan import sources_of
 
     done = status.done(run_dir)
-    sources = {path.stem: found for path, found in sources_of(chapters).items()}
-    other = [stem for stem, found in sources.items() if done.get(stem, {}).get("sources") != found]
-    if other:
-        raise ConfigError(
-            f"{run_dir}: made from other sources than those here ({_some(other)}); run it again"
-        )
+    for path, sources in sources_of(chapters).items():
+        if done.get(path.stem, {}).get("sources") != sources:
+            raise ConfigError(
+                f"{run_dir}: made from other sources than those here ({path.stem}); run it again"
+            )
 
 
-def require_releasable(run_dir: Path, allow_dirty: bool = False, chapters: Path | None = None) -> None:
-    """Raise `ConfigError` with the reason where a run may not be released.
-
-    Beyond `require_publishable`, every model of the profile's grid must have been tested, and from code
-    that is in a commit.
-    """
-    require_publishable(run_dir, allow_dirty, chapters)
-    state = status.read(run_dir)
-    results = tested_results(run_dir, state)
-    if not allow_dirty and len(results):
-        _require_clean(run_dir, set(results["commit"].astype(str)))
-    tested = set(results["key"]) if len(results) else set()
-    _require_whole(run_dir, "tested models", [key for key in planned(state["profile"]) if key not in tested])
+def require_releasable(run_dir: Path, allow_dirty: bool = False) -> None:
+    """Raise `ConfigError` unless the run is publishable and every model of its grid was tested, from a commit."""
+    require_publishable(run_dir, allow_dirty)
+    profile = status.read(run_dir)["profile"]
+    results = _tested(run_dir, profile)
+    if not allow_dirty:
+        _require_clean(run_dir, set(results["commit"]))
+    _require_whole(run_dir, "tested models", set(_planned(profile)) - set(results["key"]))
 
 
-def _require_whole(run_dir: Path, what: str, missing: list[str]) -> None:
+def _require_whole(run_dir: Path, what: str, missing: set[str]) -> None:
     if missing:
         raise ConfigError(
-            f"{run_dir}: the run is not finished ({what} missing: {_some(missing)}); `eo-ssl course run` goes on "
-            "where it stopped"
+            f"{run_dir}: the run is not finished ({len(missing)} {what} missing, the first is {min(missing)}); "
+            "`eo-ssl course run` goes on where it stopped"
         )
 
 
 def _require_clean(run_dir: Path, commits: set[str]) -> None:
     """Raise `ConfigError` if code behind the run differs from its commit ("…+"), or no commit is known ("v…")."""
-    unclean = sorted(c or "unknown" for c in commits if not c or c.endswith("+") or c.startswith("v"))
-    if unclean:
+    if unclean := sorted(c or "unknown" for c in commits if not c or c.endswith("+") or c.startswith("v")):
         raise ConfigError(
             f"{run_dir}: made from code that is in no commit ({', '.join(unclean)}); commit it and run again, "
             "or use --allow-dirty"
         )
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def write_release(
-    run_dir: Path, folder: Path | None = None, allow_dirty: bool = False, chapters: Path | None = None
-) -> Path:
-    """Write the summary of a finished run to `folder/<profile>.json` (default: `book/results/`).
-
-    Raises `ConfigError` for a run that is no evidence, not finished or, without `allow_dirty`, made from code
-    that is in no commit; what was released before stays then.
-    """
-    require_releasable(run_dir, allow_dirty, chapters)
+def write_release(run_dir: Path, allow_dirty: bool = False) -> Path:
+    """Write the summary of a finished run to `book/results/<profile>.json`; what `require_releasable` refuses
+    raises, and what was released before stays."""
+    require_releasable(run_dir, allow_dirty)
     found = validate(summarise(run_dir), str(run_dir))
-    path = (folder or results_folder()) / f"{found['profile']}.json"
+    path = results_folder() / f"{found['profile']}.json"
     write_json(path, found)
     return path
 
 
-def read_release(profile: str, folder: Path | None = None) -> dict[str, Any] | None:
+def read_release(profile: str) -> dict[str, Any] | None:
     """The released results of a profile, or None where there are none yet.
 
     Raises `ConfigError` for a profile that does not exist, `DataError` naming file and entry where the file
     is not in the form of `summarise`.
     """
-    path = (folder or results_folder()) / f"{get_profile(profile).name}.json"
+    path = results_folder() / f"{get_profile(profile).name}.json"
     if not path.is_file():
         return None
-    found = validate(read_json(path), str(path))
-    if found["profile"] != profile:
-        raise DataError(f"{path}: holds results of profile {found['profile']!r}, not {profile!r}")
-    return found
+    return validate(read_json(path), str(path))
 
 
 def validate(release: Any, name: str) -> dict[str, Any]:
     """The release, if every entry is there and of its kind; otherwise `DataError` with `name` and the entry."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
     if error := best_match(Draft202012Validator(SCHEMA).iter_errors(release)):
         where = "".join(f", {part}" if isinstance(part, str) else f" {part}" for part in error.absolute_path)
         raise DataError(f"{name}{where}: {error.message}; make it again with `eo-ssl course release`")
     seen = set()
     for number, row in enumerate(release["rows"]):
-        where = f"{name}, rows {number}"
-        if not all(map(math.isfinite, [row["mean"], row["low"], row["high"], *row["values"]])):
-            raise DataError(f"{where}: mean, low, high and values must be finite numbers")
-        if len(row["values"]) != row["seeds"] or row["low"] > row["high"]:
-            raise DataError(f"{where}: needs one value per seed, and low not above high")
-        if (key := tuple(row[k] for k in ("task", "method", "fraction", "metric"))) in seen:
-            raise DataError(f"{where}: {' '.join(map(str, key))} is there twice")
+        key = tuple(row[entry] for entry in KEY)
+        finite = all(map(math.isfinite, (row["mean"], row["low"], row["high"], *row["values"])))
+        if not finite or len(row["values"]) != row["seeds"] or row["low"] > row["high"] or key in seen:
+            raise DataError(
+                f"{name}, rows {number}: needs finite numbers, one value per seed, low not above high, and each "
+                "result once"
+            )
         seen.add(key)
     return release
+
+
+def compare(release: dict[str, Any], run: dict[str, Any]) -> pd.DataFrame:
+    """The rows of a release and of a run of the same profile and data (both from `summarise`), one a result.
+
+    `state` is "same", "moved", "new" (only in the run) or "gone"; columns of the run end in "_now". A row has moved
+    where |`change`| > `allowed`, with `change` = m' − m of the new and the released mean, S seeds, and
+
+        allowed = max(reach, noise),   reach = high − m or m − low, towards m',   noise = t · s · sqrt(1/S)
+
+    **reach**: m' lies outside the released 95% interval. **noise**: m' is uncertain, too. Both runs test the same
+    patches and train from the same seeds, so the differences d of the seeds have a common shift where code or
+    settings moved the result, and scatter where chance did (sums in another order on another device). s is the
+    standard deviation of d within rows, pooled with ν degrees of freedom over the methods of a task, fraction and
+    metric; t is Student's quantile at 1 − 0.05 / (2 · rows), so that one unchanged run in twenty, or fewer, reports
+    anything (Bonferroni). With other seeds s is that over the seeds of both runs, and 1/S + 1/S' is under the root.
+
+    Raises `ConfigError` for other data or another profile: then every number may differ, and none of it is drift.
+    """
+    for name in ("profile", "data_version"):
+        if release[name] != run[name]:
+            raise ConfigError(
+                f"{name} of the release is {release[name]!r} and of this run {run[name]!r}: their results cannot be "
+                "compared; `eo-ssl course release` makes this run the release"
+            )
+    before, after = (pd.DataFrame(side["rows"], columns=list(COLUMNS)) for side in (release, run))
+    found = before.merge(after, "outer", KEY, suffixes=("", "_now"), indicator="side")
+    found["change"] = found["mean_now"] - found["mean"]
+    reach = np.where(found["change"] >= 0, found["high"] - found["mean"], found["mean"] - found["low"])
+    noise = _noise(found[found["side"] == "both"], release["seeds"] == run["seeds"])
+    found["allowed"] = np.maximum(reach, noise.reindex(found.index))
+    states = [
+        found["side"] == "left_only",
+        found["side"] == "right_only",
+        found["change"].abs() > found["allowed"],
+    ]
+    found["state"] = np.select(states, ["gone", "new", "moved"], "same")
+    return found.sort_values("change", key=lambda x: -x.abs(), kind="stable", ignore_index=True)
+
+
+def _noise(rows: pd.DataFrame, paired: bool) -> pd.Series:
+    """t · s · sqrt(1/S) for each row; 0 where no method of the family has two seeds."""
+
+    def scatter(before: list[float], after: list[float]) -> tuple[float, int, float]:
+        a, b = np.array(before), np.array(after)
+        sides = [b - a] if paired and len(a) == len(b) else [a, b]
+        squares = sum(float(((v - v.mean()) ** 2).sum()) for v in sides)
+        return squares, sum(len(v) - 1 for v in sides), sum(1 / len(v) for v in sides)
+
+    counted = [scatter(*pair) for pair in zip(rows["values"], rows["values_now"])]
+    counted = pd.DataFrame(counted, rows.index, ["squares", "freedom", "share"])
+    pooled = counted.groupby([rows[name] for name in FAMILY])[["squares", "freedom"]].transform("sum")
+    degrees = pooled["freedom"].clip(lower=1)
+    quantile = t.ppf(1 - FALSE_ALARMS / (2 * max(len(rows), 1)), degrees)
+    return quantile * np.sqrt(pooled["squares"] / degrees * counted["share"])
+
+
+def markdown(release: dict[str, Any], found: pd.DataFrame) -> str:
+    """The comparison in words and as a table of what moved, for a terminal or a job summary."""
+    made = f"{release['date'][:10]}, {release['device']}, commit {release['commit']}"
+    moved, compared = found[found["state"] == "moved"], found["state"].isin(["same", "moved"]).sum()
+    result = f"**{len(moved)} moved**" if len(moved) else "none moved"
+    lines = [
+        f"{compared} results compared with the release of profile {release['profile']} ({made}): {result}."
+    ]
+    if len(moved):
+        head = "| result | labels | released [95%] | now | change | allowed |"
+        lines += ["", head, "|---|--:|---|--:|--:|--:|"]
+    for row in moved.itertuples():
+        lines.append(
+            f"| {name(row)} | {row.n_labels:.0f} | {row.mean:.4f} [{row.low:.4f}, {row.high:.4f}] | "
+            f"{row.mean_now:.4f} | {row.change:+.4f} | ±{row.allowed:.4f} |"
+        )
+    for state, what in (("new", "New, not in the release"), ("gone", "In the release, gone now")):
+        if len(rows := found[found["state"] == state]):
+            lines += ["", f"{what}: {'; '.join(map(name, rows.itertuples()))}."]
+    return "\n".join(lines)
+
+
+def name(row: Any) -> str:
+    """A row in words, such as "single, Late fusion, 10% of labels, aa"."""
+    label = row.label_now if row.state == "new" else row.label
+    return f"{row.task}, {label}, {100 * row.fraction:g}% of labels, {row.metric}"
+
+
+def report(profile: str, run_dir: Path) -> str:
+    """A run as Markdown for the page of a CI job: times per chapter, failures, changed results.
+
+    It says what it can about a run that failed, stopped or never began.
+    """
+    state = status.read(run_dir)
+    chapters = dict(sorted(state["chapters"].items()))
+    if not chapters:
+        return f"## Run at profile {profile}\n\nNo chapter was executed.\n"
+    released, changed = None, NO_RELEASE.format(profile)
+    try:
+        if released := read_release(profile):
+            changed = markdown(released, compare(released, summarise(run_dir)))
+    except EOError as error:
+        changed = f"Not compared: {error}."
+    before = released["minutes"] if released else {}
+    smoke = "" if state["evidence"] else " · **smoke run: no number here is a result**"
+    lines = [
+        f"## Run at profile {state['profile']} on {state['device']}\n",
+        f"Data: {state['data']} · commit {state['commit']}{smoke}\n",
+        "| chapter | state | minutes | released |",
+        "|---|---|--:|--:|",
+    ]
+    for stem, chapter in chapters.items():
+        times = (chapter.get("minutes"), before.get(stem))
+        shown = " | ".join("" if minutes is None else f"{minutes:.1f}" for minutes in times)
+        lines.append(f"| {stem} | {chapter['state']} | {shown} |")
+    done = [chapter["minutes"] for chapter in chapters.values() if chapter["state"] == "done"]
+    total = f"**{sum(before.values()):.1f}**" if before else ""
+    lines.append(f"| **all** | {len(done)} of {len(chapters)} done | **{sum(done):.1f}** | {total} |\n")
+    if failed := [f"- `{stem}`: {c['error']}" for stem, c in chapters.items() if c["state"] == "failed"]:
+        lines += ["### Failed\n", *failed, ""]
+    return "\n".join([*lines, "### Results against the release\n", changed, ""])

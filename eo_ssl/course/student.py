@@ -15,10 +15,12 @@ from eo_ssl.errors import DataError
 from eo_ssl.files import atomic_path, read_json, sha256, write_json
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+SOLUTION = re.compile(
+    rf"^([ \t]*){BEGIN}[ \t]*\n(?:(?!{BEGIN}).)*?^[ \t]*{END}[ \t]*$", re.MULTILINE | re.DOTALL
+)
 STUB = 'raise NotImplementedError("your turn")  # replace this line'
 CHECK = re.compile(r"^\s*ch\d\d\.check_\w+\(", re.MULTILINE)
-# Lets "run all cells" go on past an exercise that is not solved yet.
-GO_ON = "raises-exception"
+GO_ON = "raises-exception"  # lets "run all cells" go on past an exercise that is not solved yet
 WRITTEN = ".edition.json"  # SHA-256 of each file as it was written
 
 
@@ -29,24 +31,12 @@ def stub(source: str, where: str = "cell") -> str:
     def f(x):
         raise NotImplementedError("your turn")  # replace this line
     """
-    lines: list[str] = []
-    inside, solutions = False, 0
-    for line in source.splitlines():
-        text = line.strip()
-        if text == BEGIN:
-            if inside:
-                raise DataError(f"{where}: {BEGIN} stands twice without {END}")
-            lines.append(line[: len(line) - len(line.lstrip())] + STUB)
-            inside, solutions = True, solutions + 1
-        elif text == END:
-            if not inside:
-                raise DataError(f"{where}: {END} without {BEGIN}")
-            inside = False
-        elif not inside:
-            lines.append(line)
-    if inside or not solutions:
-        raise DataError(f"{where}: a cell tagged exercise needs {BEGIN} and {END} on lines of their own")
-    return "\n".join(lines)
+    stubbed, solutions = SOLUTION.subn(lambda match: match[1] + STUB, source)
+    if not solutions or BEGIN in stubbed or END in stubbed:
+        raise DataError(
+            f"{where}: a cell tagged exercise needs {BEGIN} and {END} in pairs, on lines of their own"
+        )
+    return stubbed
 
 
 def without_markers(source: str) -> str:
@@ -62,16 +52,14 @@ def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.Noteboo
     """A copy of a notebook with stubs in place of the solutions."""
     copy = nbformat.from_dict(notebook)
     for index, cell in enumerate(copy.cells):
-        if cell.cell_type != "code":
-            continue
-        if "exercise" in notebooks.tags(cell):
+        tags = notebooks.tags(cell)
+        if "exercise" in tags:
             cell.source = stub(cell.source, f"{name}, cell {index}")
-            kept = [t for t in notebooks.tags(cell) if t != "hide-input"]
-            cell.metadata = {"tags": [*kept, GO_ON]}
-        elif CHECK.search(cell.source):
-            cell.metadata["tags"] = [*notebooks.tags(cell), GO_ON]
-        if BEGIN in cell.source or END in cell.source:
+            cell.metadata = {"tags": [*(tag for tag in tags if tag != "hide-input"), GO_ON]}
+        elif cell.cell_type == "code" and BEGIN in cell.source:
             raise DataError(f"{name}, cell {index}: holds a solution but is not tagged exercise")
+        elif cell.cell_type == "code" and CHECK.search(cell.source):
+            cell.metadata["tags"] = [*tags, GO_ON]
     return copy
 
 
@@ -88,23 +76,18 @@ def student_edition(folder: Path, out: Path) -> list[Path]:
         if path.is_file() and "__pycache__" not in path.parts
     }
     for path in notebooks.sources(folder):
-        text = nbformat.writes(make_student(notebooks.read(path), path.name), indent=1) + "\n"
-        files[path.relative_to(folder)] = text.encode()
+        edition = make_student(notebooks.read(path), path.name)
+        files[path.relative_to(folder)] = (nbformat.writes(edition, indent=1) + "\n").encode()
     record = out / WRITTEN
-    before = read_json(record) if record.is_file() else {}
-    written = {}
+    before, written = read_json(record) if record.is_file() else {}, []
     for name, content in files.items():
-        target = out / name
-        if target.exists() and sha256(target) not in (before.get(str(name)), _sha256(content)):
+        target, digest = out / name, hashlib.sha256(content).hexdigest()
+        if target.exists() and sha256(target) not in (before.get(str(name)), digest):
             target = target.with_name(f"{name.stem}.new{name.suffix}")
         else:
-            before[str(name)] = _sha256(content)
+            before[str(name)] = digest
         with atomic_path(target) as temporary:
             temporary.write_bytes(content)
-        written[name] = target
+        written += [target] if name.suffix == ".ipynb" else []
     write_json(record, before)
-    return [target for name, target in written.items() if name.suffix == ".ipynb"]
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return written

@@ -13,7 +13,7 @@ from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close, expect_shape
 from eo_ssl.evaluate.metrics import confusion_metrics
 from eo_ssl.experiments.plan import get_method
-from eo_ssl.experiments.tables import compare, interval
+from eo_ssl.experiments.tables import MAIN, compare, interval
 
 FUSIONS, SENSORS = ("early", "late"), ("s1", "s2")
 
@@ -23,7 +23,7 @@ def fusion_verdict(results: pd.DataFrame, folder: Path, task: str) -> str:
 
     `folder` holds the counts of the models in `results`; all labels are used.
     """
-    done, metric = set(results.loc[results["task"] == task, "method"]), show.results.metric_name(task)
+    done, metric = set(results.loc[results["task"] == task, "method"]), show.results.METRIC_NAMES[MAIN[task]]
     scores = {name: interval(folder, results, task, name, 1.0) for name in FUSIONS + SENSORS if name in done}
     fused, single = (
         max(sorted(scores.keys() & names), key=lambda n: scores[n].value, default="")

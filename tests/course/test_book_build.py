@@ -14,6 +14,11 @@ from eo_ssl.files import write_text
 
 PNG = base64.b64encode(b"picture").decode()
 STEM = "01_seeing"
+FACTS = {
+    "profile": "smoke", "device": "CPU", "commit": "abc", "data": "simulated", "evidence": False,
+    "seeds": {"pretrain": [0], "finetune": [0, 1]},
+}  # fmt: skip
+DONE = {"state": "done", "minutes": 1.26, "title": "Seeing", "executed": "2026-01-02T03:04:05"}
 
 
 def html_output(text):
@@ -22,108 +27,86 @@ def html_output(text):
 
 @pytest.fixture
 def run_dir(tmp_path):
-    """A run folder with one executed chapter."""
+    """A run folder with one executed chapter, and one that failed."""
     solution = "### BEGIN SOLUTION\n1 + 1\n### END SOLUTION"
+    picture = html_output(f'<img alt="A & B" src="data:image/png;base64,{PNG}">')
+    code = nbformat.v4.new_code_cell
     cells = [
         nbformat.v4.new_markdown_cell(
             "# Seeing\n\nNext: [there](02_there.ipynb), before: [this](01_seeing.ipynb)."
         ),
-        nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell("seed = 1", metadata={"tags": ["injected-parameters"]}),
-        nbformat.v4.new_code_cell("run", outputs=[html_output(f"took {session.MINUTES}")]),
-        nbformat.v4.new_code_cell(solution, metadata={"tags": ["exercise"]}),
-        nbformat.v4.new_code_cell(
-            "fig", outputs=[html_output(f'<img alt="A & B" src="data:image/png;base64,{PNG}">')]
-        ),
+        code("seed = 0", metadata={"tags": ["parameters"]}),
+        code("seed = 1", metadata={"tags": ["injected-parameters"]}),
+        code("run", outputs=[html_output(f"took {session.MINUTES}")]),
+        code(solution, metadata={"tags": ["exercise"]}),
+        code("fig", outputs=[picture]),
     ]
     folder = tmp_path / "run"
     write_text(folder / f"{STEM}.ipynb", nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
-    facts = {"profile": "smoke", "device": "CPU", "commit": "abc", "data": "simulated", "evidence": False}
-    status.update(
-        folder,
-        facts,
-        STEM,
-        {"state": "done", "minutes": 1.26, "title": "Seeing", "executed": "2026-01-02T03:04:05"},
-    )
+    status.update(folder, FACTS, STEM, DONE)
     error = "02_there, cell 7: ValueError: a long | story"
     status.update(folder, {}, "02_there", {"state": "failed", "title": "There", "error": error})
     return folder
 
 
 @pytest.fixture
-def staged(run_dir, tmp_path):
-    source = tmp_path / "book"
-    write_text(source / "_static" / "course.css", "")
-    write_text(source / "intro.md", "# Intro\n\n<!-- cover -->")
-    write_text(source / "status.md", "# Status\n\n<!-- status -->")
-    write_text(tmp_path / "vendor" / "require.js", "")
+def project(tmp_path):
+    """A project whose book is three pages."""
+    contents = {"root": "x", "parts": [{"chapters": [{"file": f"notebooks/{STEM}"}]}]}
+    write_text(tmp_path / "book" / "_toc.yml", yaml.safe_dump(contents))
+    settings = {"sphinx": {"config": {"html_theme_options": {}}}}
+    write_text(tmp_path / "book" / "_config.yml", yaml.safe_dump(settings))
+    write_text(tmp_path / "book" / "_static" / "course.css", "")
+    write_text(tmp_path / "book" / "intro.md", "# Intro\n\n<!-- cover -->")
+    write_text(tmp_path / "book" / "status.md", "# Status\n\n<!-- status -->")
+    write_text(tmp_path / "vendor" / "widgets" / "icons.woff2", "")
     write_text(tmp_path / "notebooks" / "chapters" / "ch01.py", "")
     write_text(tmp_path / "notebooks" / "images" / "windows.svg", "<svg/>")
-    out = tmp_path / "staged"
-    assert book.stage(source, run_dir, out, tmp_path / "vendor") == {STEM: "Seeing"}
-    return out
+    return tmp_path
 
 
-def test_only_finished_chapters_are_staged_with_their_images(staged):
+@pytest.fixture
+def staged(project, run_dir):
+    book.stage(project / "book", run_dir, project / "staged", project / "vendor")
+    return project / "staged"
+
+
+def test_finished_chapters_are_staged_with_images_cover_and_a_download_that_brings_its_modules(staged):
     assert sorted(p.name for p in (staged / "notebooks").iterdir()) == [f"{STEM}.ipynb", "images"]
     assert (staged / "notebooks" / "images" / "windows.svg").is_file()
-
-
-def test_the_notebooks_to_download_bring_the_modules_they_import(staged):
     names = zipfile.ZipFile(staged / "assets" / "notebooks.zip").namelist()
     assert {"notebooks/chapters/ch01.py", "notebooks/images/windows.svg"} <= set(names)
     assert "_static/notebooks.zip" in (staged / "book" / "status.md").read_text()
-
-
-def test_a_chapter_whose_entry_lacks_title_and_minutes_is_known_by_its_heading(run_dir, staged, tmp_path):
-    state = status.read(run_dir)
-    for name in ("title", "minutes"):
-        del state["chapters"][STEM][name]
-    write_text(status.path(run_dir), json.dumps(state))
-    again = tmp_path / "again"
-    assert book.stage(tmp_path / "book", run_dir, again, tmp_path / "vendor") == {STEM: "Seeing"}
-    assert "| [Seeing](../notebooks/01_seeing) | 0.0 |" in (again / "book" / "status.md").read_text()
-
-
-def test_solutions_are_folded_without_markers_and_the_injected_cell_is_hidden(staged):
-    cells = nbformat.read(staged / "notebooks" / f"{STEM}.ipynb", as_version=4).cells
-    assert cells[2].metadata["tags"] == ["injected-parameters", "remove-cell"]
-    assert cells[4].source == "1 + 1" and "hide-input" in cells[4].metadata["tags"]
-
-
-def test_measured_minutes_are_filled_in_and_links_to_absent_chapters_become_text(staged):
-    cells = nbformat.read(staged / "notebooks" / f"{STEM}.ipynb", as_version=4).cells
-    assert cells[3].outputs[0].data["text/html"] == "took 1.3"
-    assert "Next: there, before: [this](01_seeing.ipynb)." in cells[0].source
-
-
-def test_the_cover_is_the_first_picture_with_its_alt_text(staged):
     assert (staged / "assets" / "cover.png").read_bytes() == b"picture"
     assert 'alt="A & B"' in (staged / "book" / "intro.md").read_text()
 
 
-def test_the_status_page_lists_minutes_and_says_that_smoke_is_no_evidence(staged):
+def test_a_staged_chapter_has_folded_solutions_its_minutes_and_links_to_present_chapters_only(staged):
+    cells = nbformat.read(staged / "notebooks" / f"{STEM}.ipynb", as_version=4).cells
+    assert "Next: there, before: [this](01_seeing.ipynb)." in cells[0].source
+    assert cells[2].metadata["tags"] == ["injected-parameters", "remove-cell"]
+    assert cells[3].outputs[0].data["text/html"] == "took 1.3"
+    assert cells[4].source == "1 + 1" and "hide-input" in cells[4].metadata["tags"]
+
+
+def test_the_status_page_lists_minutes_and_failures(staged):
     text = (staged / "book" / "status.md").read_text()
     assert "| [Seeing](../notebooks/01_seeing) | 1.3 | " in text and "2026-01-02 03:04" in text
-    assert session.NO_EVIDENCE.lower() in text.lower()
-
-
-def test_a_chapter_that_failed_is_marked_and_costs_the_others_nothing(staged):
-    text = (staged / "book" / "status.md").read_text()
     assert "| There | **failed** | 02_there, cell 7: ValueError | | |" in text and "story" not in text
+    assert "seeds: 1 pretraining, 2 fine-tuning" in text
 
 
-def test_the_banner_stands_on_smoke_builds_only_and_the_profile_on_all(run_dir):
+@pytest.mark.parametrize(("profile", "evidence"), [("smoke", False), ("laptop", True)])
+def test_every_page_names_its_run_and_the_banner_stands_on_smoke_builds_only(run_dir, profile, evidence):
+    status.update(run_dir, {"profile": profile, "evidence": evidence, "device": "GPU <X>"}, STEM, {})
     settings = {"sphinx": {"config": {"html_theme_options": {}}}}
     options = book.config(settings, run_dir)["sphinx"]["config"]["html_theme_options"]
-    assert session.NO_EVIDENCE in options["announcement"] and "profile smoke" in options["extra_footer"]
-    status.update(run_dir, {"profile": "laptop", "evidence": True}, STEM, {})
-    options = book.config(settings, run_dir)["sphinx"]["config"]["html_theme_options"]
-    assert "announcement" not in options and "profile laptop" in options["extra_footer"]
-    assert settings == {"sphinx": {"config": {"html_theme_options": {}}}}, "the settings must not change"
+    assert f"Executed with profile {profile} · GPU &lt;X&gt; · simulated · seeds" in options["extra_footer"]
+    assert "commit abc · 2026-01-02" in options["extra_footer"]
+    assert (session.NO_EVIDENCE in options.get("announcement", "")) is not evidence
 
 
-def test_the_contents_list_only_chapters_that_are_there(run_dir):
+def test_the_contents_list_only_chapters_that_are_there(tmp_path):
     chapters = [{"file": f"notebooks/{stem}"} for stem in (STEM, "02_there")]
     whole = {"root": "book/intro", "parts": [{"chapters": chapters}, {"chapters": [{"file": "book/status"}]}]}
     shown = book.toc(whole, {STEM: "Seeing"})["parts"]
@@ -131,58 +114,26 @@ def test_the_contents_list_only_chapters_that_are_there(run_dir):
     assert [part["chapters"] for part in book.toc(whole, {})["parts"]] == [[{"file": "book/status"}]]
     with pytest.raises(DataError, match="does not list notebooks/03_new"):
         book.toc(whole, {"03_new": "New"})
-
-
-def test_an_empty_run_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="no executed chapter there"):
         book.stage(tmp_path, tmp_path / "run", tmp_path / "out", tmp_path)
 
 
-@pytest.mark.parametrize(("page", "fits"), [("All is well.", True), ("[lost](nowhere.md)", False)])
-def test_a_warning_fails_the_build_and_is_quoted(tmp_path, page, fits):
-    staged = tmp_path / "staged"
-    write_text(staged / "intro.md", f"# Title\n\n{page}")
-    write_text(staged / "_toc.yml", yaml.safe_dump({"format": "jb-book", "root": "intro"}))
-    write_text(staged / "_config.yml", json.dumps({"title": "T", "execute": {"execute_notebooks": "off"}}))
-    if fits:
-        page = book.sphinx(staged, tmp_path / "out", tmp_path / "log")
-        assert (page.parent / "intro.html").is_file()
-    else:
-        with pytest.raises(book.BookFailed, match=r"intro\.md:3: WARNING.*nowhere"):
-            book.sphinx(staged, tmp_path / "out", tmp_path / "log")
-
-
-@pytest.fixture
-def html(tmp_path, run_dir):
-    """A built book of one page, and a page without an article that only leads there."""
-    folder = tmp_path / "html"
-    page = f"<body><article>Text</article>{book.footer(run_dir)}</body>"
-    write_text(folder / "book" / "intro.html", page)
-    write_text(folder / "index.html", "<meta http-equiv='Refresh'>")
-    return folder
-
-
-def test_the_foot_of_every_page_names_profile_device_data_commit_and_date(run_dir):
-    status.update(run_dir, {"device": "GPU <X>"}, STEM, {})
-    line = "Executed with profile smoke · GPU &lt;X&gt; · simulated · commit abc · 2026-01-02"
-    assert line in book.footer(run_dir)
-
-
-def test_a_page_that_does_not_say_how_it_was_made_fails_the_build(html, run_dir):
-    book.check_pages(html, run_dir)
-    write_text(html / "notebooks" / "02_b.html", "<article>Text</article>")
-    with pytest.raises(book.BookFailed, match=r"notebooks/02_b.html does not say by which run"):
-        book.check_pages(html, run_dir)
+def test_a_warning_fails_the_build_and_is_quoted(tmp_path):
+    write_text(tmp_path / "intro.md", "# Title\n\n[lost](nowhere.md)")
+    write_text(tmp_path / "_toc.yml", yaml.safe_dump({"format": "jb-book", "root": "intro"}))
+    write_text(tmp_path / "_config.yml", json.dumps({"title": "T", "execute": {"execute_notebooks": "off"}}))
+    with pytest.raises(book.BookFailed, match=r"intro\.md:3: WARNING.*nowhere"):
+        book.sphinx(tmp_path, tmp_path / "out", tmp_path / "log")
 
 
 @pytest.mark.parametrize("mark", ['<span class="eo-no-evidence">', book.BANNER])
-def test_a_page_of_a_smoke_run_is_built_for_tests_and_never_published(html, run_dir, mark):
-    page = html / "book" / "intro.html"
-    book.check_pages(html, run_dir, publish=True)
-    write_text(page, page.read_text() + mark)
-    book.check_pages(html, run_dir)
+def test_a_page_of_a_smoke_run_is_never_published(tmp_path, mark):
+    page = tmp_path / "notebooks" / "a.html"
+    write_text(page, "text")
+    book.require_no_smoke(tmp_path)
+    write_text(page, mark)
     with pytest.raises(book.BookFailed, match="shows a smoke run, which is never published"):
-        book.check_pages(html, run_dir, publish=True)
+        book.require_no_smoke(tmp_path)
 
 
 def test_publishing_is_refused_before_anything_is_built(run_dir, tmp_path):
@@ -192,22 +143,16 @@ def test_publishing_is_refused_before_anything_is_built(run_dir, tmp_path):
 
 
 @pytest.fixture
-def building(staged, tmp_path, monkeypatch):
-    """A project whose book is one page, made without Sphinx and npm; its folder."""
-    monkeypatch.setattr(vendor, "provide", lambda *_: tmp_path / "vendor")
-    chapters = [{"file": f"notebooks/{STEM}"}]
-    write_text(
-        tmp_path / "book" / "_toc.yml", yaml.safe_dump({"root": "x", "parts": [{"chapters": chapters}]})
-    )
-    settings = {"sphinx": {"config": {"html_theme_options": {}}}}
-    write_text(tmp_path / "book" / "_config.yml", yaml.safe_dump(settings))
+def building(project, monkeypatch):
+    """The project, where a book is made without Sphinx and npm."""
 
     def sphinx(staged, out, log):
-        write_text(out / "html" / "index.html", (staged / "notebooks" / f"{STEM}.ipynb").read_text())
-        return out / "html" / "index.html"
+        write_text(out / "index.html", (staged / "notebooks" / f"{STEM}.ipynb").read_text())
+        return out / "index.html"
 
+    monkeypatch.setattr(vendor, "provide", lambda *_: project / "vendor")
     monkeypatch.setattr(book, "sphinx", sphinx)
-    return tmp_path
+    return project
 
 
 @pytest.mark.parametrize("name", ["html", "staged", "new"])
@@ -218,17 +163,14 @@ def test_a_book_replaces_a_book_and_deletes_nothing_else(building, run_dir, name
     book.build(building, run_dir, out)
     write_text(out / "old.html", "old")
     assert book.build(building, run_dir, out) == out / "index.html"
-    assert sorted(p.name for p in out.iterdir()) == ["index.html", book.MARK]
+    assert sorted(p.name for p in out.iterdir()) == ["index.html", book.MARK, "notebooks"]
+    assert (out / "notebooks" / "@jupyter-widgets" / "icons.woff2").is_file(), "beside the pages with widgets"
     assert sorted(p.name for p in out.parent.iterdir()) == ["html", "new", "staged"]
     assert len(list(out.parent.glob("*/mine.txt"))) == 2
-
-
-def test_a_folder_that_holds_anything_else_is_refused_and_kept(building, run_dir):
-    home = building / "home"
-    write_text(home / "index.html", "a page of mine")
+    (out / book.MARK).unlink()
     with pytest.raises(ConfigError, match="holds other things than a book made here"):
-        book.build(building, run_dir, home)
-    assert (home / "index.html").read_text() == "a page of mine"
+        book.build(building, run_dir, out)
+    assert (out / "index.html").is_file()
 
 
 def test_a_build_that_fails_keeps_the_book_before_it(building, run_dir, monkeypatch):

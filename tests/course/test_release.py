@@ -1,15 +1,19 @@
-"""A release is made of finished, committed evidence only, and read back only in the form it was written in."""
+"""A release is made of finished, committed evidence only; the same run never drifts, a large shift always does."""
 
+import copy
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from finished_run import COMMIT, finish
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from eo_ssl import cli, provenance
-from eo_ssl.course import release, status
+from eo_ssl.course import release, session, status
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.experiments.tables import interval
@@ -21,19 +25,33 @@ def finished(tmp_path_factory) -> Path:
     return finish(tmp_path_factory.mktemp("finished") / "laptop")
 
 
+@pytest.fixture(scope="module")
+def found(finished) -> dict:
+    return release.summarise(finished)
+
+
 @pytest.fixture
 def run_dir(finished, tmp_path) -> Path:
     """A copy that a test may spoil."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
-@pytest.fixture(scope="module")
-def found(finished) -> dict:
-    return release.summarise(finished)
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch) -> Path:
+    """An empty folder of releases."""
+    monkeypatch.setattr(release, "results_folder", lambda: tmp_path / "results")
+    return tmp_path / "results"
 
 
 def change(run_dir, **facts):
     write_json(status.path(run_dir), {**status.read(run_dir), **facts})
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, ["course", *map(str, arguments)])
+
+
+# ---- releases ----------------------------------------------------------------------------------------------
 
 
 def test_the_summary_says_where_when_and_from_what_the_run_was_made(found):
@@ -46,59 +64,29 @@ def test_the_summary_says_where_when_and_from_what_the_run_was_made(found):
 
 def test_every_tested_model_is_in_one_row_of_each_metric_with_the_interval_of_the_course(finished, found):
     results = read_results(finished / "results.jsonl")
-    keys = [(r["task"], r["method"], r["fraction"], r["metric"]) for r in found["rows"]]
-    assert len(keys) == len(set(keys))
+    rows = {(r["task"], r["method"], r["fraction"], r["metric"]): r for r in found["rows"]}
+    assert len(rows) == len(found["rows"])
     for task, metric in (("single", "aa"), ("single", "oa"), ("multi", "f1_macro"), ("segment", "miou")):
-        rows = [r for r in found["rows"] if r["task"] == task and r["metric"] == metric]
-        assert sum(r["seeds"] for r in rows) == (results["task"] == task).sum()
-    row = next(r for r in found["rows"] if (r["method"], r["fraction"], r["metric"]) == ("late", 0.1, "aa"))
-    expected = interval(finished, results, "single", "late", 0.1)
+        seeds = [r["seeds"] for key, r in rows.items() if (key[0], key[3]) == (task, metric)]
+        assert sum(seeds) == (results["task"] == task).sum()
+    row, expected = rows["single", "late", 0.1, "aa"], interval(finished, results, "single", "late", 0.1)
     assert (row["mean"], row["low"], row["high"]) == pytest.approx(
         (expected.value, expected.low, expected.high), abs=1e-6
     )
     assert row["mean"] == pytest.approx(sum(row["values"]) / 3, abs=1e-6) and row["n_labels"] == 40
+    labels = [rows["segment", method, 1.0, "miou"]["n_labels"] for method in ("ensemble", "unet")]
+    assert labels == [400, 400], "an ensemble has the labels of its members"
 
 
-def test_an_ensemble_has_the_labels_of_its_members(found):
-    labels = {
-        r["method"]: r["n_labels"] for r in found["rows"] if (r["task"], r["fraction"]) == ("segment", 1.0)
-    }
-    assert labels["ensemble"] == labels["unet"] == 400
-
-
-def test_a_release_is_read_as_it_was_written(run_dir, found, tmp_path):
-    path = release.write_release(run_dir, tmp_path / "results")
-    assert path == tmp_path / "results" / "laptop.json"
-    assert release.read_release("laptop", tmp_path / "results") == found == read_json(path)
-    assert release.read_release("gpu", tmp_path / "results") is None
+def test_a_release_is_read_as_it_was_written(run_dir, found, results):
+    path = release.write_release(run_dir)
+    assert path == results / "laptop.json"
+    assert release.read_release("laptop") == found == read_json(path)
+    change(run_dir, commit=COMMIT + "+")
+    assert read_json(release.write_release(run_dir, allow_dirty=True))["commit"] == COMMIT + "+"
+    assert release.read_release("gpu") is None
     with pytest.raises(ConfigError, match="did you mean laptop"):
-        release.read_release("laptp", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda d: change(d, profile="smoke"), "no evidence"),
-        (lambda d: change(d, evidence=False), "no evidence"),
-        (lambda d: change(d, profile="unheard of"), "no evidence"),
-        (lambda d: (d / "03_data_fusion.ipynb").unlink(), "not finished .*03_data_fusion"),
-        (lambda d: status.update(d, {}, "04_simclr", {"state": "failed"}), "not finished .*04_simclr"),
-        (lambda d: status.update(d, {}, "04_simclr", {"state": "running"}), "not finished .*04_simclr"),
-        (lambda d: change(d, chapters={}), "no finished chapter"),
-        (lambda d: change(d, commit=COMMIT + "+"), "in no commit .*0123abcde\\+"),
-        (lambda d: change(d, commit="v0.1.0"), "in no commit"),
-        (lambda d: change(d, commit=""), "unknown"),
-        (lambda d: status.update(d, {}, "04_simclr", {"commit": COMMIT + "+"}), "in no commit"),
-        (lambda d: drop_last_line(d), "tested models missing: "),
-    ],
-)
-def test_what_is_no_evidence_unfinished_or_uncommitted_is_refused_and_nothing_written(
-    run_dir, tmp_path, spoil, message
-):
-    spoil(run_dir)
-    with pytest.raises(ConfigError, match=message):
-        release.write_release(run_dir, tmp_path / "results")
-    assert not (tmp_path / "results").exists()
+        release.read_release("laptp")
 
 
 def drop_last_line(run_dir):
@@ -106,40 +94,42 @@ def drop_last_line(run_dir):
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
 
 
-def test_uncommitted_code_can_be_allowed_and_the_commit_keeps_its_mark(run_dir, tmp_path):
-    change(run_dir, commit=COMMIT + "+")
-    path = release.write_release(run_dir, tmp_path, allow_dirty=True)
-    assert read_json(path)["commit"] == COMMIT + "+"
-
-
-def test_a_model_of_uncommitted_code_is_seen_in_its_line(run_dir, tmp_path):
+def add_line(run_dir, **differs):
     line = json.loads((run_dir / "results.jsonl").read_text().splitlines()[0])
-    append_result(run_dir / "results.jsonl", {**line, "commit": COMMIT + "+"})
-    with pytest.raises(ConfigError, match="in no commit"):
-        release.write_release(run_dir, tmp_path)
+    append_result(run_dir / "results.jsonl", {**line, **differs})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda d: change(d, profile="smoke"), "no evidence"),
+        (lambda d: change(d, profile="unheard of"), "no evidence"),
+        (lambda d: (d / "03_data_fusion.ipynb").unlink(), "not finished .*03_data_fusion"),
+        (lambda d: status.update(d, {}, "04_simclr", {"state": "failed"}), "not finished .*04_simclr"),
+        (shutil.rmtree, "not finished .*00_preflight"),
+        (lambda d: change(d, commit=COMMIT + "+"), "in no commit .*0123abcde\\+"),
+        (lambda d: change(d, commit="v0.1.0"), "in no commit"),
+        (lambda d: change(d, commit=""), "unknown"),
+        (lambda d: status.update(d, {}, "04_simclr", {"commit": COMMIT + "+"}), "in no commit"),
+        (lambda d: add_line(d, commit=COMMIT + "+"), "in no commit"),
+        (drop_last_line, "1 tested models missing"),
+    ],
+)
+def test_what_is_no_evidence_unfinished_or_uncommitted_is_refused_and_nothing_written(
+    run_dir, results, spoil, message
+):
+    spoil(run_dir)
+    with pytest.raises(ConfigError, match=message):
+        release.write_release(run_dir)
+    assert not results.exists()
 
 
 def test_lines_of_an_older_grid_are_left_out_and_mixed_profiles_refused(run_dir, found):
-    line = json.loads((run_dir / "results.jsonl").read_text().splitlines()[0])
-    append_result(run_dir / "results.jsonl", {**line, "key": "single late f=0.7 s=0", "fraction": 0.7})
+    add_line(run_dir, key="single late f=0.7 s=0", fraction=0.7)
     assert release.summarise(run_dir)["rows"] == found["rows"]
-    append_result(run_dir / "results.jsonl", {**line, "profile": "smoke"})
+    add_line(run_dir, profile="smoke")
     with pytest.raises(DataError, match="laptop and smoke are mixed"):
         release.summarise(run_dir)
-
-
-def test_a_run_without_machine_and_versions_gets_those_found_here(run_dir):
-    change(run_dir, machine=None, versions=None)
-    here = release.summarise(run_dir)
-    assert here["machine"] == provenance.machine() and "torch" in here["versions"]
-    release.validate(here, "here")
-
-
-def set_first(row_key, value):
-    def spoil(made):
-        made["rows"][0][row_key] = value
-
-    return spoil
 
 
 @pytest.mark.parametrize(
@@ -148,56 +138,52 @@ def set_first(row_key, value):
         (lambda made: made.pop("commit"), "'commit' is a required property"),
         (lambda made: made.update(minutes=[]), "minutes: .* is not of type 'object'"),
         (lambda made: made["machine"].pop("gpus"), "machine: 'gpus' is a required property"),
-        (set_first("mean", "0.7"), "rows 0, mean: '0.7' is not of type 'number'"),
-        (set_first("mean", float("nan")), "rows 0: .*finite"),
-        (set_first("values", [True, 0.5, 0.5]), "rows 0, values 0: True is not of type 'number'"),
-        (set_first("values", [0.5]), "rows 0: .*one value per seed"),
-        (set_first("low", 2.0), "rows 0: .*low not above high"),
-        (lambda made: made["rows"].append(made["rows"][0]), "is there twice"),
-        (lambda made: made.update(profile="gpu"), "profile 'gpu', not 'laptop'"),
+        (lambda made: made["rows"][0].update(mean="0.7"), "rows 0, mean: '0.7' is not of type 'number'"),
+        (lambda made: made["rows"][0].update(mean=float("nan")), "rows 0: .*finite"),
+        (lambda made: made["rows"][0].update(values=[0.5]), "rows 0: .*one value per seed"),
+        (lambda made: made["rows"][0].update(low=2.0), "rows 0: .*low not above high"),
+        (lambda made: made["rows"].append(made["rows"][0]), "each result once"),
     ],
 )
-def test_a_release_in_another_form_is_refused_with_file_and_entry(found, tmp_path, spoil, message):
-    made = json.loads(json.dumps(found))
+def test_a_release_in_another_form_is_refused_with_file_and_entry(found, results, spoil, message):
+    made = copy.deepcopy(found)
     spoil(made)
-    write_json(tmp_path / "laptop.json", made)
+    write_json(results / "laptop.json", made)
     with pytest.raises(DataError, match=message) as caught:
-        release.read_release("laptop", tmp_path)
-    assert str(tmp_path / "laptop.json") in str(caught.value)
+        release.read_release("laptop")
+    assert str(results / "laptop.json") in str(caught.value)
 
 
-def test_a_whole_run_may_be_published_and_its_chapters_are_those_of_the_project(run_dir, folder, write):
+def test_the_chapters_of_a_whole_run_are_those_of_the_project(run_dir, folder, write, monkeypatch):
     release.require_publishable(run_dir)
     write("99_new")
+    monkeypatch.setattr(session, "project_root", lambda: folder.parent)
     with pytest.raises(ConfigError, match="99_new"):
-        release.require_publishable(run_dir, chapters=folder)
+        release.require_publishable(run_dir)
 
 
-def test_the_command_writes_checks_and_refuses_another_profile(run_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(release, "results_folder", lambda: tmp_path / "results")
-    run = CliRunner().invoke
-    done = run(cli.app, ["course", "release", "--check", "--run-dir", str(run_dir)])
-    assert done.exit_code == 0 and "can be released" in done.output and not (tmp_path / "results").exists()
-    done = run(cli.app, ["course", "release", "--run-dir", str(run_dir)])
+def test_the_command_checks_writes_and_refuses_another_profile_or_other_sources(run_dir, results):
+    check = ("release", "--check", "--run-dir", run_dir)
+    done = invoke(*check, "--same-sources")
+    assert done.exit_code == 0 and "can be released" in done.output and not results.exists()
+    done = invoke("release", "--run-dir", run_dir)
     assert done.exit_code == 0 and done.output.strip().endswith("laptop.json")
-    done = run(cli.app, ["course", "release", "--profile", "gpu", "--run-dir", str(run_dir)])
+    done = invoke("release", "--profile", "gpu", "--run-dir", run_dir)
     assert isinstance(done.exception, ConfigError) and "use --profile laptop" in str(done.exception)
+    status.update(run_dir, {}, "04_simclr", {"sources": "other"})
+    done = invoke(*check, "--same-sources")
+    assert isinstance(done.exception, ConfigError) and "than those here (04_simclr)" in str(done.exception)
+    assert invoke(*check).exit_code == 0
 
 
 def test_the_name_of_the_data_set_is_fit_for_the_key_of_a_cache(tmp_path):
-    def name(*options):
-        done = CliRunner().invoke(cli.app, ["course", "data-version", *options])
-        assert done.exit_code == 0, done.output
-        return done.output.strip()
-
     folders = [tmp_path / n / "SEN 12, MS\n" for n in "ab"]
     for folder in folders:
         folder.mkdir(parents=True)
-    names = [name("--profile", "gpu"), name("--profile", "smoke"), *(name("--data", str(f)) for f in folders)]
+    choices = [("--profile", "gpu"), ("--profile", "smoke"), *(("--data", folder) for folder in folders)]
+    names = [invoke("data-version", *choice).output.strip() for choice in choices]
     assert len(set(names)) == 4 and names[0].startswith("simulated-gpu-")
-    assert all(
-        set(n) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") for n in names
-    )
+    assert all(name.replace("-", "").replace(".", "").isalnum() and name.isascii() for name in names)
 
 
 def test_the_machine_is_named(tmp_path):
@@ -208,12 +194,165 @@ def test_the_machine_is_named(tmp_path):
     assert provenance.cpu_name(str(tmp_path / "missing"))
 
 
-def test_a_run_of_other_sources_is_told_from_one_of_these(run_dir, monkeypatch):
-    done = ["course", "release", "--check", "--run-dir", str(run_dir)]
-    assert CliRunner().invoke(cli.app, [*done, "--same-sources"]).exit_code == 0
-    status.update(run_dir, {}, "04_simclr", {"sources": "other"})
-    answer = CliRunner().invoke(cli.app, [*done, "--same-sources"])
-    assert isinstance(answer.exception, ConfigError) and "other sources than those here (04_simclr)" in str(
-        answer.exception
-    )
-    assert CliRunner().invoke(cli.app, done).exit_code == 0
+# ---- drift -------------------------------------------------------------------------------------------------
+
+share = st.floats(0, 1).map(lambda x: round(x, 6))
+
+
+def row(values, method="late", fraction=1.0, widen=0.0):
+    """A row with the interval of its seeds (of three the resamples reach all), widened as by test patches."""
+    return {
+        "task": "single", "method": method, "label": method.title(), "fraction": fraction, "n_labels": 400,
+        "seeds": len(values), "metric": "aa", "mean": float(np.mean(values)), "low": min(values) - widen,
+        "high": max(values) + widen, "values": list(values),
+    }  # fmt: skip
+
+
+def made(rows, **facts):
+    """A release or run that holds these rows."""
+    about = {
+        "profile": "laptop", "device": "CPU", "commit": "abc", "commits": ["abc"], "date": "2026-01-02T03",
+        "machine": {"cpu": "c", "cores": 2, "memory_gb": 8, "gpus": []}, "data_version": "simulated 1",
+        "seeds": {"first": 0}, "versions": {}, "minutes": {},
+    }  # fmt: skip
+    return {**about, **facts, "rows": rows}
+
+
+def shifted(one, by):
+    """The same row with its mean, interval and values moved."""
+    moved = {name: one[name] + by for name in ("mean", "low", "high")}
+    return {**one, **moved, "values": [value + by for value in one["values"]]}
+
+
+@st.composite
+def tables(draw):
+    """Rows of distinct results with one to five seeds, three in most."""
+    names = st.tuples(st.sampled_from("abcdef"), st.sampled_from([0.01, 1.0]))
+    seeds = draw(st.sampled_from([1, 3, 3, 3, 5]))
+    values = st.lists(share, min_size=seeds, max_size=seeds)
+    drawn = draw(st.lists(names, min_size=1, max_size=8, unique=True))
+    return [row(draw(values), m, f, widen=draw(st.floats(0, 0.1))) for m, f in drawn]
+
+
+def compared(before, after, **facts):
+    """The comparison of a release and a run with these rows."""
+    return release.compare(made(before), made(after, **facts))
+
+
+def has_moved(before, after, **facts):
+    """Names of the methods whose result moved."""
+    found = compared(before, after, **facts)
+    return found["method"][found["state"] == "moved"].tolist()
+
+
+def keys(rows):
+    return {tuple(one[name] for name in release.KEY) for one in rows}
+
+
+@settings(deadline=None, max_examples=30)
+@given(tables(), st.sampled_from([-10, 10]))
+def test_an_identical_run_never_drifts_and_a_shift_of_ten_widths_of_the_widest_interval_always(rows, times):
+    assert compared(rows, copy.deepcopy(rows))["state"].tolist() == ["same"] * len(rows)
+    widest = max(max(one["high"] - one["low"] for one in rows), 1e-3)
+    found = compared(rows, [shifted(rows[0], times * widest), *rows[1:]])
+    moved = found[found["state"] == "moved"]
+    assert keys(moved.to_dict("records")) == keys(rows[:1])
+    assert moved["change"].iloc[0] == pytest.approx(times * widest)
+
+
+@settings(deadline=None, max_examples=30)
+@given(tables(), tables())
+def test_new_and_missing_rows_are_named_and_nothing_else_is_compared(before, after):
+    found = compared(before, after)
+    old, new = keys(before), keys(after)
+    for states, expected in ((["new"], new - old), (["gone"], old - new), (["same", "moved"], old & new)):
+        assert keys(found[found["state"].isin(states)].to_dict("records")) == expected
+    text = release.markdown(made(before), found)
+    assert all(release.name(one) in text for one in found.itertuples() if one.state in ("new", "gone"))
+
+
+def test_inside_the_released_interval_nothing_moved_and_each_of_its_sides_counts_for_itself():
+    before = {**row([0.70, 0.70, 0.70]), "low": 0.60, "high": 0.75}
+    for by, moves in ((0.049, "same"), (-0.099, "same"), (0.051, "moved"), (-0.101, "moved")):
+        (found,) = compared([before], [shifted(before, by)]).itertuples()
+        assert found.state == moves and found.allowed == pytest.approx(0.05 if by > 0 else 0.1)
+
+
+def test_seeds_that_scatter_explain_a_mean_outside_a_short_interval_and_a_common_shift_does_not():
+    before = row([0.60, 0.62, 0.64])
+    scattered, together = row([0.67, 0.63, 0.65]), row([0.63, 0.65, 0.67])
+    assert scattered["mean"] == pytest.approx(together["mean"]) and scattered["mean"] > before["high"]
+    assert not has_moved([before], [scattered]) and has_moved([before], [together])
+    assert not has_moved([before], [together], seeds={"first": 3}), "other seeds cannot be paired"
+    assert has_moved([before], [row([0.83, 0.85, 0.87, 0.89, 0.81])]), "nor can another number of them"
+
+
+@pytest.mark.parametrize("first", [0, 3], ids=["paired", "not paired"])
+def test_chance_alone_is_reported_in_no_more_than_one_run_of_twenty_and_four_standard_deviations_always(
+    first,
+):
+    rng, alarms, runs = np.random.default_rng(0), 0, 150
+    for _ in range(runs):
+        before, after = ([row(rng.normal(0.6, 0.02, 3), f"m{i}") for i in range(20)] for _ in range(2))
+        alarms += bool(has_moved(before, after, seeds={"first": first}))
+    assert alarms / runs <= 0.1  # 0.05 expected at most; without the noise nearly all
+    after[3] = shifted(after[3], -0.2 if after[3]["mean"] < before[3]["mean"] else 0.2)
+    assert has_moved(before, after, seeds={"first": first}) == ["m3"]
+
+
+@pytest.mark.parametrize("facts", [{"data_version": "simulated 2"}, {"profile": "gpu"}])
+def test_other_data_or_another_profile_are_refused_with_the_reason(facts):
+    with pytest.raises(ConfigError, match="cannot be compared"):
+        compared([row([0.5])], [row([0.5])], **facts)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A run folder with one chapter that ended well and one that failed."""
+    folder = tmp_path / "small"
+    facts = {"profile": "laptop", "device": "CPU", "evidence": True, "commit": "abc", "data": "simulated 1"}
+    status.update(folder, facts, "00_a", {"state": "done", "minutes": 1.25})
+    status.update(folder, {}, "01_b", {"state": "failed", "error": "01_b, cell 3: no data"})
+    return folder
+
+
+def test_the_command_ends_with_1_only_when_something_moved_and_shows_from_where_to_where(
+    small, results, monkeypatch
+):
+    rows = [row([0.70, 0.71, 0.72]), row([0.5, 0.5, 0.5], "dual")]
+    done = invoke("drift", "--run-dir", small)
+    assert done.exit_code == 0 and "No release of profile laptop yet" in done.output
+    write_json(results / "laptop.json", made(rows))
+    moved = "| single, Dual, 100% of labels, aa | 400 | 0.5000 [0.5000, 0.5000] | 0.6000 | +0.1000 |"
+    changed = [rows[0], shifted(rows[1], 0.1), row([0.1], "new")]
+    for now, code, words in ((rows, 0, "none moved"), (changed, 1, moved)):
+        monkeypatch.setattr(release, "summarise", lambda _, now=now: made(now))
+        done = invoke("drift", "--run-dir", small)
+        assert done.exit_code == code and words in done.output
+        assert "2 results compared" in done.output and "Late" not in done.output
+
+
+def test_the_summary_tells_times_failures_and_changed_results(small, results, monkeypatch):
+    rows = [row([0.70, 0.71, 0.72])]
+    monkeypatch.setattr(release, "summarise", lambda _: made([shifted(rows[0], 0.2)]))
+    write_json(results / "laptop.json", made(rows, minutes={"00_a": 1.0, "01_b": 9.0}))
+    text = invoke("summary", "--run-dir", small).output
+    assert "## Run at profile laptop on CPU" in text and "commit abc" in text
+    assert "| 00_a | done | 1.2 | 1.0 |" in text and "| **all** | 1 of 2 done | **1.2** | **10.0** |" in text
+    assert "`01_b`: 01_b, cell 3: no data" in text and "+0.2000" in text and "no number" not in text
+    status.update(small, {"profile": "smoke", "evidence": False}, "00_a", {})
+    assert "no number here is a result" in invoke("summary", "--run-dir", small).output
+
+
+@pytest.mark.parametrize("release_text", [None, "{", '{"profile": "laptop"}'])
+def test_the_summary_says_what_it_can_of_a_run_that_never_began_or_cannot_be_compared(
+    small, results, tmp_path, release_text
+):
+    if release_text:
+        results.mkdir()
+        (results / "laptop.json").write_text(release_text)
+    done = invoke("summary", "--run-dir", small)
+    assert done.exit_code == 0 and "| 00_a | done | 1.2 |" in done.output
+    assert ("Not compared: " if release_text else "No release") in done.output
+    done = invoke("summary", "--run-dir", tmp_path / "empty")
+    assert done.exit_code == 0 and "No chapter was executed" in done.output

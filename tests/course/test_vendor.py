@@ -14,19 +14,19 @@ from eo_ssl.errors import DataError
 PINS = Path(__file__).parents[2] / "book" / "vendor.json"
 
 
-def archive(path: Path, **files: str) -> Path:
+def archive(path: Path, *names: str) -> Path:
     with tarfile.open(path, "w:gz") as tar:
-        for name, text in files.items():
-            info = tarfile.TarInfo("package/" + name.replace("_", "/", 1) + ".js")
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text.encode()))
+        for name in names:
+            info = tarfile.TarInfo(f"package/{name}")
+            info.size = len(name)
+            tar.addfile(info, io.BytesIO(name.encode()))
     return path
 
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
     """An npm that gives out one archive, and counts how often it is asked."""
-    source = archive(tmp_path / "given.tgz", dist_main="main", dist_other="other", src_main="source")
+    source = archive(tmp_path / "given.tgz", "dist/main.js", "dist/other.js", "src/main.js")
     asked = []
 
     def run(command, cwd, **_):
@@ -37,32 +37,30 @@ def registry(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, 1, "", "npm error\nnpm error network")
 
     monkeypatch.setattr(vendor.subprocess, "run", run)
-    package = {
-        "name": "@scope/thing",
-        "version": "1.0.0",
-        "integrity": vendor.integrity(source),
-        "files": {"dist/main.js": "thing.js"},
-    }
-    return source, package, asked
+    files = {"dist/main.js": "thing.js"}
+    about = {"name": "@scope/thing", "version": "1.0.0", "integrity": vendor.integrity(source)}
+    return source, {**about, "files": files}, asked
+
+
+def provide(package, folder):
+    (folder / "vendor.json").write_text(json.dumps([package]))
+    return vendor.provide(folder / "vendor.json", folder / "vendor")
 
 
 def test_a_package_is_fetched_once_and_only_the_wanted_files_are_taken(registry, tmp_path):
     source, package, asked = registry
-    pins = tmp_path / "vendor.json"
-    pins.write_text(json.dumps([package]))
-    out = tmp_path / "vendor"
-    vendor.provide(pins, out)
+    out = provide(package, tmp_path)
     assert sorted(p.name for p in out.iterdir()) == ["anywidget.js", "stamp.txt", "thing.js"]
-    assert (out / "thing.js").read_text() == "main"
+    assert (out / "thing.js").read_text() == "dist/main.js"
     source.unlink()
     (out / "stamp.txt").unlink()
-    vendor.provide(pins, out)
+    provide(package, tmp_path)
     assert len(asked) == 1, "the second build must do without the network"
 
 
 def test_a_wrong_checksum_is_refused_and_nothing_is_kept(registry, tmp_path):
     source, package, _ = registry
-    archive(source, dist_main="changed")
+    archive(source, "dist/changed.js")
     with pytest.raises(DataError, match=r"@scope/thing@1\.0\.0: checksum differs"):
         vendor.fetch(package)
     assert not list((tmp_path / "cache").rglob("*.tgz"))
@@ -85,10 +83,8 @@ def test_no_network_is_one_line_that_says_what_to_do(registry):
 
 def test_an_archive_without_the_files_is_refused(registry, tmp_path):
     _, package, _ = registry
-    pins = tmp_path / "vendor.json"
-    pins.write_text(json.dumps([{**package, "files": {"lib/*.js": "lib/"}}]))
     with pytest.raises(DataError, match="none of the files wanted"):
-        vendor.provide(pins, tmp_path / "vendor")
+        provide({**package, "files": {"lib/*.js": "lib/"}}, tmp_path)
     assert not (tmp_path / "vendor" / "stamp.txt").exists()
 
 
