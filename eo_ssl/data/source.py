@@ -149,7 +149,7 @@ class TiffSource(Source):
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0, card: Card | None = None) -> None:
         self.card: Card = card or catalog.attrs["card"]
-        super().__init__(path, catalog, seed, path / self.card.holdout if self.card.holdout else None)
+        super().__init__(path, catalog, seed, self.card.holdout_below(path))
         self._patches = self.catalog[["id", "scene", *SENSORS]].to_dict("records")
         self._shares: dict[int, float] = {}  # share of valid pixels of the rows that were read
 

@@ -77,7 +77,7 @@ class StoreSource(Source):
     ) -> None:
         self.info = read_info(path)
         catalog = pd.read_parquet(path / "catalog.parquet")
-        catalog.attrs = {**self.info["data"], "root": str(path)}
+        catalog.attrs = dict(self.info["data"])
         kept = path / HOLDOUT if (path / HOLDOUT).exists() else None
         super().__init__(path, catalog, seed, holdout or kept)
         self._fine = (catalog["dfc"] != "").to_numpy()
@@ -198,8 +198,8 @@ def pack(
                 rows["crc"][i] = _checksum(parts, i)  # after the pixels
                 bar.update()
         (out / HOLDOUT).unlink(missing_ok=True)
-        if card.holdout:
-            shutil.copyfile(root / card.holdout, out / HOLDOUT)
+        if listed := card.holdout_below(root):
+            shutil.copyfile(listed, out / HOLDOUT)
         _finish(out, usable, rows, size, found.attrs)
     return out
 
