@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from eo_ssl.data.source import Affine
-from eo_ssl.data.statistics import Statistics, Sums
+from eo_ssl.data.statistics import Statistics, band_sums
 
 SCENES, PER_SCENE = 10, 8
 
@@ -32,7 +32,7 @@ class Toy:
 
     def stats(self, split: str = "pretrain") -> Statistics:
         rows = np.flatnonzero(self.catalog["split"] == split)
-        return sum((Sums.of(self.s1[i], self.s2[i]) for i in rows), Sums.zero()).statistics()
+        return Statistics.from_sums(sum(band_sums(self.s1[i], self.s2[i]) for i in rows))
 
 
 class ToySource(Toy):
