@@ -1,6 +1,7 @@
 """A data source in memory: radar and optical noise that share a pattern, so that pairs can be told apart."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ class Toy:
     """What a data source does, with s1 (N, 2, H, W), s2 (N, 13, H, W) and a catalogue in memory."""
 
     path = Path("toy")
+    notes: tuple[str, ...] = ()
+    left_out: ClassVar[dict[str, str]] = {}
     gaps = False  # whether it tells of NaN
     unusable: tuple[int, ...] = ()
 
