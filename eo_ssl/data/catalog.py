@@ -33,6 +33,11 @@ Stamps = dict[str, tuple[int, int]]  # path below the root -> bytes, modificatio
 _NAME = re.compile(r"(ROIs(\d+)_([a-z]+))_(s1|s2|lc|dfc)_([A-Za-z0-9]+)_p(\d+)\.tiff?", re.IGNORECASE)
 _IMAGES = {"s1": "radar images", "s2": "optical images", "dfc": "labels"}
 _DEPTH = 5
+_KINDS = {
+    "s1_scale": (int | float | None, "a number"),
+    "s2_bands": (list | None, "a list of band names"),
+    "holdout": (str | None, "a path below the folder"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,10 @@ class Card:
             return self.s2_offset.get(patch["id"], self.s2_offset.get(patch["scene"], declared))
         return declared if self.s2_offset is None else self.s2_offset
 
+    def holdout_below(self, root: Path) -> Path | None:
+        """The list of held-out scenes of the data in `root`, None where the card names none."""
+        return root / self.holdout if self.holdout else None
+
     def with_(self, **given: Any) -> "Card":
         """The same card with the options that are not None."""
         return replace(self, **{key: value for key, value in given.items() if value is not None})
@@ -73,6 +82,9 @@ def read_card(root: Path) -> Card:
     said = files.read_json(path) if path.exists() else {}
     if not isinstance(said, dict):
         raise DataError(f"{path}: expected a JSON object with name and version")
+    for key, (kind, what) in _KINDS.items():
+        if not isinstance(said.get(key), kind):
+            raise DataError(f"{path}: {key} {said[key]!r}; expected {what}")
     known = {field.name for field in fields(Card)}
     for key in said.keys() - known:
         if key.startswith(("s1_", "s2_", "hold")):
@@ -96,8 +108,8 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     (position in the scene in stride units, -1 if unknown), `group` (patches that share pixels have the same one; the
     scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths below the root, "" if absent), `epsg`, `x`, `y`, `resolution`
     (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no patch, or "").
-    `attrs`: `root`, `name`, `version`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other
-    names), `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
+    `attrs`: `name`, `version`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other names),
+    `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
     """
     root = Path(root)
     patches, stamps, unknown, duplicates = _scan(root)
@@ -108,13 +120,7 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values()).sort_values(["scene", "number"], kind="stable", ignore_index=True)
     frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
-    about = {
-        "root": str(root),
-        "name": card.name,
-        "version": card.version,
-        "card": card,
-        "simulated": simulated,
-    }
+    about = {"name": card.name, "version": card.version, "card": card, "simulated": simulated}
     found = {"state": _state(root, stamps, card), "unknown": unknown, "duplicates": duplicates}
     frame.attrs = about | found
     return frame

@@ -84,12 +84,15 @@ def check(
 ) -> Report:
     """Open all patches below `root`, or `sample` of them drawn at random, in parallel.
 
+    `s1_scale` and `s2_offset` replace what the card says, and become options that it should say.
+
     Fatal are files that training or packing would stumble over, and data on which no task can start; patches without
     partner, of other places or sizes, or below 90 % valid pixels are left out of training and listed. Raises
     `DataError` if there is no patch at all.
     """
     found = catalogs.find(root, workers=workers)
-    card = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
+    given = {"s1_scale": s1_scale, "s2_offset": s2_offset}
+    card = found.attrs["card"].with_(**given)
     rows = np.arange(len(found))
     if sample:
         rows = np.sort(np.random.default_rng(0).choice(rows, min(sample, len(rows)), replace=False))
@@ -112,8 +115,10 @@ def check(
     majority = np.zeros(len(found), np.int64)  # what was not opened counts as labelled
     majority[rows] = [result.majority for result in results]
     _verdict(found, majority, report)
+    said = found.attrs["card"]
+    report.options = {key: value for key, value in given.items() if value not in (None, getattr(said, key))}
     if len(rows) == len(found):
-        report.options = _options(results)
+        report.options |= _options(results)
     return report
 
 
@@ -251,7 +256,7 @@ def _verdict(found: pd.DataFrame, majority: np.ndarray, report: Report) -> None:
     try:
         if left.empty:
             raise DataError("no patch can be used")
-        assigned = splits.assign(left)
+        assigned = splits.assign(left, holdout=found.attrs["card"].holdout_below(Path(report.root)))
     except DataError as error:
         report.problems.append(Problem("(all)", "splits", FATAL, str(error)))
         return

@@ -51,7 +51,7 @@ def check(
     sample: Annotated[int | None, typer.Option(min=1, help="Open only this many, drawn at random.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Write what all files agree on into dataset.json.")
+        bool, typer.Option("--fix", help="Write what is given, or all files agree on, into dataset.json.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; one a core if not given.")] = None,
     s1_scale: Scale = None,

@@ -73,9 +73,9 @@ def contradiction(headers: dict[str, Header], size: float = 0) -> str:
             return f"{header.width:.0f} px wide, most patches {size:.0f}"
     placed = {sensor: h for sensor, h in read.items() if not np.isnan(h.x)}
     if placed:
+        first = next(iter(placed.values()))
         epsg, x, y, resolution = np.ptp([header[:4] for header in placed.values()], axis=0)
-        tenth = abs(next(iter(placed.values())).resolution) / 10
-        if epsg or resolution or max(x, y) > tenth:
+        if epsg or max(x, y, resolution * first.width) > abs(first.resolution) / 10:
             said = ", ".join(f"{s} EPSG:{h.epsg:.0f} at {h.x:.0f}, {h.y:.0f}" for s, h in placed.items())
             return f"files do not show the same place: {said}"
     return ""

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from eo_ssl import files, sensors
 from eo_ssl.data import geotiff, splits
 from eo_ssl.data.catalog import KNOWN_BROKEN, SENSORS, Card
-from eo_ssl.data.statistics import Statistics, Sums
+from eo_ssl.data.statistics import NO_SUMS, Statistics, band_sums
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
 
@@ -149,7 +149,7 @@ class TiffSource(Source):
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0, card: Card | None = None) -> None:
         self.card: Card = card or catalog.attrs["card"]
-        super().__init__(path, catalog, seed, path / self.card.holdout if self.card.holdout else None)
+        super().__init__(path, catalog, seed, self.card.holdout_below(path))
         self._patches = self.catalog[["id", "scene", *SENSORS]].to_dict("records")
         self._shares: dict[int, float] = {}  # share of valid pixels of the rows that were read
 
@@ -210,11 +210,11 @@ class TiffSource(Source):
             self._shares |= {int(row): share for row, share in known["shares"].items()}
             return Statistics.from_dict(known["statistics"])
 
-        def sums(row: int) -> Sums:
+        def sums(row: int) -> np.ndarray:
             patch = self.read(row)
-            return Sums.of(patch["s1"], patch["s2"]) if self.usable(row) else Sums.zero()
+            return band_sums(patch["s1"], patch["s2"]) if self.usable(row) else NO_SUMS
 
-        result = sum(self._each(sums, rows, "statistics"), Sums.zero()).statistics(str(self.path))
+        result = Statistics.from_sums(sum(self._each(sums, rows, "statistics"), NO_SUMS), str(self.path))
         shares = {str(row): self._shares[row] for row in rows.tolist() if self._shares[row] < 1}
         with suppress(OSError):  # a cache that cannot be written costs time at the next start, nothing else
             files.write_json(cache, {"statistics": result.to_dict(), "shares": shares})

@@ -100,9 +100,8 @@ def _split_layout_b(catalog: pd.DataFrame, rng: np.random.Generator) -> None:
     if rows.empty:
         return
     units = _units(rows, "region")
-    test = units.isin(
-        _draw(units, TEST, rng, leave=min(2, units.nunique() - 1))
-    )  # two: one of them validates
+    leave = min(2, units.nunique() - 1)  # two: one of them validates
+    test = units.isin(_draw(units, TEST, rng, leave))
     catalog.loc[rows.index, "split"] = np.where(test, "test", "train")
     cities = ", ".join(sorted(rows["region"][test].unique()))
     note = f"DFC2020 layout B names no test set; tested on {cities} (not the papers' split)"

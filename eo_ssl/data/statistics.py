@@ -42,37 +42,31 @@ class Statistics:
             raise DataError(f"statistics with missing or unknown fields: {', '.join(sorted(wrong))}")
         return cls(**{key: tuple(items) for key, items in value.items()})
 
-
-@dataclass
-class Sums:
-    """Count, sum and sum of squares per band, (15,) float64: S1 dB, then S2 reflectance; they add up in any order."""
-
-    count: np.ndarray
-    total: np.ndarray
-    square: np.ndarray
-
     @classmethod
-    def zero(cls) -> "Sums":
-        """Nothing counted yet."""
-        return cls(*np.zeros((3, len(S1_BANDS) + len(S2_BANDS))))
+    def from_sums(cls, sums: np.ndarray, of: str = "these images") -> "Statistics":
+        """Mean and population standard deviation, √(E[x²] − E[x]²), from `band_sums`; of a constant band 1.
 
-    @classmethod
-    def of(cls, s1: np.ndarray, s2: np.ndarray) -> "Sums":
-        """Sums over one image: s1 (2, H, W) dB, s2 (13, H, W) reflectance; NaN pixels do not count."""
-        pixels = np.concatenate([s1, s2]).reshape(len(s1) + len(s2), -1).astype(np.float64)  # (15, H·W)
-        valid = np.isfinite(pixels)
-        pixels[~valid] = 0
-        return cls(valid.sum(1).astype(float), pixels.sum(1), np.einsum("cp,cp->c", pixels, pixels))
-
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(self.count + other.count, self.total + other.total, self.square + other.square)
-
-    def statistics(self, of: str = "these images") -> Statistics:
-        """Mean and population standard deviation, √(E[x²] − E[x]²); a constant band gets the deviation 1."""
-        if not self.count.all():
+        Raises `DataError` naming what the sums are `of` where a band has no valid pixel.
+        """
+        count, total, square = sums
+        if not count.all():
             raise DataError(f"{of}: no valid pixel in at least one band; statistics need a training image")
-        mean = self.total / self.count
-        std = np.sqrt(np.maximum(self.square / self.count - mean**2, 0))
+        mean = total / count
+        std = np.sqrt(np.maximum(square / count - mean**2, 0))
         std = np.where(std > 1e-6, std, 1.0)
         n = len(S1_BANDS)
-        return Statistics(*(tuple(part.tolist()) for part in (mean[:n], std[:n], mean[n:], std[n:])))
+        return cls(*(tuple(part.tolist()) for part in (mean[:n], std[:n], mean[n:], std[n:])))
+
+
+NO_SUMS = np.zeros((3, len(S1_BANDS) + len(S2_BANDS)))
+
+
+def band_sums(s1: np.ndarray, s2: np.ndarray) -> np.ndarray:
+    """Count, sum and sum of squares of the valid pixels (not NaN) of each band, (3, 15) float64; images add up.
+
+    s1 (2, H, W) in dB, s2 (13, H, W) in reflectance.
+    """
+    pixels = np.concatenate([s1, s2]).reshape(len(s1) + len(s2), -1).astype(np.float64)  # (15, H·W)
+    valid = np.isfinite(pixels)
+    pixels[~valid] = 0
+    return np.stack([valid.sum(1), pixels.sum(1), np.einsum("cp,cp->c", pixels, pixels)])

@@ -32,7 +32,7 @@ from eo_ssl.data import catalog as catalogs
 from eo_ssl.data import geotiff
 from eo_ssl.data.catalog import SENSORS, Card
 from eo_ssl.data.source import LEAST_VALID, Affine, Source, class_counts, majority_of, read_pair, valid_pixels
-from eo_ssl.data.statistics import Statistics, Sums
+from eo_ssl.data.statistics import NO_SUMS, Statistics, band_sums
 from eo_ssl.errors import DataError
 from eo_ssl.parallel import unordered
 from eo_ssl.sensors import DFC10_TO_EIGHT, DN_PER_REFLECTANCE, IGBP_TO_EIGHT, S1_BANDS, S2_BANDS
@@ -40,11 +40,10 @@ from eo_ssl.sensors import DFC10_TO_EIGHT, DN_PER_REFLECTANCE, IGBP_TO_EIGHT, S1
 FORMAT, VERSION = "eo_ssl store", 2
 STEP = 0.005  # dB
 INVALID, LIMIT = -32768, 32767
-CHANNELS = len(S1_BANDS) + len(S2_BANDS)
 ROW = np.dtype(
     [
         ("key", "S24"), ("crc", "i8"), ("valid", "f8"), ("majority", "i8"), ("s2_offset", "i8"),
-        ("sums", "f8", (3, CHANNELS)),  # count, sum and sum of squares of valid pixels
+        ("sums", "f8", NO_SUMS.shape),  # count, sum and sum of squares of valid pixels
     ]
 )  # fmt: skip
 IMAGES = {"s1": (len(S1_BANDS), np.int16), "s2": (len(S2_BANDS), np.uint16), "labels": (2, np.uint8)}
@@ -77,7 +76,7 @@ class StoreSource(Source):
     ) -> None:
         self.info = read_info(path)
         catalog = pd.read_parquet(path / "catalog.parquet")
-        catalog.attrs = {**self.info["data"], "root": str(path)}
+        catalog.attrs = dict(self.info["data"])
         kept = path / HOLDOUT if (path / HOLDOUT).exists() else None
         super().__init__(path, catalog, seed, holdout or kept)
         self._fine = (catalog["dfc"] != "").to_numpy()
@@ -132,8 +131,7 @@ class StoreSource(Source):
         square += count * d**2 - 2 * d * total
         total -= count * d
         scenes = pd.Series(np.arange(len(rows))).groupby(self.catalog["scene"].to_numpy()[rows])
-        whole = sum((sums[part].sum(0) for _, part in scenes), np.zeros((3, CHANNELS)))
-        return Sums(*whole).statistics(str(self.path))
+        return Statistics.from_sums(sum((sums[part].sum(0) for _, part in scenes), NO_SUMS), str(self.path))
 
     def majority(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         return self.catalog["majority"].to_numpy()[np.asarray(rows, dtype=np.int64)]
@@ -198,8 +196,8 @@ def pack(
                 rows["crc"][i] = _checksum(parts, i)  # after the pixels
                 bar.update()
         (out / HOLDOUT).unlink(missing_ok=True)
-        if card.holdout:
-            shutil.copyfile(root / card.holdout, out / HOLDOUT)
+        if listed := card.holdout_below(root):
+            shutil.copyfile(listed, out / HOLDOUT)
         _finish(out, usable, rows, size, found.attrs)
     return out
 
@@ -232,7 +230,6 @@ def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str
     valid = valid_pixels(db, numbers)
     reflectance = (numbers.astype(np.float32) - offset) / DN_PER_REFLECTANCE
     reflectance[:, ~numbers.any(0)] = np.nan
-    sums = Sums.of(db, reflectance)
     return {
         "s1": quantise(db),
         "s2": numbers,
@@ -240,7 +237,7 @@ def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str
         "valid": 1.0 if valid is None else float(valid.mean()),
         "majority": majority_of(class_counts(classes)),
         "s2_offset": int(offset),
-        "sums": np.stack([sums.count, sums.total, sums.square]),
+        "sums": band_sums(db, reflectance),
     }
 
 

@@ -62,8 +62,8 @@ def _finished(root: Path, identity: dict) -> bool:
             found = read_json(known)
             for key, value in identity.items():
                 if found.get(key) != value:
-                    held = f"{root}: holds a simulated set with {key} {found.get(key)!r}, not {value!r}"
-                    raise DataError(f"{held}; choose another folder or delete this one")
+                    held = f"{root}: holds a data set with {key} {found.get(key)!r}, not {value!r}"
+                    raise DataError(f"{held}; choose another folder, or delete a simulated one")
             return known.name == "dataset.json"
     if root.is_dir() and any(entry.name != _STATE for entry in root.iterdir()):
         raise DataError(f"{root}: not empty, and no simulated data set; choose another folder")

@@ -38,11 +38,8 @@ _PATH, _THROUGH, _NOISE = np.array([
     [.800, .840, .880, .920, .910, .930, .950, .930, .970, .280, .004, .930, .900],
     [.0012, .0012, .0011, .0011, .0012, .0013, .0014, .0014, .0014, .0014, .0003, .0012, .0011],
 ], dtype=np.float32)  # fmt: skip
-_BLUR = {
-    10: 0.60,
-    20: 0.4,
-    60: 0.4,
-}  # point spread in pixels of the band; the coarse ones are averaged before
+# Point spread in pixels of the band; the coarse ones are averaged before.
+_BLUR = {10: 0.60, 20: 0.4, 60: 0.4}
 # Relative texture of each class below the size of a parcel (crowns, tussocks, plough lines, waves), and spread between
 # parcels.
 _TEXTURE = np.array([0.11, 0.09, 0.035, 0.07, 0.03, 0.10, 0.06, 0.02], dtype=np.float32)
@@ -160,9 +157,8 @@ def abundances(land: Landscape) -> np.ndarray:
     for cover, made_of in enumerate(_MADE_OF):
         where = np.flatnonzero(land.cover.ravel() == cover)
         if where.size:
-            for material, fraction in made_of(
-                _View(land, where, np.float32(green), np.float32(dark), rng)
-            ).items():
+            view = _View(land, where, np.float32(green), np.float32(dark), rng)
+            for material, fraction in made_of(view).items():
                 share[material, where] = fraction
     # Roads, tracks and seams replace part of the pixels below them; a road never crosses water in sight.
     dry = ~np.isin(land.cover, (WATER, URBAN, WETLAND))

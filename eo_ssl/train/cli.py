@@ -59,7 +59,7 @@ def pretrain_command(
         "resume": resume,
         "max_minutes": max_minutes,
     }
-    result = pretrain(config, _opened(data), Path(run_dir).expanduser(), **machine, **how)
+    result = pretrain(config, _opened(data, "pretrain"), Path(run_dir).expanduser(), **machine, **how)
     state = "done" if result.done else "stopped at the time limit; the same command goes on"
     _print({**result.metrics, "state": state, "folder": result.folder})
 
@@ -96,7 +96,7 @@ def finetune_command(
         init = str(Path(init).expanduser())
         named |= {key: read_meta(init)[key] for key in ("backbone", "image_size")}
     config = FinetuneConfig.from_dict({**named, "init": init, **_pairs(set)})
-    source, folder = _opened(data), Path(run_dir).expanduser()
+    source, folder = _opened(data, task), Path(run_dir).expanduser()
     path, key = folder / "results.jsonl", config.digest()
     with locked(folder / "finetune.lock", "fine-tune in this folder"):
         data_set = LabelledData(source)
@@ -122,12 +122,14 @@ def _pairs(assignments: list[str] | None) -> dict[str, str]:
     return dict(item.split("=", 1) for item in assignments or [])
 
 
-def _opened(data: str) -> Any:
-    """The data; how they were split and what was left out of them is said before the work."""
+def _opened(data: str, task: str) -> Any:
+    """The data, if the task can start; how they were split and what was left out is said before the work."""
+    from eo_ssl.data.check import require_trainable
     from eo_ssl.data.dataset import open_source
 
     source = open_source(Path(data).expanduser())
-    notes, left_out = list(getattr(source, "notes", [])), getattr(source, "left_out", {})
+    require_trainable(source, task=task)
+    notes, left_out = list(source.notes), source.left_out
     for first, reason in list(left_out.items())[:1]:
         notes.append(f"{len(left_out)} patches are left out, first {first}: {reason}")
     _echo([f"note: {note}" for note in notes])

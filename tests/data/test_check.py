@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
+from eo_ssl.data import catalog
 from eo_ssl.data.catalog import KNOWN_BROKEN
 from eo_ssl.data.check import FATAL, LEFT_OUT, WARNING, check, require_trainable
 from eo_ssl.data.cli import app
@@ -159,6 +160,7 @@ def test_units_that_all_files_agree_on_are_written_into_the_card(tmp_path, run, 
     assert sensor == "s1" or "another order" in found(report, "S2 bands", WARNING)[0].message
     assert run("check", root, "--fix").exit_code == 0
     patch, images = open_source(root).read(0), fake.images(scenes()[0])
+    assert check(root).options == {}
     np.testing.assert_allclose(patch["s1"], images["s1"], atol=0.0051)
     np.testing.assert_allclose(patch["s2"] * 1e4, images["s2"], atol=0.01)
 
@@ -195,6 +197,24 @@ def test_the_verdict_is_as_strict_as_what_training_needs(root, tmp_path, run, da
                 assert str(root) in str(error) and "\n" not in str(error)
     assert refused >= 2
     assert run("pack", root, tmp_path / "store").exit_code != 0
+
+
+@pytest.mark.parametrize("scale", [None, 0.02])
+def test_units_that_were_given_are_written_into_the_card_as_well(tmp_path, run, scale):
+    root = fake.make(tmp_path, scenes())
+    for patch in scenes():
+        rewrite(root, patch, ["s1"], lambda a: np.rint(a * 50).astype(np.int16))
+    given = ["--s1-scale", scale] if scale else []
+    assert '"s1_scale"' in run("check", root, *given).stdout  # what --fix would write
+    assert run("check", root, "--fix", *given).exit_code == 0
+    assert catalog.find(root).attrs["card"].s1_scale == (scale or 0.01)
+
+
+def test_the_verdict_goes_by_the_holdout_of_the_card(root):
+    (root / "dataset.json").write_text('{"holdout": "held.txt"}')
+    assert "held.txt: hold-out list cannot be read" in found(check(root), "splits", FATAL)[0].message
+    (root / "held.txt").write_text("ROIs1158_spring/s1_9\n")
+    assert "pretraining hold-out as listed in held.txt" in check(root).notes
 
 
 @pytest.mark.parametrize("packed", [False, True])

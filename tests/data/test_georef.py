@@ -63,6 +63,7 @@ NOWHERE = Header(0, np.nan, np.nan, np.nan, 16, 16)
         (HERE._replace(y=4e6), "same place"),
         (HERE._replace(epsg=32633), "same place"),
         (HERE._replace(resolution=20.0), "same place"),
+        (HERE._replace(resolution=10.0 + 1e-9), ""),
         (HERE._replace(width=8, height=8), "sizes differ: s1 16 × 16"),
     ],
     ids=str,

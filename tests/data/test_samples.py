@@ -138,11 +138,8 @@ def test_a_damaged_table_or_store_is_named_with_the_way_out(cache):
 def test_the_scene_keeps_every_band_in_its_true_place(cache):
     """East is a ramp in each band; after resampling all 13 ramps must agree pixel by pixel."""
     root = cache / fetch.ARCHIVES["l1c"].folder / samples.SCENE
-    corners = {
-        10: (1010.0, 5000.0),
-        20: (1000.0, 5000.0),
-        60: (980.0, 5020.0),
-    }  # coarse grids start further out
+    # Coarse grids start further out.
+    corners = {10: (1010.0, 5000.0), 20: (1000.0, 5000.0), 60: (980.0, 5020.0)}
     for name in S2_BANDS:
         step = RESOLUTION[name]
         x = corners[step][0] + (np.arange(600 // step + 4) + 0.5) * step
@@ -165,9 +162,8 @@ def test_resampling_stays_between_the_measured_values_and_does_not_shift(band, f
     shape = (band.shape[0] * factor, band.shape[1] * factor)
     fine, mirrored = (samples.to_grid(b, shape, 1 / factor) for b in (band, band[::-1, ::-1]))
     assert fine.min() >= band.min() - 1e-6 and fine.max() <= band.max() + 1e-6
-    np.testing.assert_allclose(
-        fine[::-1, ::-1], mirrored, atol=1e-5
-    )  # mirrored before or after: no half pixel
+    # Mirrored before or after: no half pixel.
+    np.testing.assert_allclose(fine[::-1, ::-1], mirrored, atol=1e-5)
 
 
 def test_all_nineteen_classes_map_and_every_one_of_the_eight_is_reached():

@@ -53,9 +53,8 @@ def test_the_official_list_decides_where_it_is_given(tmp_path):
 def test_one_training_region_gives_a_validation_end_of_it_and_excuses_no_other():
     groups = [f"g{k}" for k in range(10)]
     found = splits.assign(frame(groups, "dfc2020", "train", region=["one"] * 10, group=groups))
-    assert len(found[found["split"] == "val"]) == 10 and min(of(found, "val", "x")) > max(
-        of(found, "train", "x")
-    )
+    assert len(found[found["split"] == "val"]) == 10
+    assert min(of(found, "val", "x")) > max(of(found, "train", "x"))
     assert "one training region only" in notes(found)
     assert found.attrs["shared_regions"] == {"train/val": ["one"]}
     found["region"] = "another"

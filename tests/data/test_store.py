@@ -75,9 +75,8 @@ def test_every_pixel_comes_back_as_exactly_as_stated(world, store):
 
 
 def test_what_is_no_number_stays_none_and_what_is_out_of_range_is_clipped():
-    assert store.quantise(np.array([np.nan, np.inf, -np.inf, -1e3])).tolist() == [store.INVALID] * 3 + [
-        -32767
-    ]
+    steps = store.quantise(np.array([np.nan, np.inf, -np.inf, -1e3]))
+    assert steps.tolist() == [*[store.INVALID] * 3, -32767]
 
 
 def test_packing_again_or_by_threads_or_a_cluster_gives_the_same_bytes(root, out, tmp_path):

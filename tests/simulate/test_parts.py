@@ -45,12 +45,7 @@ def test_a_scene_has_the_size_and_the_bands_it_promises():
     spec = next(s for s in plan("paper", 0) if s.split == "test")
     assert spec.padded % 24 == 0 and spec.padded >= spec.size + 48
     made = {name: (len(image), image.shape[1:], str(image.dtype)) for name, image in render(spec).items()}
-    kinds = {
-        "s1": (2, "float64"),
-        "s2": (13, "uint16"),
-        "lc": (4, "uint8"),
-        "dfc": (1, "uint8"),
-    }  # as in DFC2020
+    kinds = {"s1": (2, "float64"), "s2": (13, "uint16"), "lc": (4, "uint8"), "dfc": (1, "uint8")}  # DFC2020
     assert made == {name: (bands, (512, 512), dtype) for name, (bands, dtype) in kinds.items()}
 
 

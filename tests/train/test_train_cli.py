@@ -1,5 +1,6 @@
 """`eo-ssl pretrain`: settings reach the run, bad ones end in one line; `eo-ssl finetune` adds a line of results."""
 
+import numpy as np
 import pytest
 from toy_labels import ToyLabels
 from toy_pairs import ToySource
@@ -42,6 +43,18 @@ def test_what_was_left_out_and_how_data_were_split_is_said_once(tmp_path, monkey
     shown = call("dual-simclr", "--run-dir", str(tmp_path), *SMALL, "--epochs", "2")
     assert shown.count("note: tested on Chabarovsk") == 1
     assert shown.count("1 patches are left out, first p7: only clouds") == 1
+
+
+def test_data_on_which_training_cannot_start_are_refused_in_one_line(tmp_path, monkeypatch):
+    source = ToyLabels()
+    source.majority = lambda rows: np.full(len(rows), 255)
+    monkeypatch.setattr(dataset, "open_source", lambda path: source)
+    for command, said in (
+        (["finetune", "--task=multi"], "multi needs at least 1 labelled"),
+        (["pretrain", "mma"], "pretrain needs"),
+    ):
+        result = CliRunner().invoke(app, [*command, "--data=toy", f"--run-dir={tmp_path}"])
+        assert isinstance(result.exception, EOError) and said in str(result.exception)
 
 
 def test_finetune_writes_one_line_and_prints_it_again(tmp_path, monkeypatch):

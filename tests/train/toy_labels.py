@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from toy_pairs import Toy
 
+from eo_ssl.data.source import class_counts, majority_of
+
 PER_SPLIT = {"train": 24, "val": 8, "test": 12}
 CLASSES = (0, 2, 5, 7)
 
@@ -31,6 +33,9 @@ class ToyLabels(Toy):
             self.s1[::3, :, 3, 4] = np.nan
         regions = [f"region of {name}" for name in split]
         self.catalog = pd.DataFrame({"id": ids, "group": ids, "region": regions, "split": split})
+
+    def majority(self, rows: np.ndarray) -> np.ndarray:
+        return np.array([majority_of(class_counts(self.mask(row, 0, 0, self.patch_size))) for row in rows])
 
     def mask(self, row: int, top: int, left: int, size: int, coarse: bool = False) -> np.ndarray:
         return self.masks[row, top : top + size, left : left + size]

@@ -1,12 +1,13 @@
 """A data source in memory: radar and optical noise that share a pattern, so that pairs can be told apart."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from eo_ssl.data.source import Affine
-from eo_ssl.data.statistics import Statistics, Sums
+from eo_ssl.data.statistics import Statistics, band_sums
 
 SCENES, PER_SCENE = 10, 8
 
@@ -15,6 +16,8 @@ class Toy:
     """What a data source does, with s1 (N, 2, H, W), s2 (N, 13, H, W) and a catalogue in memory."""
 
     path = Path("toy")
+    notes: tuple[str, ...] = ()
+    left_out: ClassVar[dict[str, str]] = {}
     gaps = False  # whether it tells of NaN
     unusable: tuple[int, ...] = ()
 
@@ -32,7 +35,7 @@ class Toy:
 
     def stats(self, split: str = "pretrain") -> Statistics:
         rows = np.flatnonzero(self.catalog["split"] == split)
-        return sum((Sums.of(self.s1[i], self.s2[i]) for i in rows), Sums.zero()).statistics()
+        return Statistics.from_sums(sum(band_sums(self.s1[i], self.s2[i]) for i in rows))
 
 
 class ToySource(Toy):
