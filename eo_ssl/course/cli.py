@@ -88,7 +88,7 @@ def book(
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course.book import build
 
-    page = build(session.project_root(), session.run_folder(profile, run_dir), out, publish)
+    page = build(session.project_root(), _run_of(profile, run_dir), out, publish)
     typer.echo(f"the book is ready: {page}")
 
 
