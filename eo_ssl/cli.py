@@ -30,13 +30,17 @@ def main() -> None:
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (EOError, OSError, ModuleNotFoundError) as error:
+    except (EOError, OSError, ModuleNotFoundError, RuntimeError) as error:
         message = str(error)
         if isinstance(error, ModuleNotFoundError):
             name = (error.name or "").split(".")[0]
             if name not in COURSE:
                 raise
             message = f"{name} is not installed; run: pip install 'eo_ssl[course]'"
+        elif isinstance(error, RuntimeError):
+            if "home directory" not in message:  # what pathlib says of "~"
+                raise
+            message = "a path begins with ~, and that user has no home folder; write it in full"
         elif isinstance(error, OSError):
             message = message.replace("\n", " ")
             if error.filename:
