@@ -56,7 +56,8 @@ def make_fabric(
     if devices * nodes > 1:
         in_cluster = not {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}.isdisjoint(os.environ)
         strategy = "ddp_notebook" if "ipykernel" in sys.modules and not in_cluster else "ddp"
-    for name in ("lightning.fabric", "lightning.pytorch"):  # not "Using bfloat16 …" for each of a hundred models
+    # Not "Using bfloat16 …" for each of a hundred models.
+    for name in ("lightning.fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=kind, strategy=strategy)
 
