@@ -3,7 +3,6 @@
 import os
 import sys
 
-import click
 import typer
 
 from eo_ssl.course.cli import app as course_app
@@ -13,7 +12,7 @@ from eo_ssl.experiments.cli import app as evaluate_app
 from eo_ssl.train.cli import register as register_training
 
 # What `pip install eo_ssl` alone does not bring.
-COURSE = {"nbformat", "nbclient", "anywidget", "ipywidgets", "IPython", "umap", "yaml", "jsonschema"}
+COURSE = {"nbformat", "nbclient", "papermill", "anywidget", "IPython", "umap", "yaml", "jsonschema"}
 
 about = "Self-supervised learning for Earth observation: a course you can run."
 options = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False}
@@ -31,19 +30,23 @@ def main() -> None:
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (EOError, OSError, ModuleNotFoundError) as error:
+    except (EOError, OSError, ModuleNotFoundError, RuntimeError) as error:
         message = str(error)
         if isinstance(error, ModuleNotFoundError):
             name = (error.name or "").split(".")[0]
             if name not in COURSE:
                 raise
             message = f"{name} is not installed; run: pip install 'eo_ssl[course]'"
+        elif isinstance(error, RuntimeError):
+            if "home directory" not in message:  # what pathlib says of "~"
+                raise
+            message = "a path begins with ~, and that user has no home folder; write it in full"
         elif isinstance(error, OSError):
             message = message.replace("\n", " ")
             if error.filename:
                 access = "check that it is there and that you may read and write it"
                 message = f"{error.filename}: {error.strerror}; {access}"
-        click.echo(f"error: {message}", err=True)
+        typer.echo(f"error: {message}", err=True)
         sys.exit(1)
 
 

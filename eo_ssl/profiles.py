@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from eo_ssl.errors import ConfigError, nearest
 
+NO_EVIDENCE = "smoke run, not evidence"  # said wherever a run at a profile without `is_evidence` is shown
+
 
 @dataclass(frozen=True)
 class Profile:

@@ -50,13 +50,13 @@ def versions() -> dict[str, str]:
 
 @cache
 def training_code() -> str:
-    """Twelve hex digits of the code that a trained model depends on: losses, models, data, training.
+    """Twelve hex digits of the code that a trained model and its scores depend on: losses to training, and bands.
 
     Comments, docstrings and layout do not count, so that only a change of what is computed asks for new models.
     """
     root, digest = Path(__file__).resolve().parent, hashlib.sha256()
-    for folder in ("losses", "models", "data", "train"):
-        for path in sorted((root / folder).rglob("*.py")):
+    for room in ("sensors.py", "losses", "models", "data", "evaluate", "train"):
+        for path in sorted((root / room).rglob("*.py")) or [root / room]:
             digest.update(f"{path.relative_to(root)}\0{meaning(path.read_text(encoding='utf-8'))}\0".encode())
     return digest.hexdigest()[:12]
 

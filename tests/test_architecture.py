@@ -21,8 +21,8 @@ import importlib, importlib.machinery, pkgutil, sys
 
 MISSING = {
     "IPython", "ipywidgets", "anywidget", "papermill", "nbformat", "nbclient", "umap", "playwright", "jupyter_client",
-    "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "jsonschema", "distributed", "tensorboard", "lightly",
-    "segmentation_models_pytorch", "hypothesis", "pytest",
+    "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "jsonschema", "distributed", "lightly",
+    "hypothesis", "pytest",
 }
 
 class Finder(importlib.machinery.PathFinder):

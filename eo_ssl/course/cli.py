@@ -88,7 +88,8 @@ def book(
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course.book import build
 
-    page = build(session.project_root(), session.run_folder(profile, run_dir), out, publish)
+    folder = session.run_folder(get_profile(profile).name, run_dir)
+    page = build(session.project_root(), folder, out, publish)
     typer.echo(f"the book is ready: {page}")
 
 

@@ -1,5 +1,6 @@
 """Chapter 00: does this machine have what the course needs? One row for each thing, with what to do."""
 
+import os
 import platform
 import shutil
 import sys
@@ -129,7 +130,8 @@ def samples() -> Item:
 
 def shown(folder: Path) -> str:
     """A folder as a page may show it: relative to the project or the home folder where it is inside them."""
-    for base, mark in ((session.project_root(), ""), (Path.home(), "~/")):
+    home = Path(os.path.expanduser("~"))  # unlike Path.home(), no error for a user without one
+    for base, mark in ((session.project_root(), ""), (home, "~/")):
         if folder.is_relative_to(base) and folder != base:
             return mark + folder.relative_to(base).as_posix()
     return str(folder)

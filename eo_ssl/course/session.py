@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eo_ssl.errors import ConfigError, DataError, nearest
 from eo_ssl.files import cache_dir, locked, read_json
 from eo_ssl.parallel import cores
-from eo_ssl.profiles import Profile, get_profile
+from eo_ssl.profiles import NO_EVIDENCE, Profile, get_profile
 from eo_ssl.provenance import commit
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SIMULATED = "simulated"
 # The book replaces this with the measured minutes once the chapter has ended.
 MINUTES = '<span class="eo-minutes">counted when the chapter ends</span>'
-NO_EVIDENCE = "smoke run, not evidence"
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from eo_ssl.experiments import tables
 from eo_ssl.experiments.plan import METHODS, get_method, make_grid
 from eo_ssl.experiments.results import read_results
 from eo_ssl.experiments.tables import MAIN, SECOND, TASKS, compare, in_order, interval, pick
+from eo_ssl.profiles import NO_EVIDENCE
 from eo_ssl.sensors import CLASS_NAMES
 from eo_ssl.show.figure import PALETTE, describe
 from eo_ssl.show.plots import bars, forest, lines, matrix
 from eo_ssl.show.tables import Table
-from eo_ssl.show.words import NO_EVIDENCE, settled, signed, verdict
+from eo_ssl.show.words import settled, signed, verdict
 
 METRIC_NAMES = {
     "aa": "average accuracy (AA)",

@@ -1,4 +1,4 @@
-"""A small HTML table for pages and a plain one for terminals: caption, row headings, sections, **bold** cells."""
+"""A small HTML table for pages and a plain one for terminals: caption, row headings, sections, **bold**, *slanted*."""
 
 import html
 import re
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eo_ssl.show.words import minus
+
+BOLD = re.compile(r"\*\*(.+?)\*\*")
+SLANTED = re.compile(r"(?<![\w*])\*(?=\S)([^*]+)(?<=\S)\*(?![\w*])")
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Table:
 
     def __repr__(self) -> str:
         lines = [self.caption] if self.caption else []
-        lines += [" | ".join(row).replace("**", "") for row in (self.head, *self.rows)]
-        return "\n".join(lines)
+        lines += [" | ".join(row) for row in (self.head, *self.rows)]
+        return "\n".join(map(_plain, lines))
 
     def _repr_html_(self) -> str:
         space = ";padding:0.2rem 0.35rem" if self.dense else ""
@@ -46,7 +49,7 @@ class Table:
             body += f"<tr><th {kind}>{_inline(name)}</th>{row}</tr>"
         above = f'<caption style="caption-side:top;text-align:left">{_inline(self.caption)}</caption>'
         small = ' style="font-size:0.8rem"' if self.dense else ""
-        label = html.escape(self.caption or ", ".join(self.head), quote=True)
+        label = html.escape(_plain(self.caption or ", ".join(self.head)), quote=True)
         # A wide table scrolls by itself, by keyboard too; the page does not.
         return (
             f'<div role="region" tabindex="0" aria-label="{label}" style="overflow-x:auto"><table class="dataframe"{small}>'
@@ -54,8 +57,17 @@ class Table:
         )
 
 
+def _plain(text: str) -> str:
+    """The text without the asterisks of **bold** and *slanted* words; those of a product stay.
+
+    >>> _plain("*Smoke run:* **62** of 2 * 31 * 1")
+    'Smoke run: 62 of 2 * 31 * 1'
+    """
+    return SLANTED.sub(r"\1", BOLD.sub(r"\1", text))
+
+
 def _inline(text: str) -> str:
-    """Escaped text with **bold**, true minus signs, and no line break inside "≈ 62 ± 4 %"."""
+    """Escaped text with **bold**, *slanted*, true minus signs, and no line break inside "≈ 62 ± 4 %"."""
     safe = minus(html.escape(str(text)))
     safe = re.sub(r"(?<=[≈±†\d]) (?=[±%\d])", "\u00a0", safe)  # numbers and their signs stay on one line
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", safe)
+    return SLANTED.sub(r"<em>\1</em>", BOLD.sub(r"<b>\1</b>", safe))

@@ -13,8 +13,8 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from eo_ssl.evaluate.intervals import Interval, bootstrap_interval
+from eo_ssl.profiles import NO_EVIDENCE
 
-NO_EVIDENCE = "smoke run, not evidence"
 Score = Interval | tuple[float, float, float] | float  # value, low, high, or a value alone
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from lightning_utilities.core import rank_zero
 from torch import nn
 
 from eo_ssl.errors import CheckpointError, ConfigError, EOError
@@ -57,8 +56,9 @@ def make_fabric(
     if devices * nodes > 1:
         in_cluster = not {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}.isdisjoint(os.environ)
         strategy = "ddp_notebook" if "ipykernel" in sys.modules and not in_cluster else "ddp"
-    for log in (rank_zero.log, *map(logging.getLogger, ("lightning.fabric", "lightning.pytorch"))):
-        log.setLevel(logging.WARNING)  # not "Using bfloat16 …" for each of a hundred models
+    # Not "Using bfloat16 …" for each of a hundred models.
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=kind, strategy=strategy)
 
 

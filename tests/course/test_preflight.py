@@ -48,6 +48,9 @@ def test_every_profile_says_how_long_it_takes():
 def test_private_folders_are_not_shown_in_full(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert preflight.shown(tmp_path / "cache" / "x") == "~/cache/x"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user whom the system does not know
+    assert preflight.shown(tmp_path / "x") == str(tmp_path / "x")
 
 
 def test_the_times_have_alt_text_with_the_numbers(run, monkeypatch):

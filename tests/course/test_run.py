@@ -230,6 +230,7 @@ def test_a_dry_run_executes_nothing(write, command, run_dir, monkeypatch):
     [
         (PermissionError(13, "Permission denied", "/private"), "/private: Permission denied"),
         (OSError("no space\nleft"), "no space left"),
+        (RuntimeError("Could not determine home directory."), "has no home folder"),
         (ModuleNotFoundError("No module named 'nbclient'", name="nbclient"), "pip install 'eo_ssl[course]'"),
     ],
 )
