@@ -6,7 +6,7 @@
 #
 # The first argument is the method, the second the data, all others go to `eo-ssl pretrain` as they are
 # (`eo-ssl pretrain --help`). Before the first job: `eo-ssl data check DATA`, then
-# `eo-ssl pretrain METHOD --data DATA --preset paper --dry-run` on one GPU for the number of updates and their time.
+# `eo-ssl course run --profile paper --data DATA --dry-run` on one GPU for the hours and the memory of each pretraining.
 #
 # What to know
 # - batch_size counts the pairs in the loss over ALL devices. Each process holds batch_size / processes of them and
