@@ -9,7 +9,8 @@ from eo_ssl.course.cli import app as course_app
 from eo_ssl.data.cli import app as data_app
 from eo_ssl.errors import EOError
 from eo_ssl.experiments.cli import app as evaluate_app
-from eo_ssl.train.cli import register as register_training
+from eo_ssl.experiments.cli import finetune
+from eo_ssl.train.cli import pretrain
 
 # What `pip install eo_ssl` alone does not bring.
 COURSE = {"nbformat", "nbclient", "papermill", "anywidget", "IPython", "umap", "yaml", "jsonschema"}
@@ -20,7 +21,8 @@ app = typer.Typer(name="eo-ssl", help=about, **options)
 app.add_typer(course_app, name="course")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
-register_training(app)
+app.command()(pretrain)
+app.command()(finetune)
 
 
 def main() -> None:

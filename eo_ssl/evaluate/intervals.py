@@ -7,7 +7,7 @@ import numpy as np
 
 from eo_ssl.evaluate.metrics import CountMetric
 
-LEVEL = 0.95
+LEVEL, RESAMPLES = 0.95, 2000
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Interval:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def bootstrap_interval(values: np.ndarray, resamples: int = 2000) -> Interval:
+def bootstrap_interval(values: np.ndarray) -> Interval:
     """95% interval of the mean of independent values, such as one score per seed.
 
     With three seeds it is short: it can never leave the range of the values. Prefer `hierarchical_interval`
@@ -36,13 +36,11 @@ def bootstrap_interval(values: np.ndarray, resamples: int = 2000) -> Interval:
     if not len(values) or not np.isfinite(values).all():
         raise ValueError(f"an interval needs finite values, got {values}")
     rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (resamples, len(values)))].mean(1)
+    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1)
     return _interval(float(values.mean()), means)
 
 
-def hierarchical_interval(
-    counts: np.ndarray, groups: np.ndarray, metric: CountMetric, resamples: int = 2000, seed: int = 0
-) -> Interval:
+def hierarchical_interval(counts: np.ndarray, groups: np.ndarray, metric: CountMetric) -> Interval:
     """95% interval of a metric averaged over seeds, resampling seeds *and* groups of test patches.
 
     All seeds are tested on the same patches, so the two are crossed: each resample draws seeds with
@@ -50,7 +48,7 @@ def hierarchical_interval(
     bootstrap). Neighbouring patches share a group (`data.georef.spatial_blocks`): they are not independent
     evidence. Shape: counts (S, N, ...) per seed and patch, groups (N,).
     """
-    return _interval(*_resampled(counts, groups, metric, resamples, seed))
+    return _interval(*_resampled(counts, groups, metric))
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,12 @@ def paired_difference(
     Shape: first (S1, N, ...), second (S2, N, ...), groups (N,).
     """
     a, drawn_a = _resampled(first, groups, metric)
-    b, drawn_b = _resampled(second, groups, metric)  # the same seed draws the same groups
+    b, drawn_b = _resampled(second, groups, metric)  # the same groups are drawn
     differences = drawn_a - drawn_b
     return Comparison(_interval(a - b, differences), float((differences <= 0).mean()))
 
 
-def _resampled(
-    counts: np.ndarray, groups: np.ndarray, metric: CountMetric, resamples: int = 2000, seed: int = 0
-) -> tuple[float, np.ndarray]:
+def _resampled(counts: np.ndarray, groups: np.ndarray, metric: CountMetric) -> tuple[float, np.ndarray]:
     """The metric averaged over seeds, and its value in every resample (R,)."""
     counts, groups = np.asarray(counts), np.asarray(groups)
     if counts.shape[1] != len(groups) or not counts.shape[0] or not len(groups):
@@ -87,21 +83,21 @@ def _resampled(
     names, member = np.unique(groups, return_inverse=True)
     summed = np.zeros((counts.shape[0], len(names), *counts.shape[2:]))
     np.add.at(summed, (slice(None), member), counts)  # (S, G, ...)
-    weights, drawn = _draws(len(names), len(counts), resamples, seed)  # (R, G), (R, S)
+    weights, drawn = _draws(len(names), len(counts))  # (R, G), (R, S)
     per_seed = np.stack([metric(np.tensordot(weights, one, 1)) for one in summed], 1)  # (R, S)
     values = np.take_along_axis(per_seed, drawn, 1).mean(1)
     return float(np.mean(metric(summed.sum(1)))), values
 
 
 @lru_cache(maxsize=4)
-def _draws(groups: int, seeds: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _draws(groups: int, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     """How often each group counts in a resample (R, G), and which seeds are averaged (R, S).
 
     Kept, because all models of a run are tested on the same patches, and drawing takes longer than the rest.
     """
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(groups, np.full(groups, 1 / groups), resamples)
-    return weights.astype(float), rng.integers(0, seeds, (resamples, seeds))
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(groups, np.full(groups, 1 / groups), RESAMPLES)
+    return weights.astype(float), rng.integers(0, seeds, (RESAMPLES, seeds))
 
 
 def _interval(value: float, draws: np.ndarray) -> Interval:

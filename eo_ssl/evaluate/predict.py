@@ -10,8 +10,7 @@ from torch import Tensor
 from eo_ssl.sensors import IGNORE
 
 Batch = dict[str, Tensor]
-Model = Callable[[Batch], Tensor]
-Prepare = Callable[[Batch], Batch]  # normalises a batch and moves it to the model's device
+Model = Callable[[Batch], Tensor]  # from a batch as `PatchSet.cut` gives it to logits
 
 
 class PatchSet(Protocol):
@@ -65,20 +64,20 @@ class TilePredictions(NamedTuple):
 
 @torch.no_grad()
 def predict_tiles(
-    model: Model, prepare: Prepare, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 128
+    model: Model, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 128
 ) -> TilePredictions:
     """Classify every tile, or `limit` of each patch."""
     found = []
     for part in tiles(len(patches), patches.size, tile, limit).split(batch_size):
         batch = patches.cut(*part.T, tile)
-        logits = model(prepare(batch)).float().cpu()
+        logits = model(batch).float().cpu()
         found.append((logits, batch["label"].cpu(), batch["multilabel"].cpu(), part[:, 0]))
     return TilePredictions(*map(torch.cat, zip(*found)))
 
 
 @torch.no_grad()
 def predict_maps(
-    model: Model, prepare: Prepare, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 32
+    model: Model, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 32
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield row, log-probabilities (K, H, W) and truth (H, W) of each patch, stitched from its tiles.
 
@@ -87,9 +86,8 @@ def predict_maps(
     where = tiles(len(patches), patches.size, tile, limit)
     each, size, nothing = len(where) // max(1, len(patches)), patches.size, torch.tensor(IGNORE)
     for part in where.split(max(1, batch_size // each) * each):  # whole patches at a time
-        probability = (
-            model(prepare(patches.cut(*part.T, tile))).float().softmax(1).cpu()
-        )  # (B, K, tile, tile)
+        logits = model(patches.cut(*part.T, tile))  # (B, K, tile, tile)
+        probability = logits.float().softmax(1).cpu()
         for places, found in zip(part.split(each), probability.split(each)):
             total, seen = found.new_zeros(found.shape[1], size, size), found.new_zeros(size, size)
             row = int(places[0, 0])
@@ -122,13 +120,14 @@ class Standardised:
 def probabilities(down: Any, patches: PatchSet, tile: int) -> Tensor:
     """Probabilities of whole patches from tiles that cover them: (N, 8, P, P).
 
-    `down` is a model with its `prepare` (`train.downstream.Downstream`); patches are in physical units, or
-    `Standardised`, which only go to its device.
+    `down` is a `train.downstream.Downstream`; patches are in physical units, or `Standardised`.
     """
 
-    def move(batch: Batch) -> Batch:
-        return {name: values.to(down.prepare.device) for name, values in batch.items()}
+    def forward(batch: Batch) -> Tensor:
+        if isinstance(patches, Standardised):
+            return down.model({name: values.to(down.prepare.device) for name, values in batch.items()})
+        return down(batch)
 
-    prepare = move if isinstance(patches, Standardised) else down.prepare
-    maps = predict_maps(down.model.eval(), prepare, patches, tile)
+    down.eval()
+    maps = predict_maps(forward, patches, tile)
     return torch.stack([found.exp() for _, found, _ in maps])

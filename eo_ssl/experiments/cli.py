@@ -1,11 +1,64 @@
-"""`eo-ssl evaluate …`: the grid of methods × label fractions × seeds, and its table."""
+"""`eo-ssl finetune`, one downstream model; `eo-ssl evaluate …`, methods × label fractions × seeds and their table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from eo_ssl.train.cli import Accelerator, Set, opened, pairs, show
+
 app = typer.Typer(help="Evaluate representations.", no_args_is_help=True)
+
+
+def finetune(
+    data: Annotated[str, typer.Option(help="Data root with labelled patches, or packed store.")],
+    run_dir: Annotated[str, typer.Option(help="Folder for the results.")] = "runs/finetuning",
+    model: Annotated[str, typer.Option(help="s1, s2, early, late, unet or swin-unet.")] = "late",
+    task: Annotated[str, typer.Option(help="single, multi or segment.")] = "single",
+    init: Annotated[str, typer.Option(help='"scratch" or folder of a pretrained checkpoint.')] = "scratch",
+    mode: Annotated[str, typer.Option(help="finetune or frozen.")] = "finetune",
+    fraction: Annotated[float, typer.Option(help="Share of the labelled patches, 0 to 1.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Label subset, weights, order, crops.")] = 0,
+    set: Set = None,
+    accelerator: Accelerator = "auto",
+    keep: Annotated[bool, typer.Option(help="Save the trained model.")] = True,
+) -> None:
+    """Train one downstream model, test it once, and add its line to RUN_DIR/results.jsonl.
+
+    Validation chooses the weights. The same command after an interruption goes on; after the end it
+    prints the result that is there.
+
+    Example: eo-ssl finetune --data ROOT --model late --init runs/pretraining/pretrain/NAME --fraction 0.1
+    """
+    from eo_ssl.experiments.results import append_result, read_lines, results_path
+    from eo_ssl.files import locked
+    from eo_ssl.provenance import training_code
+    from eo_ssl.train import finetune as training
+    from eo_ssl.train.checkpoint import read_meta
+    from eo_ssl.train.config import FinetuneConfig
+    from eo_ssl.train.downstream import init_stamp
+    from eo_ssl.train.labelled import LabelledData
+
+    named: dict[str, Any] = {"model": model, "task": task, "mode": mode, "fraction": fraction, "seed": seed}
+    if init != "scratch":
+        init = str(Path(init).expanduser())
+        named |= {key: read_meta(init)[key] for key in ("backbone", "image_size")}
+    config = FinetuneConfig.from_dict({**named, "init": init, **pairs(set)})
+    source, folder = opened(data, task), Path(run_dir).expanduser()
+    path, key = results_path(folder), config.digest()
+    with locked(folder / "finetune.lock", "fine-tune in this folder"):
+        data_set = LabelledData(source)
+        stamp = f"{data_set.version} {init_stamp(init)} {training_code()}"
+        known = [x for x in read_lines(path) if (x.get("key"), x.get("stamp")) == (key, stamp)]
+        if known:
+            line = known[-1]
+        else:
+            line = training.finetune(config, data_set, folder, name=key, accelerator=accelerator, keep=keep)
+            line = {"key": key, "stamp": stamp, "method": model, "tuning": False, **line}
+            append_result(path, line)
+    scores = {name: value for name, value in sorted(line["test"].items()) if isinstance(value, float)}
+    chosen = f"update {line['best_update']} of {line['updates']} by validation"
+    show({**scores, "labels": line["n_labels"], "chosen at": chosen, "seconds": line["seconds"]})
 
 
 @app.command("label-fractions")
@@ -15,7 +68,7 @@ def label_fractions(
     profile: Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")] = "laptop",
     part: Annotated[list[str] | None, typer.Option(help="fusion, few-labels, swin or segmentation.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0: one to three per GPU or one per core.")] = 0,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    accelerator: Accelerator = "auto",
     max_minutes: Annotated[float, typer.Option(help="Begin no model after this long; 0 is no limit.")] = 0.0,
     scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the models, train none.")] = False,

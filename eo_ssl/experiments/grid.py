@@ -9,8 +9,6 @@ goes on, and ends with the same lines.
 """
 
 import gc
-import hashlib
-import json
 import multiprocessing
 import os
 import shutil
@@ -21,13 +19,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tqdm import tqdm
 
+from eo_ssl.data.catalog import identity
 from eo_ssl.errors import CheckpointError, EOError
 from eo_ssl.experiments.plan import Cell, get_method, get_plan, make_grid
 from eo_ssl.experiments.results import Result, append_result, read_lines, read_results, results_path
@@ -35,7 +34,7 @@ from eo_ssl.files import locked
 from eo_ssl.parallel import cores, executor, unordered
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, training_code
-from eo_ssl.train.config import FinetuneConfig
+from eo_ssl.train.config import FinetuneConfig, digest
 
 if TYPE_CHECKING:
     from eo_ssl.train.labelled import LabelledData
@@ -65,6 +64,11 @@ class GridJob:
         """The run folder."""
         return Path(self.run_dir)
 
+    @cached_property
+    def version(self) -> str:
+        """The state of the data when first asked for: it goes with the job to its workers."""
+        return identity(self.data)
+
     def stamp(self, cell: Cell) -> str:
         """Twelve hex digits of all that a cell's result depends on; a line with another stamp is out of date.
 
@@ -76,8 +80,7 @@ class GridJob:
         for name in get_method(cell.method).members or (cell.method,):
             config = self.config(replace(cell, method=name), cell.rate or plan.rates[0])
             starts.append([init_stamp(config.init), {**config.to_dict(), "init": ""}])
-        facts = [starts, plan.rates, plan.ratio, data_stamp(self.data), training_code()]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        return digest(starts, plan.rates, plan.ratio, self.version, training_code())
 
     def config(self, cell: Cell, rate: float) -> FinetuneConfig:
         """Settings of a cell at a learning rate."""
@@ -109,12 +112,6 @@ class GridJob:
         return folder
 
 
-def data_stamp(data: str) -> str:
-    """What identifies a data set: its `dataset.json` if it has one, else the name of its folder."""
-    card = Path(data) / "dataset.json"
-    return hashlib.sha256(card.read_bytes()).hexdigest()[:12] if card.is_file() else Path(data).name
-
-
 # In a worker
 
 
@@ -137,22 +134,19 @@ def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
         return None
     with _ONE_MODEL:
         began = time.perf_counter()
-        line = _line(task, data or _read(job.data, data_stamp(job.data)))
+        line = _line(task, data or _read(job.data, job.version))
         seconds = round(time.perf_counter() - began, 2)
-    facts = {
-        "method": cell.method, "label": method.label, "task": cell.task, "fraction": cell.fraction,
-        "seed": cell.seed, "tuning": cell.rate is not None, "profile": job.profile,
-        "data_version": data_stamp(job.data), "commit": commit(),
-    }  # fmt: skip
-    return {"seconds": seconds, **line, **facts}
+    facts = {"method": cell.method, "label": method.label, "task": cell.task, "fraction": cell.fraction}
+    facts |= {"seed": cell.seed, "tuning": cell.rate is not None, "profile": job.profile}
+    return {"seconds": seconds, **line, **facts, "data_version": job.version, "commit": commit()}
 
 
 @lru_cache(maxsize=1)
-def _read(data: str, stamp: str) -> "LabelledData":
+def _read(data: str, version: str) -> "LabelledData":
     from eo_ssl.data.dataset import open_source
     from eo_ssl.train.labelled import LabelledData
 
-    return LabelledData(open_source(data), stamp)
+    return LabelledData(open_source(data), version)
 
 
 def _line(task: Task, data: "LabelledData") -> Result:
@@ -218,7 +212,7 @@ def run_grid(
         workers = 0 if scheduler else min(workers or default_workers(job, source), left)
         run = run_cell
         if workers == 1 and source is not None:
-            run = partial(run_cell, data=LabelledData(source, data_stamp(job.data)))
+            run = partial(run_cell, data=LabelledData(source, job.version))
         with locked(job.folder / "grid.lock", "train these models"), _pool(job, workers, scheduler) as pool:
             failed = _work(job, cells, stamps, run, pool)
     if failed:

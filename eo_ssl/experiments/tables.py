@@ -90,16 +90,20 @@ def measured(results: pd.DataFrame, folder: str | Path, second: bool = False) ->
     found = finished(results)
     for (task, method, fraction), lines in found.groupby(ROW) if len(found) else ():
         labels = lines["n_labels"].astype(float).mean() if "n_labels" in lines else np.nan
+        what = {
+            "task": task,
+            "method": method,
+            "label": get_method(method).label,
+            "fraction": float(fraction),
+        }
+        what |= {"n_labels": float(labels), "seeds": len(lines)}
         for metric in (MAIN[task], SECOND[task])[: 1 + second]:
             if metric not in METRICS:
                 continue
             got = interval(folder, results, task, method, fraction, metric)
-            rows.append({
-                "task": task, "method": method, "label": get_method(method).label, "fraction": float(fraction),
-                "n_labels": float(labels), "seeds": len(lines), "metric": metric,
-                "mean": got.value, "low": got.low, "high": got.high,
-                "values": lines.sort_values("seed")[f"test.{metric}"].tolist(),
-            })  # fmt: skip
+            scores = {"metric": metric, "mean": got.value, "low": got.low, "high": got.high}
+            values = lines.sort_values("seed")[f"test.{metric}"].tolist()
+            rows.append({**what, **scores, "values": values})
     return in_order(rows) if rows else pd.DataFrame(columns=COLUMNS)
 
 

@@ -20,10 +20,8 @@ from eo_ssl.errors import ConfigError, EOError
 
 BlockLoss = Callable[[slice, Tensor, Tensor], Tensor]
 
-_BLOCK = {
-    "cpu": 2**20,
-    "cuda": 2**25,
-}  # logits of a block: the cache of a CPU, a fair share of a GPU's memory
+# Logits of a block: what the cache of a CPU holds, a fair share of a GPU's memory.
+_BLOCK = {"cpu": 2**20, "cuda": 2**25}
 
 
 class NonFiniteError(EOError, ValueError):

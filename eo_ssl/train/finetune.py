@@ -226,11 +226,11 @@ def evaluate(
     """Metrics over `limit` tiles per patch (0: all) of a function from physical units to logits."""
     size = config.image_size
     if config.task != "segment":
-        return score_tiles(config, predict_tiles(forward, dict, patches, size, limit), len(patches))
-    found = score_maps(predict_maps(forward, dict, patches, size, limit))
+        return score_tiles(config, predict_tiles(forward, patches, size, limit), len(patches))
+    found = score_maps(predict_maps(forward, patches, size, limit))
     if keep_maps:  # whole, however few tiles are scored
         chosen = patches.select(patches.rows[:: max(1, len(patches) // keep_maps)][:keep_maps])
-        shown = predict_maps(forward, dict, chosen, size)
+        shown = predict_maps(forward, chosen, size)
         found.maps = {chosen.rows[i]: one.argmax(0).to(torch.uint8) for i, one, _ in shown}
     return found
 

@@ -110,9 +110,7 @@ def squares(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> 
 
 
 def load_patches(source: Any, rows: Sequence[int]) -> Patches:
-    """Read whole labelled patches into memory; raises `DataError` when there are none."""
-    if not len(rows):
-        raise DataError("no labelled patches in this split; run eo-ssl data check on the data set")
+    """Read whole labelled patches into memory; raises `DataError` when there are none, or none without faults."""
     size, n = int(source.patch_size), len(rows)
     s1, s2 = (torch.empty(n, len(b), size, size, dtype=torch.float16) for b in (S1_BANDS, S2_BANDS))
     mask, found = torch.empty(n, size, size, dtype=torch.uint8), []
@@ -121,6 +119,8 @@ def load_patches(source: Any, rows: Sequence[int]) -> Patches:
         s1[part], s2[part], mask[part] = batch["s1"], batch["s2"], batch["mask"]
         found += batch["index"].tolist()
     n = len(found)
+    if not n:
+        raise DataError("no usable labelled patches in this split; run eo-ssl data check on the data set")
     return Patches(s1[:n], s2[:n], mask[:n], found, spatial_blocks(source.catalog.iloc[found], size))
 
 
@@ -143,6 +143,8 @@ class LabelledData:
         self.train, self.val = (load_patches(self.source, self._rows(split)) for split in ("train", "val"))
         # Majority class of each whole training patch, (N,).
         self.labels = torch.cat([crop_labels(part.long())[0] for part in self.train.mask.split(256)])
+        if bool((self.labels == IGNORE).all()):
+            raise DataError("no training patch has a label; run eo-ssl data check on the data set")
         if not self.version:
             ids = self.source.catalog["id"].astype(str).tolist()
             self.version = digest(ids, self.source.stats("train").to_dict())

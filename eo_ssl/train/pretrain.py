@@ -244,9 +244,8 @@ def _build(fabric: Fabric, job: _Job, saved: dict[str, Any] | None) -> Trainer:
         if saved["scaler"]:
             fabric.strategy.precision.load_state_dict(saved["scaler"])
     world, catalog = fabric.world_size, data.source.catalog
-    rows = data.held_out[: len(data.held_out) // world * world][
-        fabric.global_rank :: world
-    ]  # equally many each
+    equal = len(data.held_out) // world * world  # as many for each rank
+    rows = data.held_out[fabric.global_rank : equal : world]
     held_out = PatchDataset(data.source, rows, config.image_size, "centre", statistics=data.statistics)
     return Trainer(fabric, method, model, optimizer, Overlaps(catalog), held_out, catalog["id"], job.folder)
 

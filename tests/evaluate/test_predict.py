@@ -44,7 +44,7 @@ def oracle(batch):
 
 
 def test_each_tile_is_judged_by_its_own_label():
-    found = predict_tiles(oracle, lambda b: b, patches(), 4, batch_size=5)
+    found = predict_tiles(oracle, patches(), 4, batch_size=5)
     assert len(found.logits) == 3 * 9 and torch.equal(found.logits.argmax(1), found.label)
     assert found.patch.bincount().tolist() == [9, 9, 9]
 
@@ -56,7 +56,7 @@ def pixel_oracle(batch):
 @pytest.mark.parametrize("tile", [12, 6, 5])
 def test_maps_are_stitched_back_in_place(tile):
     data = patches()
-    for row, log_probability, truth in predict_maps(pixel_oracle, lambda b: b, data, tile, batch_size=4):
+    for row, log_probability, truth in predict_maps(pixel_oracle, data, tile, batch_size=4):
         assert torch.equal(log_probability.argmax(0), data.mask[row].long())
         assert torch.equal(truth, data.mask[row].long())
 
@@ -71,11 +71,11 @@ def test_overlaps_are_averaged_as_probabilities():
             calls.append(i)
         return logits
 
-    (_, log_probability, _), *_ = predict_maps(alternating, lambda b: b, patches(1), 8)
+    (_, log_probability, _), *_ = predict_maps(alternating, patches(1), 8)
     centre = log_probability.exp()[:, 5, 5]  # under all four tiles
     assert centre[0] == pytest.approx(0.25, abs=1e-3) and centre[1] == pytest.approx(0.75, abs=1e-3)
 
 
 def test_pixels_outside_the_tiles_looked_at_count_as_unlabelled():
-    for _, _, truth in predict_maps(pixel_oracle, lambda b: b, patches(), 6, limit=1):
+    for _, _, truth in predict_maps(pixel_oracle, patches(), 6, limit=1):
         assert (truth != 255).sum() == 36

@@ -39,6 +39,7 @@ def trained(folder):
 def run(folder, data="data", **options):
     """The grid of the pretended cells."""
     grid.run_cell = fake_cell
+    grid.identity = str  # of the folder, which need not exist
     return grid.run_grid(grid.GridJob("smoke", data, str(folder), accelerator="cpu"), cells=CELLS, **options)
 
 

@@ -40,18 +40,6 @@ def test_what_does_not_fit_is_an_error_with_the_fix(arguments, words, tmp_path, 
     assert isinstance(found.exception, EOError) and words in str(found.exception)
 
 
-def test_finetune_trains_once_and_then_shows_the_same_result(tmp_path):
-    from eo_ssl.simulate import simulate
-
-    data = simulate(tmp_path / "set", "smoke", seed=0, workers=1)
-    settings = ["backbone=resnet_nano", "image_size=32", "updates=2", "evaluations=1", "batch_size=8"]
-    command = ["finetune", "--data", str(data), "--run-dir", str(tmp_path / "run"), "--accelerator", "cpu"]
-    command += [part for setting in settings for part in ("--set", setting)]
-    first, second = run(app, command), run(app, command)
-    assert first.exit_code == 0 and "aa " in first.stdout and first.stdout == second.stdout
-    assert len((tmp_path / "run" / "results.jsonl").read_text().splitlines()) == 1
-
-
 def test_help_does_not_wait_for_torch():
     code = "import sys; import eo_ssl.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent).returncode == 0

@@ -27,7 +27,8 @@ import grid_worker
 @pytest.fixture(autouse=True)
 def real_cells(monkeypatch):
     """`grid_worker.run` puts its pretended cells in; every test gets the real ones back."""
-    monkeypatch.setattr(grid, "run_cell", grid.run_cell)
+    for name in ("run_cell", "identity"):
+        monkeypatch.setattr(grid, name, getattr(grid, name))
 
 
 def lines_of(folder):
@@ -41,9 +42,9 @@ def lines_of(folder):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The lines of a grid that nothing interrupted, in one process."""
-    folder, real = tmp_path_factory.mktemp("whole"), grid.run_cell
+    folder, real = tmp_path_factory.mktemp("whole"), (grid.run_cell, grid.identity)
     grid_worker.run(folder, source=None, workers=1)
-    grid.run_cell = real
+    grid.run_cell, grid.identity = real
     return lines_of(folder)
 
 
@@ -107,18 +108,19 @@ def test_a_failing_cell_stops_only_those_that_need_it_and_is_tried_again_next_ti
     assert len(grid_worker.trained(tmp_path)) == before + 2
 
 
-@pytest.mark.parametrize("change", ["data_stamp", "training_code"])
-def test_a_finished_grid_trains_nothing_until_data_or_code_change(tmp_path, monkeypatch, change):
+@pytest.mark.parametrize(("data", "code"), [("other", "code"), ("data", "other")])
+def test_a_finished_grid_trains_nothing_until_data_or_code_change(tmp_path, monkeypatch, data, code):
+    monkeypatch.setattr(grid, "training_code", lambda: "code")
     for _ in range(2):
         table = grid_worker.run(tmp_path, workers=1)
     assert len(table) == len(grid_worker.trained(tmp_path)) == 12
-    monkeypatch.setattr(grid, change, lambda *_: "other")
-    assert len(grid_worker.run(tmp_path, workers=1)) == 12  # the last line of a key counts
+    monkeypatch.setattr(grid, "training_code", lambda: code)
+    assert len(grid_worker.run(tmp_path, data, workers=1)) == 12  # the last line of a key counts
     assert len(read_lines(results_path(tmp_path))) == 24
 
 
 def test_no_cell_begins_after_the_time_is_up(tmp_path):
-    job = GridJob("smoke", "nowhere", str(tmp_path), stop_at=time.time() - 1)
+    job = GridJob("smoke", str(tmp_path), str(tmp_path), stop_at=time.time() - 1)
     assert run_grid(job, workers=1, cells=grid_worker.CELLS).empty
 
 
@@ -128,16 +130,17 @@ def test_missing_pretraining_names_the_command(tmp_path):
 
 
 def test_the_stamp_changes_with_the_data_and_the_checkpoint(tmp_path):
-    job, cell = GridJob("smoke", str(tmp_path), str(tmp_path)), Cell("single", "dual-frozen", 1.0, 0)
+    cell, patch = Cell("single", "dual-frozen", 1.0, 0), tmp_path / "data" / "ROIs0000_test_s2_0_p1.tif"
+    patch.parent.mkdir()
     folder = tmp_path / "pretrain" / "dual-simclr-resnet_nano-seed0"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     stamps = set()
-    for version in ("1", "2"):
+    for pixels in ("old", "mended in place"):
         for weights in (b"a", b"b"):
-            (tmp_path / "dataset.json").write_text(version)
+            patch.write_text(pixels)
             (folder / "model.safetensors").write_bytes(weights)
-            stamps.add(job.stamp(cell))
+            stamps.add(GridJob("smoke", str(patch.parent), str(tmp_path)).stamp(cell))
     assert len(stamps) == 4
 
 

@@ -264,6 +264,16 @@ def test_a_crop_larger_than_the_patches_is_one_line_before_any_work():
         finetune(FinetuneConfig(backbone="resnet_nano"), source, accelerator="cpu")
 
 
+def test_training_patches_without_a_label_are_refused_in_words():
+    source = ToyLabels()
+    source.masks[:] = 255
+    with pytest.raises(DataError, match="no training patch has a label"):
+        LabelledData(source)
+    source.catalog["split"] = ""
+    with pytest.raises(DataError, match="no usable labelled patches"):
+        LabelledData(source)
+
+
 def test_runs_learn_repeat_themselves_and_open_the_test_set_only_when_asked(data):
     """Also that a choice of a learning rate never opens the test set, and that divergence has its own words."""
     fast = {"model": "s1", "updates": 80, "lr_head": 1e-2, "image_size": 10}
