@@ -8,10 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 11_000,
+    "eo_ssl/**/*.py": 14_400,
     "eo_ssl/**/*.js": 1_100,
     "notebooks/chapters/*.py": 2_600,
-    "tests/**/*.py": 11_000,
+    "tests/**/*.py": 11_600,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")

@@ -23,7 +23,10 @@ def fusion_verdict(results: pd.DataFrame, folder: Path, task: str) -> str:
 
     `folder` holds the counts of the models in `results`; all labels are used.
     """
-    done, metric = set(results.loc[results["task"] == task, "method"]), show.results.METRIC_NAMES[MAIN[task]]
+    done, metric = (
+        set(results.loc[results["task"] == task, "method"]),
+        show.results.METRIC_NAMES[MAIN[task]].split(" (")[0],
+    )
     scores = {name: interval(folder, results, task, name, 1.0) for name in FUSIONS + SENSORS if name in done}
     fused, single = (
         max(sorted(scores.keys() & names), key=lambda n: scores[n].value, default="")

@@ -120,7 +120,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "does not load"),
     "heads cut": (lambda f: break_(f / "heads.safetensors"), "does not load"),
     "no heads": (lambda f: (f / "heads.safetensors").unlink(), "does not load"),
-    "nothing": (lambda f: (f / "config.json").unlink(), "no checkpoint here .*no such file"),
+    "nothing": (lambda f: (f / "config.json").unlink(), "no checkpoint here .*No such file"),
     "not JSON": (lambda f: break_(f / "config.json"), "no checkpoint here .*not valid JSON"),
     "someone else's": (lambda f: (f / "config.json").write_text('{"a": 1}'), "not that of pretrained"),
     "a list": (lambda f: (f / "config.json").write_text("[]"), "not that of pretrained"),
