@@ -100,3 +100,12 @@ def locked(path: str | Path, purpose: str = "write there", timeout: float = 3600
         yield
     finally:
         lock.release()
+
+
+def inside(run_dir: Path, kind: str, name: str) -> Path:
+    """Where a run folder keeps files of one kind ("models", "counts", "state") of the model `name`.
+
+    >>> inside(Path("run"), "counts", "single late f=1 s=0.npz").name
+    'single_late_f=1_s=0.npz'
+    """
+    return run_dir / kind / name.replace(" ", "_").replace("/", "-")

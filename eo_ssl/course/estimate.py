@@ -87,18 +87,19 @@ def works(profile: Profile, there: Sizes, run_dir: Path) -> Iterator[Work]:
     """Every model that a profile trains and the run folder does not hold, pretrainings first."""
     from eo_ssl.experiments.plan import get_method, get_plan, make_grid
     from eo_ssl.experiments.results import read_lines
-    from eo_ssl.train.config import FinetuneConfig, preset
+    from eo_ssl.train.config import FinetuneConfig, preset, pretrain_folder
 
     plan, n = get_plan(profile.name), there.patches
-    cells = [(cell, get_method(cell.method)) for cell in make_grid(profile.name).cells]
+    grid = make_grid(profile.name)
+    cells = [(cell, get_method(cell.method)) for cell in grid.cells]
     known = {line.get("key") for line in read_lines(run_dir / "results.jsonl")}
-    for pretraining, family in dict.fromkeys((m.pretraining, m.family) for _, m in cells if m.pretraining):
+    for pretraining, family in grid.pretrainings:
         for seed in profile.pretrain_seeds:
             config = preset(pretraining, profile.name, family, seed=seed)
             pairs = n["pretrain"] // config.batch_size * config.batch_size
             samples = config.epochs * (pairs + min(n["pretrain_val"], MONITORED) / 3)
             name = f"pretrain {config.name} {config.backbone} {config.image_size} px"
-            if not (run_dir / f"pretrain/{config.name}-{config.backbone}-seed{seed}/config.json").is_file():
+            if not (pretrain_folder(run_dir, config.name, config.backbone, seed) / "config.json").is_file():
                 yield Work(name, config, samples, 1)
     for cell, method in cells:
         if method.members or cell.key in known:  # an ensemble only predicts, with models that are there

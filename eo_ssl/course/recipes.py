@@ -40,17 +40,16 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     Pretrains and trains what is missing; what an earlier chapter trained is read, not trained again.
     """
     from eo_ssl.experiments.grid import GridJob, run_grid
-    from eo_ssl.experiments.plan import get_method, make_grid
+    from eo_ssl.experiments.plan import make_grid
 
-    cells = make_grid(run.profile.name, parts).cells
-    methods = [get_method(cell.method) for cell in cells]
-    for method, family in dict.fromkeys((m.pretraining, m.family) for m in methods if m.pretraining):
+    grid = make_grid(run.profile.name, parts)
+    for method, family in grid.pretrainings:
         for seed in run.profile.pretrain_seeds:
             pretrained(run, method, seed, family)
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.
     results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)
-    keys = {cell.key for cell in cells if cell.rate is None}
+    keys = {cell.key for cell in grid.cells if cell.rate is None}
     return results[results["key"].isin(keys)].reset_index(drop=True)
 
 

@@ -30,11 +30,11 @@ from eo_ssl.data.catalog import identity
 from eo_ssl.errors import CheckpointError, EOError
 from eo_ssl.experiments.plan import Cell, get_method, get_plan, make_grid
 from eo_ssl.experiments.results import Result, append_result, read_lines, read_results, results_path
-from eo_ssl.files import locked
+from eo_ssl.files import inside, locked
 from eo_ssl.parallel import cores, executor, unordered
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, training_code
-from eo_ssl.train.config import FinetuneConfig, digest
+from eo_ssl.train.config import FinetuneConfig, digest, pretrain_folder
 
 if TYPE_CHECKING:
     from eo_ssl.train.labelled import LabelledData
@@ -103,7 +103,7 @@ class GridJob:
         profile = get_profile(self.profile)
         backbone = getattr(profile, family)
         number = profile.pretrain_seeds[seed % len(profile.pretrain_seeds)]
-        folder = self.folder / "pretrain" / f"{pretraining}-{backbone}-seed{number}"
+        folder = pretrain_folder(self.folder, pretraining, backbone, number)
         if not (folder / "config.json").is_file():
             network = f"--backbone {backbone} --image-size {profile.crop(family)} --seed {number}"
             where = f"--data {self.data} --run-dir {self.run_dir}"
@@ -150,7 +150,7 @@ def _read(data: str, version: str) -> "LabelledData":
 
 
 def _line(task: Task, data: "LabelledData") -> Result:
-    from eo_ssl.train.finetune import finetune, inside, test_trained
+    from eo_ssl.train.finetune import finetune, test_trained
 
     job, cell = task.job, task.cell
     train = partial(finetune, source=data, run_dir=job.folder, name=cell.key, accelerator=job.accelerator)
@@ -287,7 +287,6 @@ def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 def _drop_losers(job: GridJob, cells: Sequence[Cell], lines: dict[str, Result]) -> None:
     """Of the models that tried a learning rate only the best stays: it becomes the model of the first seed."""
-    from eo_ssl.train.finetune import inside
 
     for needs in {cell.needs for cell in cells if cell.needs and not get_method(cell.method).members}:
         if lines.keys() >= set(needs):

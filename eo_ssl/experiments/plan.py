@@ -233,6 +233,12 @@ class Grid(NamedTuple):
 
     cells: tuple[Cell, ...]
 
+    @property
+    def pretrainings(self) -> tuple[tuple[str, str], ...]:
+        """Method and network family of each pretraining that the cells start from, once each."""
+        methods = [get_method(cell.method) for cell in self.cells]
+        return tuple(dict.fromkeys((m.pretraining, m.family) for m in methods if m.pretraining))
+
 
 def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
     """All cells of a profile, or of some `parts` ("fusion", "few-labels", "swin", "segmentation").

@@ -11,6 +11,7 @@ from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import Comparison, Interval, hierarchical_interval, paired_difference
 from eo_ssl.evaluate.metrics import METRICS
 from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.files import inside
 
 TASKS = {"single": "one label per patch", "multi": "several labels per patch", "segment": "a label per pixel"}
 MAIN = {"single": "aa", "multi": "f1_macro", "segment": "miou"}
@@ -34,7 +35,7 @@ def counts_of(folder: str | Path, lines: pd.DataFrame) -> tuple[np.ndarray, np.n
     """
     counts, groups, rows = [], None, None
     for key in lines["key"]:
-        path = Path(folder) / "counts" / f"{str(key).replace(' ', '_').replace('/', '-')}.npz"
+        path = inside(Path(folder), "counts", f"{key}.npz")
         if not path.is_file():
             raise DataError(
                 f"{path}: no counts for {key}; delete its line in results.jsonl and run the grid again"

@@ -243,6 +243,11 @@ METHODS: dict[str, type[PretrainConfig]] = {
 }
 
 
+def pretrain_folder(run_dir: str | Path, method: str, backbone: str, seed: int) -> Path:
+    """Where a run folder keeps the checkpoint of one pretraining."""
+    return Path(run_dir) / "pretrain" / f"{method}-{backbone}-seed{seed}"
+
+
 def config_from_dict(values: Mapping[str, Any]) -> PretrainConfig:
     """The configuration that `to_dict` wrote, whichever method it belongs to.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError, EOError
 from eo_ssl.evaluate.predict import predict_maps, predict_tiles
-from eo_ssl.files import atomic_path
+from eo_ssl.files import atomic_path, inside
 from eo_ssl.provenance import training_code
 from eo_ssl.train.checkpoint import load_state, plain, save_state
 from eo_ssl.train.config import FinetuneConfig, digest
@@ -82,10 +82,12 @@ def finetune(
     down, rows = build(config, data.source, fabric.device), data.fraction(config.fraction, config.seed)
     if config.mode == "frozen" and config.task != "segment":
         encode = _autocast(fabric, lambda batch: down.model.encode(down.prepare(batch)))
-        stream: Stream = FeatureStream(config, down, data, rows, encode, inside(folder, "features", ""))
+        stream: Stream = FeatureStream(
+            config, down, data, rows, encode, folder and inside(folder, "features", "")
+        )
     else:
         stream = PatchStream(config, down, data, rows, _autocast(fabric, down))
-    state = inside(folder, "state", f"{name}.pt")
+    state = folder and inside(folder, "state", f"{name}.pt")
     made_of = [{**config.identity(), "init": init_stamp(config.init)}, data.version, rows, training_code()]
     found = fit(fabric, stream, data.val, state, digest(*made_of), save_seconds)
     if isinstance(stream, FeatureStream):
@@ -264,14 +266,9 @@ def test_trained(
 test_trained.__test__ = False  # type: ignore[attr-defined]  # its name makes pytest think it is a test
 
 
-def inside(folder: Path | None, kind: str, name: str) -> Path | None:
-    """Where files of the model `name` go."""
-    return folder / kind / name.replace(" ", "_").replace("/", "-") if folder is not None else None
-
-
 def _tested(found: Evaluation, patches: Patches, name: str, folder: Path | None) -> Result:
     """The test's part of a line; counts per patch, from which intervals are drawn, and a few maps go to a file."""
-    path = inside(folder, "counts", f"{name}.npz")
+    path = folder and inside(folder, "counts", f"{name}.npz")
     if path is not None:
         group = np.unique(patches.group.astype(str), return_inverse=True)[1]
         arrays = {

@@ -24,7 +24,7 @@ from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.files import write_text
 from eo_ssl.provenance import commit, training_code, versions
 from eo_ssl.train.checkpoint import load_state, plain, read_meta, save_pretrained, save_state
-from eo_ssl.train.config import PretrainConfig, digest
+from eo_ssl.train.config import PretrainConfig, digest, pretrain_folder
 from eo_ssl.train.devices import check_world, device_type, make_fabric, prepare, together
 from eo_ssl.train.loop import Overlaps, Trainer, held_out_metrics, make_optimizer, progress_bar, train_epoch
 from eo_ssl.train.methods import make_method
@@ -143,7 +143,7 @@ def pretrain(
     check_world(config, devices, nodes, device_type(accelerator))
     data = pretraining_rows(source, config)
     fabric = make_fabric(config.precision, devices, nodes, accelerator)
-    folder = Path(run_dir) / "pretrain" / f"{config.name}-{config.backbone}-seed{config.seed}"
+    folder = pretrain_folder(run_dir, config.name, config.backbone, config.seed)
     made_of = {**config.identity(), "data": data.describe()}
     limit = math.inf if max_minutes is None else max_minutes
     job = _Job(config, data, folder, folder / "resume.pt", made_of, compile, workers, progress, limit)

@@ -26,6 +26,7 @@ from eo_ssl.evaluate.metrics import (
 from eo_ssl.evaluate.predict import Standardised, corners, probabilities
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import interval, pick
+from eo_ssl.files import inside
 from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 from eo_ssl.show.words import listed, percent
 from eo_ssl.train.embed import pair_batch
@@ -175,7 +176,7 @@ def choose_rows(source: Any, rows: Sequence[int], count: int = 3) -> list[int]:
 def predicted_maps(folder: Path, results: pd.DataFrame, method: str) -> dict[int, np.ndarray]:
     """Label maps that the first seed of a method predicted, by row of the catalogue (written while testing)."""
     key = str(pick(results, "segment", method, 1.0)["key"].iloc[0])
-    path = Path(folder) / "counts" / f"{key.replace(' ', '_')}.npz"
+    path = inside(Path(folder), "counts", f"{key}.npz")
     if not path.is_file():
         raise DataError(f"{path}: no predicted maps; delete {key} in results.jsonl and run the grid again")
     with np.load(path, allow_pickle=False) as file:
