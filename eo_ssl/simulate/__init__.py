@@ -16,7 +16,7 @@ from rasterio.io import MemoryFile
 from tqdm import tqdm
 
 from eo_ssl.errors import DataError
-from eo_ssl.files import read_json, require_space, write_json
+from eo_ssl.files import read_json, require_space, write_json, write_text
 from eo_ssl.parallel import cores, executor, unordered
 from eo_ssl.simulate.labels import DFC_CODE, coarse_labels
 from eo_ssl.simulate.landscape import make_landscape
@@ -24,7 +24,8 @@ from eo_ssl.simulate.optical import optical
 from eo_ssl.simulate.radar import radar
 from eo_ssl.simulate.world import SPLITS, SceneSpec, plan, profile_named
 
-VERSION = "1.1"
+VERSION = "2.0"
+_HELD_OUT = "held_out_scenes.txt"  # in the form of SEN12MS_holdOutScenes.txt
 _STATE = ".simulating"  # folder of an unfinished set: whose it is, and the file being written
 _BYTES = 15  # on disk per pixel of a patch, all bands of all files, with some room
 # Deflate is in every GDAL build; level 1 and a predictor give most of the gain at a third of the time.
@@ -47,7 +48,9 @@ def simulate(
         if not _finished(root, identity):
             specs = plan(profile, seed)
             _write_missing(root, specs, workers, scheduler)
-            write_json(root / "dataset.json", {**identity, **_summary(specs)})
+            held_out = "\n".join(spec.path("s2", 0).split("/")[-1] for spec in specs if spec.held_out)
+            write_text(root / _HELD_OUT, f"{held_out}\n")
+            write_json(root / "dataset.json", {**identity, "holdout": _HELD_OUT, **_summary(specs)})
         shutil.rmtree(root / _STATE, ignore_errors=True)
     except OSError as error:
         reason = f"{error.strerror or error}; make room or choose another folder"

@@ -96,7 +96,8 @@ def _light(land: Landscape) -> np.ndarray:
     terrain, zenith = land.terrain, np.deg2rad(90 - land.season.sun)
     # Morning sun: from the south-east in the north, from the north-east in the south.
     azimuth = np.deg2rad(150 if land.spec.region.latitude > 0 else 40)
-    towards = np.sin(azimuth) * terrain.east - np.cos(azimuth) * -terrain.south
+    # Rise towards the sun: a slope that climbs that way turns its face from it. North is minus south.
+    towards = np.sin(azimuth) * terrain.east - np.cos(azimuth) * terrain.south
     incidence = (np.cos(zenith) - np.sin(zenith) * towards) / np.sqrt(1 + terrain.slope**2)
     direct = np.clip(incidence / np.cos(zenith), 0.05, 2.0)
     reach = np.clip(1.0 / np.tan(np.deg2rad(land.season.sun)) * 14 / 10, 0.3, 3.0)

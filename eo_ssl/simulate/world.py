@@ -109,31 +109,38 @@ def season_of(region: Region, season: int) -> Season:
 
 
 MARGIN = 24
+HELD_OUT = 9000  # number of the first scene held out of pretraining: the same places whatever the number of others
 SEASON_FOLDERS = ("ROIs2017_winter", "ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall")
 SPLITS = ("pretrain", "train", "test")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Patch edge in pixels; per split the number of scenes and the patches along each side of a scene."""
+    """Patch edge in pixels; per split the number of scenes and the patches along each side of a scene.
+
+    A network can learn the air and the soil of a scene instead of its layout, so that pretraining wants many small
+    scenes. `held_out`, scenes and patches a side, are few and large: there the right partner has to be told from
+    neighbours that share its air and soil.
+    """
 
     name: str
     patch: int
     scenes: tuple[int, int, int]
     grid: tuple[int, int, int]
+    held_out: tuple[int, int] = (0, 0)
     s1_dtype: str = "float32"
 
     def patches(self, split: str) -> int:
-        """Number of patches of a split."""
+        """Number of patches of a split; those of "pretrain" count the held-out ones."""
         k = SPLITS.index(split)
-        return self.scenes[k] * self.grid[k] ** 2
+        return self.scenes[k] * self.grid[k] ** 2 + (k == 0) * self.held_out[0] * self.held_out[1] ** 2
 
 
 PROFILES = {
-    "smoke": Profile("smoke", 64, (12, 12, 12), (3, 2, 2)),
-    "laptop": Profile("laptop", 128, (41, 38, 56), (7, 4, 4)),
-    "gpu": Profile("gpu", 256, (124, 62, 188), (9, 4, 4)),
-    "paper": Profile("paper", 256, (12, 6, 7), (2, 2, 2), "float64"),
+    "smoke": Profile("smoke", 64, (12, 12, 12), (3, 2, 2), (1, 3)),
+    "laptop": Profile("laptop", 128, (192, 38, 56), (3, 4, 4), (4, 7)),
+    "gpu": Profile("gpu", 256, (408, 62, 188), (5, 4, 4), (4, 7)),
+    "paper": Profile("paper", 256, (12, 6, 7), (2, 2, 2), (1, 2), "float64"),
 }
 
 
@@ -154,6 +161,7 @@ class SceneSpec:
     northing: float
     first: int
     s1_dtype: str = "float32"
+    held_out: bool = False
 
     @property
     def code(self) -> int:
@@ -209,13 +217,15 @@ def profile_named(name: str) -> Profile:
 
 
 def plan(profile: str | Profile, seed: int) -> list[SceneSpec]:
-    """All scenes of a profile (a name, or one of your own) by number.
+    """All scenes of a profile (a name, or one of your own) by number; those held out of pretraining count from 9000.
 
     Regions take turns, seasons go round within a region, and the theme (the class a scene is rich in) is drawn
     systematically from the class shares of the region.
     """
     chosen = profile if isinstance(profile, Profile) else profile_named(profile)
-    return [_spec(chosen, k, seed, number) for k in range(3) for number in range(chosen.scenes[k])]
+    numbers = [list(range(scenes)) for scenes in chosen.scenes]
+    numbers[0] += range(HELD_OUT, HELD_OUT + chosen.held_out[0])
+    return [_spec(chosen, k, seed, number) for k in range(3) for number in numbers[k]]
 
 
 def _spec(chosen: Profile, k: int, seed: int, number: int) -> SceneSpec:
@@ -229,14 +239,17 @@ def _spec(chosen: Profile, k: int, seed: int, number: int) -> SceneSpec:
     # Golden-ratio steps visit the cumulative shares evenly, whatever the number of scenes.
     point = (start + visit * 0.6180339887) % 1.0
     theme = int(np.searchsorted(np.cumsum(region.mix), point).clip(0, 7))
+    held_out = number >= HELD_OUT
     # Scenes of one region stand on a 16 km lattice, jittered: near each other, never overlapping.
-    lattice = np.array([visit % 4 - 1.5, visit // 4 - 1.5])
+    lattice = np.array([3.5, (number - HELD_OUT) // 12] if held_out else [visit % 4 - 1.5, visit // 4 - 1.5])
     east, north = lattice * 16_000 + generator(seed, 12, place, visit).uniform(-500, 500, 2)
     easting, northing = round((500_000 + east) / 10) * 10.0, round((region.north * 1000 + north) / 10) * 10.0
     # Patches of pretraining scenes overlap by half, as in SEN12MS; those of DFC2020 scenes only touch.
-    patch, grid, overlaps = chosen.patch, chosen.grid[k], SPLITS[k] == "pretrain"
+    patch, overlaps = chosen.patch, SPLITS[k] == "pretrain"
+    grid = chosen.held_out[1] if held_out else chosen.grid[k]
     return SceneSpec(
         seed, SPLITS[k], number + overlaps, region, season, theme, patch, grid,
         stride=patch // 2 if overlaps else patch, easting=easting, northing=northing,
         first=0 if overlaps else number * grid**2, s1_dtype="float32" if overlaps else chosen.s1_dtype,
+        held_out=held_out,
     )  # fmt: skip

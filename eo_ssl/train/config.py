@@ -166,10 +166,14 @@ class PretrainConfig(Settings):
 class DualSimCLRConfig(PretrainConfig):
     """Dual-SimCLR: one encoder per sensor, NT-Xent on co-located crops, no augmentation beyond the crop.
 
-    `projection_dim` is the width of what the loss sees, 0: no head. Source: ISPRS Annals V-3-2022, 705–711.
+    `projection_dim` is the width of what the loss sees, 0: no head. The head reads the encoder's last map averaged to
+    `head_grid` × `head_grid` places: 1 is the pooled feature, as in the paper; with 2 it sees in which quarter of the
+    crop a thing lies. The pooled feature is what remains in both cases. Source: ISPRS Annals V-3-2022, 705–711.
     """
 
     projection_dim: int = 128
+    head_grid: int = 1
+    POSITIVE = (*PretrainConfig.POSITIVE, "head_grid")
     method: ClassVar[str] = "dual-simclr"
 
 

@@ -25,25 +25,33 @@ Batch = dict[str, Tensor]
 Views = Callable[[Batch, torch.Generator], Batch]
 
 
-def _head(dim: int, projection_dim: int) -> nn.Module:
-    return ProjectionHead(dim, out=projection_dim) if projection_dim else nn.Identity()
+def _head(dim: int, projection_dim: int, grid: int = 1) -> nn.Module:
+    return ProjectionHead(dim * grid**2, dim, projection_dim) if projection_dim else nn.Identity()
 
 
 class SensorPair(nn.Module):
     """Dual-SimCLR and the Swin pair: an encoder and a projection head per sensor.
 
-    With `projection_dim=0` the loss is taken on the pooled features.
+    The heads read the last maps, averaged to `head_grid` × `head_grid` places; 1 is the pooled feature. With
+    `projection_dim=0` there are no heads.
     Shape: s1 (N, 2, H, W), s2 (N, 13, H, W) → z1, z2 (N, projection_dim).
     """
 
-    def __init__(self, encoder: DualEncoder, projection_dim: int) -> None:
+    def __init__(self, encoder: DualEncoder, projection_dim: int, head_grid: int = 1) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.head1 = _head(encoder.s1.dim, projection_dim)
-        self.head2 = _head(encoder.s2.dim, projection_dim)
+        self.encoder, self.head_grid = encoder, head_grid
+        self.head1 = _head(encoder.s1.dim, projection_dim, head_grid)
+        self.head2 = _head(encoder.s2.dim, projection_dim, head_grid)
 
     def forward(self, views: Batch) -> tuple[Tensor, Tensor]:
-        return self.head1(self.encoder.s1(views["s1"])), self.head2(self.encoder.s2(views["s2"]))
+        return self.head1(self._read("s1", views)), self.head2(self._read("s2", views))
+
+    def _read(self, sensor: str, views: Batch) -> Tensor:
+        """What the head reads of a sensor: (N, bands, H, W) → (N, dim · head_grid²)."""
+        encoder = getattr(self.encoder, sensor)
+        if self.head_grid == 1:
+            return encoder(views[sensor])  # (N, dim)
+        return F.adaptive_avg_pool2d(encoder.maps(views[sensor]), self.head_grid).flatten(1)
 
 
 class AugmentedPair(nn.Module):
@@ -118,7 +126,7 @@ def make_method(config: PretrainConfig, statistics: Statistics | None = None) ->
     if isinstance(config, MMAConfig):
         return Method(config, MapPair(pair), _search_views(config, pair.s2))
     if isinstance(config, DualSimCLRConfig):
-        return Method(config, SensorPair(pair, config.projection_dim), _sensor_views)
+        return Method(config, SensorPair(pair, config.projection_dim, config.head_grid), _sensor_views)
     raise ConfigError(f"{type(config).__name__} is not a method that can be trained")
 
 
