@@ -14,34 +14,31 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 
 @lru_cache(maxsize=64)
 def _amplitude(n: int, beta: float, scale: float) -> np.ndarray:
-    k = fft.fftfreq(n).astype(np.float32)
-    power = k[:, None] ** 2 + k[None, :] ** 2 + np.float32(1.0 / (2 * np.pi * scale)) ** 2
+    """Root of the power at each frequency of a real transform, (n, n // 2 + 1)."""
+    ky, kx = fft.fftfreq(n).astype(np.float32), fft.rfftfreq(n).astype(np.float32)
+    power = ky[:, None] ** 2 + kx**2 + np.float32(1.0 / (2 * np.pi * scale)) ** 2
     amplitude = power ** (-beta / 4)
     amplitude[0, 0] = 0.0
-    return (amplitude * (n / np.sqrt((amplitude**2).sum()))).astype(np.float32)
+    # Of a column that stands for itself and not for its mirror image, too, only the real part is kept.
+    amplitude[:, [0, -1] if n % 2 == 0 else [0]] *= np.sqrt(2)
+    return amplitude.astype(np.float32)
 
 
 class Fields:
     """Correlated Gaussian fields of one size from one generator, with zero mean and unit variance.
 
-    Their spectrum is (k² + (2π·scale)⁻²)^(−β/2): rough below `scale` pixels, uncorrelated above. One complex
-    inverse FFT gives two fields; the second is kept for the next request with the same spectrum.
+    Their spectrum is (k² + (2π·scale)⁻²)^(−β/2): rough below `scale` pixels, uncorrelated above.
     """
 
     def __init__(self, rng: Generator, n: int) -> None:
         self.rng, self.n = rng, n
-        self._spare: dict[tuple[float, float], np.ndarray] = {}
 
     def __call__(self, scale: float, beta: float = 3.0) -> np.ndarray:
         """One (n, n) float32 field with correlation length about `scale` pixels."""
-        key = (scale, beta)
-        if key in self._spare:
-            return self._spare.pop(key)
-        white = self.rng.standard_normal((self.n, self.n, 2), dtype=np.float32).view(np.complex64)[..., 0]
-        pair = fft.ifft2(white * _amplitude(self.n, beta, scale)) * self.n
-        both = [part.astype(np.float32) for part in (pair.real, pair.imag)]
-        first, self._spare[key] = ((field - field.mean()) / (field - field.mean()).std() for field in both)
-        return first
+        shape = (self.n, self.n // 2 + 1, 2)
+        white = self.rng.standard_normal(shape, dtype=np.float32).view(np.complex64)[..., 0]
+        field = fft.irfft2(white * _amplitude(self.n, beta, scale), s=(self.n, self.n))
+        return ((field - field.mean()) / field.std()).astype(np.float32)
 
 
 def hash01(*keys: np.ndarray | int) -> np.ndarray:

@@ -108,7 +108,7 @@ def season_of(region: Region, season: int) -> Season:
     return Season(*(values[local] for values in _SEASONS[region.climate]), sun)
 
 
-MARGIN = 24
+MARGIN = 16
 HELD_OUT = 9000  # number of the first scene held out of pretraining: the same places whatever the number of others
 SEASON_FOLDERS = ("ROIs2017_winter", "ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall")
 SPLITS = ("pretrain", "train", "test")
@@ -183,8 +183,9 @@ class SceneSpec:
 
     @property
     def padded(self) -> int:
-        """Edge of the simulated square: scene plus margins, a multiple of 24 for the 20, 60 and 80 m grids."""
-        return -(-(self.size + 2 * MARGIN) // 24) * 24
+        """Edge of the simulated square: scene plus margins, a multiple of 24 for the 20, 60 and 80 m grids, and of
+        48 for a fast Fourier transform."""
+        return -(-(self.size + 2 * MARGIN) // 48) * 48
 
     def path(self, sensor: str, patch: int) -> str:
         """Path of one patch file below the root, in the naming of SEN12MS or DFC2020.
