@@ -139,6 +139,7 @@ class Profile:
 PROFILES = {
     "smoke": Profile("smoke", 64, (12, 12, 12), (3, 2, 2), (1, 3)),
     "laptop": Profile("laptop", 128, (192, 38, 56), (3, 4, 4), (4, 7)),
+    "many": Profile("many", 128, (768, 0, 0), (3, 4, 4), (4, 7)),  # places for the encoders released with the course
     "gpu": Profile("gpu", 256, (408, 62, 188), (5, 4, 4), (4, 7)),
     "paper": Profile("paper", 256, (12, 6, 7), (2, 2, 2), (1, 2), "float64"),
 }

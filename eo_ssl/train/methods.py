@@ -26,7 +26,8 @@ Views = Callable[[Batch, torch.Generator], Batch]
 
 
 def _head(dim: int, projection_dim: int, grid: int = 1) -> nn.Module:
-    return ProjectionHead(dim * grid**2, dim, projection_dim) if projection_dim else nn.Identity()
+    hidden = dim if grid == 1 else projection_dim  # a map is wide enough
+    return ProjectionHead(dim * grid**2, hidden, projection_dim) if projection_dim else nn.Identity()
 
 
 class SensorPair(nn.Module):
