@@ -28,7 +28,6 @@ from eo_ssl.show.explore import (
 from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
 from eo_ssl.show.plots import (
     bars,
-    density,
     forest,
     grid,
     histograms,
@@ -36,7 +35,6 @@ from eo_ssl.show.plots import (
     matrix,
     pairs,
     row_name,
-    spectra,
     stacked,
     title,
     training,

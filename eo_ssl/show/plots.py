@@ -1,7 +1,7 @@
 """The plots of the book, each a figure that carries alt text made from its data.
 
-`grid` for pictures, `lines`, `forest` (dots with intervals), `matrix`, `bars`, `stacked` and `histograms` for numbers;
-`spectra`, `density` and `pairs` for pixels. Those with an argument `ax` draw into axes that you made, too, so that
+`grid` and `pairs` for pictures, `lines`, `forest` (dots with intervals), `matrix`, `bars`, `stacked` and `histograms`
+for numbers. Those with an argument `ax` draw into axes that you made, too, so that
 panels share a figure: each panel adds its sentence to the alt text of the figure.
 """
 
@@ -20,16 +20,12 @@ from matplotlib.patches import Rectangle
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from eo_ssl.data.samples import Pair
-from eo_ssl.sensors import S2
 from eo_ssl.show import composites
-from eo_ssl.show.figure import COLOURS, FAINT, GRID, INK, PALETTE, axes_grid, describe
+from eo_ssl.show.figure import COLOURS, FAINT, INK, PALETTE, axes_grid, describe
 from eo_ssl.show.words import Score, listed, minus, signed, three
 
 Picture = np.ndarray  # (H, W), or (H, W, 3) in [0, 1]
 Look = Mapping[str, Any]  # options of a Matplotlib artist
-# The visible range in faint colours of its own, so that "red edge" and "near infrared" have their place.
-_VISIBLE = ((380, 450, "#e9e3f5"), (450, 495, "#e1ebfa"), (495, 570, "#e4f4e6"), (570, 590, "#f8f6dc"),
-            (590, 620, "#fcefdd"), (620, 700, "#fbe5e3"))  # fmt: skip
 
 
 def grid(
@@ -369,59 +365,6 @@ def histograms(
     names = {"xlabel": xlabel, "xlim": span} | ({"ylabel": ylabel} if ylabel else {"yticks": []})
     said += _guides(ax.axvline, guides)
     return _finished(ax, f"Histogram of {xlabel}", said, names | axis)
-
-
-def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
-    """Where points lie (hexagons, darker is denser), a panel for each named (x, y), with its correlation."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(3.5 * len(panels), 3.1), squeeze=False, sharey=True)
-    wide, high = (composites.limits(v, 0.5, 99.5) for v in next(iter(panels.values())))
-    said = []
-    for ax, (name, (x, y)) in zip(axes[0], panels.items()):
-        r = float(np.corrcoef(np.ravel(x), np.ravel(y))[0, 1])
-        options = {"cmap": "BuPu", "mincnt": 1, "bins": "log", "linewidths": 0, "extent": (*wide, *high)}
-        ax.hexbin(np.ravel(x), np.ravel(y), gridsize=45, **options)
-        ax.set(xlabel=xlabel, title=f"{name}: correlation {r:.2f}", xlim=wide, ylim=high)
-        said.append(f"{name}: {np.size(x):,} points, correlation {r:.2f}")
-    axes[0, 0].set_ylabel(ylabel)
-    return describe(fig, f"{ylabel} against {xlabel}. {'; '.join(said)}")
-
-
-def spectra(
-    curves: Mapping[str, np.ndarray], bands: Sequence[str], colours: Sequence[str] = PALETTE
-) -> Figure:
-    """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
-
-    `curves` maps a name to reflectances (B,) in the order of `bands`.
-    """
-    shown = sorted((band for band in S2 if band.name in bands), key=lambda band: band.centre)
-    order = [list(bands).index(band.name) for band in shown]
-    x, half = np.array([(band.centre, band.width / 2) for band in shown]).T
-    ax = plt.subplots(figsize=(7.4, 3.5))[1]
-    for start, stop, colour in _VISIBLE:
-        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
-    for i, band in enumerate(shown):
-        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
-        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
-        above = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
-        ax.annotate(band.name, (band.centre, 1), (0, 2 + 8 * (i % 3)), fontsize=7, color=FAINT, **above)
-    top = max(float(np.max(v)) for v in curves.values()) * 1.08
-    ends, said = [], []
-    for (name, values), colour in zip(curves.items(), colours):
-        y = np.asarray(values, dtype=float)[order]
-        ax.plot(x, y, color=colour, linewidth=1.2, alpha=0.55)
-        ax.hlines(y, x - half, x + half, color=colour, linewidth=3.2)
-        ends.append((float(y[-1]), name, colour))
-        low, high = int(np.argmin(y)), int(np.argmax(y))
-        found = f"lowest {y[low]:.2f} in {shown[low].name}, highest {y[high]:.2f} in {shown[high].name}"
-        said.append(f"{name}: {found}")
-    at = -np.inf
-    for y, name, colour in sorted(ends):  # names at the right, pushed apart where they would overlap
-        at = max(y, at + top * 0.062)
-        right = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
-        ax.annotate(name, (2300, at), (8, 0), color=colour, fontsize=8.5, **right)
-    ax.grid(axis="y")
-    ax.set(xlim=(380, 2350), ylim=(0, top), xlabel="wavelength (nm)", ylabel="reflectance")
-    return describe(ax.figure, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {'; '.join(said)}")
 
 
 def training(history: pd.DataFrame, chance: float) -> Figure:

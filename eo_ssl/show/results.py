@@ -1,15 +1,13 @@
-"""Tables and figures of results: label efficiency, accuracy per class, confusion, the table that grows, other profiles.
+"""Tables and figures of results: label efficiency, accuracy per class, paired differences, the table that grows.
 
 `results` are the lines of a run's results.jsonl, `folder` is the run, where the counts for the intervals lie. A method has
 one look in every figure: the colour says what was pretrained, a dashed line that it stayed frozen.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,11 +16,11 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.experiments import tables
 from eo_ssl.experiments.plan import METHODS, get_method, make_grid
 from eo_ssl.experiments.results import read_results
-from eo_ssl.experiments.tables import MAIN, SECOND, TASKS, compare, in_order, interval, pick
+from eo_ssl.experiments.tables import MAIN, SECOND, TASKS, compare, interval, pick
 from eo_ssl.profiles import NO_EVIDENCE
 from eo_ssl.sensors import CLASS_NAMES
-from eo_ssl.show.figure import PALETTE, describe
-from eo_ssl.show.plots import bars, forest, lines, matrix
+from eo_ssl.show.figure import PALETTE
+from eo_ssl.show.plots import bars, lines
 from eo_ssl.show.tables import Table
 from eo_ssl.show.words import settled, signed, verdict
 
@@ -45,10 +43,8 @@ _COLOURS = {
     "simclr": PALETTE[0], "simclr-rgb": PALETTE[5], "dual-simclr": PALETTE[2], "mma": PALETTE[3],
     "swin-pair": PALETTE[1], "unet": PALETTE[5], "ensemble": PALETTE[4],
 }  # fmt: skip
-_SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few labels to all
 NOTHING = "nothing was measured yet: run chapter 03, 08, 09 or 10 first"
 Key = tuple[str, str, float]  # task, method, fraction
-Release = Mapping[str, Any]  # results of a profile that are kept with the book
 
 
 def short_name(metric: str) -> str:
@@ -144,22 +140,6 @@ def per_class_bars(results: pd.DataFrame, task: str, methods: Sequence[str]) -> 
         if len(values) > 1:
             looks[label]["yerr"] = np.nan_to_num(values).std(0, ddof=1)
     return bars(means, CLASS_NAMES, f"{_PER_CLASS[task][0]}, %", looks=looks, ylim=(0, 105))
-
-
-def confusion(results: pd.DataFrame, method: str) -> Figure:
-    """Confusion matrix of a single-label method with all labels, summed over seeds, each row (true class) in percent."""
-    counts, said = np.sum(pick(results, "single", method, 1.0)["test.confusion"].tolist(), 0), []  # (8, 8)
-    total = counts.sum(1, keepdims=True)
-    share = 100 * counts / np.where(total > 0, total, np.nan)  # a class that does not occur is hatched
-    for i, name in enumerate(CLASS_NAMES):
-        wrong = np.where(np.arange(len(share)) == i, -1, share[i])
-        j = int(wrong.argmax())
-        taken = f", {wrong[j]:.0f}% taken for {CLASS_NAMES[j]}" if wrong[j] >= 5 else ""
-        said.append(f"{name}: {share[i, i]:.0f}% right{taken}" if total[i] else f"{name} does not occur")
-    label = get_method(method).label
-    look = {"colourbar": "% of the true class", "title": label, "xlabel": "predicted", "ylabel": "true"}
-    alt = f"Confusion matrix of {label}. {'; '.join(said)}."
-    return matrix(share, CLASS_NAMES, CLASS_NAMES, "{:.0f}", (0, 100), alt=alt, **look)
 
 
 def versus(
@@ -265,91 +245,3 @@ def _cell(row: Mapping[str, Any] | None) -> str:
         return "not run"
     mean, low, high = (100 * row[name] for name in ("mean", "low", "high"))
     return "–" if np.isnan(mean) else f"{mean:.0f} [{low:.0f}, {high:.0f}]"
-
-
-def overview(table: pd.DataFrame) -> Figure:
-    """Every method of every task with its interval, one mark per share of labels; rows of `measured`."""
-    if not len(table):
-        raise ConfigError(NOTHING)
-    table = table.assign(mark=[f"{100 * f:g}% of the labels" for f in table["fraction"]])
-    marks = table.sort_values("fraction")["mark"].unique()
-    best = table.loc[table.groupby(["task", "mark"], sort=False)["mean"].idxmax()]
-    said = "; ".join(f"{TASKS[r.task]}, {r.mark}: best {r.label} {r.mean:.0%}" for r in best.itertuples())
-    fig = _forests(table, dict(zip(marks, _SHADES[-len(marks) :])))
-    return describe(fig, f"Dots with intervals, a row per method. {said}. The table has all numbers.")
-
-
-def _forests(rows: pd.DataFrame, colours: Mapping[str, str] | None = None) -> Figure:
-    """Rows of `measured`, in order, as a panel for each task: a line per method, a dot for each `mark`."""
-    found = rows.groupby("task", sort=False)
-    counts = found["method"].nunique()
-    size = (7.6, 0.3 * counts.sum() + 0.85 * len(counts) + 0.4)
-    axes = plt.subplots(len(counts), figsize=size, squeeze=False, height_ratios=list(counts + 1))[1]
-    for ax, (task, own) in zip(axes[:, 0], found):
-        values: dict[str, dict[str, Any]] = {}
-        for row in own.itertuples():
-            values.setdefault(get_method(row.method).label, {})[row.mark] = (row.mean, row.low, row.high)
-        forest(values, f"{METRIC_NAMES[MAIN[task]]}, %", ax=ax, colours=colours, title=TASKS[task])
-    return axes[0, 0].figure
-
-
-def release_rows(release: Release) -> pd.DataFrame:
-    """The rows of a committed release in the form of `measured`: main metrics of known methods only."""
-    rows = [
-        {"n_labels": np.nan, "seeds": 0, "values": [], **row, "label": get_method(row["method"]).label}
-        for row in release["rows"]
-        if row["method"] in METHODS and row["metric"] == MAIN.get(row["task"])
-    ]
-    return in_order(rows) if rows else pd.DataFrame(columns=tables.COLUMNS)
-
-
-def provenance(releases: Mapping[str, Release | None]) -> str:
-    """One line per profile: where and when its committed results were measured, or that they were not yet."""
-    said = []
-    for name, release in releases.items():
-        if release is None:
-            said.append(f"- **{name}**: not yet measured{' on GPU' * (name == 'gpu')}.")
-            continue
-        seeds = [row["seeds"] for row in release["rows"]]
-        seeds = dict.fromkeys((min(seeds), max(seeds)))
-        facts = [release["device"], release["date"][:10], f"commit {release['commit'][:9] or 'unknown'}"]
-        said.append(f"- **{name}**: measured on {', '.join(facts)}, {'–'.join(map(str, seeds))} seeds.")
-    return "\n".join(said)
-
-
-def beside(kept: Mapping[str, pd.DataFrame]) -> Figure:
-    """Scores with all labels of the methods that two or more profiles have in common, a panel per task.
-
-    `kept` holds rows of `measured` or `release_rows` by profile; the values of two profiles come from other images,
-    networks and budgets, so only order and differences within one may be compared.
-    """
-    rows = pd.concat([table.assign(mark=name) for name, table in kept.items()])
-    rows = rows[np.isclose(rows["fraction"].astype(float), 1)]
-    rows = rows[rows.groupby(["task", "method"])["mark"].transform("nunique") >= 2]
-    if not len(rows):
-        return describe(plt.figure(), "No method was measured in two profiles.")
-    return _forests(in_order(rows))
-
-
-def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str) -> tuple[int, int]:
-    """Pairs of methods that both tables put in the same order by their means, of all pairs they share."""
-    both = []
-    for table in (first, second):
-        chosen = table[(table["task"] == task) & np.isclose(table["fraction"].astype(float), 1)]
-        both.append(chosen.set_index("method")["mean"])
-    shared = pd.concat(both, axis=1, join="inner").to_numpy(float)  # (methods, 2)
-    signs = [np.prod(a - b) > 0 for a, b in combinations(shared, 2)]
-    return sum(signs), len(signs)
-
-
-def agreement_words(kept: Mapping[str, pd.DataFrame]) -> str:
-    """How far the first table and each other order the methods of each task alike."""
-    (name, own), *others = kept.items()
-    said = []
-    for other, rows in others:
-        counts = {task: agreement(own, rows, task) for task in TASKS}
-        parts = [f"{same} of {n} pairs of methods ({TASKS[task]})" for task, (same, n) in counts.items() if n]
-        both = f"at {name} and at {other}"
-        said.append(f"In the same order {both}: {', '.join(parts) or 'no pair of methods in common'}.")
-    chance = "Without any relation it would be about half of the pairs; many of these differences are within their intervals."
-    return " ".join([*said, chance])

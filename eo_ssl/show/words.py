@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from eo_ssl.evaluate.intervals import Interval, bootstrap_interval
 from eo_ssl.profiles import NO_EVIDENCE
@@ -101,22 +100,6 @@ def verdict(first: str, second: str, gap: Score, by: str = "average accuracy") -
         first, second, gap = second, first, (-value, -high, -low)
     said = f"{first} is ahead of {second}" if settled(gap) else f"{first} and {second} cannot be told apart"
     return f"**{said}** by {by}: {points(gap)}"
-
-
-def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
-    """Recall@k from radar to optical of each method, with its 95% Wilson interval, beside that of guessing.
-
-    `table` has a row for each method and one named "guessing", and a column `s1_to_s2_recall@k`; the `number` queries
-    are taken as independent: where several come from one image the true interval is wider.
-    """
-    column = table[f"s1_to_s2_recall@{k}"]
-    guess, said = float(column["guessing"]), []
-    for method, recall in column.drop("guessing").items():
-        found = binomtest(round(float(recall) * number), number).proportion_ci(method="wilson")
-        side = settled((recall - guess, found.low - guess, found.high - guess))
-        word = ("not to be told from guessing", "better than guessing", "worse than guessing")[side]
-        said.append(f"{method} {recall:.0%} ({found.low:.0%} to {found.high:.0%}), {word}")
-    return f"guessing finds {guess:.0%} among the first {k}. {'; '.join(said)}."
 
 
 def trained(history: pd.DataFrame, chance: float, what: str = "its partner", spread: bool = True) -> str:

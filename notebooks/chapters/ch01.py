@@ -1,7 +1,7 @@
-"""Chapter 01: one radar patch in power and in decibels; checks of NDVI, decibels and the number of looks."""
+"""Chapter 01: spectra, one radar patch in power and in decibels, optics against radar; its checks."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import matplotlib.pyplot as plt
@@ -10,7 +10,13 @@ from matplotlib.figure import Figure
 
 from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close, numbers
-from eo_ssl.sensors import to_linear
+from eo_ssl.sensors import S2, to_linear
+from eo_ssl.show.composites import limits
+from eo_ssl.show.figure import FAINT, GRID
+
+# The visible range in faint colours of its own, so that "red edge" and "near infrared" have their place.
+_VISIBLE = ((380, 450, "#e9e3f5"), (450, 495, "#e1ebfa"), (495, 570, "#e4f4e6"), (570, 590, "#f8f6dc"),
+            (590, 620, "#fcefdd"), (620, 700, "#fbe5e3"))  # fmt: skip
 
 
 def decibel_views(db: np.ndarray) -> Figure:
@@ -30,6 +36,57 @@ def decibel_views(db: np.ndarray) -> Figure:
     {share:.0%} of the pixels crowd into the lowest tenth of the axis. In decibels structure shows everywhere and the
     values spread over {db.min():.0f} to {db.max():.0f} dB."""
     return show.describe(fig, alt)
+
+
+def spectra(curves: Mapping[str, np.ndarray], bands: Sequence[str], colours: Sequence[str]) -> Figure:
+    """Reflectance over wavelength; each band drawn as wide as it is, curves named at the right.
+
+    `curves` maps a name to reflectances (B,) in the order of `bands`.
+    """
+    shown = sorted((band for band in S2 if band.name in bands), key=lambda band: band.centre)
+    order = [list(bands).index(band.name) for band in shown]
+    x, half = np.array([(band.centre, band.width / 2) for band in shown]).T
+    ax = plt.subplots(figsize=(7.4, 3.5))[1]
+    for start, stop, colour in _VISIBLE:
+        ax.axvspan(start, stop, color=colour, linewidth=0, zorder=0)
+    for i, band in enumerate(shown):
+        ax.axvline(band.centre, color=GRID, linewidth=0.7, zorder=0)
+        # Neighbours in the red edge are 40 nm apart: their names stand on three levels.
+        above = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(band.name, (band.centre, 1), (0, 2 + 8 * (i % 3)), fontsize=7, color=FAINT, **above)
+    top = max(float(np.max(v)) for v in curves.values()) * 1.08
+    ends, said = [], []
+    for (name, values), colour in zip(curves.items(), colours):
+        y = np.asarray(values, dtype=float)[order]
+        ax.plot(x, y, color=colour, linewidth=1.2, alpha=0.55)
+        ax.hlines(y, x - half, x + half, color=colour, linewidth=3.2)
+        ends.append((float(y[-1]), name, colour))
+        low, high = int(np.argmin(y)), int(np.argmax(y))
+        found = f"lowest {y[low]:.2f} in {shown[low].name}, highest {y[high]:.2f} in {shown[high].name}"
+        said.append(f"{name}: {found}")
+    at = -np.inf
+    for y, name, colour in sorted(ends):  # names at the right, pushed apart where they would overlap
+        at = max(y, at + top * 0.062)
+        right = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+        ax.annotate(name, (2300, at), (8, 0), color=colour, fontsize=8.5, **right)
+    ax.grid(axis="y")
+    ax.set(xlim=(380, 2350), ylim=(0, top), xlabel="wavelength (nm)", ylabel="reflectance")
+    return show.describe(ax.figure, f"Reflectance from {x[0]:.0f} to {x[-1]:.0f} nm. {'; '.join(said)}")
+
+
+def density(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], xlabel: str, ylabel: str) -> Figure:
+    """Where points lie (hexagons, darker is denser), a panel for each named (x, y), with its correlation."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(3.5 * len(panels), 3.1), squeeze=False, sharey=True)
+    wide, high = (limits(v, 0.5, 99.5) for v in next(iter(panels.values())))
+    said = []
+    for ax, (name, (x, y)) in zip(axes[0], panels.items()):
+        r = float(np.corrcoef(np.ravel(x), np.ravel(y))[0, 1])
+        options = {"cmap": "BuPu", "mincnt": 1, "bins": "log", "linewidths": 0, "extent": (*wide, *high)}
+        ax.hexbin(np.ravel(x), np.ravel(y), gridsize=45, **options)
+        ax.set(xlabel=xlabel, title=f"{name}: correlation {r:.2f}", xlim=wide, ylim=high)
+        said.append(f"{name}: {np.size(x):,} points, correlation {r:.2f}")
+    axes[0, 0].set_ylabel(ylabel)
+    return show.describe(fig, f"{ylabel} against {xlabel}. {'; '.join(said)}")
 
 
 @contextmanager

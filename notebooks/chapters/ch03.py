@@ -1,4 +1,4 @@
-"""Chapter 03: which fusion leads, in words; checks of a late-fusion head and of average accuracy."""
+"""Chapter 03: which fusion leads, in words; what is taken for what; checks of a late-fusion head and of average accuracy."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from chapters.ch01 import no_warning
@@ -13,7 +14,8 @@ from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.evaluate.metrics import confusion_metrics
 from eo_ssl.experiments.plan import get_method
-from eo_ssl.experiments.tables import MAIN, compare, interval
+from eo_ssl.experiments.tables import MAIN, compare, interval, pick
+from eo_ssl.sensors import CLASS_NAMES
 
 FUSIONS, SENSORS = ("early", "late"), ("s1", "s2")
 
@@ -39,6 +41,22 @@ def fusion_verdict(results: pd.DataFrame, folder: Path, task: str) -> str:
     gain = compare(folder, results, task, (fused, 1.0), (single, 1.0)).difference
     said += f"; of the single sensors {names[1]}, {show.percent(scores[single])}"
     return f"{said}. {show.verdict(*names, gain, metric)}, paired over seeds and places."
+
+
+def confusion(results: pd.DataFrame, method: str) -> Figure:
+    """Confusion matrix of a single-label method with all labels, summed over seeds, each row (true class) in percent."""
+    counts, said = np.sum(pick(results, "single", method, 1.0)["test.confusion"].tolist(), 0), []  # (8, 8)
+    total = counts.sum(1, keepdims=True)
+    share = 100 * counts / np.where(total > 0, total, np.nan)  # a class that does not occur is hatched
+    for i, name in enumerate(CLASS_NAMES):
+        wrong = np.where(np.arange(len(share)) == i, -1, share[i])
+        j = int(wrong.argmax())
+        taken = f", {wrong[j]:.0f}% taken for {CLASS_NAMES[j]}" if wrong[j] >= 5 else ""
+        said.append(f"{name}: {share[i, i]:.0f}% right{taken}" if total[i] else f"{name} does not occur")
+    label = get_method(method).label
+    look = {"colourbar": "% of the true class", "title": label, "xlabel": "predicted", "ylabel": "true"}
+    alt = f"Confusion matrix of {label}. {'; '.join(said)}."
+    return show.matrix(share, CLASS_NAMES, CLASS_NAMES, "{:.0f}", (0, 100), alt=alt, **look)
 
 
 @exercise("late fusion", praise="One linear layer on joined features: all that late fusion adds.")

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 from torch import Tensor
 
 from eo_ssl import show
@@ -31,6 +32,22 @@ def kinds(data: str, stand_ins: bool) -> tuple[str, str]:
     """
     own, pair = ("simulated", "real") if data == "simulated" else ("labelled", "BigEarthNet")
     return own, "stand-in" if stand_ins else pair
+
+
+def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
+    """Recall@k from radar to optical of each method, with its 95% Wilson interval, beside that of guessing.
+
+    `table` has a row for each method and one named "guessing", and a column `s1_to_s2_recall@k`; the `number` queries
+    are taken as independent: where several come from one image the true interval is wider.
+    """
+    column = table[f"s1_to_s2_recall@{k}"]
+    guess, said = float(column["guessing"]), []
+    for method, recall in column.drop("guessing").items():
+        found = binomtest(round(float(recall) * number), number).proportion_ci(method="wilson")
+        side = show.settled((recall - guess, found.low - guess, found.high - guess))
+        word = ("not to be told from guessing", "better than guessing", "worse than guessing")[side]
+        said.append(f"{method} {recall:.0%} ({found.low:.0%} to {found.high:.0%}), {word}")
+    return f"guessing finds {guess:.0%} among the first {k}. {'; '.join(said)}."
 
 
 def image_of(pair: Pair) -> str:

@@ -1,7 +1,8 @@
 """Chapter 11: the claims of the two papers and what a run says of each; one backbone with two heads; its checks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch import nn
 from chapters import published
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
+from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.experiments.plan import get_method
-from eo_ssl.experiments.tables import MAIN, compare, finished
+from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.tables import COLUMNS as COLUMN_NAMES
+from eo_ssl.experiments.tables import MAIN, TASKS, compare, finished, in_order
 from eo_ssl.sensors import CLASS_NAMES, CLASSES
 
 # --- Claims: each a list of comparisons "A is ahead of B", settled by paired intervals over seeds and places ---
@@ -258,6 +261,102 @@ def curves_beside(results: pd.DataFrame, folder: Path) -> Figure:
         handles = left.get_legend_handles_labels()
         right.legend(*handles, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
     return fig
+
+
+# --- Everything measured, here and at other profiles ---
+
+Release = Mapping[str, Any]  # results of a profile that are kept with the book
+SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few labels to all
+
+
+def overview(table: pd.DataFrame) -> Figure:
+    """Every method of every task with its interval, one mark per share of labels; rows of `measured`."""
+    if not len(table):
+        raise ConfigError(show.results.NOTHING)
+    table = table.assign(mark=[f"{100 * f:g}% of the labels" for f in table["fraction"]])
+    marks = table.sort_values("fraction")["mark"].unique()
+    best = table.loc[table.groupby(["task", "mark"], sort=False)["mean"].idxmax()]
+    said = "; ".join(f"{TASKS[r.task]}, {r.mark}: best {r.label} {r.mean:.0%}" for r in best.itertuples())
+    fig = _forests(table, dict(zip(marks, SHADES[-len(marks) :])))
+    return show.describe(fig, f"Dots with intervals, a row per method. {said}. The table has all numbers.")
+
+
+def _forests(rows: pd.DataFrame, colours: Mapping[str, str] | None = None) -> Figure:
+    """Rows of `measured`, in order, as a panel for each task: a line per method, a dot for each `mark`."""
+    found = rows.groupby("task", sort=False)
+    counts = found["method"].nunique()
+    size = (7.6, 0.3 * counts.sum() + 0.85 * len(counts) + 0.4)
+    axes = plt.subplots(len(counts), figsize=size, squeeze=False, height_ratios=list(counts + 1))[1]
+    for ax, (task, own) in zip(axes[:, 0], found):
+        values: dict[str, dict[str, Any]] = {}
+        for row in own.itertuples():
+            values.setdefault(get_method(row.method).label, {})[row.mark] = (row.mean, row.low, row.high)
+        show.forest(
+            values, f"{show.results.METRIC_NAMES[MAIN[task]]}, %", ax=ax, colours=colours, title=TASKS[task]
+        )
+    return axes[0, 0].figure
+
+
+def release_rows(release: Release) -> pd.DataFrame:
+    """The rows of a committed release in the form of `measured`: main metrics of known methods only."""
+    rows = [
+        {"n_labels": np.nan, "seeds": 0, "values": [], **row, "label": get_method(row["method"]).label}
+        for row in release["rows"]
+        if row["method"] in METHODS and row["metric"] == MAIN.get(row["task"])
+    ]
+    return in_order(rows) if rows else pd.DataFrame(columns=COLUMN_NAMES)
+
+
+def provenance(releases: Mapping[str, Release | None]) -> str:
+    """One line per profile: where and when its committed results were measured, or that they were not yet."""
+    said = []
+    for name, release in releases.items():
+        if release is None:
+            said.append(f"- **{name}**: not yet measured{' on GPU' * (name == 'gpu')}.")
+            continue
+        seeds = [row["seeds"] for row in release["rows"]]
+        seeds = dict.fromkeys((min(seeds), max(seeds)))
+        facts = [release["device"], release["date"][:10], f"commit {release['commit'][:9] or 'unknown'}"]
+        said.append(f"- **{name}**: measured on {', '.join(facts)}, {'–'.join(map(str, seeds))} seeds.")
+    return "\n".join(said)
+
+
+def profiles_beside(kept: Mapping[str, pd.DataFrame]) -> Figure:
+    """Scores with all labels of the methods that two or more profiles have in common, a panel per task.
+
+    `kept` holds rows of `measured` or `release_rows` by profile; the values of two profiles come from other images,
+    networks and budgets, so only order and differences within one may be compared.
+    """
+    rows = pd.concat([table.assign(mark=name) for name, table in kept.items()])
+    rows = rows[np.isclose(rows["fraction"].astype(float), 1)]
+    rows = rows[rows.groupby(["task", "method"])["mark"].transform("nunique") >= 2]
+    if not len(rows):
+        return show.describe(plt.figure(), "No method was measured in two profiles.")
+    return _forests(in_order(rows))
+
+
+def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str) -> tuple[int, int]:
+    """Pairs of methods that both tables put in the same order by their means, of all pairs they share."""
+    both = []
+    for table in (first, second):
+        chosen = table[(table["task"] == task) & np.isclose(table["fraction"].astype(float), 1)]
+        both.append(chosen.set_index("method")["mean"])
+    shared = pd.concat(both, axis=1, join="inner").to_numpy(float)  # (methods, 2)
+    signs = [np.prod(a - b) > 0 for a, b in combinations(shared, 2)]
+    return sum(signs), len(signs)
+
+
+def agreement_words(kept: Mapping[str, pd.DataFrame]) -> str:
+    """How far the first table and each other order the methods of each task alike."""
+    (name, own), *others = kept.items()
+    said = []
+    for other, rows in others:
+        counts = {task: agreement(own, rows, task) for task in TASKS}
+        parts = [f"{same} of {n} pairs of methods ({TASKS[task]})" for task, (same, n) in counts.items() if n]
+        both = f"at {name} and at {other}"
+        said.append(f"In the same order {both}: {', '.join(parts) or 'no pair of methods in common'}.")
+    chance = "Without any relation it would be about half of the pairs; many of these differences are within their intervals."
+    return " ".join([*said, chance])
 
 
 # --- One pair of encoders, two heads ---

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -89,3 +90,11 @@ def test_a_layout_keeps_neighbours_and_fills_the_square():
     centre = plane[:15].mean(0), plane[15:].mean(0)
     nearer = np.linalg.norm(plane - centre[0], axis=1) < np.linalg.norm(plane - centre[1], axis=1)
     assert nearer[:15].all() and not nearer[15:].any()
+
+
+def test_retrieval_is_worded_by_its_interval():
+    recall = {"SimCLR": 0.12, "Dual-SimCLR": 0.5, "untrained": 0.0, "guessing": 0.1}
+    said = ch07.against_guessing(pd.DataFrame({"s1_to_s2_recall@5": recall}), 100, 5)
+    assert "SimCLR 12% (7% to 20%), not to be told from guessing" in said
+    assert "Dual-SimCLR 50% (40% to 60%), better than guessing" in said
+    assert "untrained 0% (0% to 4%), worse than guessing" in said

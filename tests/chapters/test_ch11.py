@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from chapters import ch11
+from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Comparison, Interval
+from eo_ssl.experiments import tables
 from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import make_encoder
@@ -175,3 +177,61 @@ def test_the_lesson_is_drawn_only_where_more_patches_helped_most(score, advises)
     said = words(few + [{**row, "fraction": 1.0} for row in few])
     assert "by +2.0 points" in said and ("in common" in said) == advises
     assert ("+10.0" if advises else "−2.0") in said
+
+
+# --- Everything measured, here and at other profiles ---
+
+
+def test_the_overview_has_a_panel_per_task_and_names_the_best(tmp_path, write_model):
+    write_model("late", 6)
+    write_model("dual-frozen", 8)
+    write_model("unet", 5, task="segment")
+    fig = ch11.overview(tables.measured(read_results(tmp_path / "results.jsonl"), tmp_path))
+    assert len(fig.axes) == 2 and "best Dual-SimCLR, frozen 80%" in fig.eo_alt
+    with pytest.raises(ConfigError, match="nothing was measured"):
+        ch11.overview(tables.measured(read_results(tmp_path / "none.jsonl"), tmp_path))
+
+
+def rows(scores, task="single", metric="aa"):
+    return [
+        {"task": task, "method": m, "label": m, "fraction": 1.0, "n_labels": 9, "seeds": 3, "metric": metric, "mean": v,
+         "low": v - 0.1, "high": v + 0.1, "values": [v]}
+        for m, v in scores.items()
+    ]  # fmt: skip
+
+
+def release(scores):
+    other = rows({"late": 0.9}, metric="oa") + rows({"from the future": 0.9})
+    facts = {"device": "NVIDIA H100", "date": "2026-11-22T10:00:00+00:00", "commit": "0123456789abcdef"}
+    return {**facts, "rows": rows(scores) + other}
+
+
+NONE = ch11.release_rows({"rows": []})
+
+
+def test_a_release_shows_the_main_metric_of_known_methods_and_says_where_it_was_measured():
+    table = ch11.release_rows(release({"late": 0.6, "s1": 0.5}))
+    assert table["method"].tolist() == ["s1", "late"] and table["mean"].tolist() == [0.5, 0.6]
+    assert table["label"].tolist() == ["Only S1", "Late fusion"] and len(NONE) == 0
+    said = ch11.provenance({"gpu": None, "laptop": release({"late": 0.6})})
+    assert "**gpu**: not yet measured on GPU" in said
+    assert "**laptop**: measured on NVIDIA H100, 2026-11-22, commit 012345678, 3 seeds." in said
+
+
+def test_agreement_counts_pairs_in_the_same_order():
+    one = tables.in_order(rows({"s1": 0.4, "late": 0.6, "early": 0.5, "mma-frozen": 0.9}))
+    other = ch11.release_rows(release({"s1": 0.5, "late": 0.6, "early": 0.7}))
+    assert ch11.agreement(one, other, "single") == (2, 3)
+    assert "at laptop and at gpu: 2 of 3 pairs" in ch11.agreement_words({"laptop": one, "gpu": other})
+    assert "no pair" in ch11.agreement_words({"smoke": one, "gpu": NONE})
+
+
+@pytest.mark.parametrize(("task", "metric"), [("single", "aa"), ("segment", "miou")])
+def test_the_figure_shows_what_two_profiles_have_in_common(task, metric):
+    one, other = (
+        tables.in_order(rows({"late": v, "unet": v, extra: v}, task, metric))
+        for v, extra in ((0.4, "s1"), (0.7, "s2"))
+    )
+    alt = ch11.profiles_beside({"laptop": one, "gpu": other}).eo_alt
+    assert "Late fusion: laptop 40% (30 to 50), gpu 70% (60 to 80)" in alt and "Only S" not in alt
+    assert "No method" in ch11.profiles_beside({"laptop": one, "gpu": NONE}).eo_alt

@@ -11,7 +11,7 @@ import pytest
 from eo_ssl import show
 from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.sensors import S2_BANDS, S2_BANDS_L2A
+from eo_ssl.sensors import S2_BANDS_L2A
 
 matplotlib.use("Agg")
 COLUMNS = ["epoch", "train_loss", "val_loss", "val_top1", "val_top5", "val_chance_top5", "val_spread"]
@@ -40,9 +40,7 @@ PICTURES = [
      ["one from 0.00 to 1.00", "two from -1.00 to 0.00"]),
     (show.bars, ({"A": [1, NAN]}, ["x", "y"], "recall", "%.0f"), {"looks": {"A": {"yerr": [1, 1]}}}, ["A: x 1, y none"]),
     (show.stacked, ({"r": {"a": 0.25, "b": 0.75}}, {"a": "red", "b": "blue"}), {"inside": True}, ["r: a 25%, b 75%"]),
-    (show.spectra, ({"leaf": np.linspace(0.1, 0.4, 13)}, S2_BANDS), {}, ["leaf: lowest 0.10 in B01, highest 0.40 in B12"]),
     (show.histograms, ({"VV": np.full(9, -10.0)}, "dB"), {}, ["VV: mean -10, sd 0"]),
-    (show.density, ({"all": (np.arange(9.0), np.arange(9.0))}, "x", "y"), {}, ["y against x", "correlation 1.00"]),
     (show.lines, ([1, 2], {"a": [0.5, 0.25]}, "x", "y"), {}, ["a: 0.5 at 1, 0.25 at 2"]),
     (show.lines, ([1, 10, 100], {"a": [0.5, NAN, 0.6]}, "x", "y"),
      {"bands": {"a": ([0.4] * 3, [0.7] * 3)}, "styles": {"a": {"ls": ":", "ms": 2}}, "log": "x", "percent": True},

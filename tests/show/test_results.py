@@ -1,4 +1,4 @@
-"""Tables and figures of results: right numbers, alt text from the data, what is new, missing, or of another profile."""
+"""Tables and figures of results: right numbers, alt text from the data, what is new or missing."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.metrics import average_accuracy
 from eo_ssl.experiments.plan import METHODS
 from eo_ssl.experiments.results import append_result, read_results
-from eo_ssl.experiments.tables import in_order, interval, measured
+from eo_ssl.experiments.tables import interval
 from eo_ssl.profiles import get_profile
 from eo_ssl.show import results as show
 
@@ -75,8 +75,6 @@ def test_figures_say_their_numbers_in_words(run):
     assert len(fig.axes[0].get_legend_handles_labels()[0]) == 3
     alt = show.per_class_bars(results, "single", ["late", "dual-frozen"]).eo_alt
     assert "Dual-SimCLR, frozen: Forest" in alt and "Water none" in alt
-    alt = show.confusion(results, "late").eo_alt
-    assert "Water does not occur" in alt and "taken for" in alt
 
 
 def test_one_seed_is_shown_without_a_spread(tmp_path):
@@ -158,58 +156,3 @@ def test_a_smoke_run_says_that_it_is_no_evidence(tmp_path, write_model):
 def test_unknown_parts_and_tasks_are_named(tmp_path, wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong.values()))):
         growing(tmp_path, **wrong)
-
-
-def test_the_overview_has_a_panel_per_task_and_names_the_best(tmp_path, write_model):
-    write_model("late", 6)
-    write_model("dual-frozen", 8)
-    write_model("unet", 5, task="segment")
-    fig = show.overview(measured(read_results(tmp_path / "results.jsonl"), tmp_path))
-    assert len(fig.axes) == 2 and "best Dual-SimCLR, frozen 80%" in fig.eo_alt
-    with pytest.raises(ConfigError, match="nothing was measured"):
-        show.overview(measured(read_results(tmp_path / "none.jsonl"), tmp_path))
-
-
-def rows(scores, task="single", metric="aa"):
-    return [
-        {"task": task, "method": m, "label": m, "fraction": 1.0, "n_labels": 9, "seeds": 3, "metric": metric, "mean": v,
-         "low": v - 0.1, "high": v + 0.1, "values": [v]}
-        for m, v in scores.items()
-    ]  # fmt: skip
-
-
-def release(scores):
-    other = rows({"late": 0.9}, metric="oa") + rows({"from the future": 0.9})
-    facts = {"device": "NVIDIA H100", "date": "2026-11-22T10:00:00+00:00", "commit": "0123456789abcdef"}
-    return {**facts, "rows": rows(scores) + other}
-
-
-NONE = show.release_rows({"rows": []})
-
-
-def test_a_release_shows_the_main_metric_of_known_methods_and_says_where_it_was_measured():
-    table = show.release_rows(release({"late": 0.6, "s1": 0.5}))
-    assert table["method"].tolist() == ["s1", "late"] and table["mean"].tolist() == [0.5, 0.6]
-    assert table["label"].tolist() == ["Only S1", "Late fusion"] and len(NONE) == 0
-    said = show.provenance({"gpu": None, "laptop": release({"late": 0.6})})
-    assert "**gpu**: not yet measured on GPU" in said
-    assert "**laptop**: measured on NVIDIA H100, 2026-11-22, commit 012345678, 3 seeds." in said
-
-
-def test_agreement_counts_pairs_in_the_same_order():
-    one = in_order(rows({"s1": 0.4, "late": 0.6, "early": 0.5, "mma-frozen": 0.9}))
-    other = show.release_rows(release({"s1": 0.5, "late": 0.6, "early": 0.7}))
-    assert show.agreement(one, other, "single") == (2, 3)
-    assert "at laptop and at gpu: 2 of 3 pairs" in show.agreement_words({"laptop": one, "gpu": other})
-    assert "no pair" in show.agreement_words({"smoke": one, "gpu": NONE})
-
-
-@pytest.mark.parametrize(("task", "metric"), [("single", "aa"), ("segment", "miou")])
-def test_the_figure_shows_what_two_profiles_have_in_common(task, metric):
-    one, other = (
-        in_order(rows({"late": v, "unet": v, extra: v}, task, metric))
-        for v, extra in ((0.4, "s1"), (0.7, "s2"))
-    )
-    alt = show.beside({"laptop": one, "gpu": other}).eo_alt
-    assert "Late fusion: laptop 40% (30 to 50), gpu 70% (60 to 80)" in alt and "Only S" not in alt
-    assert "No method" in show.beside({"laptop": one, "gpu": NONE}).eo_alt
