@@ -77,20 +77,16 @@ def pack(
     store: Annotated[Path, typer.Argument(help="Folder of the store to write.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
     scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = "",
-    verify: Annotated[bool, typer.Option(help="Compare every patch with its checksum afterwards.")] = False,
 ) -> None:
     """Pack a data root into a memory-mapped store; run it again after an interruption and it goes on."""
     from eo_ssl.data import store as packing
     from eo_ssl.data.catalog import find
-    from eo_ssl.errors import DataError
     from eo_ssl.parallel import executor
 
     found = find(root)
     few = workers is None and len(found) < _FEW
     with executor(1 if few else workers or 0, scheduler) as pool:
         packing.pack(root, store, pool, found)
-    if verify and (problems := packing.verify(store)):
-        raise DataError(f"{store}: {len(problems)} problems, the first: {problems[0]}")
     source = packing.StoreSource(store)
     size = sum(path.stat().st_size for path in store.glob("*.npy"))
     typer.echo(f"{source.report()}\n{store}: {size / 1e6:,.0f} MB")

@@ -221,7 +221,7 @@ def test_the_command_prints_a_table_or_json_and_its_status_says_whether_training
 
 def test_a_store_is_packed_by_the_command_and_compared_with_its_checksums(root, run, tmp_path):
     store = tmp_path / "store"
-    result = run("pack", root, store, "--verify")
+    result = run("pack", root, store)
     assert result.exit_code == 0 and "MB" in result.stdout
     assert run("check", store).exit_code == 0
     labels = np.load(store / "labels.npy", mmap_mode="r+")
