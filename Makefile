@@ -58,9 +58,8 @@ test: .venv/ready-test
 lint: .venv/ready-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl notebooks/chapters tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell
 
-# Without more_unlabelled.py: half an hour, and it needs a finished laptop run.
 bench: .venv/ready-test
-	@for script in $(filter-out benchmarks/more_unlabelled.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf runs book/_build

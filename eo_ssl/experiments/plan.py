@@ -156,6 +156,7 @@ _SMOKE = {
     "few-labels": (
         Sweep("single", ("dual-finetune", "dual-frozen", "late"), (0.1, 1.0)),
         Sweep("single", ("simclr-finetune", "simclr-frozen", "mma-finetune", "mma-frozen", "early")),
+        Sweep("single", ("untrained-frozen", "band-stats")),
         Sweep("multi", ("dual-finetune", "dual-frozen")),
     ),
     "swin": (Sweep("single", SWIN),),
