@@ -13,7 +13,7 @@ from torch import nn
 
 from chapters import published
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import MAIN, compare, finished
@@ -309,10 +309,9 @@ def check_paired_difference(paired_difference: Callable) -> None:
     rng = np.random.default_rng(0)
     hard = rng.random(300)  # some places are hard for everybody
     first, second = (hard + gain + rng.normal(0, 0.01, (3, 300)) for gain in (0.02, 0.0))
-    got = paired_difference(first, second, 1000, np.random.default_rng(1))
-    three = np.ndim(got) == 1 and len(got) == 3
-    expect(three, "Return three numbers: the difference, its lower and its upper bound.")
-    value, low, high = map(float, got)
+    got = numbers(paired_difference(first, second, 1000, np.random.default_rng(1)))
+    expect(got.shape == (3,), "Return three numbers: the difference, its lower and its upper bound.")
+    value, low, high = got
     gap = first.mean() - second.mean()
     mistakes = {"it is the wrong way round, take first minus second": -gap}
     expect_close(value, gap, "The difference", mistakes=mistakes)
@@ -342,7 +341,7 @@ def check_paired_difference(paired_difference: Callable) -> None:
 @exercise("average rank", praise="Ranks can be averaged where scores cannot.")
 def check_average_rank(average_rank: Callable) -> None:
     plain = np.array([[0.6, 0.7, 0.5], [50.0, 60.0, 40.0]])  # (columns, methods)
-    got = np.asarray(average_rank(plain), dtype=float)
+    got = average_rank(plain)
     expect_shape(got, (3,), "The average ranks of three methods")
     mistakes = {
         "the best score should get rank 1: rank from the highest down": [2, 3, 1],
@@ -361,7 +360,7 @@ def check_average_rank(average_rank: Callable) -> None:
     }
     got = average_rank(np.array([[0.9, 0.8, np.nan], [0.5, 0.6, 0.7]]))
     expect_close(got, [2, 2, 1], "Ranks where the third was not run in the first column", mistakes=mistakes)
-    never = np.asarray(average_rank(np.array([[0.9, np.nan], [0.5, np.nan]])), dtype=float)
+    never = numbers(average_rank(np.array([[0.9, np.nan], [0.5, np.nan]])))
     expect(
         np.isnan(never[1]) and never[0] == 1,
         "A method that was never run has no rank: NaN, the other is first.",
