@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from eo_ssl.data import ben_ge
 from eo_ssl.data import catalog as catalogs
 from eo_ssl.data.source import Affine, Source, TiffSource, class_counts, majority_of
 from eo_ssl.data.statistics import Statistics
@@ -40,8 +41,8 @@ def open_source(
     """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed` and `holdout`.
 
     What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout` and
-    `s2_offset` (0 or 1000, what was added to the S2 digital numbers) replace it. A simulated set is packed the first
-    time it is opened, into `.store` inside its folder, because training reads every patch many times; `packed=False`
+    `s2_offset` (0 or 1000, what was added to the S2 digital numbers) replace it. A simulated set and ben-ge are packed the
+    first time they are opened, into `.store` inside the folder, because training reads every patch many times; `packed=False`
     reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if there is nothing to open.
     """
     path = Path(path)
@@ -49,7 +50,8 @@ def open_source(
         return StoreSource(path, seed, holdout, s2_offset)
     found = catalogs.find(path)
     card = found.attrs["card"].with_(s2_offset=s2_offset)
-    if packed or (packed is None and found.attrs["simulated"]):
+    slow = found.attrs["simulated"] or (found["dataset"] == ben_ge.NAME).any()
+    if packed or (packed is None and slow):
         return StoreSource(_store_of(path, found, card), seed, holdout)
     return TiffSource(path, found, seed, card.with_(holdout=holdout and str(Path(holdout).absolute())))
 

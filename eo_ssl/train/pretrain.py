@@ -72,8 +72,8 @@ def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
     if config.image_size > size:
         raise ConfigError(f"image_size {config.image_size} is larger than the patches ({size} px); lower it")
     usable = catalog[list(config.modalities)].astype(bool).all(axis=1).to_numpy()
-    split = catalog["split"].to_numpy()
-    train, held_out = (np.flatnonzero(usable & (split == name)) for name in ("pretrain", "pretrain_val"))
+    named = (source.rows(name) for name in ("pretrain", "pretrain_val"))
+    train, held_out = (rows[usable[rows]] for rows in named)
     if not len(train):
         raise DataError(f"{source.path}: no patches to pretrain on; see `eo-ssl data check`")
     if len(train) < config.batch_size:
