@@ -95,7 +95,8 @@ def read_card(root: Path) -> Card:
     for key in said.keys() - known:
         if key.startswith(("s1_", "s2_", "hold")):
             raise DataError(f"{path}: no option {key}{nearest(key, known)}")
-    card = Card().with_(**{key: said[key] for key in known & said.keys()})
+    usual = Card(level=ben_ge.LEVEL) if ben_ge.table_below(root) else Card()
+    card = usual.with_(**{key: said[key] for key in known & said.keys()})
     bands = tuple(s2_band(str(name)) for name in card.s2_bands)
     offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
     if card.s1_unit not in ("dB", "power"):

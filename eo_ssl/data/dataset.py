@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from eo_ssl.data import ben_ge
 from eo_ssl.data import catalog as catalogs
+from eo_ssl.data.fetch import root_of
 from eo_ssl.data.source import Affine, Source, TiffSource, class_counts, majority_of
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.data.store import StoreSource, is_store, pack, read_info
@@ -40,12 +41,13 @@ def open_source(
 ) -> Source:
     """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed` and `holdout`.
 
+    A data set of `eo_ssl.data.fetch.SETS` may be called by its name.
     What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout` and
     `s2_offset` (0 or 1000, what was added to the S2 digital numbers) replace it. A simulated set and ben-ge are packed the
     first time they are opened, into `.store` inside the folder, because training reads every patch many times; `packed=False`
     reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if there is nothing to open.
     """
-    path = Path(path)
+    path = root_of(path)
     if is_store(path):
         return StoreSource(path, seed, holdout, s2_offset)
     found = catalogs.find(path)

@@ -41,7 +41,7 @@ def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = No
     rng = np.random.default_rng([seed, 20])
     _split_tiles(catalog, holdout)
     _split_pretraining(catalog, rng, holdout)
-    if (catalog["split"] == "val").any():
+    if (catalog["split"] == "val").any() or (catalog["dataset"] == "ben-ge").any():
         _keep_lists(catalog)
     else:
         _split_layout_b(catalog, rng)
