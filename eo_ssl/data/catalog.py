@@ -297,4 +297,5 @@ def _locate(
     layout_a = (frame["dataset"] == "dfc2020") & (frame["split"] != "")
     frame["scene"] = frame["scene"].where(~layout_a, frame["scene"] + "/" + frame["region"])
     frame["row"], frame["col"] = georef.grid(table, frame["scene"])
+    frame.loc[frame["dataset"] == ben_ge.NAME, ["row", "col"]] = -1  # single patches, drawn at random
     return frame.join(table[["epsg", "x", "y", "resolution"]]).drop(columns="number")
