@@ -152,7 +152,8 @@ def test_training_patches_serve_pretraining_and_held_out_patches_are_named_by_id
     assert len(set(blocks)) == source.catalog["region"].nunique() == 12
     gone = source.catalog["id"][source.rows("train")[:2]].tolist()
     (copy / "held.txt").write_text("\n".join(gone))
-    left = open_source(copy, packed=False, holdout=copy / "held.txt")
+    (copy / "dataset.json").write_text('{"holdout": "held.txt"}')
+    left = open_source(copy, packed=False)
     assert left.catalog.loc[left.catalog["id"].isin(gone), "split"].eq("").all()
 
 
