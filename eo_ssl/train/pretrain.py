@@ -19,6 +19,7 @@ from lightning.fabric import Fabric
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eo_ssl.data.dataset import Loader, PatchDataset
+from eo_ssl.data.splits import for_pretraining
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.files import write_text
@@ -72,7 +73,7 @@ def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
     if config.image_size > size:
         raise ConfigError(f"image_size {config.image_size} is larger than the patches ({size} px); lower it")
     usable = catalog[list(config.modalities)].astype(bool).all(axis=1).to_numpy()
-    split = catalog["split"].to_numpy()
+    split = for_pretraining(catalog["split"]).to_numpy()
     train, held_out = (np.flatnonzero(usable & (split == name)) for name in ("pretrain", "pretrain_val"))
     if not len(train):
         raise DataError(f"{source.path}: no patches to pretrain on; see `eo-ssl data check`")

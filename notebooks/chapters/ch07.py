@@ -36,7 +36,7 @@ def kinds(data: str, stand_ins: bool) -> tuple[str, str]:
 
 def image_of(pair: Pair) -> str:
     """The image that a pair was cut from, by its name; a stand-in, whose name does not tell, is an image of its own."""
-    return pair.name if pair.source == "simulated" else pair.name.rsplit("_", 2)[0]
+    return pair.name if not pair.source.startswith("BigEarthNet") else pair.name.rsplit("_", 2)[0]
 
 
 def features(embedded: Embeddings) -> np.ndarray:
