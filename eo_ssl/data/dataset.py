@@ -78,8 +78,8 @@ class PatchDataset(Dataset):
     group () int64 (overlap group); with `labels` mask (H, W) int64 (255 = ignore; the MODIS map where `coarse`),
     label () int64 (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least 10 %).
     Invalid pixels are NaN in the images, and `valid` (H, W) bool marks the others; it is there only if a batch has
-    invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised and filled. Raises
-    `ConfigError` for a mode or crop that cannot be.
+    invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised and filled, and S2
+    is taken to the product level of the statistics. Raises `ConfigError` for a mode or crop that cannot be.
     """
 
     source: Source
@@ -99,7 +99,8 @@ class PatchDataset(Dataset):
         if not 0 < crop <= size:
             raise ConfigError(f"crop {crop}: the patches are {size} px wide; choose 1 to {size}")
         self.rows = np.asarray(self.rows, dtype=np.int64)
-        self._affine = Affine.standardise(self.statistics) if self.statistics else Affine.physical()
+        known = self.statistics
+        self._affine = Affine.standardise(known, self.source.level) if known else Affine.physical()
         starts = [*range(0, size - crop, crop), size - crop] if self.mode == "tile" else [(size - crop) // 2]
         self._tiles = list(product(starts, starts))  # top and left
         self._group = np.unique(self.source.catalog["group"].astype(str), return_inverse=True)[1]

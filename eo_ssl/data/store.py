@@ -293,7 +293,7 @@ def _finish(out: Path, usable: pd.DataFrame, rows: np.ndarray, size: int, attrs:
         "patches": len(usable),
         "s1": {"bands": list(S1_BANDS), "unit": "dB", "step": STEP},
         "s2": {"bands": list(S2_BANDS), "unit": "digital number"},
-        "data": {key: attrs[key] for key in ("name", "version", "simulated", "state")},
+        "data": {key: attrs[key] for key in ("name", "version", "level", "simulated", "state")},
         "catalog": files.sha256(out / "catalog.parquet"),
         "rows": hashlib.sha256(rows["crc"].tobytes()).hexdigest(),
     }

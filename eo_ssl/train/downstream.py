@@ -24,10 +24,13 @@ NEEDS = {"s1": ["s1"], "s2": ["s2"], "late": ["s1", "s2"], "swin-unet": ["s1", "
 
 
 class Prepare:
-    """Move a batch to the device and standardise it; with `rgb` all other bands are 0."""
+    """Move a batch of a product `level` to the device and standardise it; with `rgb` all other bands are 0."""
 
-    def __init__(self, statistics: Statistics, device: torch.device, rgb: bool = False) -> None:
-        self.normalise, self.device, self.rgb = Normalise(statistics), device, rgb
+    def __init__(
+        self, statistics: Statistics, device: torch.device, rgb: bool = False, level: str = "L1C"
+    ) -> None:
+        self.normalise, self.device = Normalise(statistics, level), device
+        self.rgb, self.level = rgb, level
         self.keep = torch.zeros(len(S2_BANDS), 1, 1, device=device)
         self.keep[band_index(RGB)] = 1.0
 
@@ -40,7 +43,8 @@ class Downstream(nn.Module, SavedModel):
     """A trained or trainable `model`, and `prepare`, which turns a batch of physical units into its input.
 
     All arguments but `model` are plain values and go into config.json, from which the model is rebuilt without
-    the checkpoint it started from; `pretrained` is the method of that checkpoint, "" from scratch.
+    the checkpoint it started from; `pretrained` is the method of that checkpoint, "" from scratch; `level` is the
+    product level of the batches.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {"config": "settings"}
@@ -54,12 +58,13 @@ class Downstream(nn.Module, SavedModel):
         results: dict[str, Any] | None = None,
         classes: tuple[str, ...] = CLASS_NAMES,
         model: nn.Module | None = None,
+        level: str = "L1C",
     ) -> None:
         super().__init__()
         self.config, self.statistics = FinetuneConfig.from_dict(settings), Statistics.from_dict(statistics)
         self.pretrained, self.results = pretrained, results or {}
         self.model = model if model is not None else architecture(self.config)
-        self.prepare = Prepare(self.statistics, torch.device("cpu"), rgb)
+        self.prepare = Prepare(self.statistics, torch.device("cpu"), rgb, level)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch in physical units. Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, K[, H, W])."""
@@ -67,7 +72,7 @@ class Downstream(nn.Module, SavedModel):
 
     def to(self, device: torch.device | str) -> "Downstream":  # type: ignore[override]
         """Model and inputs on another device."""
-        self.prepare = Prepare(self.statistics, torch.device(device), self.prepare.rgb)
+        self.prepare = Prepare(self.statistics, torch.device(device), self.prepare.rgb, self.prepare.level)
         return super().to(device)
 
     def saved(self) -> nn.Module:
@@ -101,11 +106,13 @@ def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Do
     """
     with seeded(config.seed, 7):
         if config.init == "scratch":
-            down = Downstream(config.to_dict(), source.stats("train").to_dict(), model=architecture(config))
+            known, about = source.stats("train").to_dict(), {"model": architecture(config)}
         else:
             model, meta = _pretrained(config)
             rgb = meta["config"].get("bands") == "rgb"
-            down = Downstream(config.to_dict(), meta["statistics"], meta["method"], rgb, model=model)
+            known = meta["statistics"]
+            about = {"pretrained": meta["method"], "rgb": rgb, "model": model}
+        down = Downstream(config.to_dict(), known, **about, level=source.level)
     if config.mode == "frozen":
         down.model.freeze()
     return down.to(device)
@@ -160,7 +167,7 @@ def save_trained(down: Downstream, line: dict[str, Any], folder: Path) -> None:
     """Save a model with its settings, statistics, classes, validation score and number of labels."""
     results = {key: line[key] for key in ("val_score", "n_labels")}
     facts = down.config.to_dict(), down.statistics.to_dict(), down.pretrained, down.prepare.rgb, results
-    write_model(Downstream(*facts, model=down.model), folder)
+    write_model(Downstream(*facts, model=down.model, level=down.prepare.level), folder)
 
 
 def ensemble(members: Sequence[Downstream]) -> Callable[[Batch], Tensor]:

@@ -65,7 +65,7 @@ def test_georeferenced_pairs_are_read_in_the_units_of_the_contract(cache):
     _, pair = samples.bigearthnet_pairs()
     assert pair.s1.shape == (2, 120, 120) and pair.s1.dtype == np.float32
     assert pair.s2.shape == (12, 120, 120) and pair.s2.dtype == np.float32
-    assert pair.s2_bands == S2_BANDS_L2A
+    assert (pair.s2_bands, pair.level) == (S2_BANDS_L2A, "L2A")
     assert float(pair.band("VV")[0, 0]) == -11 and float(pair.band("VH")[5, 5]) == -17
     for k, band in enumerate(S2_BANDS_L2A):  # by name: reflectance = DN / 10,000
         np.testing.assert_allclose(pair.band(band), 0.1 + 0.01 * k, rtol=1e-6)
@@ -148,7 +148,7 @@ def test_the_scene_keeps_every_band_in_its_true_place(cache):
     scene = samples.l1c_scene()
     inner = scene.s2[:, 10:50, 10:50] * 1e4
     np.testing.assert_allclose(inner, np.broadcast_to(inner[1], inner.shape), atol=0.6)  # DN are rounded
-    assert scene.s2_bands == S2_BANDS and scene.transform[2] == 1010
+    assert (scene.s2_bands, scene.level) == (S2_BANDS, "L1C") and scene.transform[2] == 1010
 
 
 coarse = hnp.arrays(
@@ -191,6 +191,8 @@ def test_stand_ins_leave_out_patches_without_enough_data(tmp_path):
         fake.write(root / p.pattern.format("s1"), empty, p.epsg, p.x, p.y)
     found = samples.simulated_pairs(open_source(root), 3)
     assert len(found) == 1 and np.isfinite(found[0].s1).all() and found[0].s2_bands == S2_BANDS
+    (root / "dataset.json").write_text('{"level": "L2A"}')
+    assert (found[0].level, samples.simulated_pairs(open_source(root), 1)[0].level) == ("L1C", "L2A")
 
 
 def test_uniform_windows_find_the_even_field_and_do_not_look_at_the_radar():
