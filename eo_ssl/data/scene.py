@@ -21,7 +21,7 @@ from eo_ssl.errors import DataError
 from eo_ssl.sensors import DN_PER_REFLECTANCE, S1_BANDS, S2_BANDS
 
 _GDAL = {"GDAL_CACHEMAX": 128, "GTIFF_IGNORE_READ_ERRORS": "NO"}
-_DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
+_RASTERS = (".tif", ".tiff", ".jp2")
 Bands = dict[str, tuple[Any, int]]  # by name: an open image, and the number of the band in it
 
 
@@ -62,13 +62,13 @@ class Scene:
         """Where each band is; of several files of one band the finest."""
         files = [path]
         if path.is_dir():  # MSK_…: masks of a product, named after bands
-            inside = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in _DRIVERS)
+            inside = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in _RASTERS)
             files = [p for p in inside if not p.name.startswith("MSK_")]
         found: Bands = {}
         seen: list[str] = []
         for file in files:
             with _naming(file):
-                image = rasterio.open(file, driver=sorted({*_DRIVERS.values()}), sharing=False)
+                image = rasterio.open(file, sharing=False)
             self._files.enter_context(image)
             names = [name or "" for name in image.descriptions]
             if path.is_dir():
