@@ -69,10 +69,6 @@ class Card:
         """The list of held-out scenes of the data in `root`, None where the card names none."""
         return root / self.holdout if self.holdout else None
 
-    def with_(self, **given: Any) -> "Card":
-        """The same card with the options that are not None."""
-        return replace(self, **{key: value for key, value in given.items() if value is not None})
-
     def units(self) -> dict[str, Any]:
         """The options that change pixels, ready for JSON."""
         return {k: v for k, v in asdict(self).items() if k not in ("name", "version", "level", "holdout")}
@@ -91,7 +87,7 @@ def read_card(root: Path) -> Card:
     for key in said.keys() - known:
         if key.startswith(("s1_", "s2_", "hold")):
             raise DataError(f"{path}: no option {key}{nearest(key, known)}")
-    card = Card().with_(**{key: said[key] for key in known & said.keys()})
+    card = Card(**{key: said[key] for key in known & said.keys() if said[key] is not None})
     bands = tuple(s2_band(str(name)) for name in card.s2_bands)
     offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
     if card.s1_unit not in ("dB", "power"):
@@ -102,7 +98,9 @@ def read_card(root: Path) -> Card:
         raise DataError(f"{path}: level {card.level!r}; choose {' or '.join(LEVELS)}")
     if not all(isinstance(offset, int) for offset in offsets):
         raise DataError(f"{path}: s2_offset {card.s2_offset!r}; expected 0 or 1000, or one by scene or patch")
-    return card.with_(name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands)
+    return replace(
+        card, name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands
+    )
 
 
 def find(root: str | Path, georeference: bool = True, workers: int | None = None) -> pd.DataFrame:

@@ -153,8 +153,8 @@ class Source(ABC):
 class TiffSource(Source):
     """GeoTIFF files below a root, read in place: whole the first time, to know how much is valid, then by window."""
 
-    def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0, card: Card | None = None) -> None:
-        self.card: Card = card or catalog.attrs["card"]
+    def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0) -> None:
+        self.card: Card = catalog.attrs["card"]
         super().__init__(path, catalog, seed, self.card.holdout_below(path))
         self._patches = self.catalog[["id", "scene", *SENSORS]].to_dict("records")
         self._shares: dict[int, float] = {}  # share of valid pixels of the rows that were read

@@ -16,7 +16,7 @@ from eo_ssl.models.swin_unet import SwinUNet
 from eo_ssl.models.unet import UNet
 from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES, RGB, S1_BANDS, S2_BANDS, band_index
 from eo_ssl.train.checkpoint import SavedModel, load_dual, read_model, write_model
-from eo_ssl.train.config import FinetuneConfig
+from eo_ssl.train.config import FRESH, FinetuneConfig
 from eo_ssl.train.step import decay_groups, seeded
 
 Batch = dict[str, Tensor]
@@ -101,11 +101,11 @@ def architecture(config: FinetuneConfig) -> nn.Module:
 def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Downstream:
     """Model with weights drawn from `config.seed`, encoders from `config.init`, frozen if asked for.
 
-    From scratch inputs are standardised with the statistics of the labelled training split, otherwise with those of
+    With fresh weights inputs are standardised with the statistics of the labelled training split, otherwise with those of
     the checkpoint. Raises `CheckpointError` where that lacks a sensor.
     """
     with seeded(config.seed, 7):
-        if config.init == "scratch":
+        if config.init in FRESH:
             known, about = source.stats("train").to_dict(), {"model": architecture(config)}
         else:
             model, meta = _pretrained(config)
@@ -134,8 +134,8 @@ def _pretrained(config: FinetuneConfig) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def init_stamp(init: str) -> str:
-    """Identifies the weights a model starts from: "scratch", or the checksum of the checkpoint's weights."""
-    if init == "scratch":
+    """Identifies the weights a model starts from: "scratch", "untrained", or the checksum of a checkpoint's weights."""
+    if init in FRESH:
         return init
     path = Path(init) / "model.safetensors"
     if not path.is_file():

@@ -18,8 +18,11 @@ from safetensors.numpy import save
 
 from eo_ssl.data import fetch, measures, samples
 from eo_ssl.data.dataset import open_source
+from eo_ssl.data.statistics import Statistics, band_sums
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import CLASS_NAMES, S2, S2_BANDS, S2_BANDS_L2A
+from eo_ssl.sensors import CLASS_NAMES, S2, S2_BANDS, S2_BANDS_L2A, level_change
+from eo_ssl.simulate import render
+from eo_ssl.simulate.world import plan
 
 RESOLUTION = {band.name: band.resolution for band in S2}
 
@@ -202,6 +205,21 @@ def test_uniform_windows_find_the_even_field_and_do_not_look_at_the_radar():
     pair = samples.Pair("p", random.normal(size=(2, 60, 60)), s2, S2_BANDS_L2A, (), None, None, None, "", "")
     (_, rows, columns), *_ = measures.uniform_windows([pair], size=16, count=1)
     assert 20 <= rows.start <= 24 and 30 <= columns.start <= 34
+
+
+@pytest.mark.skipif(fetch.available()["benv2"] != "ready", reason="the real patches are not in the cache")
+def test_real_pairs_taken_to_the_sensor_lie_among_the_simulated_ones_in_the_bands_that_see_the_air():
+    scenes = [render(spec) for spec in plan("smoke", 0)[:4]]
+    known = Statistics.from_sums(sum(band_sums(scene["s1"], scene["s2"] / 1e4) for scene in scenes))
+    clear = [pair for pair in samples.benv2_pairs() if not (pair.cloud or pair.snow)]
+    through, path = level_change("L2A", known.level)
+    for band in ("B01", "B09"):
+        i = S2_BANDS.index(band)
+        ground = np.mean([pair.band(band).mean() for pair in clear])
+        as_it_is, at_the_top = (
+            (x - known.s2_mean[i]) / known.s2_std[i] for x in (ground, ground * through[i] + path[i])
+        )
+        assert abs(at_the_top) < 2 < abs(as_it_is)
 
 
 @pytest.mark.network

@@ -161,25 +161,13 @@ def test_the_offset_of_the_card_moves_pixels_and_statistics_alike(tmp_path, pack
     assert_true_statistics(source)
 
 
-@pytest.mark.parametrize("how", ["files", "packed", "store"])
-def test_an_offset_given_when_opening_moves_pixels_and_statistics_alike(tmp_path, how):
-    root = fake.make(tmp_path / "data", fake.sen12ms())
-    opened = pack(root, tmp_path / "store") if how == "store" else root
-    source = open_source(opened, s2_offset=1000, packed=how == "packed")
-    np.testing.assert_allclose(
-        source.read(0)["s2"], fake.images(fake.sen12ms()[0])["s2"] / 1e4 - 0.1, atol=1e-6
-    )
-    assert_true_statistics(source)
-
-
 @both_ways
-def test_the_holdout_given_goes_before_that_of_the_card(tmp_path, packed):
+def test_the_holdout_of_the_card_decides_what_is_held_out(tmp_path, packed):
     root = fake.make(tmp_path, TWO_SCENES)
-    (root / "held.txt").write_text("ROIs1158_spring/s1_9\n")
-    (root / "other.txt").write_text("ROIs1158_spring_8\n")
-    (root / "dataset.json").write_text('{"holdout": "held.txt"}')
-    for given, held in ((root / "other.txt", "8"), (None, "9")):
-        source = open_source(root, packed=packed, holdout=given)
+    for held in "89":
+        (root / "held.txt").write_text(f"ROIs1158_spring/s1_{held}\n")
+        (root / "dataset.json").write_text('{"holdout": "held.txt"}')
+        source = open_source(root, packed=packed)
         assert set(source.catalog["scene"][source.rows("pretrain_val")]) == {f"ROIs1158_spring_{held}"}
     (root / "dataset.json").unlink()
     assert "whole scenes" in " ".join(open_source(root, packed=packed).notes)
