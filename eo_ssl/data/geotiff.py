@@ -113,10 +113,10 @@ def read_s2(path: Path, window: Window = None, bands: tuple[str, ...] = ()) -> t
         raise PatchError(f"{path}: S2 from {data.min()} to {data.max()}; expected 0 to 65535", "range")
     names = list(map(sensors.s2_band, image.names))
     names = names if any(names) else list(bands)
-    return _ordered(path, data.astype(np.uint16, copy=False), names, S2_BANDS), _declared(path, image)
+    return _ordered(path, data.astype(np.uint16, copy=False), names, S2_BANDS), declared_offset(path, image)
 
 
-def _declared(path: Path, image: Image) -> int:
+def declared_offset(path: Path, image: Image) -> int:
     """The offset added to every S2 digital number, as the product's own metadata state it."""
     if image.scaled and not np.allclose(image.scales * DN_PER_REFLECTANCE, 1, rtol=1e-3):
         raise PatchError(f"{path}: S2 declares scales {np.unique(image.scales)}; expected 0.0001", "range")
@@ -238,6 +238,12 @@ def _read(path: Path, window: Window, counts: tuple[int, ...], what: str) -> Ima
         expected = " or ".join(map(str, counts))
         raise PatchError(f"{path}: {len(data)} bands where {what} has {expected}", "bands")
     return found
+
+
+def require_sound(path: Path) -> None:
+    """Raise `PatchError` for a GeoTIFF with parts that were never written, or that are damaged."""
+    with _opened(path) as image:
+        _expect_sound(path, image)
 
 
 def _expect_sound(path: Path, image: rasterio.DatasetReader) -> None:
