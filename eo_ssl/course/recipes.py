@@ -44,7 +44,7 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
 
     grid = make_grid(run.profile.name, parts)
     for method, family in grid.pretrainings:
-        for seed in run.profile.pretrain_seeds:
+        for seed in run.profile.seeds_of(method, family):
             pretrained(run, method, seed, family)
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.

@@ -21,7 +21,7 @@ import pandas as pd
 from eo_ssl import files
 from eo_ssl.data import georef
 from eo_ssl.errors import DataError, nearest
-from eo_ssl.sensors import s2_band
+from eo_ssl.sensors import LEVELS, s2_band
 
 SENSORS = ("s1", "s2", "lc", "dfc")
 SEASONS = ("spring", "summer", "fall", "winter")
@@ -46,7 +46,8 @@ class Card:
 
     `s1_scale`: dB per step of integer S1 files. `s1_unit`: "dB", or "power" for linear backscatter. `s2_offset`: what
     was added to the S2 digital numbers (0 or 1000), for all or by scene or patch id. `s2_bands`: order of the bands
-    in S2 files that do not name them. `holdout`: list of held-out scenes, a path below the root.
+    in S2 files that do not name them. `level`: of the S2 product, "L1C" or "L2A". `holdout`: list of held-out scenes, a
+    path below the root.
     """
 
     name: str = ""
@@ -55,6 +56,7 @@ class Card:
     s1_unit: str = "dB"
     s2_offset: int | dict[str, int] | None = None
     s2_bands: tuple[str, ...] = ()
+    level: str = "L1C"
     holdout: str = ""
 
     def offset(self, patch: dict[str, Any], declared: int) -> int:
@@ -67,13 +69,9 @@ class Card:
         """The list of held-out scenes of the data in `root`, None where the card names none."""
         return root / self.holdout if self.holdout else None
 
-    def with_(self, **given: Any) -> "Card":
-        """The same card with the options that are not None."""
-        return replace(self, **{key: value for key, value in given.items() if value is not None})
-
     def units(self) -> dict[str, Any]:
         """The options that change pixels, ready for JSON."""
-        return {k: v for k, v in asdict(self).items() if k not in ("name", "version", "holdout")}
+        return {k: v for k, v in asdict(self).items() if k not in ("name", "version", "level", "holdout")}
 
 
 def read_card(root: Path) -> Card:
@@ -89,16 +87,20 @@ def read_card(root: Path) -> Card:
     for key in said.keys() - known:
         if key.startswith(("s1_", "s2_", "hold")):
             raise DataError(f"{path}: no option {key}{nearest(key, known)}")
-    card = Card().with_(**{key: said[key] for key in known & said.keys()})
+    card = Card(**{key: said[key] for key in known & said.keys() if said[key] is not None})
     bands = tuple(s2_band(str(name)) for name in card.s2_bands)
     offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
     if card.s1_unit not in ("dB", "power"):
         raise DataError(f'{path}: s1_unit {card.s1_unit!r}; choose "dB" or "power"')
     if len(set(bands)) != len(bands) or "" in bands:
         raise DataError(f"{path}: s2_bands {list(card.s2_bands)}: expected each of B01 to B12 at most once")
+    if card.level not in LEVELS:
+        raise DataError(f"{path}: level {card.level!r}; choose {' or '.join(LEVELS)}")
     if not all(isinstance(offset, int) for offset in offsets):
         raise DataError(f"{path}: s2_offset {card.s2_offset!r}; expected 0 or 1000, or one by scene or patch")
-    return card.with_(name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands)
+    return replace(
+        card, name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands
+    )
 
 
 def find(root: str | Path, georeference: bool = True, workers: int | None = None) -> pd.DataFrame:
@@ -108,8 +110,8 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     (position in the scene in stride units, -1 if unknown), `group` (patches that share pixels have the same one; the
     scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths below the root, "" if absent), `epsg`, `x`, `y`, `resolution`
     (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no patch, or "").
-    `attrs`: `name`, `version`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other names),
-    `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
+    `attrs`: `name`, `version`, `level`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other
+    names), `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
     """
     root = Path(root)
     patches, stamps, unknown, duplicates = _scan(root)
@@ -120,9 +122,9 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values()).sort_values(["scene", "number"], kind="stable", ignore_index=True)
     frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
-    about = {"name": card.name, "version": card.version, "card": card, "simulated": simulated}
+    about = {"name": card.name, "version": card.version, "level": card.level, "simulated": simulated}
     found = {"state": _state(root, stamps, card), "unknown": unknown, "duplicates": duplicates}
-    frame.attrs = about | found
+    frame.attrs = about | {"card": card} | found
     return frame
 
 

@@ -16,6 +16,7 @@ class Toy:
     """What a data source does, with s1 (N, 2, H, W), s2 (N, 13, H, W) and a catalogue in memory."""
 
     path = Path("toy")
+    level = "L1C"
     notes: tuple[str, ...] = ()
     left_out: ClassVar[dict[str, str]] = {}
     gaps = False  # whether it tells of NaN
