@@ -10,6 +10,7 @@ from eo_ssl.data.cli import app as data_app
 from eo_ssl.errors import EOError
 from eo_ssl.experiments.cli import app as evaluate_app
 from eo_ssl.experiments.cli import finetune
+from eo_ssl.mapping import map_command
 from eo_ssl.train.cli import pretrain
 
 # What `pip install eo_ssl` alone does not bring.
@@ -23,6 +24,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
 app.command()(pretrain)
 app.command()(finetune)
+app.command("map")(map_command)
 
 
 def main() -> None:

@@ -56,6 +56,34 @@ RGB = ("B04", "B03", "B02")
 DN_PER_REFLECTANCE = 1e4
 BASELINE_0400_OFFSET = 1000
 
+# Clear air over land, by band: the reflectance of the air itself, and the share of surface reflectance that comes
+# through. The simulator builds L1C with them, and with them real L2A becomes L1C.
+LEVELS = ("L1C", "L2A")  # reflectance at the top of the atmosphere, and at the surface
+AIR_PATH, AIR_THROUGH = np.array([
+    [.105, .072, .045, .026, .022, .017, .013, .011, .009, .004, .001, .002, .001],
+    [.800, .840, .880, .920, .910, .930, .950, .930, .970, .280, .004, .930, .900],
+], dtype=np.float32)  # fmt: skip
+
+
+def level_change(have: str, want: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift of each band, (13,) float32 each, that take reflectance of level `have` to level `want`.
+
+    To the top of the atmosphere ρ_TOA = ρ · through + path, to the surface its inverse, both in clear air. B10 never
+    reaches the ground: it is NaN, a band that says nothing. Raises `DataError` for a level that does not exist.
+
+    >>> scale, shift = level_change("L2A", "L1C")
+    >>> round(float(0.5 * scale[7] + shift[7]), 3)  # a meadow in the near infrared
+    0.476
+    """
+    for level in (have, want):
+        if level not in LEVELS:
+            raise DataError(f"product level {level!r}; choose {' or '.join(LEVELS)}")
+    if have == want:
+        return np.ones_like(AIR_PATH), np.zeros_like(AIR_PATH)
+    scale, shift = (AIR_THROUGH, AIR_PATH) if want == "L1C" else (1 / AIR_THROUGH, -AIR_PATH / AIR_THROUGH)
+    seen = np.array(S2_BANDS) != "B10"
+    return np.where(seen, scale, np.float32(np.nan)), np.where(seen, shift, np.float32(np.nan))
+
 
 def band_index(names: str | tuple[str, ...], bands: tuple[str, ...] = S2_BANDS) -> list[int]:
     """Positions of band names in `bands`; raises `DataError` naming the band that is not there.
@@ -147,6 +175,10 @@ _IGBP = dict.fromkeys(range(1, 6), 0) | {6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4,
 DFC10_TO_EIGHT, IGBP_TO_EIGHT = (
     np.array([eight.get(code, IGNORE) for code in range(256)], np.uint8) for eight in (_DFC10, _IGBP)
 )
+# From ESA WorldCover to the legend of DFC2020: trees, shrubs, grass, crops, built-up, bare, snow, water, wetland and
+# mangroves; moss and lichen have no class there, and a code of neither legend becomes 254.
+_WORLDCOVER = {0: 0, 10: 1, 20: 2, 30: 4, 40: 6, 50: 7, 60: 9, 70: 8, 80: 10, 90: 5, 95: 5, 100: 0, 255: 0}
+WORLDCOVER_TO_DFC10 = np.array([_WORLDCOVER.get(code, 254) for code in range(256)], np.uint8)
 
 
 def to_db(linear: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from eo_ssl.train.checkpoint import FILES
 from eo_ssl.train.config import preset
 from eo_ssl.train.pretrain import pretrain
 
-EPOCHS = {"dual-simclr": 60, "mma": 30}  # of 54 updates each
+EPOCHS = {"dual-simclr": 60, "mma": 16}  # of 54 updates each
 
 
 def release(folder: Path, target: Path) -> None:
@@ -35,7 +35,9 @@ def release(folder: Path, target: Path) -> None:
         if name.endswith(".safetensors"):
             weights = load_file(folder / name) if (folder / name).exists() else {}
             halved = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-            if wrong := [k for k, v in halved.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
+            if wrong := [
+                k for k, v in halved.items() if v.is_floating_point() and not torch.isfinite(v).all()
+            ]:
                 raise ValueError(f"{folder / name}: {wrong[0]} does not fit half precision")
             if halved:
                 save_file(halved, target / name, metadata={"format": "pt"})
@@ -46,7 +48,9 @@ def release(folder: Path, target: Path) -> None:
 def main() -> None:
     """Simulate, train what is missing, and release it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=cache_dir() / "simulated-many", help="where the scenes go")
+    parser.add_argument(
+        "--data", type=Path, default=cache_dir() / "simulated-many", help="where the scenes go"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/released"), help="where training happens")
     parser.add_argument("--only", choices=EPOCHS, help="one of the methods")
     asked = parser.parse_args()

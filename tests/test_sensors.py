@@ -24,6 +24,21 @@ def test_band_index_names_the_missing_band():
         sensors.band_index("B10", sensors.S2_BANDS_L2A)
 
 
+def test_surface_reflectance_goes_through_clear_air_and_back():
+    ground = np.random.default_rng(0).uniform(0, 0.6, (13, 50)).astype(np.float32)
+    up, down = sensors.level_change("L2A", "L1C"), sensors.level_change("L1C", "L2A")
+    top = ground * up[0][:, None] + up[1][:, None]
+    np.testing.assert_allclose(top[0], ground[0] * 0.8 + 0.105, rtol=1e-6)  # the blue of the air
+    np.testing.assert_allclose(top[9], ground[9] * 0.28 + 0.004, rtol=1e-6)  # what water vapour leaves
+    assert np.isnan(top).all(1).tolist() == [name == "B10" for name in sensors.S2_BANDS]
+    there = np.isfinite(top)
+    np.testing.assert_allclose((top * down[0][:, None] + down[1][:, None])[there], ground[there], atol=1e-5)
+    for level in sensors.LEVELS:
+        assert [set(part.tolist()) for part in sensors.level_change(level, level)] == [{1.0}, {0.0}]
+    with pytest.raises(DataError, match="level 'L1B'; choose L1C or L2A"):
+        sensors.level_change("L1B", "L2A")
+
+
 def test_label_codes_become_the_eight_classes_or_none():
     igbp = {**dict.fromkeys(range(1, 6), 0), 6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4, 13: 5, 16: 6, 17: 7}
     dfc = {1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 9: 6, 10: 7}

@@ -73,8 +73,8 @@ def sizes(profile: Profile, data: str) -> Sizes:
         root = Path(data)
         frame = None if is_store(root) else catalog.find(root, georeference=False)
         source = open_source(root) if frame is None else TiffSource(root, frame)
-        split = source.catalog["split"].replace({"pretrain_val": "pretrain", "val": "train"})
-        counts, width, origin = [int((split == part).sum()) for part in parts], source.patch_size, data
+        both = (("pretrain", "pretrain_val"), ("train", "val"), ("test",))
+        counts, width, origin = [len(source.rows(*names)) for names in both], source.patch_size, data
         if empty := [part for part, number in zip(parts, counts) if not number]:
             raise DataError(f"{data}: no patches for {', '.join(empty)}; see `eo-ssl data check {data}`")
     pairs, train, test = counts
@@ -94,7 +94,7 @@ def works(profile: Profile, there: Sizes, run_dir: Path) -> Iterator[Work]:
     cells = [(cell, get_method(cell.method)) for cell in grid.cells]
     known = {line.get("key") for line in read_lines(run_dir / "results.jsonl")}
     for pretraining, family in grid.pretrainings:
-        for seed in profile.pretrain_seeds:
+        for seed in profile.seeds_of(pretraining, family):
             config = preset(pretraining, profile.name, family, seed=seed)
             pairs = n["pretrain"] // config.batch_size * config.batch_size
             samples = config.epochs * (pairs + min(n["pretrain_val"], MONITORED) / 3)
@@ -104,7 +104,8 @@ def works(profile: Profile, there: Sizes, run_dir: Path) -> Iterator[Work]:
     for cell, method in cells:
         if method.members or cell.key in known:  # an ensemble only predicts, with models that are there
             continue
-        budget, segments, frozen = plan.budget(cell.task), cell.task == "segment", method.mode == "frozen"
+        budget = plan.budget(cell.task, cell.rate is not None)
+        segments, frozen = cell.task == "segment", method.mode == "frozen"
         config = FinetuneConfig(
             model=method.model, task="segment" if segments else "single", backbone=getattr(profile, method.family),
             image_size=profile.crop(method.family), unet_width=plan.unet_width, **asdict(budget),
@@ -115,8 +116,7 @@ def works(profile: Profile, there: Sizes, run_dir: Path) -> Iterator[Work]:
         if frozen and not segments:  # features are computed once
             samples = (n["train"] * plan.cached_crops + val + test) / 3
         name = f"{config.task} {config.model} {config.backbone} {config.image_size} px{' frozen' * frozen}"
-        kept = cell.keep and cell.rate in (None, plan.rates[0])  # of the rates that are tried one stays
-        yield Work(name, config, samples, int(kept))
+        yield Work(name, config, samples, int(cell.keep))
 
 
 @cache

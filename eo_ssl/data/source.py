@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from eo_ssl.data import geotiff, splits
 from eo_ssl.data.catalog import KNOWN_BROKEN, SENSORS, Card
 from eo_ssl.data.statistics import NO_SUMS, Statistics, band_sums
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
+from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS, level_change
 
 LEAST_VALID = 0.9  # patches with a smaller share of valid pixels are left out
 STATISTICS_PATCHES = 4000  # read from files, enough for means to three digits; a store counts every patch
@@ -43,11 +43,16 @@ class Affine:
         return cls(*(make(shape, np.float32) for shape in shapes for make in (np.ones, np.zeros)))
 
     @classmethod
-    def standardise(cls, statistics: Statistics) -> "Affine":
-        """(x − mean) / sd."""
+    def standardise(cls, statistics: Statistics, level: str = "L1C") -> "Affine":
+        """(x − mean) / sd, where S2 of another product `level` than that of the statistics is converted first.
+
+        A band that the change of level leaves without a value (B10) becomes the mean, 0.
+        """
         known = ((statistics.s1_mean, statistics.s1_std), (statistics.s2_mean, statistics.s2_std))
-        parts = (part for mean, std in map(np.array, known) for part in (1 / std, -mean / std))
-        return cls(*(part[:, None, None].astype(np.float32) for part in parts))
+        (mean1, std1), (mean2, std2) = map(np.array, known)
+        scale, shift = level_change(level, statistics.level)
+        parts = (1 / std1, -mean1 / std1, scale / std2, (shift - mean2) / std2)
+        return cls(*(np.nan_to_num(part)[:, None, None].astype(np.float32) for part in parts))
 
 
 class Source(ABC):
@@ -64,12 +69,13 @@ class Source(ABC):
         self.catalog = catalog.assign(split=assigned["split"].reindex(catalog.index, fill_value=""))
         self.catalog.attrs = {**catalog.attrs, **assigned.attrs}
         self.name, self.version = catalog.attrs["name"], catalog.attrs["version"]
+        self.level: str = catalog.attrs.get("level", "L1C")
         self.notes: list[str] = assigned.attrs["notes"]
 
     def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
         """Why patches cannot be used, by id."""
         reasons = catalog["reason"].mask(catalog["id"].isin(KNOWN_BROKEN), "known to hold NaN")
-        for sensor, wanted in (("dfc", catalog["dataset"] == "dfc2020"), ("s2", True), ("s1", True)):
+        for sensor, wanted in (("dfc", catalog["dataset"] != "sen12ms"), ("s2", True), ("s1", True)):
             reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
         return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
 
@@ -130,11 +136,15 @@ class Source(ABC):
         rows = self.rows(split)
         if not len(rows):
             raise DataError(f"{self.path}: no patches in split {split!r}")
-        return self._statistics(rows)
+        return replace(self._statistics(rows), level=self.level)
 
     def rows(self, *names: str) -> np.ndarray:
-        """Positions in the catalog of the rows of one or more splits, int64."""
-        return np.flatnonzero(self.catalog["split"].isin(names))
+        """Positions in the catalog of the rows of one or more splits, int64.
+
+        Where no patch is for pretraining alone, "pretrain" are the training patches, "pretrain_val" those of validation.
+        """
+        split = self.catalog["split"]
+        return np.flatnonzero(split.isin(names) | splits.for_pretraining(split).isin(names))
 
     def read(self, row: int) -> dict[str, np.ndarray]:
         """One whole patch in physical units: s1 (2, H, W) dB, s2 (13, H, W) reflectance, valid (H, W)."""
@@ -147,8 +157,8 @@ class Source(ABC):
 class TiffSource(Source):
     """GeoTIFF files below a root, read in place: whole the first time, to know how much is valid, then by window."""
 
-    def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0, card: Card | None = None) -> None:
-        self.card: Card = card or catalog.attrs["card"]
+    def __init__(self, path: Path, catalog: pd.DataFrame, seed: int = 0) -> None:
+        self.card: Card = catalog.attrs["card"]
         super().__init__(path, catalog, seed, self.card.holdout_below(path))
         self._patches = self.catalog[["id", "scene", *SENSORS]].to_dict("records")
         self._shares: dict[int, float] = {}  # share of valid pixels of the rows that were read

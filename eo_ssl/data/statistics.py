@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import S1_BANDS, S2_BANDS
+from eo_ssl.sensors import S1_BANDS, S2_BANDS, level_change
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation per band: S1 in dB (VV, VH), S2 in reflectance (13 bands)."""
+    """Mean and standard deviation per band: S1 in dB (VV, VH), S2 in reflectance (13 bands) of a product level."""
 
     s1_mean: tuple[float, ...]
     s1_std: tuple[float, ...]
@@ -20,6 +20,7 @@ class Statistics:
     s2_std: tuple[float, ...]
     s1_bands: tuple[str, ...] = S1_BANDS
     s2_bands: tuple[str, ...] = S2_BANDS
+    level: str = "L1C"
 
     def __post_init__(self) -> None:
         for sensor in ("s1", "s2"):
@@ -29,18 +30,20 @@ class Statistics:
                 raise DataError(f"statistics of {sensor}: {counts}")
             if not np.isfinite([*mean, *std]).all() or min(std) <= 0:
                 raise DataError(f"statistics of {sensor}: means must be finite and sds positive")
+        level_change(self.level, self.level)  # refuses one that does not exist
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, ready for JSON."""
-        return {key: list(value) for key, value in asdict(self).items()}
+        return {key: value if key == "level" else list(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Statistics":
-        """Inverse of `to_dict`; raises `DataError` if a field is missing or unknown."""
+        """Inverse of `to_dict`; without a level it is L1C. Raises `DataError` for a missing or unknown field."""
+        value = {"level": "L1C"} | dict(value)
         wrong = value.keys() ^ {field.name for field in fields(cls)}
         if wrong:
             raise DataError(f"statistics with missing or unknown fields: {', '.join(sorted(wrong))}")
-        return cls(**{key: tuple(items) for key, items in value.items()})
+        return cls(**{key: items if key == "level" else tuple(items) for key, items in value.items()})
 
     @classmethod
     def from_sums(cls, sums: np.ndarray, of: str = "these images") -> "Statistics":

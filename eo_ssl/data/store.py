@@ -69,20 +69,16 @@ def is_store(path: str | Path) -> bool:
 
 
 class StoreSource(Source):
-    """A packed store, opened read-only; `s2_offset` replaces the one that the store was packed with."""
+    """A packed store, opened read-only."""
 
-    def __init__(
-        self, path: Path, seed: int = 0, holdout: str | Path | None = None, s2_offset: int | None = None
-    ) -> None:
+    def __init__(self, path: Path, seed: int = 0) -> None:
         self.info = read_info(path)
         catalog = pd.read_parquet(path / "catalog.parquet")
         catalog.attrs = dict(self.info["data"])
-        kept = path / HOLDOUT if (path / HOLDOUT).exists() else None
-        super().__init__(path, catalog, seed, holdout or kept)
+        super().__init__(path, catalog, seed, path / HOLDOUT if (path / HOLDOUT).exists() else None)
         self._fine = (catalog["dfc"] != "").to_numpy()
         self._holes = self._parts["rows"]["valid"] < 1
-        self._packed_offset = self._parts["rows"]["s2_offset"]
-        self._offset = self._packed_offset if s2_offset is None else np.full(len(catalog), s2_offset)
+        self._offset = self._parts["rows"]["s2_offset"]
 
     @cached_property
     def _parts(self) -> dict[str, np.ndarray]:
@@ -125,11 +121,6 @@ class StoreSource(Source):
 
     def _statistics(self, rows: np.ndarray) -> Statistics:
         sums = self._parts["rows"]["sums"][rows]  # (n, 3, 15)
-        # With another offset each reflectance is lower by d: Σ(x − d) = Σx − n·d, Σ(x − d)² = Σx² − 2d·Σx + n·d².
-        d = ((self._offset - self._packed_offset)[rows] / DN_PER_REFLECTANCE)[:, None]
-        count, total, square = (sums[:, k, len(S1_BANDS) :] for k in range(3))
-        square += count * d**2 - 2 * d * total
-        total -= count * d
         scenes = pd.Series(np.arange(len(rows))).groupby(self.catalog["scene"].to_numpy()[rows])
         return Statistics.from_sums(sum((sums[part].sum(0) for _, part in scenes), NO_SUMS), str(self.path))
 
@@ -161,7 +152,7 @@ def read_info(path: Path) -> dict[str, Any]:
 def pack(
     root: str | Path, out: str | Path, pool: Executor | None = None, catalog: pd.DataFrame | None = None
 ) -> Path:
-    """Pack all complete patches of `root`, or of its `catalog`, whose card may say other units, into the store `out`.
+    """Pack all complete patches of `root`, or of its `catalog`, into the store `out`.
 
     Patches are read by the workers of `pool` (they must see the root under the same path), or here without one; this
     process alone writes. Rows that are there, undamaged and made from files that have not changed since, are kept, so
@@ -245,8 +236,7 @@ def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
     """Changes with the files of a patch (names, sizes, times), with the units and with the store format."""
     stamps = [VERSION, patch["id"], card.units()]
     for path in filter(None, (patch[sensor] for sensor in SENSORS)):
-        state = (root / path).stat()
-        stamps += [path, state.st_size, state.st_mtime_ns]
+        stamps += [path, *catalogs.stamp(root / path)]
     return hashlib.sha256(json.dumps(stamps, sort_keys=True).encode()).hexdigest()[:24].encode()
 
 
@@ -293,7 +283,7 @@ def _finish(out: Path, usable: pd.DataFrame, rows: np.ndarray, size: int, attrs:
         "patches": len(usable),
         "s1": {"bands": list(S1_BANDS), "unit": "dB", "step": STEP},
         "s2": {"bands": list(S2_BANDS), "unit": "digital number"},
-        "data": {key: attrs[key] for key in ("name", "version", "simulated", "state")},
+        "data": {key: attrs[key] for key in ("name", "version", "level", "simulated", "state")},
         "catalog": files.sha256(out / "catalog.parquet"),
         "rows": hashlib.sha256(rows["crc"].tobytes()).hexdigest(),
     }

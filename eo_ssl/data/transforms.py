@@ -26,12 +26,14 @@ MAPS = ("mask", "valid")
 class Normalise:
     """Standardise both sensors band by band, z = (x − mean) / sd, with the training statistics.
 
+    S2 of another product `level` than that of the statistics is converted first (`eo_ssl.sensors.level_change`).
+
     s1 (B, 2, H, W) in dB and s2 (B, 13, H, W) in reflectance, or a single sample without the batch dimension, become
     unitless in a new dict; other entries are passed on. Invalid pixels (NaN) are filled with the band mean, that is 0.
     """
 
-    def __init__(self, statistics: Statistics) -> None:
-        affine = Affine.standardise(statistics)  # (C, 1, 1) each
+    def __init__(self, statistics: Statistics, level: str = "L1C") -> None:
+        affine = Affine.standardise(statistics, level)  # (C, 1, 1) each
         self.scale = {"s1": torch.from_numpy(affine.s1_scale), "s2": torch.from_numpy(affine.s2_scale)}
         self.shift = {"s1": torch.from_numpy(affine.s1_shift), "s2": torch.from_numpy(affine.s2_shift)}
 

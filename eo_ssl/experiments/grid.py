@@ -11,7 +11,6 @@ goes on, and ends with the same lines.
 import gc
 import multiprocessing
 import os
-import shutil
 import threading
 import time
 import traceback
@@ -21,6 +20,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -34,14 +34,16 @@ from eo_ssl.files import inside, locked
 from eo_ssl.parallel import cores, executor, unordered
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, training_code
-from eo_ssl.train.config import FinetuneConfig, digest, pretrain_folder
+from eo_ssl.train.config import FRESH, FinetuneConfig, digest, pretrain_folder, released
 
 if TYPE_CHECKING:
     from eo_ssl.train.labelled import LabelledData
 
 # Small models leave most of a large GPU idle while one process cuts the next batch: up to three share one.
 PER_GPU, GPU_BYTES, GPU_CORES = 3, 20e9, 3  # memory and cores that each of them should find
-PROCESS_BYTES = 1e9  # of memory that a worker takes beside its copy of the labelled patches
+# Memory that a worker takes for itself (patches are shared), and that all of them may take on a CPU: the course is to
+# leave room on a laptop, and where cores are many, more threads for each do as well as more workers.
+PROCESS_BYTES, ALL_BYTES = 1e9, 5e9
 _ONE_MODEL = threading.Lock()  # at a time in a process: the random numbers of torch are the whole process's
 
 
@@ -80,20 +82,20 @@ class GridJob:
         for name in get_method(cell.method).members or (cell.method,):
             config = self.config(replace(cell, method=name), cell.rate or plan.rates[0])
             starts.append([init_stamp(config.init), {**config.to_dict(), "init": ""}])
-        return digest(starts, plan.rates, plan.ratio, self.version, training_code())
+        return digest(starts, plan.rates, plan.tuning, plan.ratio, self.version, training_code())
 
     def config(self, cell: Cell, rate: float) -> FinetuneConfig:
         """Settings of a cell at a learning rate."""
         plan, profile, method = get_plan(self.profile), get_profile(self.profile), get_method(cell.method)
-        init = "scratch"
-        if method.pretraining:
-            init = str(self.pretrained(method.pretraining, method.family, cell.seed))
+        init = method.pretraining or "scratch"
+        if init not in FRESH:
+            init = str(released(init) if method.released else self.pretrained(init, method.family, cell.seed))
         network = {"backbone": getattr(profile, method.family), "image_size": profile.crop(method.family)}
         what = {"model": method.model, "mode": method.mode, "task": cell.task, "fraction": cell.fraction}
         sizes = {
             "cached_crops": plan.cached_crops,
             "unet_width": plan.unet_width,
-            **asdict(plan.budget(cell.task)),
+            **asdict(plan.budget(cell.task, cell.rate is not None)),
         }
         rates = {"lr_head": rate, "lr_backbone": rate * plan.ratio}
         return FinetuneConfig(init=init, seed=cell.seed, **network, **what, **sizes, **rates)
@@ -101,8 +103,8 @@ class GridJob:
     def pretrained(self, pretraining: str, family: str, seed: int) -> Path:
         """The checkpoint that fine-tuning seed `seed` starts from: pretraining seeds are used in turn."""
         profile = get_profile(self.profile)
-        backbone = getattr(profile, family)
-        number = profile.pretrain_seeds[seed % len(profile.pretrain_seeds)]
+        backbone, seeds = getattr(profile, family), profile.seeds_of(pretraining, family)
+        number = seeds[seed % len(seeds)]
         folder = pretrain_folder(self.folder, pretraining, backbone, number)
         if not (folder / "config.json").is_file():
             network = f"--backbone {backbone} --image-size {profile.crop(family)} --seed {number}"
@@ -158,20 +160,17 @@ def _line(task: Task, data: "LabelledData") -> Result:
     if get_method(cell.method).members:
         return test([inside(job.folder, "models", need) for need in cell.needs], val=True)
     if cell.rate is not None:
-        return train(job.config(cell, cell.rate), test=False, keep=True)
-    best, rates = _best(task.needed), {f"{line['lr']:g}": line["val_score"] for line in task.needed}
-    if (cell.task, cell.fraction, cell.seed) != (best["task"], 1.0, best["seed"]):
-        return {**train(job.config(cell, best["lr"]), keep=cell.keep), "rates": rates}
-    # The model of the chosen rate has just these settings: it is tested, not trained again.
-    model, own = (inside(job.folder, "models", key) for key in (best["key"], cell.key))
-    found = test([model])
-    shutil.rmtree(own, ignore_errors=True)
-    shutil.copytree(model, own)
-    return {**{k: v for k, v in best.items() if k not in ("key", "stamp")}, **found, "rates": rates}
+        return train(job.config(cell, cell.rate), test=False)
+    rates = mean_scores(task.needed) or {get_plan(job.profile).rates[0]: 0.0}
+    best = max(rates, key=lambda rate: rates[rate])  # the first, smallest rate wins a tie
+    line = train(job.config(cell, best), keep=cell.keep)
+    return {**line, "rates": {f"{rate:g}": score for rate, score in rates.items()}}
 
 
-def _best(tried: Sequence[Result]) -> Result:
-    return max(tried, key=lambda line: line["val_score"])  # the first, smallest rate wins a tie
+def mean_scores(tried: Sequence[Result]) -> dict[float, float]:
+    """Mean validation score of each learning rate over the seeds that tried it, from the smallest rate up."""
+    rates = sorted({line["lr"] for line in tried})
+    return {rate: fmean(line["val_score"] for line in tried if line["lr"] == rate) for rate in rates}
 
 
 def _begin_worker(numbers: Any, gpus: Sequence[str], threads: int) -> None:
@@ -209,7 +208,7 @@ def run_grid(
     cells = make_grid(job.profile, job.parts).cells if cells is None else cells
     stamps, failed = {cell.key: job.stamp(cell) for cell in cells}, {}
     if left := len(cells) - len(done(job.folder, stamps)):
-        workers = 0 if scheduler else min(workers or default_workers(job, source), left)
+        workers = 0 if scheduler else min(workers or default_workers(job), left)
         run = run_cell
         if workers == 1 and source is not None:
             run = partial(run_cell, data=LabelledData(source, job.version))
@@ -273,7 +272,6 @@ def _work(
                     failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
                     with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
                         log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
-                _drop_losers(job, cells, lines)
     return failed
 
 
@@ -285,41 +283,25 @@ def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
     return [[c for c in cells if depth[c.key] == d] for d in sorted(set(depth.values()))]
 
 
-def _drop_losers(job: GridJob, cells: Sequence[Cell], lines: dict[str, Result]) -> None:
-    """Of the models that tried a learning rate only the best stays: it becomes the model of the first seed."""
-
-    for needs in {cell.needs for cell in cells if cell.needs and not get_method(cell.method).members}:
-        if lines.keys() >= set(needs):
-            best = _best([lines[need] for need in needs])["key"]
-            for need in set(needs) - {best}:
-                shutil.rmtree(inside(job.folder, "models", need), ignore_errors=True)
-
-
 # How many workers
 
 
-def default_workers(job: GridJob, source: Any = None) -> int:
-    """One to three processes per GPU, or one per core; fewer where memory does not hold the data for each."""
+def default_workers(job: GridJob) -> int:
+    """One to three processes per GPU, or one per core; fewer where memory is short."""
     import psutil
     import torch
 
-    from eo_ssl.data.dataset import open_source
     from eo_ssl.train.devices import device_type
 
-    wanted = cores()
+    wanted, memory = cores(), psutil.virtual_memory().available
     if device_type(job.accelerator) == "cuda":
         gc.collect()
         torch.cuda.empty_cache()  # what this process does not need is the workers'
         gpus, free = len(gpu_names()), torch.cuda.mem_get_info(0)[0]
         wanted = gpus * max(1, min(PER_GPU, int(free // GPU_BYTES), cores() // (GPU_CORES * gpus)))
-    each = PROCESS_BYTES + labelled_bytes(source if source is not None else open_source(job.data))
-    return max(1, min(wanted, int(psutil.virtual_memory().available // each)))
-
-
-def labelled_bytes(source: Any) -> int:
-    """Memory that the labelled patches take: 2 + 13 bands in half precision and a byte for the label."""
-    patches = int(source.catalog["split"].isin(("train", "val", "test")).sum())
-    return patches * int(source.patch_size) ** 2 * (2 * 15 + 1)
+    else:
+        memory = min(memory, ALL_BYTES)
+    return max(1, min(wanted, int(memory // PROCESS_BYTES)))
 
 
 def gpu_names() -> list[str]:

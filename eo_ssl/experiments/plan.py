@@ -1,9 +1,9 @@
 """What is compared: the methods, the label fractions and budgets of each profile, and the cells they make.
 
-The learning rate of every method is chosen the same way: each rate of the plan's list is tried once, with
-all labels and the first seed, and the best validation score decides for all fractions and seeds of that
-method. Multi-label models take the rate of the single-label ones. The tried model with the best rate *is*
-the model of the first seed at all labels: it is tested then, not trained again.
+The learning rate of every method is chosen the same way: each rate of the plan's list is tried by every seed, with all
+labels and a share of the updates (the schedule ends with them), and the best mean validation score decides for all
+fractions and seeds of that method. Multi-label models take the rate of the single-label ones, and released encoders
+that of their twins.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,8 @@ from eo_ssl.profiles import get_profile
 
 T = TypeVar("T")
 
+UNTRAINED = "untrained"
+
 # Methods
 
 
@@ -23,7 +25,8 @@ class Method:
     """One row of the tables.
 
     `family` is "resnet", "deep", "swin" or "vgg" (the profile names the network), `pretraining` a method of
-    `eo_ssl.train.config.METHODS` or "" from scratch; `members` are the methods an ensemble averages.
+    `eo_ssl.train.config.METHODS`, "" from scratch or "untrained"; with `released` its encoders are those that come
+    with the course. `members` are the methods an ensemble averages.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Method:
     pretraining: str = ""
     mode: str = "finetune"
     members: tuple[str, ...] = ()
+    released: bool = False
 
 
 def _pair(name: str, label: str, model: str, family: str, pretraining: str) -> list[Method]:
@@ -48,10 +52,18 @@ _ROWS = [
     Method("s2", "Only S2", "s2"),
     Method("early", "Early fusion", "early"),
     Method("late", "Late fusion", "late"),
+    # What every pretraining has to beat: no network, and a network of random numbers.
+    Method("band-stats", "Band means and deviations", "bands", "resnet", UNTRAINED, "frozen"),
+    Method("untrained-frozen", "Untrained, frozen", "late", "resnet", UNTRAINED, "frozen"),
     *_pair("simclr", "SimCLR", "s2", "resnet", "simclr"),
     *_pair("simclr-rgb", "SimCLR (RGB)", "s2", "resnet", "simclr-rgb"),
     *_pair("dual", "Dual-SimCLR", "late", "resnet", "dual-simclr"),
     *_pair("mma", "MMA", "late", "vgg", "mma"),
+    *(
+        replace(m, released=True)
+        for m in _pair("dual-released", "Dual-SimCLR, released", "late", "resnet", "dual-simclr")
+    ),
+    *(replace(m, released=True) for m in _pair("mma-released", "MMA, released", "late", "vgg", "mma")),
     Method("swin-scratch", "Swin from scratch", "late", "swin"),
     *_pair("swin", "Swin pair", "late", "swin", "swin-pair"),
     # The network that Swin is compared with: the same crops, Dual-SimCLR, a ResNet of about the same cost.
@@ -59,6 +71,7 @@ _ROWS = [
     *_pair("resnet50", "ResNet-50 pair", "late", "deep", "dual-simclr"),
     Method("unet", "UNet", "unet", "swin"),
     Method("swinunet-scratch", "SwinUNet from scratch", "swin-unet", "swin"),
+    Method("swinunet-untrained", "SwinUNet, untrained, frozen", "swin-unet", "swin", UNTRAINED, "frozen"),
     *_pair("swinunet", "SwinUNet", "swin-unet", "swin", "swin-pair"),
     Method("ensemble", "UNet + SwinUNet", "ensemble", "swin", members=("unet", "swinunet-finetune")),
 ]
@@ -107,7 +120,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Plan:
-    """The grid of a profile. `ratio` is the backbone's learning rate over the head's in fine-tuning."""
+    """The grid of a profile.
+
+    `rates` are tried with `tuning` of the updates; of one rate nothing is tried. `ratio` is the backbone's learning
+    rate over the head's in fine-tuning.
+    """
 
     classify: Budget
     segment: Budget
@@ -116,24 +133,30 @@ class Plan:
     cached_crops: int
     unet_width: int
     ratio: float = 0.3
+    tuning: float = 0.34
 
-    def budget(self, task: str) -> Budget:
-        """The budget of a task."""
-        return self.segment if task == "segment" else self.classify
+    def budget(self, task: str, tuning: bool = False) -> Budget:
+        """The budget of a task, or of trying one rate for it: a share of the updates, judged once, at their end."""
+        whole = self.segment if task == "segment" else self.classify
+        return replace(whole, updates=round(whole.updates * self.tuning), evaluations=1) if tuning else whole
 
 
 SCRATCH = ("late", "early", "s1", "s2")
-FROZEN = ("dual-frozen", "mma-frozen", "simclr-frozen")
+FROZEN = ("dual-frozen", "mma-frozen", "simclr-frozen", "untrained-frozen", "band-stats")
+RELEASED = ("dual-released-frozen", "mma-released-frozen")
 TUNED = ("dual-finetune", "mma-finetune", "simclr-finetune")
 RGB = ("simclr-rgb-frozen", "simclr-rgb-finetune")
 SWIN = ("swin-finetune", "swin-frozen", "swin-scratch")
 DEEP = ("resnet50-finetune", "resnet50-frozen", "resnet50-scratch")
-SEGMENT = ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble")
+SEGMENT = (
+    "unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "swinunet-untrained", "ensemble"
+)  # fmt: skip
 _SMOKE = {
     "fusion": (Sweep("single", ("s1", "s2", "early", "late")), Sweep("multi", ("early", "late"))),
     "few-labels": (
         Sweep("single", ("dual-finetune", "dual-frozen", "late"), (0.1, 1.0)),
         Sweep("single", ("simclr-finetune", "simclr-frozen", "mma-finetune", "mma-frozen", "early")),
+        Sweep("single", ("untrained-frozen", "band-stats")),
         Sweep("multi", ("dual-finetune", "dual-frozen")),
     ),
     "swin": (Sweep("single", SWIN),),
@@ -142,11 +165,11 @@ _SMOKE = {
 _LAPTOP = {
     "fusion": (Sweep("single", SCRATCH), Sweep("multi", SCRATCH)),
     "few-labels": (
-        Sweep("single", ("dual-finetune", "late"), CURVE),
-        Sweep("single", FROZEN, CURVE),  # cached features: nearly free
-        Sweep("single", ("mma-finetune", "early"), (0.1, 1.0)),
+        Sweep("single", ("dual-finetune", "late"), (0.01, 0.1, 1.0)),
+        Sweep("single", FROZEN + RELEASED, (0.01, 0.1, 1.0)),  # cached features: nearly free
+        Sweep("single", ("mma-finetune", "early", "dual-released-finetune"), (0.1, 1.0)),
         Sweep("single", ("simclr-finetune",)),
-        Sweep("multi", TUNED + FROZEN),
+        Sweep("multi", TUNED + FROZEN + RELEASED),
     ),
     "swin": (Sweep("single", SWIN, (0.1, 1.0)),),
     "segmentation": (
@@ -185,7 +208,9 @@ def _everything(fractions: tuple[float, ...]) -> dict[str, tuple[Sweep, ...]]:
 _MOMENT = Budget(2, 4, 1, 1, 1)
 PLANS = {
     "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
-    "laptop": Plan(Budget(100, 32, 8, 2, 2), Budget(120, 16, 6, 1, 2), (1e-3, 3e-3, 1e-2), _LAPTOP, 4, 8),
+    "laptop": Plan(
+        Budget(80, 32, 4, 0, 2), Budget(90, 16, 3, 1, 2), (3e-4, 1.5e-3, 7e-3, 3e-2), _LAPTOP, 4, 8
+    ),
     "gpu": Plan(Budget(160, 48, 5, 2, 2), Budget(160, 16, 4, 1, 2), (3e-4, 1e-3, 3e-3), _GPU, 4, 32),
     "paper": Plan(
         Budget(6000, 32, 30), Budget(6000, 16, 30), (1e-4, 3e-4, 1e-3, 3e-3), _everything(CURVE), 16, 64
@@ -237,13 +262,14 @@ class Grid(NamedTuple):
     def pretrainings(self) -> tuple[tuple[str, str], ...]:
         """Method and network family of each pretraining that the cells start from, once each."""
         methods = [get_method(cell.method) for cell in self.cells]
-        return tuple(dict.fromkeys((m.pretraining, m.family) for m in methods if m.pretraining))
+        trained = (m for m in methods if m.pretraining not in ("", UNTRAINED) and not m.released)
+        return tuple(dict.fromkeys((m.pretraining, m.family) for m in trained))
 
 
 def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
     """All cells of a profile, or of some `parts` ("fusion", "few-labels", "swin", "segmentation").
 
-    >>> make_grid("smoke", ("swin",)).cells[0].key
+    >>> make_grid("laptop", ("swin",)).cells[0].key
     'single swin-finetune f=1 s=0 lr=0.001'
     """
     plan, seeds = get_plan(profile), get_profile(profile).finetune_seeds
@@ -262,8 +288,8 @@ def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[
     if members := get_method(name).members:
         needs = [(f, s, tuple(Cell(sweep.task, m, f, s).key for m in members)) for f, s in order]
         return [Cell(sweep.task, name, f, s, needs=keys) for f, s, keys in needs]
-    tuned = "single" if sweep.task == "multi" else sweep.task
-    tried = [Cell(tuned, name, 1.0, seeds[0], rate, keep=True) for rate in plan.rates]
-    keys = tuple(cell.key for cell in tried)
-    first = (1.0, seeds[0])
+    tuned, twin = "single" if sweep.task == "multi" else sweep.task, name.replace("-released", "")
+    rates = plan.rates if len(plan.rates) > 1 else ()
+    tried = [Cell(tuned, twin, 1.0, seed, rate) for rate in rates for seed in seeds]
+    keys, first = tuple(cell.key for cell in tried), (1.0, seeds[0])
     return tried + [Cell(sweep.task, name, f, s, needs=keys, keep=(f, s) == first) for f, s in order]

@@ -15,6 +15,7 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
+from eo_ssl.sensors import DN_PER_REFLECTANCE, S1_BANDS
 
 # Small networks from timm's own classes: `mini` has about a million parameters, `nano` under 0.1 M. With 13 bands the
 # usual first layer (7×7 to 64 channels) would be two thirds of all the work of such a network: three thin 3×3 layers
@@ -29,6 +30,10 @@ SWINS = {
 }
 VGGS = {"vgg_mma": (64, 128, 256, 128), "vgg_mma_mini": (8, 24, 48, 64)}
 SMALL = (*RESNETS, *SWINS, *VGGS)
+PEAK, WHOLE = (
+    "peak_",
+    224,
+)  # such a Swin keeps the windows that it was published with, whatever is shown to it
 
 
 class Freezable(nn.Module):
@@ -55,13 +60,15 @@ class Encoder(Freezable):
 
     A convolutional network takes images of any size, a Swin too: it keeps its windows, pads each stage with
     zeros to a multiple of the window and crops again; an image that the patch size does not divide is padded.
-    Other transformers take `image_size` only.
+    Other transformers take `image_size` only. A network called `peak_…` first divides each band of each image by its
+    own maximum, as the papers of this course did.
     """
 
     def __init__(self, name: str, in_chans: int, image_size: int) -> None:
         super().__init__()
         self.name, self.in_chans, self.image_size = name, in_chans, image_size
-        self.net = _build(name, in_chans, image_size)
+        self.peak = name.startswith(PEAK)
+        self.net = _build(name.removeprefix(PEAK), in_chans, WHOLE if self.peak else image_size)
         levels = list(self.net.feature_info)[-4:]
         self.channels = tuple(int(level["num_chs"]) for level in levels)
         self.strides = tuple(int(level["reduction"]) for level in levels)
@@ -81,6 +88,9 @@ class Encoder(Freezable):
             raise ConfigError(f"{self.name} expects (B, {self.in_chans}, H, W), got {tuple(x.shape)}")
         if self.fixed_size and tuple(x.shape[-2:]) != (self.image_size, self.image_size):
             raise ConfigError(f"{self.name} was built for {self.image_size} pixels, got {tuple(x.shape)}")
+        if self.peak:  # S1 is dB above −25, S2 digital numbers
+            x = x.clamp(0.0, 25.0 if self.in_chans == len(S1_BANDS) else DN_PER_REFLECTANCE)
+            x = x / x.amax((2, 3), keepdim=True).clamp_min(1e-6)
         if self.is_swin:  # the attention masks of shifted windows are kept for one image size
             own = tuple(x.shape[-2:]) == tuple(self.net.patch_embed.img_size)
             for stage in self.net.layers:

@@ -9,7 +9,7 @@ from eo_ssl.models.encoders import Encoder, Freezable, make_encoder
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
 
 BANDS = {"s1": len(S1_BANDS), "s2": len(S2_BANDS)}
-FUSIONS = {"s1": ("s1",), "s2": ("s2",), "early": ("s1", "s2"), "late": ("s1", "s2")}
+FUSIONS = {"s1": ("s1",), "s2": ("s2",), "early": ("s1", "s2"), "late": ("s1", "s2"), "bands": ("s1", "s2")}
 
 
 def stack(batch: Batch, sensors: tuple[str, ...]) -> Tensor:
@@ -41,16 +41,53 @@ class StackedEncoder(Freezable):
         return self.encoder.pyramid(stack(batch, self.sensors))  # [(B, Cᵢ, Hᵢ, Wᵢ)]
 
 
+class BandStatistics(Freezable):
+    """Mean and standard deviation of every band: no network at all, and what every network has to beat.
+
+    Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, 30).
+    """
+
+    dim = 2 * sum(BANDS.values())
+
+    def forward(self, batch: Batch) -> Tensor:
+        image = stack(batch, ("s1", "s2")).flatten(2)  # (B, 15, H·W)
+        return torch.cat([image.mean(2), image.std(2)], dim=1)
+
+
+class FeatureHead(nn.Linear):
+    """One linear layer on standardised features: W·(x − μ)/σ + b, in float32.
+
+    μ and σ are 0 and 1 until `standardise` is called with features of the training patches. It changes nothing that a
+    linear layer can express, but lets it learn in few updates, whatever the scale of pretrained features.
+    Shape: (B, dim) → (B, num_classes).
+    """
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__(dim, num_classes)
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
+
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and deviation of features (N, dim); those that hardly vary are not blown up."""
+        scale = features.std(0)
+        self.mean.copy_(features.mean(0))
+        self.scale.copy_(scale.clamp(min=max(1e-2 * float(scale.mean()), 1e-6)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # cheap, and bf16 would round large means away
+            return super().forward((x.float() - self.mean) / self.scale)
+
+
 class Classifier(BackboneModel):
     """A backbone and one linear layer on its pooled features. Shape: batch → (B, num_classes) logits.
 
     The logits are read by softmax for one label per patch, by sigmoid for several.
     """
 
-    def __init__(self, backbone: StackedEncoder | DualEncoder, num_classes: int = 8) -> None:
+    def __init__(self, backbone: StackedEncoder | DualEncoder | BandStatistics, num_classes: int = 8) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(backbone.dim, num_classes)
+        self.head = FeatureHead(backbone.dim, num_classes)
 
     def encode(self, batch: Batch) -> Tensor:
         """Pooled features, (B, dim); where the backbone is frozen they can be computed once and kept."""
@@ -63,7 +100,8 @@ class Classifier(BackboneModel):
 def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: int = 8) -> Classifier:
     """A classifier from scratch; pretrained encoders go in with `Classifier(DualEncoder(s1, s2))`.
 
-    The fusion is "s1", "s2", "early" (one encoder, 15 bands) or "late" (two encoders). A sensor missing at test
+    The fusion is "s1", "s2", "early" (one encoder, 15 bands), "late" (two encoders) or "bands" (`BandStatistics`, no
+    encoder). A sensor missing at test
     time: early fusion sees the training mean in its place (zeros after normalisation), late fusion a feature of
     zeros, and a model of one sensor raises `ConfigError`.
 
@@ -73,6 +111,8 @@ def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: in
     """
     if fusion not in FUSIONS:
         raise ConfigError(f"unknown fusion {fusion!r}; choose one of {', '.join(FUSIONS)}")
+    if fusion == "bands":
+        return Classifier(BandStatistics(), num_classes)
     bands = [BANDS[name] for name in FUSIONS[fusion]]
     if fusion == "late":
         return Classifier(DualEncoder(*(make_encoder(backbone, n, image_size) for n in bands)), num_classes)

@@ -41,7 +41,7 @@ PARTS = ("fusion", "few-labels", "swin", "segmentation")  # of the grid, run by 
 _COLOURS = {
     "s1": PALETTE[4], "s2": PALETTE[0], "early": PALETTE[5], "late": PALETTE[6],
     "simclr": PALETTE[0], "simclr-rgb": PALETTE[5], "dual-simclr": PALETTE[2], "mma": PALETTE[3],
-    "swin-pair": PALETTE[1], "unet": PALETTE[5], "ensemble": PALETTE[4],
+    "swin-pair": PALETTE[1], "unet": PALETTE[5], "ensemble": PALETTE[4], "untrained": "#777777",
 }  # fmt: skip
 NOTHING = "nothing was measured yet: run chapter 03, 08, 09 or 10 first"
 Key = tuple[str, str, float]  # task, method, fraction

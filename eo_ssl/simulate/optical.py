@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
-from eo_ssl.sensors import S2
+from eo_ssl.sensors import AIR_PATH, AIR_THROUGH, S2
 from eo_ssl.simulate.ground import Fields, generator
 from eo_ssl.simulate.landscape import CROP, GRASS, URBAN, WATER, WETLAND, Landscape, crop_stage
 from eo_ssl.simulate.world import REGIONS
@@ -31,13 +31,10 @@ SPECTRA = np.array([
     [.045, .058, .085, .075, .078, .062, .063, .054, .050, .030, 0, .027, .016],  # turbid water
 ], dtype=np.float32)  # fmt: skip
 WAVELENGTH = np.array([band.centre for band in S2], dtype=np.float32) / 1000  # micrometres
-# Clear air over land: reflectance of the air itself, and the share of surface reflectance that comes through. Noise
-# of the detector in reflectance (about the specified signal-to-noise ratios).
-_PATH, _THROUGH, _NOISE = np.array([
-    [.105, .072, .045, .026, .022, .017, .013, .011, .009, .004, .001, .002, .001],
-    [.800, .840, .880, .920, .910, .930, .950, .930, .970, .280, .004, .930, .900],
-    [.0012, .0012, .0011, .0011, .0012, .0013, .0014, .0014, .0014, .0014, .0003, .0012, .0011],
-], dtype=np.float32)  # fmt: skip
+# Noise of the detector in reflectance (about the specified signal-to-noise ratios).
+_NOISE = np.array(
+    [.0012, .0012, .0011, .0011, .0012, .0013, .0014, .0014, .0014, .0014, .0003, .0012, .0011], dtype=np.float32
+)  # fmt: skip
 # Point spread in pixels of the band; the coarse ones are averaged before.
 _BLUR = {10: 0.60, 20: 0.4, 60: 0.4}
 # Relative texture of each class below the size of a parcel (crowns, tussocks, plough lines, waves), and spread between
@@ -113,9 +110,9 @@ def _air(land: Landscape, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     load = max(0.05, land.spec.region.haze * np.exp(rng.normal(0, 0.35)))
     mass = 0.5 * (1 + 1 / np.sin(np.deg2rad(land.season.sun)))
     haze = np.float32(0.014 * (load - 1.1) * mass) * (WAVELENGTH / 0.55) ** -1.3
-    path = _PATH * np.float32(0.55 + 0.3 * mass) + haze
-    path[10] = _PATH[10]
-    through = _THROUGH * np.exp(-0.9 * haze)
+    path = AIR_PATH * np.float32(0.55 + 0.3 * mass) + haze
+    path[10] = AIR_PATH[10]
+    through = AIR_THROUGH * np.exp(-0.9 * haze)
     through[9] **= np.exp(rng.normal(0, 0.18))  # water vapour
     return np.maximum(path, 0.0005).astype(np.float32), through.astype(np.float32)
 

@@ -109,7 +109,9 @@ def season_of(region: Region, season: int) -> Season:
 
 
 MARGIN = 16
-HELD_OUT = 9000  # number of the first scene held out of pretraining: the same places whatever the number of others
+HELD_OUT = (
+    9000  # number of the first scene held out of pretraining: the same places whatever the number of others
+)
 SEASON_FOLDERS = ("ROIs2017_winter", "ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall")
 SPLITS = ("pretrain", "train", "test")
 
@@ -139,7 +141,9 @@ class Profile:
 PROFILES = {
     "smoke": Profile("smoke", 64, (12, 12, 12), (3, 2, 2), (1, 3)),
     "laptop": Profile("laptop", 128, (192, 38, 56), (3, 4, 4), (4, 7)),
-    "many": Profile("many", 128, (768, 0, 0), (3, 4, 4), (4, 7)),  # places for the encoders released with the course
+    "many": Profile(
+        "many", 128, (768, 0, 0), (3, 4, 4), (4, 7)
+    ),  # places for the encoders released with the course
     "gpu": Profile("gpu", 256, (408, 62, 188), (5, 4, 4), (4, 7)),
     "paper": Profile("paper", 256, (12, 6, 7), (2, 2, 2), (1, 2), "float64"),
 }

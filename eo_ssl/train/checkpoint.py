@@ -24,6 +24,7 @@ from eo_ssl.errors import CheckpointError, DataError
 from eo_ssl.files import atomic_path, read_json
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import make_encoder
+from eo_ssl.models.published import load_published
 from eo_ssl.provenance import training_code
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
 from eo_ssl.train.config import config_from_dict
@@ -127,6 +128,33 @@ def save_pretrained(method: Method, statistics: Statistics, folder: str | Path, 
     model = PretrainedEncoders(specs, meta)
     model.load_state_dict(method.model.encoder.state_dict())
     return write_model(model, folder, _heads(method))
+
+
+def save_published(folder: str | Path, *paths: str | Path) -> Path:
+    """Write the encoders of a released file (or one for each sensor) to `folder`, to start from like any other.
+
+    What the release expects of its inputs goes with them. Raises `CheckpointError` as `load_published`.
+    """
+    pair, inputs = load_published(*paths)
+    known = dict(zip(("s1_mean", "s1_std", "s2_mean", "s2_std"), inputs))
+    specs = {
+        k: {"name": e.name, "in_chans": e.in_chans, "image_size": e.image_size}
+        for k, e in pair.encoders().items()
+    }
+    meta = {
+        "format": FORMAT,
+        "method": "published",
+        "backbone": specs["s1"]["name"],
+        "image_size": specs["s1"]["image_size"],
+        "config": {},
+        "s1_bands": list(S1_BANDS),
+        "s2_bands": list(S2_BANDS),
+        "statistics": Statistics(**known).to_dict(),
+        "data": " and ".join(Path(path).name for path in paths),
+    }
+    model = PretrainedEncoders(specs, meta)
+    model.load_state_dict(pair.state_dict())
+    return write_model(model, folder)
 
 
 def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tensor] | None = None) -> Path:

@@ -17,10 +17,11 @@ from eo_ssl.errors import ConfigError, nearest
 from eo_ssl.profiles import get_profile
 
 PRECISIONS = ("auto", "32", "bf16", "16")
-CLASSIFIERS = ("s1", "s2", "early", "late")
+CLASSIFIERS = ("s1", "s2", "early", "late", "bands")
 SEGMENTERS = ("unet", "swin-unet")
 _PRESETS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("presets.toml").read_text("utf-8"))
 PROFILES = tuple(_PRESETS)
+FRESH = ("scratch", "untrained")  # where a model starts from when no weights are read
 SELECT_BY = {"single": "aa", "multi": "f1_macro", "segment": "miou"}
 
 
@@ -252,6 +253,14 @@ def pretrain_folder(run_dir: str | Path, method: str, backbone: str, seed: int) 
     return Path(run_dir) / "pretrain" / f"{method}-{backbone}-seed{seed}"
 
 
+def released(method: str) -> Path:
+    """The folder of the encoders that come with the course; `ConfigError` where they are not."""
+    folder = Path(__file__).parents[2] / "book" / "results" / "encoders" / method
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder}: no released encoders; scripts/release_encoders.py makes them")
+    return folder
+
+
 def config_from_dict(values: Mapping[str, Any]) -> PretrainConfig:
     """The configuration that `to_dict` wrote, whichever method it belongs to.
 
@@ -272,9 +281,11 @@ class FinetuneConfig(Settings):
     """One downstream model. The budget is counted in updates, the same for every label fraction and method.
 
     Args:
-        model: "s1", "s2", "early" or "late" fusion for classification, "unet" or "swin-unet" for segmentation.
+        model: "s1", "s2", "early" or "late" fusion or "bands" (no network: mean and deviation of each band) for
+            classification, "unet" or "swin-unet" for segmentation.
         task: "single" (majority class of the crop), "multi" (classes that cover 10 %), "segment" (every pixel).
-        init: "scratch", or the folder of a pretrained checkpoint.
+        init: "scratch", the folder of a pretrained checkpoint, or "untrained": weights as "scratch" draws them, to
+            be frozen like pretrained ones.
         mode: "finetune" trains all weights, "frozen" only the new layers, the encoders stay bit for bit as they
             are; for frozen classifiers the features of `cached_crops` augmented crops per patch are computed once.
         fraction: share of the labelled training patches, drawn by `seed`.
@@ -329,7 +340,11 @@ class FinetuneConfig(Settings):
             fits = SEGMENTERS if self.task == "segment" else CLASSIFIERS
             raise ConfigError(f"model {self.model} does not do task {self.task}; choose {' or '.join(fits)}")
         if self.mode == "frozen" and self.init == "scratch":
-            raise ConfigError("a frozen backbone needs pretrained weights: give init a checkpoint folder")
+            raise ConfigError(
+                'a frozen backbone needs weights: give init a checkpoint folder, or "untrained"'
+            )
+        if self.model == "bands" and self.mode != "frozen":
+            raise ConfigError("band statistics have no weights to fine-tune: mode must be frozen")
         if self.model == "unet" and self.init != "scratch":
             raise ConfigError("the UNet baseline is trained from scratch; pretrained encoders fit swin-unet")
 

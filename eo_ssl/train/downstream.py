@@ -16,7 +16,7 @@ from eo_ssl.models.swin_unet import SwinUNet
 from eo_ssl.models.unet import UNet
 from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES, RGB, S1_BANDS, S2_BANDS, band_index
 from eo_ssl.train.checkpoint import SavedModel, load_dual, read_model, write_model
-from eo_ssl.train.config import FinetuneConfig
+from eo_ssl.train.config import FRESH, FinetuneConfig
 from eo_ssl.train.step import decay_groups, seeded
 
 Batch = dict[str, Tensor]
@@ -24,10 +24,13 @@ NEEDS = {"s1": ["s1"], "s2": ["s2"], "late": ["s1", "s2"], "swin-unet": ["s1", "
 
 
 class Prepare:
-    """Move a batch to the device and standardise it; with `rgb` all other bands are 0."""
+    """Move a batch of a product `level` to the device and standardise it; with `rgb` all other bands are 0."""
 
-    def __init__(self, statistics: Statistics, device: torch.device, rgb: bool = False) -> None:
-        self.normalise, self.device, self.rgb = Normalise(statistics), device, rgb
+    def __init__(
+        self, statistics: Statistics, device: torch.device, rgb: bool = False, level: str = "L1C"
+    ) -> None:
+        self.normalise, self.device = Normalise(statistics, level), device
+        self.rgb, self.level = rgb, level
         self.keep = torch.zeros(len(S2_BANDS), 1, 1, device=device)
         self.keep[band_index(RGB)] = 1.0
 
@@ -40,7 +43,8 @@ class Downstream(nn.Module, SavedModel):
     """A trained or trainable `model`, and `prepare`, which turns a batch of physical units into its input.
 
     All arguments but `model` are plain values and go into config.json, from which the model is rebuilt without
-    the checkpoint it started from; `pretrained` is the method of that checkpoint, "" from scratch.
+    the checkpoint it started from; `pretrained` is the method of that checkpoint, "" from scratch; `level` is the
+    product level of the batches.
     """
 
     RENAMED: ClassVar[dict[str, str]] = {"config": "settings"}
@@ -54,12 +58,13 @@ class Downstream(nn.Module, SavedModel):
         results: dict[str, Any] | None = None,
         classes: tuple[str, ...] = CLASS_NAMES,
         model: nn.Module | None = None,
+        level: str = "L1C",
     ) -> None:
         super().__init__()
         self.config, self.statistics = FinetuneConfig.from_dict(settings), Statistics.from_dict(statistics)
         self.pretrained, self.results = pretrained, results or {}
         self.model = model if model is not None else architecture(self.config)
-        self.prepare = Prepare(self.statistics, torch.device("cpu"), rgb)
+        self.prepare = Prepare(self.statistics, torch.device("cpu"), rgb, level)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch in physical units. Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, K[, H, W])."""
@@ -67,7 +72,7 @@ class Downstream(nn.Module, SavedModel):
 
     def to(self, device: torch.device | str) -> "Downstream":  # type: ignore[override]
         """Model and inputs on another device."""
-        self.prepare = Prepare(self.statistics, torch.device(device), self.prepare.rgb)
+        self.prepare = Prepare(self.statistics, torch.device(device), self.prepare.rgb, self.prepare.level)
         return super().to(device)
 
     def saved(self) -> nn.Module:
@@ -96,16 +101,18 @@ def architecture(config: FinetuneConfig) -> nn.Module:
 def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Downstream:
     """Model with weights drawn from `config.seed`, encoders from `config.init`, frozen if asked for.
 
-    From scratch inputs are standardised with the statistics of the labelled training split, otherwise with those of
+    With fresh weights inputs are standardised with the statistics of the labelled training split, otherwise with those of
     the checkpoint. Raises `CheckpointError` where that lacks a sensor.
     """
     with seeded(config.seed, 7):
-        if config.init == "scratch":
-            down = Downstream(config.to_dict(), source.stats("train").to_dict(), model=architecture(config))
+        if config.init in FRESH:
+            known, about = source.stats("train").to_dict(), {"model": architecture(config)}
         else:
             model, meta = _pretrained(config)
             rgb = meta["config"].get("bands") == "rgb"
-            down = Downstream(config.to_dict(), meta["statistics"], meta["method"], rgb, model=model)
+            known = meta["statistics"]
+            about = {"pretrained": meta["method"], "rgb": rgb, "model": model}
+        down = Downstream(config.to_dict(), known, **about, level=source.level)
     if config.mode == "frozen":
         down.model.freeze()
     return down.to(device)
@@ -127,8 +134,8 @@ def _pretrained(config: FinetuneConfig) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def init_stamp(init: str) -> str:
-    """Identifies the weights a model starts from: "scratch", or the checksum of the checkpoint's weights."""
-    if init == "scratch":
+    """Identifies the weights a model starts from: "scratch", "untrained", or the checksum of a checkpoint's weights."""
+    if init in FRESH:
         return init
     path = Path(init) / "model.safetensors"
     if not path.is_file():
@@ -160,7 +167,7 @@ def save_trained(down: Downstream, line: dict[str, Any], folder: Path) -> None:
     """Save a model with its settings, statistics, classes, validation score and number of labels."""
     results = {key: line[key] for key in ("val_score", "n_labels")}
     facts = down.config.to_dict(), down.statistics.to_dict(), down.pretrained, down.prepare.rgb, results
-    write_model(Downstream(*facts, model=down.model), folder)
+    write_model(Downstream(*facts, model=down.model, level=down.prepare.level), folder)
 
 
 def ensemble(members: Sequence[Downstream]) -> Callable[[Batch], Tensor]:

@@ -40,17 +40,20 @@ class Embeddings:
 def pair_batch(pairs: Sequence[Pair], size: int, statistics: Statistics) -> Batch:
     """Pairs as one standardised batch of centre crops: s1 (N, 2, size, size), s2 (N, 13, size, size), index (N,).
 
-    A pixel without a value, or a band that a pair lacks (B10 in Level-2A), takes the training mean, 0 after
+    S2 of another product level than that of the statistics is converted band by band (`eo_ssl.sensors.level_change`). A
+    pixel without a value, or a band that a pair lacks (B10 in Level-2A), takes the training mean, 0 after
     standardisation, which says nothing. A pair smaller than the crop is continued by its mirror image on all sides.
     Raises `DataError` for no pairs and for pairs smaller than half the crop.
     """
     if not pairs:
         raise DataError("no pairs to embed; the real ones are fetched with `eo-ssl data fetch`")
     crops = [_centre(pair, size) for pair in pairs]
-    s1, s2 = (torch.stack(images) for images in zip(*crops))
-    valid = s1.isfinite().all(1) & s2.isfinite().all(1)  # its presence tells Normalise to fill
-    batch = Normalise(statistics)({"s1": s1, "s2": s2, "valid": valid})
-    return {"s1": batch["s1"], "s2": batch["s2"], "index": torch.full((len(pairs),), -1)}
+    batches = [
+        Normalise(statistics, pair.level)({"s1": s1, "s2": s2, "valid": s1.isfinite().all(0)})
+        for pair, (s1, s2) in zip(pairs, crops)
+    ]
+    s1, s2 = (torch.stack([batch[sensor] for batch in batches]) for sensor in ("s1", "s2"))
+    return {"s1": s1, "s2": s2, "index": torch.full((len(pairs),), -1)}
 
 
 def _centre(pair: Pair, size: int) -> tuple[Tensor, Tensor]:

@@ -80,18 +80,19 @@ def finetune(
     data = source if isinstance(source, LabelledData) else LabelledData(source)
     data.to(fabric.device)
     down, rows = build(config, data.source, fabric.device), data.fraction(config.fraction, config.seed)
-    if config.mode == "frozen" and config.task != "segment":
-        encode = _autocast(fabric, lambda batch: down.model.encode(down.prepare(batch)))
-        stream: Stream = FeatureStream(
-            config, down, data, rows, encode, folder and inside(folder, "features", "")
-        )
-    else:
-        stream = PatchStream(config, down, data, rows, _autocast(fabric, down))
+    forward = _autocast(fabric, down)
+    stream: Stream = PatchStream(config, down, data, rows, forward)
     state = folder and inside(folder, "state", f"{name}.pt")
     made_of = [{**config.identity(), "init": init_stamp(config.init)}, data.version, rows, training_code()]
-    found = fit(fabric, stream, data.val, state, digest(*made_of), save_seconds)
-    if isinstance(stream, FeatureStream):
-        stream.model.fold()
+    stamp = digest(*made_of)
+    if config.init != "scratch" and config.task != "segment":
+        # The head first, on the features as they are: a head of random numbers would spoil pretrained encoders.
+        encode = _autocast(fabric, lambda batch: down.model.encode(down.prepare(batch)))
+        frozen = FeatureStream(config, down, data, rows, encode, folder and inside(folder, "features", ""))
+        found = fit(fabric, frozen, data.val, None, stamp, save_seconds)
+        stream = frozen if config.mode == "frozen" else stream
+    if stream.model is down.model:
+        found = fit(fabric, stream, data.val, state, stamp, save_seconds)
     line = {
         "task": config.task,
         "model": config.model,

@@ -1,4 +1,7 @@
-"""Frozen classifiers: the backbone never changes, so each image goes through it once and never again."""
+"""Frozen classifiers: the backbone never changes, so each image goes through it once and never again.
+
+Fine-tuning begins here, too: its head is first trained on the features as they are.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -29,32 +32,15 @@ ENCODE_BATCH = 128
 Features = dict[str, Tensor]  # of some crops of every patch: features (N, crops, D), label, multilabel
 
 
-class HeadOnly(nn.Module):
-    """The head of a classifier on features that are known already, standardised while it is trained.
+class OnFeatures(nn.Module):
+    """The head of a classifier, on features that are known already."""
 
-    Standardising changes nothing a linear layer can express, but lets it learn in few updates, whatever the
-    scale of the features; `fold` afterwards moves mean and scale into its weights.
-    """
-
-    def __init__(self, head: nn.Linear, features: Tensor) -> None:
+    def __init__(self, head: nn.Module) -> None:
         super().__init__()
         self.head = head
-        scale = features.std(0)
-        self.register_buffer("mean", features.mean(0))
-        self.register_buffer("scale", scale.clamp(min=max(1e-2 * float(scale.mean()), 1e-6)))
 
     def forward(self, batch: Batch) -> Tensor:
-        x = batch["features"].float()
-        with torch.autocast(x.device.type, enabled=False):  # cheap, and bf16 would round large means away
-            return self.head((x - self.mean) / self.scale)
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """W ← W/σ, b ← b − W·μ/σ: the head now takes features as they are."""
-        self.head.weight /= self.scale
-        self.head.bias -= self.head.weight @ self.mean
-        self.mean.zero_()
-        self.scale.fill_(1.0)
+        return self.head(batch["features"])
 
 
 class FeatureStream:
@@ -83,7 +69,8 @@ class FeatureStream:
             return random_crops(data.train, rows, config, generator)
 
         everything = self._features(f"train {config.augment}", data.train, crop, config.cached_crops)
-        self.model = HeadOnly(down.model.head.cpu(), everything["features"].flatten(0, 1)).to(self.device)
+        down.model.head.standardise(everything["features"].flatten(0, 1).to(self.device))
+        self.model = OnFeatures(down.model.head)
         chosen = data.train.positions(rows)
         self.labels = data.labels[chosen]
         self.found = {name: value[chosen] for name, value in everything.items()}

@@ -1,12 +1,7 @@
-"""Labelled patches in memory: crops and batches of them, and what a task makes of their labels (loss, score).
-
-Small sets train faster without a loader, from half-precision physical units. Half precision keeps 11 bits:
-±0.01 dB at −20 dB and ±0.0001 at a reflectance of 0.3, below the noise of either sensor.
-"""
+"""Labelled patches: crops and batches of them, and what a task makes of their labels (loss, score)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -15,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.data.dataset import Loader, PatchDataset
 from eo_ssl.data.georef import spatial_blocks
+from eo_ssl.data.source import Affine
 from eo_ssl.data.splits import check_disjoint, label_fraction
+from eo_ssl.data.store import StoreSource
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.metrics import Metrics, SegmentationScore, classification_metrics, multilabel_metrics
 from eo_ssl.evaluate.predict import TilePredictions
@@ -26,6 +22,7 @@ from eo_ssl.train.config import FinetuneConfig, digest
 from eo_ssl.train.step import mixed_seed
 
 Batch = dict[str, Tensor]
+PHYSICAL = Affine.physical()
 MULTILABEL_SHARE = 0.1  # a class belongs to a crop when it covers at least this much (Schmitt & Wu 2021)
 
 
@@ -42,47 +39,64 @@ def crop_labels(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Patches:
-    """Whole patches: s1 (N, 2, P, P) dB, s2 (N, 13, P, P) reflectance, float16; mask (N, P, P) uint8."""
+    """Whole labelled patches of a source: mask (N, P, P) uint8, and `images` where they are kept in memory.
 
-    s1: Tensor
-    s2: Tensor
+    Squares of a packed store are read when they are cut, from files that all processes share. Of other sources, and
+    on a GPU, the images are kept: s1 (N, 2, P, P) dB and s2 (N, 13, P, P) reflectance in half precision. That is
+    11 bits: ±0.01 dB at −20 dB and ±0.0001 at a reflectance of 0.3, below the noise of either sensor.
+    """
+
+    source: Any
     mask: Tensor
     rows: list[int]  # positions in the catalogue
     group: np.ndarray  # spatial block of each patch: what the bootstrap draws together
+    images: tuple[Tensor, Tensor] | None = None
 
     @property
     def size(self) -> int:
         """Side of a patch in pixels."""
         return self.mask.shape[-1]
 
-    @cached_property
-    def has_gaps(self) -> bool:
-        """Whether any pixel is invalid (NaN)."""
-        return bool(torch.isnan(self.s1).any() or torch.isnan(self.s2).any())
-
     def __len__(self) -> int:
         return len(self.mask)
 
+    def kept(self, device: torch.device) -> "Patches":
+        """The same patches with their images on `device`."""
+        if self.images is None:
+            whole = torch.zeros(len(self), dtype=torch.int64)
+            parts = [self._read(i, whole[i], whole[i], self.size) for i in torch.arange(len(self)).split(64)]
+            images = [torch.cat([part[k].half() for part in parts]) for k in range(2)]
+        else:
+            images = list(self.images)
+        on_device = images[0].to(device), images[1].to(device)
+        return Patches(self.source, self.mask.to(device), self.rows, self.group, on_device)
+
     def to(self, device: torch.device) -> "Patches":
-        """The same patches on `device`, where they fit: cutting crops there spares the transfer."""
-        size = self.s1.nbytes + self.s2.nbytes + self.mask.nbytes
+        """The same patches, on a GPU where they fit: cutting crops there spares the transfer."""
+        size = self.mask.nbytes * (1 + 2 * (len(S1_BANDS) + len(S2_BANDS)))
         full = device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] / 3
-        if full or self.mask.device == device:
-            return self
-        return Patches(self.s1.to(device), self.s2.to(device), self.mask.to(device), self.rows, self.group)
+        return self if full or self.mask.device == device else self.kept(device)
 
     def cut(self, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Batch:
         """Squares out of patches, with the labels that belong to the square itself.
 
-        Shape: rows, tops, lefts (B,) -> batch of physical units, float32.
+        Shape: rows, tops, lefts (B,) -> batch of physical units, float32; "valid" (B, side, side) where pixels lack.
         """
-        s1, s2 = (squares(x, rows, tops, lefts, side).float() for x in (self.s1, self.s2))
         mask = squares(self.mask, rows, tops, lefts, side).long()
         label, multilabel = crop_labels(mask)
+        if self.images is None:
+            s1, s2 = self._read(rows, tops, lefts, side)
+        else:
+            s1, s2 = (squares(x, rows, tops, lefts, side).float() for x in self.images)
         batch = {"s1": s1, "s2": s2, "mask": mask, "label": label, "multilabel": multilabel}
-        if self.has_gaps:
-            batch["valid"] = torch.isfinite(s1).all(1) & torch.isfinite(s2).all(1)
-        return batch
+        valid = torch.isfinite(s1).all(1) & torch.isfinite(s2).all(1)
+        return batch if valid.all() else {**batch, "valid": valid}
+
+    def _read(self, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> tuple[Tensor, Tensor]:
+        s1, s2 = (np.empty((len(rows), len(b), side, side), np.float32) for b in (S1_BANDS, S2_BANDS))
+        for k, (row, top, left) in enumerate(zip(rows.tolist(), tops.tolist(), lefts.tolist())):
+            self.source.fill(self.rows[row], top, left, s1[k], s2[k], PHYSICAL)
+        return torch.from_numpy(s1), torch.from_numpy(s2)
 
     def positions(self, rows: Sequence[int]) -> Tensor:
         """Where the patches of these rows of the catalogue are, (n,)."""
@@ -93,7 +107,8 @@ class Patches:
         """The patches of these rows of the catalogue."""
         index = self.positions(rows)
         at = index.to(self.mask.device)
-        return Patches(self.s1[at], self.s2[at], self.mask[at], list(rows), self.group[index.numpy()])
+        images = self.images and (self.images[0][at], self.images[1][at])
+        return Patches(self.source, self.mask[at], list(rows), self.group[index.numpy()], images)
 
 
 def squares(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Tensor:
@@ -110,18 +125,14 @@ def squares(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> 
 
 
 def load_patches(source: Any, rows: Sequence[int]) -> Patches:
-    """Read whole labelled patches into memory; raises `DataError` when there are none, or none without faults."""
-    size, n = int(source.patch_size), len(rows)
-    s1, s2 = (torch.empty(n, len(b), size, size, dtype=torch.float16) for b in (S1_BANDS, S2_BANDS))
-    mask, found = torch.empty(n, size, size, dtype=torch.uint8), []
-    for batch in Loader(PatchDataset(source, list(rows), size, "centre", labels=True), 32, shuffle=False):
-        part = slice(len(found), len(found) + len(batch["index"]))  # broken patches are left out
-        s1[part], s2[part], mask[part] = batch["s1"], batch["s2"], batch["mask"]
-        found += batch["index"].tolist()
-    n = len(found)
-    if not n:
+    """The labelled patches of some rows; raises `DataError` when there are none, or none without faults."""
+    found = [int(row) for row in rows if source.usable(int(row))]
+    if not found:
         raise DataError("no usable labelled patches in this split; run eo-ssl data check on the data set")
-    return Patches(s1[:n], s2[:n], mask[:n], found, spatial_blocks(source.catalog.iloc[found], size))
+    size = int(source.patch_size)
+    mask = torch.from_numpy(np.stack([source.mask(row, 0, 0, size) for row in found]).astype(np.uint8))
+    patches = Patches(source, mask, found, spatial_blocks(source.catalog.iloc[found], size))
+    return patches if isinstance(source, StoreSource) else patches.kept(torch.device("cpu"))
 
 
 @dataclass

@@ -134,6 +134,32 @@ def damaged_copy(root: Path, patches: pd.DataFrame, out: Path) -> dict[str, str]
     }
 
 
+def coarsened(labels: np.ndarray, side: int = 50) -> np.ndarray:
+    """A label map (H, W) reduced to squares of `side` pixels by majority, at its own size; for sets without MODIS.
+
+    >>> coarsened(np.array([[1, 1, 3], [2, 1, 3]]), 2).tolist()
+    [[1, 1, 3], [1, 1, 3]]
+    """
+    out = labels.copy()
+    for top in range(0, len(labels), side):
+        for left in range(0, labels.shape[1], side):
+            window = np.s_[top : top + side, left : left + side]
+            out[window] = np.bincount(labels[window].ravel()).argmax()
+    return out
+
+
+def about_distances(catalog: pd.DataFrame) -> str:
+    """How near the training patches of the random split in use come to its test patches, in a sentence or two."""
+    said = "*The patches of this data set do not overlap, so no split of them shares ground.*"
+    part = catalog.get("published", pd.Series("", catalog.index))
+    train, test = (catalog[part == name] for name in ("train", "test"))
+    if train.empty or test.empty:
+        return said
+    same = test["region"].isin(train["region"]).mean()
+    return f"""{said} But in the random split that others use **{same:.0%}** of the {len(test)} test patches have training
+patches in their own MGRS tile (100 km), often on the same day, through the same air. Ours keeps whole tiles apart."""
+
+
 def split_maps(
     frame: pd.DataFrame, splits: Mapping[str, np.ndarray], scenes: Sequence[str], size: int
 ) -> Figure:

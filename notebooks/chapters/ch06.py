@@ -54,7 +54,7 @@ def places(wanted: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
     """
     named = {}
     for name, i in wanted.items():
-        if pairs[i].source == "simulated":
+        if not pairs[i].source.startswith("BigEarthNet"):
             name = f"stand-in {i + 1} ({', '.join(pairs[i].labels) or 'no label'})"
         named[name] = i
     return named

@@ -21,6 +21,7 @@ from eo_ssl.evaluate.retrieval import retrieval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
 
 COLOURS = {"untrained": "#777777", "Dual-SimCLR": "#228833", "MMA": "#ccaa22"}  # as in the figures of results
+COLOURS |= {"Dual-SimCLR, released": "#66ccee", "MMA, released": "#aa3377"}
 NO_CLASS, WAYS = "no single class", ("s1_to_s2", "s2_to_s1")
 
 
@@ -52,7 +53,7 @@ def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
 
 def image_of(pair: Pair) -> str:
     """The image that a pair was cut from, by its name; a stand-in, whose name does not tell, is an image of its own."""
-    return pair.name if pair.source == "simulated" else pair.name.rsplit("_", 2)[0]
+    return pair.name if not pair.source.startswith("BigEarthNet") else pair.name.rsplit("_", 2)[0]
 
 
 def features(embedded: Embeddings) -> np.ndarray:
@@ -161,7 +162,7 @@ def recall_curves(tables: Mapping[str, pd.DataFrame], ks: Sequence[int]) -> Figu
         look = {"styles": styles, "percent": True, "log": "x", "title": name, "ylim": (0, 1.02)}
         show.lines(ks, curves, "k", "partner among the first k", ["guessing"], ax=ax, **look)
         handles, labels = ax.get_legend_handles_labels()
-        ax.legend(handles[: len(table)], labels[: len(table)]).set_visible(ax is axes[0, 0])
+        ax.legend(handles[: len(table)], labels[: len(table)]).set_visible(ax is axes[0, -1])
     axes[0, -1].set_ylabel("")
     return fig
 

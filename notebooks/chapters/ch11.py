@@ -400,49 +400,6 @@ def two_answers(
     return show.describe(fig, " ".join(alt.split()))
 
 
-# --- What more unlabelled patches change: measured once by benchmarks/more_unlabelled.py, kept with the book ---
-
-MAKE = "python benchmarks/more_unlabelled.py"
-
-
-def variants(found: dict[str, Any]) -> dict[str, dict[float, dict[str, Any]]]:
-    """The rows of Dual-SimCLR by pretraining ("1,764 pairs, 30 epochs (390 updates)") and share of labels."""
-    rows: dict[str, dict[float, dict[str, Any]]] = {}
-    for row in (row for row in found["rows"] if row["method"] == "dual-finetune"):
-        name = f"{row['unlabelled']:,} pairs, {row['epochs']} epochs ({row['updates']:,} updates)"
-        rows.setdefault(name, {})[row["fraction"]] = row
-    return rows
-
-
-def difference(row: dict[str, Any]) -> Interval:
-    """The interval of a row of the measurement."""
-    return Interval(*(row["difference"][key] for key in ("value", "low", "high")))
-
-
-def unlabelled_words(found: dict[str, Any]) -> str:
-    """What the measurement says about the headline claim, variant by variant, and which of the two helped more."""
-    rival = get_method(found["baseline"]["method"]).label
-    said = {1: "**holds**", -1: "**does not hold**", 0: "is undecided"}
-    lines = [f"Dual-SimCLR, fine-tuned with 10% of the labels, against {rival} with all of them:\n"]
-    for name, row in variants(found).items():
-        few, all_labels = difference(row[0.1]), difference(row[1.0])
-        lines.append(
-            f"- {name}: {show.points(few)}; the claim {said[show.settled(few)]}. With all labels "
-            f"{show.points(all_labels)}. Held-out pairs find each other among the first five in "
-            f"{row[0.1]['top5']:.0%} of cases, by chance in {row[0.1]['chance_top5']:.1%}."
-        )
-    few = pd.DataFrame([row[0.1] for row in variants(found).values()]).sort_values(["unlabelled", "epochs"])
-    usual, others = few.iloc[0], few.iloc[1:]
-    same = others["unlabelled"] == usual["unlabelled"]
-    longer, larger = (others.loc[chosen, "mean"].max() - usual["mean"] for chosen in (same, ~same))
-    advice = "As one would expect: more epochs teach a network *those* scenes, more scenes what scenes have in common."
-    lines.append(
-        f"\nMore epochs on the same patches changed the score at 10% by {show.signed(longer)} points, more patches by "
-        f"{show.signed(larger)}: best of each, without an interval. {advice if larger > max(longer, 0) else ''}"
-    )
-    return "\n".join(lines)
-
-
 # --- Exercise checks ---
 
 

@@ -154,7 +154,7 @@ def test_what_the_card_says_is_read_and_nonsense_refused(root):
     card = catalog.find(root).attrs["card"]
     assert (card.name, card.s1_scale, card.s2_bands) == ("mine", 0.01, ("B01", "B02", "B12"))
     nonsense = [{"s2_ofset": 1}, {"s1_unit": "W"}, {"s2_bands": ["B1", "B1"]}, {"s2_offset": "yes"}, []]
-    for wrong in (*nonsense, {"s1_scale": "0.01"}, {"s2_bands": 5}, {"holdout": 5}):
+    for wrong in (*nonsense, {"s1_scale": "0.01"}, {"s2_bands": 5}, {"holdout": 5}, {"level": "L3"}):
         files.write_json(root / "dataset.json", wrong)
         with pytest.raises(DataError, match=r"dataset\.json"):
             catalog.find(root)

@@ -9,12 +9,12 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-from eo_ssl.data import catalog
 from eo_ssl.data.catalog import KNOWN_BROKEN
 from eo_ssl.data.check import FATAL, LEFT_OUT, WARNING, check, require_trainable
 from eo_ssl.data.cli import app
 from eo_ssl.data.dataset import open_source
 from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.sensors import S2_BANDS
 
 
 @pytest.fixture
@@ -115,52 +115,45 @@ def offset_by(root, patches, amount=1000):
         rewrite(root, patch, ["s2"], lambda data: data + np.uint16(amount))
 
 
-def test_digital_numbers_that_look_offset_are_pointed_out(tmp_path):
-    fake.make(tmp_path, scenes())
-    assert not found(check(tmp_path), "S2 offset")
-    assert len(found(check(tmp_path, s2_offset=1000), "S2 offset", FATAL)) == 8  # declared but not there
-    offset_by(tmp_path, scenes())
-    report = check(tmp_path)
-    assert "looks offset" in found(report, "S2 offset", WARNING)[0].message
-    assert report.options == {"s2_offset": 1000}
-    assert not found(check(tmp_path, s2_offset=1000), "S2 offset")
-
-
-@pytest.mark.parametrize("some", [slice(0, 4), slice(0, 3)], ids=["a scene", "some of a scene"])
-def test_the_offsets_of_a_mixed_set_are_judged_patch_by_patch_and_fixed(tmp_path, run, some):
+def test_digital_numbers_that_look_offset_are_pointed_out_patch_by_patch(tmp_path):
     root = fake.make(tmp_path, scenes())
-    offset_by(root, scenes()[some])
-    count = len(scenes()[some])
-    assert len(found(check(root), "S2 offset", WARNING)) == count
-    everywhere = check(root, s2_offset=1000)
-    assert not everywhere.ok and len(found(everywhere, "S2 offset", FATAL)) == 8 - count
-    assert run("check", root, "--fix").exit_code == 0
     assert not found(check(root), "S2 offset")
-    for row, p in enumerate(scenes()):
-        np.testing.assert_allclose(open_source(root).read(row)["s2"], fake.images(p)["s2"] / 1e4, atol=1e-6)
+    card = root / "dataset.json"
+    card.write_text('{"s2_offset": 1000}')
+    assert len(found(check(root), "S2 offset", FATAL)) == 8  # declared but not there
+    offset_by(root, scenes()[:3])
+    report = check(root)
+    assert not report.ok and len(found(report, "S2 offset", FATAL)) == 5
+    card.unlink()
+    unsaid = found(check(root), "S2 offset", WARNING)
+    assert [p.id for p in unsaid] == [f"ROIs1158_spring_8_p{p.number}" for p in scenes()[:3]]
+    assert "looks offset" in unsaid[0].message and '"s2_offset": 1000 in dataset.json' in unsaid[0].message
+    card.write_text(json.dumps({"s2_offset": {p.id: 1000 for p in unsaid}}))
+    assert check(root).ok and not found(check(root), "S2 offset")
 
 
 @pytest.mark.parametrize(
-    ("sensor", "change", "options"),
+    ("sensor", "change", "option"),
     [
         ("s1", lambda a: 10 ** (a / 10), {"s1_unit": "power"}),
         ("s1", lambda a: np.rint(a * 100).astype(np.int16), {"s1_scale": 0.01}),
-        ("s2", lambda a: a[[*range(8), *range(9, 13), 8]], {"s2_bands": None}),  # B8A last, as in EuroSAT
+        # B8A last, as in EuroSAT
+        (
+            "s2",
+            lambda a: a[[*range(8), *range(9, 13), 8]],
+            {"s2_bands": [b for b in S2_BANDS if b != "B8A"] + ["B8A"]},
+        ),
     ],
 )
-def test_units_that_all_files_agree_on_are_written_into_the_card(tmp_path, run, sensor, change, options):
+def test_other_units_are_named_with_the_option_of_the_card_that_reads_them(tmp_path, sensor, change, option):
     root = fake.make(tmp_path, scenes())
-    *most, last = scenes()
-    for patch in most:
+    for patch in scenes():
         rewrite(root, patch, [sensor], change)
-    assert check(root).options == {}
-    rewrite(root, last, [sensor], change)
-    report = check(root)
-    assert report.options.keys() == options.keys()
-    assert sensor == "s1" or "another order" in found(report, "S2 bands", WARNING)[0].message
-    assert run("check", root, "--fix").exit_code == 0
+    (name,) = option
+    assert sum(f'"{name}"' in p.message for p in check(root).problems) == 8
+    (root / "dataset.json").write_text(json.dumps(option))
+    assert check(root).problems == []
     patch, images = open_source(root).read(0), fake.images(scenes()[0])
-    assert check(root).options == {}
     np.testing.assert_allclose(patch["s1"], images["s1"], atol=0.0051)
     np.testing.assert_allclose(patch["s2"] * 1e4, images["s2"], atol=0.01)
 
@@ -199,17 +192,6 @@ def test_the_verdict_is_as_strict_as_what_training_needs(root, tmp_path, run, da
     assert run("pack", root, tmp_path / "store").exit_code != 0
 
 
-@pytest.mark.parametrize("scale", [None, 0.02])
-def test_units_that_were_given_are_written_into_the_card_as_well(tmp_path, run, scale):
-    root = fake.make(tmp_path, scenes())
-    for patch in scenes():
-        rewrite(root, patch, ["s1"], lambda a: np.rint(a * 50).astype(np.int16))
-    given = ["--s1-scale", scale] if scale else []
-    assert '"s1_scale"' in run("check", root, *given).stdout  # what --fix would write
-    assert run("check", root, "--fix", *given).exit_code == 0
-    assert catalog.find(root).attrs["card"].s1_scale == (scale or 0.01)
-
-
 def test_the_verdict_goes_by_the_holdout_of_the_card(root):
     (root / "dataset.json").write_text('{"holdout": "held.txt"}')
     assert "held.txt: hold-out list cannot be read" in found(check(root), "splits", FATAL)[0].message
@@ -239,7 +221,7 @@ def test_the_command_prints_a_table_or_json_and_its_status_says_whether_training
 
 def test_a_store_is_packed_by_the_command_and_compared_with_its_checksums(root, run, tmp_path):
     store = tmp_path / "store"
-    result = run("pack", root, store, "--verify")
+    result = run("pack", root, store)
     assert result.exit_code == 0 and "MB" in result.stdout
     assert run("check", store).exit_code == 0
     labels = np.load(store / "labels.npy", mmap_mode="r+")

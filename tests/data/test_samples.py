@@ -18,8 +18,11 @@ from safetensors.numpy import save
 
 from eo_ssl.data import fetch, measures, samples
 from eo_ssl.data.dataset import open_source
+from eo_ssl.data.statistics import Statistics, band_sums
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import CLASS_NAMES, S2, S2_BANDS, S2_BANDS_L2A
+from eo_ssl.sensors import CLASS_NAMES, S2, S2_BANDS, S2_BANDS_L2A, level_change
+from eo_ssl.simulate import render
+from eo_ssl.simulate.world import plan
 
 RESOLUTION = {band.name: band.resolution for band in S2}
 
@@ -65,7 +68,7 @@ def test_georeferenced_pairs_are_read_in_the_units_of_the_contract(cache):
     _, pair = samples.bigearthnet_pairs()
     assert pair.s1.shape == (2, 120, 120) and pair.s1.dtype == np.float32
     assert pair.s2.shape == (12, 120, 120) and pair.s2.dtype == np.float32
-    assert pair.s2_bands == S2_BANDS_L2A
+    assert (pair.s2_bands, pair.level) == (S2_BANDS_L2A, "L2A")
     assert float(pair.band("VV")[0, 0]) == -11 and float(pair.band("VH")[5, 5]) == -17
     for k, band in enumerate(S2_BANDS_L2A):  # by name: reflectance = DN / 10,000
         np.testing.assert_allclose(pair.band(band), 0.1 + 0.01 * k, rtol=1e-6)
@@ -148,7 +151,7 @@ def test_the_scene_keeps_every_band_in_its_true_place(cache):
     scene = samples.l1c_scene()
     inner = scene.s2[:, 10:50, 10:50] * 1e4
     np.testing.assert_allclose(inner, np.broadcast_to(inner[1], inner.shape), atol=0.6)  # DN are rounded
-    assert scene.s2_bands == S2_BANDS and scene.transform[2] == 1010
+    assert (scene.s2_bands, scene.level) == (S2_BANDS, "L1C") and scene.transform[2] == 1010
 
 
 coarse = hnp.arrays(
@@ -191,6 +194,8 @@ def test_stand_ins_leave_out_patches_without_enough_data(tmp_path):
         fake.write(root / p.pattern.format("s1"), empty, p.epsg, p.x, p.y)
     found = samples.simulated_pairs(open_source(root), 3)
     assert len(found) == 1 and np.isfinite(found[0].s1).all() and found[0].s2_bands == S2_BANDS
+    (root / "dataset.json").write_text('{"level": "L2A"}')
+    assert (found[0].level, samples.simulated_pairs(open_source(root), 1)[0].level) == ("L1C", "L2A")
 
 
 def test_uniform_windows_find_the_even_field_and_do_not_look_at_the_radar():
@@ -200,6 +205,21 @@ def test_uniform_windows_find_the_even_field_and_do_not_look_at_the_radar():
     pair = samples.Pair("p", random.normal(size=(2, 60, 60)), s2, S2_BANDS_L2A, (), None, None, None, "", "")
     (_, rows, columns), *_ = measures.uniform_windows([pair], size=16, count=1)
     assert 20 <= rows.start <= 24 and 30 <= columns.start <= 34
+
+
+@pytest.mark.skipif(fetch.available()["benv2"] != "ready", reason="the real patches are not in the cache")
+def test_real_pairs_taken_to_the_sensor_lie_among_the_simulated_ones_in_the_bands_that_see_the_air():
+    scenes = [render(spec) for spec in plan("smoke", 0)[:4]]
+    known = Statistics.from_sums(sum(band_sums(scene["s1"], scene["s2"] / 1e4) for scene in scenes))
+    clear = [pair for pair in samples.benv2_pairs() if not (pair.cloud or pair.snow)]
+    through, path = level_change("L2A", known.level)
+    for band in ("B01", "B09"):
+        i = S2_BANDS.index(band)
+        ground = np.mean([pair.band(band).mean() for pair in clear])
+        as_it_is, at_the_top = (
+            (x - known.s2_mean[i]) / known.s2_std[i] for x in (ground, ground * through[i] + path[i])
+        )
+        assert abs(at_the_top) < 2 < abs(as_it_is)
 
 
 @pytest.mark.network

@@ -161,25 +161,13 @@ def test_the_offset_of_the_card_moves_pixels_and_statistics_alike(tmp_path, pack
     assert_true_statistics(source)
 
 
-@pytest.mark.parametrize("how", ["files", "packed", "store"])
-def test_an_offset_given_when_opening_moves_pixels_and_statistics_alike(tmp_path, how):
-    root = fake.make(tmp_path / "data", fake.sen12ms())
-    opened = pack(root, tmp_path / "store") if how == "store" else root
-    source = open_source(opened, s2_offset=1000, packed=how == "packed")
-    np.testing.assert_allclose(
-        source.read(0)["s2"], fake.images(fake.sen12ms()[0])["s2"] / 1e4 - 0.1, atol=1e-6
-    )
-    assert_true_statistics(source)
-
-
 @both_ways
-def test_the_holdout_given_goes_before_that_of_the_card(tmp_path, packed):
+def test_the_holdout_of_the_card_decides_what_is_held_out(tmp_path, packed):
     root = fake.make(tmp_path, TWO_SCENES)
-    (root / "held.txt").write_text("ROIs1158_spring/s1_9\n")
-    (root / "other.txt").write_text("ROIs1158_spring_8\n")
-    (root / "dataset.json").write_text('{"holdout": "held.txt"}')
-    for given, held in ((root / "other.txt", "8"), (None, "9")):
-        source = open_source(root, packed=packed, holdout=given)
+    for held in "89":
+        (root / "held.txt").write_text(f"ROIs1158_spring/s1_{held}\n")
+        (root / "dataset.json").write_text('{"holdout": "held.txt"}')
+        source = open_source(root, packed=packed)
         assert set(source.catalog["scene"][source.rows("pretrain_val")]) == {f"ROIs1158_spring_{held}"}
     (root / "dataset.json").unlink()
     assert "whole scenes" in " ".join(open_source(root, packed=packed).notes)
@@ -200,9 +188,30 @@ def test_statistics_come_from_training_rows_only_and_survive_json(source):
     stats = source.stats("train")
     np.testing.assert_allclose(stats.s2_mean, pixels.astype(np.float64).mean(1), rtol=1e-5)
     assert Statistics.from_dict(stats.to_dict()) == stats
-    for wrong, says in (({"extra": []}, "unknown fields"), ({"s1_std": [1.0, 0.0]}, "positive")):
+    for wrong, says in (
+        ({"extra": []}, "unknown fields"),
+        ({"s1_std": [1.0, 0.0]}, "positive"),
+        ({"level": "L0"}, "L0"),
+    ):
         with pytest.raises(DataError, match=says):
             Statistics.from_dict(stats.to_dict() | wrong)
+
+
+@both_ways
+def test_a_set_of_another_product_level_is_converted_for_the_statistics_of_an_encoder(tmp_path, packed):
+    known = open_source(fake.make(tmp_path / "a", fake.sen12ms())).stats("pretrain")
+    root = fake.make(tmp_path / "b", fake.sen12ms())
+    (root / "dataset.json").write_text('{"level": "L2A"}')
+    source = open_source(root, packed=packed)
+    assert (known.level, source.level, source.stats("pretrain").level) == ("L1C", "L2A", "L2A")
+    read = PatchDataset(source, [0], 16, "centre").__getitems__([0])
+    fused = PatchDataset(source, [0], 16, "centre", statistics=known).__getitems__([0])["s2"]
+    torch.testing.assert_close(fused, Normalise(known, "L2A")(read)["s2"], atol=1e-4, rtol=1e-4)
+    red = (read["s2"][0, 3] * 0.92 + 0.026 - known.s2_mean[3]) / known.s2_std[3]
+    torch.testing.assert_close(fused[0, 3], red, atol=1e-4, rtol=1e-4)
+    assert not fused[0, 10].any()  # B10: the training mean
+    old = {key: value for key, value in known.to_dict().items() if key != "level"}
+    assert Statistics.from_dict(old) == known
 
 
 def test_the_known_broken_patch_never_gets_a_split(tmp_path):

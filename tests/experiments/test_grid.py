@@ -164,16 +164,16 @@ def test_workers_take_in_turn_the_gpus_that_this_process_may_use(monkeypatch, al
 @pytest.mark.parametrize(
     ("gpus", "gpu_bytes", "cores", "memory", "workers"),
     [(1, 80e9, 16, 1e12, 3), (1, 80e9, 2, 1e12, 1), (2, 80e9, 16, 1e12, 4), (4, 16e9, 64, 1e12, 4), (8, 80e9, 8, 1e12, 8),
-     (1, 80e9, 16, 1e9, 1), (0, 0, 16, 100e9, 16), (0, 0, 16, 20e9, 5), (0, 0, 16, 1e9, 1)],
+     (1, 80e9, 16, 1e9, 1), (0, 0, 2, 16e9, 2), (0, 0, 8, 16e9, 5), (0, 0, 32, 64e9, 5), (0, 0, 8, 3e9, 3),
+     (0, 0, 2, 1e8, 1)],
 )  # fmt: skip
 def test_as_many_workers_as_cores_memory_and_gpus_allow(monkeypatch, gpus, gpu_bytes, cores, memory, workers):
     monkeypatch.setattr("eo_ssl.train.devices.device_type", lambda accelerator: "cuda" if gpus else "cpu")
     monkeypatch.setattr(grid, "cores", lambda: cores)
-    monkeypatch.setattr(grid, "labelled_bytes", lambda source: 3e9)
     monkeypatch.setattr(grid, "gpu_names", lambda: ["0"] * gpus)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gpu_bytes, gpu_bytes))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": memory}))
-    assert grid.default_workers(GridJob("paper", "data", "run"), source="open") == workers
+    assert grid.default_workers(GridJob("paper", "data", "run")) == workers
 
 
 # Real models
@@ -227,17 +227,21 @@ def test_an_interrupted_grid_resumes_and_tests_each_model_once(job, tmp_path_fac
         assert line["lr"] == float(max(line["rates"], key=line["rates"].get))
 
 
-def test_the_model_with_the_chosen_rate_is_tested_not_trained_again(job):
+def test_every_seed_tries_every_rate_and_the_best_mean_is_taken_by_all(job):
     table = run_grid(job, workers=1).set_index("key")
-    line = table.loc["single late f=1 s=0"]
-    assert line["history"] == table.loc[f"single late f=1 s=0 lr={line['lr']:g}"]["history"]
+    line, plan = table.loc["single late f=1 s=0"], PLANS["smoke"]
+    tried = table[table["tuning"] & (table["method"] == "late")]
+    means = tried.groupby("lr")["val_score"].mean()
+    assert line["rates"] == {f"{rate:g}": pytest.approx(score) for rate, score in means.items()}
+    assert line["lr"] == means.idxmax() and set(tried["updates"]) == {
+        round(plan.classify.updates * plan.tuning)
+    }
+    assert "test.aa" not in tried or tried["test.aa"].isna().all()
     kept = {path.name for path in (job.folder / "models").iterdir()}
-    for method in (
-        "s1",
-        "late",
-    ):  # of the rates tried only the best is kept, and once more as the first seed's
-        own = f"single_{method}_f=1_s=0"
-        lr = table.loc[f"single {method} f=1 s=0"]["lr"]
-        assert {name for name in kept if name.startswith(own)} == {own, f"{own}_lr={lr:g}"}
+    assert kept == {
+        "single_s1_f=1_s=0",
+        "single_late_f=1_s=0",
+        "multi_late_f=1_s=0",
+    }  # none that only tried a rate
     with np.load(job.folder / "counts" / "single_late_f=1_s=0.npz", allow_pickle=False) as file:
         assert file["counts"].sum(0).tolist() == line["test.confusion"]

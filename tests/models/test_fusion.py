@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.fusion import FUSIONS, make_classifier, stack
+from eo_ssl.models.fusion import FUSIONS, FeatureHead, make_classifier, stack
 from eo_ssl.models.heads import ProjectionHead
 
 
@@ -64,8 +64,25 @@ def test_an_unknown_fusion_is_named():
 def test_backbone_and_head_share_out_all_parameters(fusion):
     model = make_classifier(fusion, "resnet_nano", 32)
     backbone, head = ({id(p) for p in ps} for ps in (model.backbone_parameters(), model.head_parameters()))
-    assert backbone and head and not backbone & head
+    assert bool(backbone) == (fusion != "bands") and head and not backbone & head
     assert backbone | head == {id(p) for p in model.parameters()}
+
+
+def test_band_statistics_are_means_and_deviations_of_both_sensors():
+    x = {"s1": torch.randn(3, 2, 9, 9), "s2": torch.randn(3, 13, 9, 9)}
+    image = torch.cat([x["s1"], x["s2"]], dim=1)
+    expected = torch.cat([image.mean((2, 3)), image.std((2, 3))], dim=1)
+    torch.testing.assert_close(make_classifier("bands", "", 9).encode(x), expected)
+
+
+def test_a_standardised_head_sees_mean_zero_and_deviation_one_and_says_what_a_plain_one_can():
+    head, x = FeatureHead(5, 3), torch.randn(40, 5) * torch.tensor([1e3, 1.0, 0.1, 2.0, 5.0]) + 7
+    torch.testing.assert_close(head(x), torch.nn.functional.linear(x, head.weight, head.bias))
+    head.standardise(x)
+    plain = torch.nn.functional.linear(
+        (x - x.mean(0)) / x.std(0).clamp(min=1e-2 * x.std(0).mean()), head.weight, head.bias
+    )
+    torch.testing.assert_close(head(x), plain)
 
 
 def test_projection_is_linear_relu_linear_with_128_outputs():

@@ -1,4 +1,4 @@
-"""Released checkpoints: files made in their format by torchvision's networks give torchvision's features."""
+"""Releases of others: random weights under exactly their names give the features of an independent network."""
 
 import re
 
@@ -7,45 +7,55 @@ import torch
 import torchvision
 from torch import nn
 
+from eo_ssl.data.statistics import Statistics
+from eo_ssl.data.transforms import Normalise
 from eo_ssl.errors import CheckpointError
-from eo_ssl.models.published import load_published, published_preprocess
+from eo_ssl.models.published import DECUR, PAPERS, load_published
+from eo_ssl.sensors import S2_BANDS
+from eo_ssl.train.checkpoint import load_dual, save_published
+from eo_ssl.train.config import FinetuneConfig
+from eo_ssl.train.downstream import Downstream, architecture
 
 BANDS = {"s1": 2, "s2": 13}
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def batch(size):
+def physical(size):
+    """S1 in dB and S2 in reflectance, beyond the limits that the papers clip to."""
     generator = torch.Generator().manual_seed(0)
-    return {k: torch.randn(2, c, size, size, generator=generator) for k, c in BANDS.items()}
+    s1, s2 = (torch.randn(2, c, size, size, generator=generator) for c in BANDS.values())
+    return {"s1": -15 + 8 * s1, "s2": 0.4 + 0.3 * s2}
 
 
-def write(path, branches, wrapper=""):
-    weights = {
-        f"{wrapper}backbone{i}.{k}": v for i, branch in enumerate(branches, 1) for k, v in branch.items()
-    }
-    torch.save({"epoch": 200, "arch": "net", "state_dict": weights, "optimizer": {"state": {}}}, path)
-    return path
+def papers(batch):
+    """What the papers' code does to its inputs, as published: clip, shift, divide by each image's maximum."""
+    s1 = batch["s1"].clip(-25, 0) + 25
+    s2 = (1e4 * batch["s2"]).clip(0, 1e4)
+    return {k: x / x.flatten(2).max(2).values[..., None, None] for k, x in (("s1", s1), ("s2", s2))}
 
 
-def resnet(name, bands):
+def decur(batch):
+    mean, std = (torch.tensor(x)[:, None, None] for x in ((-12.59, -20.26), (5.26, 5.91)))
+    return {"s1": (batch["s1"] - mean) / std, "s2": batch["s2"]}
+
+
+def resnet(name, bands, fc=True):
     net = getattr(torchvision.models, name)(num_classes=128)
     net.conv1 = nn.Conv2d(bands, 64, 7, stride=2, padding=3, bias=False)
+    for module in net.modules():  # otherwise evaluation mode would leave inputs as they are
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.0)
+            nn.init.normal_(module.bias, std=0.1)
+            module.running_var.uniform_(1.0, 2.0)
     dim = net.fc.in_features
-    net.fc = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), net.fc)
+    net.fc = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), net.fc) if fc else nn.Identity()
     return net.eval()
 
 
-@pytest.mark.parametrize(
-    ("name", "wrapper"), [("resnet18", ""), ("resnet18", "module.model."), ("resnet50", "module.")]
-)
-def test_a_resnet_pair_gives_the_features_of_torchvision(name, wrapper, tmp_path):
-    nets = {sensor: resnet(name, bands) for sensor, bands in BANDS.items()}
-    states = [net.state_dict() for net in nets.values()]
-    pair = load_published(write(tmp_path / "weights.pth", states, wrapper)).eval()
-    assert pair.s1.name == pair.s2.name == name
-    x = batch(64)
-    for sensor, feature in pair.features(x).items():
-        nets[sensor].fc = nn.Identity()
-        torch.testing.assert_close(feature, nets[sensor](x[sensor]), rtol=1e-3, atol=1e-4)
+def swin(bands):
+    net = torchvision.models.swin_t()
+    net.features[0][0] = nn.Conv2d(bands, 96, 4, stride=4)
+    return net.eval()
 
 
 def original_names(state):
@@ -67,39 +77,103 @@ def original_names(state):
     return {**names, "layers.0.blocks.1.attn_mask": torch.zeros(64, 49, 49)}
 
 
-def test_a_swin_pair_gives_the_features_of_torchvision(tmp_path):
-    nets = {sensor: torchvision.models.swin_t().eval() for sensor in BANDS}
-    for sensor, bands in BANDS.items():
-        nets[sensor].features[0][0] = nn.Conv2d(bands, 96, 4, stride=4)
-    path = write(tmp_path / "weights.pth", [original_names(net.state_dict()) for net in nets.values()])
-    pair, x = load_published(path).eval(), batch(224)
-    for sensor, feature in pair.features(x).items():
-        nets[sensor].head = nn.Identity()
-        torch.testing.assert_close(feature, nets[sensor](x[sensor]), rtol=1e-3, atol=1e-4)
+def joint(states, wrapper="", branch="backbone"):
+    return {f"{wrapper}{branch}{i}.{k}": v for i, state in enumerate(states, 1) for k, v in state.items()}
 
 
-def test_files_of_another_kind_are_refused(tmp_path):
+@torch.no_grad()
+def agree(pair, inputs, nets, prepare, size, drop_b10=False):
+    """Features of our pair, through our way of preparing inputs, and of torchvision's networks through theirs."""
+    batch = physical(size)
+    ours = pair.eval().features(Normalise(Statistics(*inputs[:4]))(batch))
+    theirs = prepare(batch)
+    if drop_b10:
+        theirs["s2"] = theirs["s2"][:, [b != "B10" for b in S2_BANDS]]
+    for sensor, net in nets.items():
+        head = "fc" if hasattr(net, "fc") else "head"
+        setattr(net, head, nn.Identity())
+        expected = net(theirs[sensor])
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(ours[sensor], expected, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrapper", "bands"),
+    [("resnet18", "", 13), ("resnet18", "module.model.", 12), ("resnet50", "module.", 13)],
+)
+def test_a_resnet_pair_of_the_papers(name, wrapper, bands, tmp_path):
+    nets = {"s1": resnet(name, 2), "s2": resnet(name, bands)}
+    weights = joint([net.state_dict() for net in nets.values()], wrapper)
+    torch.save(
+        {"epoch": 200, "arch": name, "state_dict": weights, "optimizer": {"state": {}}}, tmp_path / "w.pth"
+    )
+    pair, inputs = load_published(tmp_path / "w.pth")
+    assert pair.s1.name == pair.s2.name == f"peak_{name}" and inputs == PAPERS
+    agree(pair, inputs, nets, papers, 64, bands == 12)
+
+
+def test_a_swin_pair_of_the_papers(tmp_path):
+    nets = {sensor: swin(bands) for sensor, bands in BANDS.items()}
+    torch.save(
+        {"state_dict": joint([original_names(n.state_dict()) for n in nets.values()])}, tmp_path / "w.pth"
+    )
+    pair, inputs = load_published(tmp_path / "w.pth")
+    assert inputs == PAPERS
+    agree(pair, inputs, nets, papers, 224)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_the_decur_pair_from_one_file_or_from_two_in_any_order(files, tmp_path):
+    nets = {sensor: resnet("resnet50", bands, fc=False) for sensor, bands in BANDS.items()}
+    states = [net.state_dict() for net in nets.values()]
+    paths = [tmp_path / "ms.pth", tmp_path / "sar.pth"][:files]
+    if files == 1:
+        rest = {"module.projector1.0.weight": torch.ones(1), "module.bn.running_mean": torch.ones(1)}
+        torch.save({"epoch": 1, "model": joint(states, "module.", "backbone_") | rest}, paths[0])
+    else:
+        for path, state in zip(paths, states[::-1]):
+            torch.save(state, path)
+    pair, inputs = load_published(*paths)
+    assert inputs == DECUR
+    agree(pair, inputs, nets, decur, 64)
+
+
+def test_a_release_becomes_a_checkpoint_and_a_model_built_on_it_keeps_its_inputs(tmp_path):
+    nets = {sensor: resnet("resnet18", bands) for sensor, bands in BANDS.items()}
+    torch.save({"state_dict": joint([net.state_dict() for net in nets.values()])}, tmp_path / "w.pth")
+    folder = save_published(tmp_path / "published", tmp_path / "w.pth")
+    pair, meta = load_dual(folder)
+    agree(pair, PAPERS, nets, papers, 64)
+    assert meta["data"] == "w.pth" and "w.pth" in (folder / "README.md").read_text()
+    config = FinetuneConfig(model="late", backbone=meta["backbone"], image_size=64)
+    again = Downstream(config.to_dict(), meta["statistics"], model=architecture(config)).eval()
+    again.model.backbone.load_state_dict(pair.state_dict())
+    with torch.no_grad():
+        found = again.model.encode(again.prepare(physical(64)))
+        torch.testing.assert_close(found[:, :512], nets["s1"](papers(physical(64))["s1"]), **CLOSE)
+
+
+def test_what_is_missing_left_over_or_of_another_kind_is_refused(tmp_path):
+    nets = [resnet("resnet18", bands).state_dict() for bands in BANDS.values()]
+    whole = joint(nets)
+    cut = {name: value for name, value in whole.items() if name != "backbone2.layer4.0.bn2.bias"}
+    bent = {**whole, "backbone1.conv1.weight": torch.zeros(64, 2, 3, 3)}
+    made = {
+        "cut": cut, "bent": bent, "extra": {**whole, "backbone1.layer5.weight": torch.ones(1)},
+        "stranger": {**whole, "decoder.weight": torch.ones(1)}, "single": nets[1], "pickle": nn.Linear(2, 2),
+    }  # fmt: skip
+    for name, state in made.items():
+        torch.save({"state_dict": state}, tmp_path / f"{name}.pth")
     (tmp_path / "text.pth").write_text("no weights")
-    torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, tmp_path / "single.pth")
-    torch.save({"state_dict": nn.Linear(2, 2)}, tmp_path / "pickle.pth")
-    incomplete = {"conv1.weight": torch.zeros(64, 2, 7, 7)}
-    write(tmp_path / "incomplete.pth", [incomplete, incomplete])
     for name, message in (
-        ("text", "cannot be read"),
-        ("absent", "cannot be read"),
-        ("pickle", "cannot be read"),
-        ("single", "holds no 'backbone1.*but conv1"),
-        ("incomplete", "does not fit resnet18"),
+        ("text", "cannot be read as plain weights"),
+        ("absent", "cannot be read as plain weights"),
+        ("pickle", "cannot be read as plain weights"),
+        ("single", "no weights for s1; give the files of both"),
+        ("cut", r"does not fit resnet18 for s2: .*Missing.*layer4.0.bn2.bias"),
+        ("extra", r"does not fit resnet18 for s1: .*Unexpected.*layer5.weight"),
+        ("bent", r"does not fit resnet18 for s1: .*conv1.weight"),
+        ("stranger", "weights of no encoder: decoder.weight"),
     ):
         with pytest.raises(CheckpointError, match=message):
             load_published(tmp_path / f"{name}.pth")
-
-
-def test_preprocessing_is_the_published_one():
-    s1 = torch.tensor([[[[-30.0, -25.0], [-5.0, 3.0]], [[-25.0, -25.0], [-25.0, -25.0]]]])
-    s2 = torch.zeros(1, 13, 2, 2)
-    s2[0, 3] = torch.tensor([[0.1, 0.2], [0.4, -0.1]])
-    x = published_preprocess({"s1": s1, "s2": s2, "index": torch.tensor([7])})
-    torch.testing.assert_close(x["s1"][0, 0], torch.tensor([[0.0, 0.0], [0.8, 1.0]]))
-    torch.testing.assert_close(x["s2"][0, 3], torch.tensor([[0.25, 0.5], [1.0, 0.0]]))
-    assert not x["s1"][0, 1].any() and not x["s2"][0, 0].any() and x["index"].item() == 7

@@ -128,7 +128,9 @@ def test_where_it_is_computed_does_not_change_a_byte(root, tmp_path, monkeypatch
         with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
             simulate(target, "smoke", seed=0, scheduler=cluster.scheduler_address)
     paths = {path for spec in some for path in spec.paths()}
-    assert digest(target) == {k: v for k, v in digest(root).items() if k in paths} | digest(target, "*.[jt][sx]*")
+    assert digest(target) == {k: v for k, v in digest(root).items() if k in paths} | digest(
+        target, "*.[jt][sx]*"
+    )
 
 
 def test_the_number_of_threads_does_not_change_a_byte_and_another_seed_gives_other_data(root):

@@ -1,5 +1,7 @@
 """Real pairs become the batch the encoders know."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,11 +17,11 @@ from eo_ssl.train.methods import make_method
 STATISTICS = Statistics((-12.0, -18.0), (4.0, 4.0), tuple(0.1 + 0.01 * i for i in range(13)), (0.05,) * 13)
 
 
-def pair(size=20, bands=S2_BANDS_L2A, seed=0):
+def pair(size=20, bands=S2_BANDS_L2A, seed=0, level="L1C"):
     rng = np.random.default_rng(seed)
     s1 = rng.normal(-12, 3, (2, size, size)).astype(np.float32)
     s2 = rng.uniform(0, 0.5, (len(bands), size, size)).astype(np.float32)
-    return Pair("a pair", s1, s2, bands, (), None, None, None, "Finland", "test")
+    return Pair("a pair", s1, s2, bands, (), None, None, None, "Finland", "test", level=level)
 
 
 def test_a_band_that_level_2a_lacks_is_the_training_mean():
@@ -36,6 +38,20 @@ def test_other_bands_are_standardised_centre_crops():
         wanted = (one.band(name)[2:18, 2:18] - STATISTICS.s2_mean[i]) / STATISTICS.s2_std[i]
         np.testing.assert_allclose(batch["s2"][0, i].numpy(), wanted, atol=1e-4)
     np.testing.assert_allclose(batch["s1"][0, 0].numpy(), (one.band("VV")[2:18, 2:18] + 12) / 4, atol=1e-4)
+
+
+def test_surface_reflectance_is_taken_to_the_sensor_for_encoders_that_know_l1c():
+    """ρ · through + path of clear air, and B10, which no ground can tell, at the mean."""
+    one = pair(level="L2A")
+    batch = pair_batch([one, pair(bands=S2_BANDS)], 16, STATISTICS)  # levels side by side
+    for name, through, path in (("B01", 0.8, 0.105), ("B08", 0.93, 0.011), ("B09", 0.28, 0.004)):
+        i = S2_BANDS.index(name)
+        top = one.band(name)[2:18, 2:18] * through + path
+        wanted = (top - STATISTICS.s2_mean[i]) / STATISTICS.s2_std[i]
+        np.testing.assert_allclose(batch["s2"][0, i].numpy(), wanted, atol=1e-4)
+    assert not batch["s2"][0, S2_BANDS.index("B10")].any() and batch["s2"][1].ne(0).all()
+    same = pair_batch([one], 16, replace(STATISTICS, level="L2A"))["s2"]
+    assert same.equal(pair_batch([pair()], 16, STATISTICS)["s2"])
 
 
 def test_a_pair_smaller_than_the_crop_is_continued_by_its_mirror_image():

@@ -16,6 +16,7 @@ class Toy:
     """What a data source does, with s1 (N, 2, H, W), s2 (N, 13, H, W) and a catalogue in memory."""
 
     path = Path("toy")
+    level = "L1C"
     notes: tuple[str, ...] = ()
     left_out: ClassVar[dict[str, str]] = {}
     gaps = False  # whether it tells of NaN
@@ -29,6 +30,9 @@ class Toy:
         s2[:] = self.s2[row][window] * affine.s2_scale + affine.s2_shift
         valid = np.isfinite(s1).all(0)
         return valid if self.gaps and not valid.all() else None
+
+    def rows(self, *names: str) -> np.ndarray:
+        return np.flatnonzero(self.catalog["split"].isin(names))
 
     def usable(self, row: int) -> bool:
         return row not in self.unusable

@@ -1,0 +1,227 @@
+"""Chapter 13: a simulated place with truth, the real scene, seams, maps against indices, and the exercise check."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+import torch
+from rasterio.transform import from_origin
+from torch import Tensor
+
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.data.fetch import fetch
+from eo_ssl.data.samples import SCENE
+from eo_ssl.data.scene import Scene
+from eo_ssl.errors import DataError
+from eo_ssl.evaluate.metrics import confusion_matrix, mean_iou
+from eo_ssl.evaluate.predict import predict_maps
+from eo_ssl.mapping import STEPS
+from eo_ssl.sensors import CLASS_NAMES, DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
+
+MODELS = ("unet", "swinunet-finetune")
+SMOKE_SIDE = 160  # pixels of the scene at smoke
+EDGE = 1e-6
+
+
+def best_model(results: pd.DataFrame) -> str:
+    """Which of the models of chapter 10 was best on validation, of those trained on all labels."""
+    whole = results[(results["task"] == "segment") & np.isclose(results["fraction"], 1.0)]
+    return str(whole[whole["method"].isin(MODELS)].groupby("method")["val_score"].mean().idxmax())
+
+
+def mosaic(source: Any, folder: Path) -> tuple[Path, Path, np.ndarray]:
+    """Neighbouring validation patches as one scene: files of S2 and S1, and the truth (H, W); gaps are no data."""
+    frame = source.catalog.iloc[source.rows("val")]
+    frame = frame[frame["scene"] == frame["scene"].mode().iloc[0]]
+    size, left, top, step = source.patch_size, frame["x"].min(), frame["y"].max(), frame["resolution"].iloc[0]
+    columns = ((frame["x"] - left) / step).round().astype(int)
+    rows = ((top - frame["y"]) / step).round().astype(int)
+    shape = (rows.max() + size, columns.max() + size)
+    s1, s2 = np.full((2, *shape), np.nan, np.float32), np.zeros((13, *shape), np.uint16)
+    truth = np.full(shape, IGNORE, np.uint8)
+    for label, y, x in zip(frame.index, rows, columns):
+        row = source.catalog.index.get_loc(label)
+        patch, here = source.read(row), np.s_[..., y : y + size, x : x + size]
+        s1[here], truth[here] = patch["s1"], source.mask(row, 0, 0, size)
+        s2[here] = np.nan_to_num(np.rint(np.clip(patch["s2"], 1e-4, 6) * DN_PER_REFLECTANCE))
+    place = {"crs": f"EPSG:{frame['epsg'].iloc[0]}", "transform": from_origin(left, top, step, step)}
+    paths = folder / "place_s2.tif", folder / "place_s1.tif"
+    for path, data, names in zip(paths, (s2, s1), (S2_BANDS, S1_BANDS)):
+        _write(path, data, names, **place)
+    return *paths, truth
+
+
+def _write(path: Path, data: np.ndarray, names: tuple[str, ...], **place: Any) -> None:
+    count, height, width = data.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": data.dtype}
+    with rasterio.open(path, "w", **profile, **place) as image:
+        image.write(data)
+        image.descriptions = names
+
+
+def real_scene(run: Any, instead: Path, folder: Path) -> tuple[Path, str]:
+    """The files of the real scene, at smoke its middle alone; without them `instead` and a sentence that says so."""
+    try:
+        bands = fetch(["l1c"])["l1c"] / SCENE
+    except DataError as error:
+        why = f"**The real scene is not here** ({error}). What follows maps a *simulated* place instead"
+        return instead, f"{why}; what is said of coasts, harvests and haze does not hold for it."
+    if run.is_evidence:
+        return bands, ""
+    with Scene(bands) as scene:
+        top, left = ((n - SMOKE_SIDE) // 2 for n in scene.grid.shape)
+        cut = np.rint(scene.read(top, left, SMOKE_SIDE, SMOKE_SIDE)["s2"] * DN_PER_REFLECTANCE)
+        shift = scene.grid.transform.translation(left, top)
+        place = {"crs": scene.grid.crs, "transform": scene.grid.transform @ shift}
+    _write(folder / "middle.tif", cut.astype(np.uint16), S2_BANDS, **place)
+    return folder / "middle.tif", ""
+
+
+# --- Seams ---
+
+
+def side_by_side(predict: Callable[[dict], Tensor], images: Mapping[str, Tensor], tile: int) -> Tensor:
+    """Probabilities (K, H, W) of tiles that touch and do not overlap, as chapter 10 would set them."""
+    height, width = images["valid"].shape
+    found = torch.zeros(NUM_CLASSES, height, width)
+    for y in range(0, height - tile + 1, tile):
+        for x in range(0, width - tile + 1, tile):
+            here = np.s_[..., y : y + tile, x : x + tile]
+            found[here] = predict({name: image[here][None] for name, image in images.items()})[0].cpu()
+    return found
+
+
+def seam(probability: Tensor, valid: Tensor, tile: int) -> float:
+    """How much larger the step in probability is from tile to tile than inside them: 1 where no seam shows.
+
+    Shape: probability (K, H, W), valid (H, W); tiles start at the corner.
+    """
+    steps, edges = [], []
+    for axis in (1, 2):
+        step = probability.diff(dim=axis).abs().sum(0)  # (H − 1, W) or (H, W − 1)
+        known = valid.narrow(axis - 1, 1, step.shape[axis - 1]) & valid.narrow(
+            axis - 1, 0, step.shape[axis - 1]
+        )
+        at = torch.arange(step.shape[axis - 1]) % tile == tile - 1
+        at = at[:, None].expand_as(step) if axis == 1 else at.expand_as(step)
+        edges.append(step[known & at])
+        steps.append(step[known & ~at])
+    return float(torch.cat(edges).mean() / torch.cat(steps).mean().clamp_min(EDGE))
+
+
+@exercise("the blend window", praise="Half a tile further, sin² becomes cos², and the two make 1.")
+def check_blend_window(window: Callable[[int], np.ndarray]) -> None:
+    n = 8
+    got = np.asarray(window(n), dtype=float)
+    expect_shape(got, (n, n), "the window of a tile of 8 pixels")
+    i = np.arange(n)
+    lines = {
+        "the half pixel is missing: the middle of pixel i is at i + ½, and sin² starts at 0 before the first": i
+        / n,
+        "the window has to come back to 0 at the other edge: one half wave, π, in a tile of n": (i + 0.5)
+        / (2 * n),
+        "that is a whole wave: sin² already has one in half a turn, π": 2 * (i + 0.5) / n,
+    }
+    mistakes = {why: np.outer(np.sin(np.pi * x) ** 2, np.sin(np.pi * x) ** 2) for why, x in lines.items()}
+    side = np.sin(np.pi * (i + 0.5) / n)
+    mistakes["sin without the square does not add up to 1"] = np.outer(side, side)
+    mistakes["np.hanning touches 0 at both ends: halves of it do not add up to 1"] = np.outer(
+        np.hanning(n), np.hanning(n)
+    )
+    mistakes["rows and columns are multiplied, not added"] = np.add.outer(side**2, side**2)
+    expect_close(got, np.outer(side**2, side**2), "The window", mistakes=mistakes)
+    half = n // 2
+    total = got[:half, :half] + got[half:, :half] + got[:half, half:] + got[half:, half:]
+    expect(np.allclose(total, 1), "Four windows half a tile apart do not add up to 1.")
+
+
+# --- What the map is worth ---
+
+
+def without_radar(down: Any, patches: Any, tile: int) -> dict[str, float]:
+    """mIoU on patches with both sensors, and with the radar taken away."""
+    found = {}
+    for name, missing in (("both sensors", ()), ("Sentinel-2 alone", ("s1",))):
+
+        def predict(batch: dict[str, Tensor], missing: tuple[str, ...] = missing) -> Tensor:
+            return down({key: value for key, value in batch.items() if key not in missing})
+
+        counts = sum(
+            confusion_matrix(m.argmax(0), truth) for _, m, truth in predict_maps(predict, patches, tile)
+        )
+        found[name] = float(mean_iou(counts.numpy()))
+    return found
+
+
+def read_map(out: Path, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Classes (H, W) and probabilities (8, H, W), NaN without data, of a map on disk; every `step`-th pixel."""
+    with rasterio.open(out) as image, rasterio.open(out.with_name(f"{out.stem}_confidence.tif")) as sure:
+        shape = tuple(-(-n // step) for n in image.shape)
+        codes, steps = image.read(1, out_shape=shape), sure.read(out_shape=(NUM_CLASSES, *shape))
+    return codes, np.where(steps == IGNORE, np.nan, steps.astype(np.float32) / STEPS)
+
+
+def by_class(codes: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
+    """Share of each class in the map, its mean confidence, and the share of its pixels below one half."""
+    known, rows = codes != IGNORE, {}
+    for code, name in enumerate(CLASS_NAMES):
+        sure = probability[code][codes == code]
+        if len(sure):
+            rows[name] = {
+                "share": len(sure) / known.sum(),
+                "confidence": sure.mean(),
+                "below ½": (sure < 0.5).mean(),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index").sort_values("share", ascending=False)
+
+
+def against_indices(s2: np.ndarray, codes: np.ndarray) -> pd.Series:
+    """Two questions that need no labels: s2 (13, H, W) reflectance, codes (H, W).
+
+    Open water reflects more green than near infrared (NDWI > 0); a dense canopy has an NDVI above 0.6 and is not bare.
+    """
+    green, red, near = (s2[S2_BANDS.index(name)] for name in ("B03", "B04", "B08"))
+    water, canopy = green > near, near - red > 0.6 * (near + red)
+    called = {name: codes == CLASS_NAMES.index(name) for name in ("Water", "Urban", "Barren")}
+    bare = called["Water"] | called["Urban"] | called["Barren"]
+    shares = {
+        "NDWI above 0, of all pixels": water[codes != IGNORE].mean(),
+        "of these, called Water": called["Water"][water].mean() if water.any() else np.nan,
+        "of what is called Water, NDWI above 0": water[called["Water"]].mean()
+        if called["Water"].any()
+        else np.nan,
+        "NDVI above 0.6, of all pixels": canopy[codes != IGNORE].mean(),
+        "of these, called Water, Urban or Barren": bare[canopy].mean() if canopy.any() else np.nan,
+    }
+    return pd.Series(shares, name="share of pixels")
+
+
+def to_explore(scene: Scene, out: Path, kind: str, side: int = 128) -> list[dict[str, Any]]:
+    """The scene at a glance, and its surest, least sure and most varied squares, for `show.prediction_explorer`."""
+    height, width = scene.grid.shape
+    step = max(1, -(-max(height, width) // side))
+    _, whole = read_map(out, step)
+    seen = scene.read(0, 0, height, width)["s2"][:, ::step, ::step]
+    edge = min(whole.shape[1:])
+    items = [(f"{kind}, every {step}. pixel", seen[:, :edge, :edge], whole[:, :edge, :edge])]
+    codes, full = read_map(out)
+    side = min(side, height, width)
+    corners = [(y, x) for y in range(0, height - side + 1, side) for x in range(0, width - side + 1, side)]
+    squares = [full[:, y : y + side, x : x + side] for y, x in corners]
+    sure = [float(np.nan_to_num(one).max(0).mean()) for one in squares]
+    kinds = [len(np.unique(codes[y : y + side, x : x + side])) for y, x in corners]
+    for name, i in (
+        ("the surest", np.argmax(sure)),
+        ("the least sure", np.argmin(sure)),
+        ("most classes", np.argmax(kinds)),
+    ):
+        y, x = corners[int(i)]
+        items.append((f"{name}, at row {y}, column {x}", scene.read(y, x, side, side)["s2"], squares[int(i)]))
+    note = "Nobody has drawn the truth of this place. The middle of the square is shown at 10 m."
+    about = {"note": note, "s2_bands": S2_BANDS, "truth": None}
+    return [
+        {"name": name, "s2": np.nan_to_num(s2), "maps": [np.nan_to_num(p)], **about} for name, s2, p in items
+    ]
