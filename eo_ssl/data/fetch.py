@@ -23,11 +23,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from eo_ssl import files
-from eo_ssl.data import ben_ge
 from eo_ssl.errors import ConfigError, DataError, nearest
 
 ZENODO = "https://zenodo.org"
 PATIENCE = 30  # seconds without a byte
+AS_IT_IS = {"Accept-Encoding": "identity"}
 BLOCK = 1 << 16  # bytes written at once, and lost at most where the connection is cut
 
 
@@ -53,17 +53,20 @@ class Archive:
 class DataSet:
     """A real data set: its archive in a Zenodo record, or in a Hugging Face repository at one revision."""
 
-    filename: str
-    page: str  # where a person finds it
+    path: str  # of the archive, there
     unpacked: int  # bytes, about
-    size: str  # in words
     licence: str
     cite: str
     zenodo: str = ""
     repo: str = ""
     revision: str = ""
-    path: str = ""
-    checksum: str = ""
+    checksum: str = ""  # of Zenodo that of the record
+
+    @property
+    def page(self) -> str:
+        """Where a person finds it."""
+        zenodo = f"https://zenodo.org/records/{self.zenodo}"
+        return zenodo if self.zenodo else f"https://huggingface.co/datasets/{self.repo}"
 
 
 FACTS = files.read_json(Path(__file__).with_name("samples.json"))
@@ -102,9 +105,8 @@ def _made(target: Path, fill: Callable[[Path, Path], None]) -> Path:
         return target
     try:
         with files.locked(target.parent / ".lock", f"fetch into {target.parent}"):
-            for debris in target.parent.glob(
-                ".*.partial"
-            ):  # nobody else is at work: left by a killed process
+            # Nobody else is at work: left by a killed process.
+            for debris in target.parent.glob(".*.partial"):
                 shutil.rmtree(debris, ignore_errors=True)
             if not target.is_dir():  # another process may have finished while we waited
                 with tempfile.TemporaryDirectory(".partial", ".", target.parent) as work:
@@ -128,7 +130,7 @@ def root_of(data: str | Path) -> Path:
     if name not in SETS or given.is_dir():
         return given
     if not (target := files.cache_dir() / "data" / name).is_dir():
-        get = f"`eo-ssl data fetch {name}` gets it ({SETS[name].size}, once)"
+        get = f"`eo-ssl data fetch {name}` gets it once ({SETS[name].unpacked / 1e9:.1f} GB unpacked)"
         raise DataError(f"{name} is not here yet: {get}, or give the folder where you unpacked it")
     return target
 
@@ -149,43 +151,34 @@ def _fill_set(name: str, made: Path, work: Path) -> None:
     import requests
 
     about = SETS[name]
-    part = work.parent / f".{about.filename}.part"  # outlives this process
+    file = Path(about.path).name
+    part = work.parent / f".{file}.part"  # outlives this process
     try:
-        url, size, checksum = _published(about)
+        url, size, checksum = _published(about, file)
         got = part.stat().st_size if part.exists() else 0
-        files.require_space(work, size - got + about.unpacked, f"fetching and unpacking {about.filename}")
-        print(
-            f"Fetching {name} ({size / 1e6:,.0f} MB, once) from {about.page} ({about.licence}) …", flush=True
-        )
+        files.require_space(work, size - got + about.unpacked, f"fetching and unpacking {file}")
+        print(f"Fetching {file} ({size / 1e6:,.0f} MB, once) from {about.page} …", flush=True)
         pooch.get_logger().setLevel("ERROR")
-        download = partial(_resume, part=part, size=size)
-        path = Path(pooch.retrieve(url, checksum, about.filename, work, downloader=download))
+        path = pooch.retrieve(url, checksum, file, work, downloader=partial(_resume, part=part, size=size))
+        unpack(Path(path), made, ("*",))
     except requests.RequestException as error:
         answer = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
         why = f"{answer} from {error.request.url if error.request else about.page}"
-        ways = (
-            "give a folder with it unpacked instead of the name, or take the data that the course simulates"
-        )
-        raise DataError(
-            f"{name} cannot be reached ({why}); try again later (what has come is kept), {ways}"
-        ) from error
-    except (ValueError, KeyError) as error:  # of pooch: another checksum; of the record: no such file
+        ways = "give the folder where you unpacked it instead of the name, or take the simulated data"
+        again = "try again later (what has come is kept)"
+        raise DataError(f"{name} cannot be reached ({why}); {again}, {ways}") from error
+    except (ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
+        # ValueError: pooch found another checksum.
         part.unlink(missing_ok=True)
-        what = f"{about.filename} from {about.page} is not what was published: {' '.join(str(error).split())[:200]}"
-        raise DataError(f"{what}; it was thrown away, fetch again") from error
-    try:
-        unpack(path, made, ("*",))
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{about.filename}: cannot be unpacked safely ({error})") from error
-    if not (ben_ge.table_below(made) or ben_ge.listed(made)):
+        why = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{about.filename}: not laid out as expected; unpack it yourself and look (data/*.md)"
-        )
+            f"{file} from {about.page} is not what was published ({why}); fetch it again"
+        ) from error
     card = {"name": name, "version": about.zenodo or about.revision[:8], "checksum": checksum, "source": url}
     files.write_json(made / "dataset.json", card | {"licence": about.licence, "cite": about.cite})
 
 
-def _published(about: DataSet) -> tuple[str, int, str]:
+def _published(about: DataSet, file: str) -> tuple[str, int, str]:
     """Address, bytes and checksum of an archive, as its host says or as they are known."""
     import requests
     from huggingface_hub import hf_hub_url
@@ -193,15 +186,11 @@ def _published(about: DataSet) -> tuple[str, int, str]:
     if about.zenodo:
         reply = requests.get(f"{ZENODO}/api/records/{about.zenodo}", timeout=PATIENCE)
         reply.raise_for_status()
-        found = next((f for f in reply.json()["files"] if f["key"] == about.filename), None)
-        if found is None:
-            raise KeyError(f"no {about.filename} in record {about.zenodo}")
+        found = {entry["key"]: entry for entry in reply.json()["files"]}[file]
         return found["links"]["self"], int(found["size"]), found["checksum"]
     at = {"repo_type": "dataset", "revision": about.revision, "endpoint": os.environ.get("HF_ENDPOINT")}
     url = hf_hub_url(about.repo, about.path, **at)
-    reply = requests.head(
-        url, allow_redirects=True, timeout=PATIENCE, headers={"Accept-Encoding": "identity"}
-    )
+    reply = requests.head(url, allow_redirects=True, timeout=PATIENCE, headers=AS_IT_IS)
     reply.raise_for_status()
     return url, int(reply.headers["Content-Length"]), about.checksum
 
@@ -213,15 +202,13 @@ def _resume(url: str, output: str, _: object, part: Path, size: int) -> None:
     part.touch()
     while (have := part.stat().st_size) < size:
         trouble: Exception = requests.ConnectionError("the connection ends before the file does")
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        headers = AS_IT_IS | ({"Range": f"bytes={have}-"} if have else {})
         try:
             with requests.get(url, stream=True, timeout=PATIENCE, headers=headers) as reply:
                 reply.raise_for_status()
-                whole = (
-                    reply.status_code != requests.codes.partial_content
-                )  # the server does not go on: begin again
-                bar = tqdm(total=size, initial=0 if whole else have, unit="B", unit_scale=True, disable=None)
-                with open(part, "wb" if whole else "ab") as file, bar:
+                goes_on = reply.status_code == requests.codes.partial_content  # not every server can
+                bar = tqdm(total=size, initial=have * goes_on, unit="B", unit_scale=True, disable=None)
+                with open(part, "ab" if goes_on else "wb") as file, bar:
                     for block in reply.iter_content(BLOCK):
                         file.write(block)
                         bar.update(len(block))

@@ -209,11 +209,7 @@ def _read_folder(folder: Path, window: Window, bands: tuple[str, ...]) -> Image:
     if window is not None:
         top, left, side = window
         stack = stack[:, top : top + side, left : left + side]
-    scales, offsets = (
-        np.concatenate([getattr(i, f) for i in images.values()]) for f in ("scales", "offsets")
-    )
-    first = next(iter(images.values()))
-    return Image(stack, first.nodata, scales, offsets, list(images), first.tags)
+    return next(iter(images.values()))._replace(data=stack, names=list(images))
 
 
 def _read(path: Path, window: Window, counts: tuple[int, ...], what: str) -> Image:
