@@ -55,7 +55,7 @@ def training_code() -> str:
     Comments, docstrings and layout do not count, so that only a change of what is computed asks for new models.
     """
     root, digest = Path(__file__).resolve().parent, hashlib.sha256()
-    for room in ("sensors.py", "losses", "models", "data", "evaluate", "train"):
+    for room in ("sensors.py", "losses", "models", "data", "evaluate", "train", "dual_simclr.py"):
         for path in sorted((root / room).rglob("*.py")) or [root / room]:
             digest.update(f"{path.relative_to(root)}\0{meaning(path.read_text(encoding='utf-8'))}\0".encode())
     return digest.hexdigest()[:12]

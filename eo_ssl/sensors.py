@@ -175,6 +175,10 @@ _IGBP = dict.fromkeys(range(1, 6), 0) | {6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4,
 DFC10_TO_EIGHT, IGBP_TO_EIGHT = (
     np.array([eight.get(code, IGNORE) for code in range(256)], np.uint8) for eight in (_DFC10, _IGBP)
 )
+# From ESA WorldCover to the legend of DFC2020: trees, shrubs, grass, crops, built-up, bare, snow, water, wetland and
+# mangroves; moss and lichen have no class there, and a code of neither legend becomes 254.
+_WORLDCOVER = {0: 0, 10: 1, 20: 2, 30: 4, 40: 6, 50: 7, 60: 9, 70: 8, 80: 10, 90: 5, 95: 5, 100: 0, 255: 0}
+WORLDCOVER_TO_DFC10 = np.array([_WORLDCOVER.get(code, 254) for code in range(256)], np.uint8)
 
 
 def to_db(linear: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import yaml
 
 from eo_ssl.course import notebooks, student
 from eo_ssl.course.checks import ExerciseFailed
+from eo_ssl.show.quiz import questions
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -68,6 +69,12 @@ def test_every_picture_in_the_text_has_alt_text_and_links_to_other_chapters_lead
     assert {name for name in linked if not (FOLDER / name).is_file()} == set()
 
 
+def test_the_picture_of_the_course_has_a_number_for_every_chapter_and_says_in_words_what_it_shows():
+    picture = (FOLDER / "images" / "course.svg").read_text(encoding="utf-8")
+    assert {path.stem[:2] for path in SOURCES} <= set(re.findall(r'id="eo-ch(..)"', picture))
+    assert re.search(r"<title[^>]*>.{10,}</title>", picture) and re.search(r"<desc[^>]*>.{100,}</desc>", picture)
+
+
 def test_no_function_is_defined_in_two_chapters():
     where = defaultdict(set)
     for path in SOURCES:
@@ -96,6 +103,20 @@ def test_every_chapter_has_two_exercises_with_hints_that_the_book_folds(path):
         assert "hide-input" in notebooks.tags(cells[index])
         before = [c.source for c in cells[:index] if c.cell_type == "markdown"]
         assert re.search("hint", before[-1], re.IGNORECASE), "the text before an exercise needs a hint"
+        said = "under its title: *10 minutes · ●●○ · must*, as its metadata say (python -m eo_ssl.course.notebooks)"
+        assert cells[index].metadata.get("exercise") == notebooks.effort(before[-1]) != {}, said
+        assert re.search(r"· [●○]{3} ·", before[-1])
+    assert {cells[index].metadata["exercise"]["kind"] for index in places} >= {"must"}
+
+
+@each([path for path in SOURCES if path.stem[:2] != "00"])
+def test_every_chapter_asks_three_to_five_questions_before_it_answers_them(path):
+    module = "a1" if path.stem.startswith("a1") else f"ch{path.stem[:2]}"
+    assert 3 <= len(questions(FOLDER / "chapters" / f"{module}.toml")) <= 5
+    sources = [cell.source for cell in notebooks.read(path).cells]
+    asked = sources.index(f"show.quiz({module})")
+    assert "## Check yourself" in sources[asked - 1]
+    assert not any("## Common misunderstandings" in source for source in sources[:asked])
 
 
 @pytest.mark.parametrize(("path", "cell", "check"), exercises())

@@ -101,8 +101,11 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
         student_edition(sources, Path(download, "notebooks"))
         shutil.make_archive(str(out / "assets" / "notebooks"), "zip", download)
     titles = {stem: chapter["title"] for stem, chapter in done.items()}
+    picture = (sources / "images" / "course.svg").read_text(encoding="utf-8")
     for stem, chapter in done.items():
         shown = prepare(notebooks.read(run_dir / f"{stem}.ipynb"), chapter["minutes"], set(done))
+        title, _, text = shown.cells[0].source.partition("\n")
+        shown.cells[0].source = f"{title}\n\n{you_are_here(picture, stem)}\n{text}"
         write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
     fill(out / "book" / "intro.md", "<!-- cover -->", cover(out, run_dir, list(titles)))
     about = f"{about_run(run_dir)}.\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
@@ -137,6 +140,14 @@ def prepare(notebook: nbformat.NotebookNode, minutes: float, stems: set[str]) ->
             if "text/html" in data:
                 data["text/html"] = data["text/html"].replace(session.MINUTES, f"{minutes:.1f}")
     return notebook
+
+
+def you_are_here(picture: str, stem: str) -> str:
+    """The picture of the course, small and without its words, with the number of one chapter lit; as HTML."""
+    number = stem[:2]
+    lit = picture.replace(f'id="eo-ch{number}" class="', f'id="eo-ch{number}" class="eo-here ')
+    small = lit.replace("<svg ", '<svg class="eo-small" ', 1).strip()
+    return f'<div class="eo-course">\n{small}\n<p>You are here: {number.upper()}</p>\n</div>'
 
 
 def cover(out: Path, run_dir: Path, stems: list[str]) -> str:

@@ -7,13 +7,13 @@
             "the signs are swapped: near infrared minus red, not red minus near infrared": [-0.667],
         })
 
-What stops the learner's code (a stub, a `None`, an exception) becomes a message that names the cause.
+What stops the learner's code (a stub, a `None`, an exception) becomes a message that names the cause. A right answer
+may be a list, an array or a tensor; where the task asks for a class, the check says `(LateFusion: type)`.
 """
 
 import functools
 import html
 import inspect
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -52,10 +52,18 @@ def exercise(title: str, praise: str = "") -> Callable[[Callable[..., None]], Ca
     """Turn a function that raises `ExerciseFailed` (through the `expect…` helpers) into a check."""
 
     def decorate(check: Callable[..., None]) -> Callable[..., Passed]:
+        ((name, parameter),) = inspect.signature(check).parameters.items()
+        asked = "class" if parameter.annotation is type else "function"
+
         @functools.wraps(check)
         def run(*answers: Any) -> Passed:
-            with _time_limit(title), _taught(title, answers):
-                check(*(_guard(a) if inspect.isroutine(a) else _not_stub(a, title) for a in answers))
+            advice = f"Write {check.__name__}({name}): the name of your {asked}, with nothing around it."
+            expect(len(answers) == 1, f"{title}: one thing is asked for, not {len(answers)}. {advice}")
+            answer = _not_stub(answers[0], title)
+            given = "class" if isinstance(answer, type) else "function" if callable(answer) else "result"
+            expect(given == asked, f"{title}: this is {_kind(answer)}. {advice}")
+            with _time_limit(title), _taught(title):
+                check(answer if asked == "class" else _guard(answer, name))
             return Passed(title, praise)
 
         return run
@@ -70,10 +78,9 @@ def expect(condition: Any, message: str) -> None:
 
 
 def expect_shape(value: Any, shape: tuple[int, ...], what: str) -> None:
-    """Fail unless `value` is an array or tensor of this shape."""
-    got = getattr(value, "shape", None)
-    expect(got is not None, f"{what} should be an array or tensor, but it is a {type(value).__name__}.")
-    expect(tuple(got) == shape, f"{what} should have shape {shape}, but it has {tuple(got)}.")
+    """Fail unless `value` is an array, a tensor or a nested list of this shape."""
+    got = numbers(value, what).shape
+    expect(got == shape, f"{what} should have shape {shape}, but it has {got}.")
 
 
 def expect_close(
@@ -86,13 +93,13 @@ def expect_close(
     mistakes: dict[str, Any] | None = None,
 ) -> None:
     """Fail unless `got` is close to `wanted`; a value in `mistakes` is answered with its own message."""
-    values, wanted = _array(got), _array(wanted)
+    values, wanted = numbers(got, what), numbers(wanted)
     if values.ndim and wanted.ndim:
         expect_shape(values, wanted.shape, what)
     if np.allclose(values, wanted, rtol=rtol, atol=atol, equal_nan=True):
         return
     for message, value in (mistakes or {}).items():
-        mistake = _array(value)
+        mistake = numbers(value)
         alike = mistake.shape == values.shape and np.allclose(values, mistake, rtol=rtol, atol=atol)
         expect(not alike, f"{what}: {message}.")
     nan = np.isnan(values).any() and not np.isnan(wanted).any()
@@ -100,15 +107,25 @@ def expect_close(
     raise ExerciseFailed(f"{what} should be {_short(wanted)}, but it is {_short(values)}.")
 
 
-def _array(value: Any) -> np.ndarray:
-    """A NumPy array from a number, list, array or tensor (detached, on the CPU)."""
+def numbers(value: Any, what: str = "the result") -> np.ndarray:
+    """A NumPy array of float64 from a number, array, tensor, data frame, or a nested list of any of these."""
+    if isinstance(value, list | tuple):
+        value = [numbers(one, what).tolist() for one in value]
     if hasattr(value, "detach"):
-        value = value.detach().cpu().float().numpy()
+        value = value.detach().cpu().double().numpy()
     try:
-        return np.asarray(value, dtype=float)
+        values = np.asarray(value)
+        return values.astype(float, casting="same_kind" if values.dtype != object else "unsafe")
     except (TypeError, ValueError):
-        kind = type(value).__name__
-        raise ExerciseFailed(f"a number or an array was expected, but this is a {kind}.") from None
+        kind = "list of unequal lists" if isinstance(value, list) else type(value).__name__
+        raise ExerciseFailed(f"{what} should be a number or an array, but it is a {kind}.") from None
+
+
+def booleans(value: Any, what: str = "the result") -> np.ndarray:
+    """A NumPy array of bool from the same; 0 and 1 count as False and True."""
+    values = numbers(value, what)
+    expect(np.isin(values, (0, 1)).all(), f"{what} should hold True and False, not {_short(values)}.")
+    return values.astype(bool)
 
 
 def _short(values: np.ndarray) -> str:
@@ -123,23 +140,33 @@ def _not_stub(value: Any, name: str) -> Any:
     return value
 
 
-def _guard(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The learner's function, with a stub, a None or an exception turned into a message."""
+def _kind(value: Any) -> str:
+    """What was handed over, in words: "the class LateFusion", "the result of a call, a Tensor"."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, str):
+        return "a text in quotes"
+    if inspect.isroutine(value):
+        return "a function"
+    return f"the result of a call, a {type(value).__name__}"
 
-    @functools.wraps(function)
+
+def _guard(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The learner's function, with a stub, a None or an exception turned into a message."""
+    name = getattr(function, "__name__", name)
+
     def call(*args: Any, **kwargs: Any) -> Any:
-        with _taught(function.__name__):
-            return _not_stub(function(*args, **kwargs), function.__name__)
+        with _taught(name):
+            return _not_stub(function(*args, **kwargs), name)
 
     return call
 
 
 @contextmanager
-def _taught(name: str, answers: tuple = ()) -> Iterator[None]:
+def _taught(name: str) -> Iterator[None]:
     """Turn what stops the learner's code, such as a class that is still a stub, into a message.
 
     A stub says nothing or "your turn"; an operation that the device lacks raises the same type with other words.
-    Where one of the `answers` is called and cannot be, its result was handed over in its place.
     """
     try:
         yield
@@ -150,10 +177,7 @@ def _taught(name: str, answers: tuple = ()) -> Iterator[None]:
         if isinstance(error, NotImplementedError) and said in ("", "your turn"):
             _not_stub(None, name)
         message = f"{name} stopped with {type(error).__name__}: {said}"
-        called = re.fullmatch(r"'(?:.*\.)?(\w+)' object is not callable", said)
-        if called and called[1] in [type(answer).__name__ for answer in answers if not callable(answer)]:
-            message = f"{name}: the check calls your function itself; give it the name, without brackets."
-        elif isinstance(error, TypeError | ValueError) and "unpack" in said:
+        if isinstance(error, TypeError | ValueError) and "unpack" in said:
             message = f"{name} does not return as many values as the task asks for ({said})."
         raise ExerciseFailed(message) from error
 

@@ -24,7 +24,7 @@ def _folder(help: str) -> Any:
 
 
 ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu, paper or paper-rehearsal")]
-Data = Annotated[str, typer.Option(help='"simulated", or the root of SEN12MS / DFC2020')]
+Data = Annotated[str, typer.Option(help='"simulated", "ben-ge-800" …, or a folder of one of these')]
 Seed = Annotated[int, typer.Option(help="first seed, and seed of the simulated data")]
 RunDir = Annotated[str, typer.Option(help="run folder; default runs/<profile>")]
 Notebooks = Annotated[Path | None, _folder("folder of the notebooks; default notebooks/")]

@@ -16,10 +16,11 @@ from eo_ssl.files import write_text
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 PARAMETERS = """\
 profile = "laptop"      # smoke | laptop | gpu | paper
-data = "simulated"      # or the root of SEN12MS / DFC2020
+data = "simulated"      # or "ben-ge-800", or a folder
 run_dir = ""            # default runs/<profile>
 seed = 0"""
 PATTERN = re.compile(r"(\d\d|a\d)_\w+\.ipynb")
+EFFORT = re.compile(r"^### Exercise .*\n\*(\d+) minutes · (●{1,3})○* · (must|stretch)\*$", re.MULTILINE)
 
 
 def sources(folder: Path) -> list[Path]:
@@ -66,15 +67,26 @@ def title(notebook: Any) -> str:
     return found[1].strip() if found else "Untitled"
 
 
+def effort(text: str) -> dict[str, Any]:
+    """What the line under the title of an exercise says of it; nothing if there is no such line.
+
+    >>> effort("### Exercise 1: NDVI\\n*5 minutes · ●○○ · must*")
+    {'minutes': 5, 'difficulty': 1, 'kind': 'must'}
+    """
+    found = EFFORT.search(text)
+    return {"minutes": int(found[1]), "difficulty": len(found[2]), "kind": found[3]} if found else {}
+
+
 def normalise(path: str | Path) -> None:
     """Bring a notebook source into the form kept in the repository.
 
-    No outputs, no counts, no metadata but tags; solutions folded in JupyterLab as in the book; kernelspec python3;
-    cell ids made from the content, so that converting the same text twice gives the same bytes.
+    No outputs, no counts, no metadata but tags and, at an exercise, what the line under its title says; solutions
+    folded in JupyterLab as in the book; kernelspec python3; cell ids made from the content, so that converting the
+    same text twice gives the same bytes.
     """
     path = Path(path)
     notebook = read(path)
-    seen = Counter[str]()
+    seen, text = Counter[str](), ""
     for cell in notebook.cells:
         base = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:10]
         seen[base] += 1
@@ -82,6 +94,9 @@ def normalise(path: str | Path) -> None:
         cell.metadata = {"tags": tags(cell)} if tags(cell) else {}
         if "hide-input" in tags(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}
+        if "exercise" in tags(cell) and (said := effort(text)):
+            cell.metadata["exercise"] = said
+        text = cell.source
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     notebook.metadata = {"kernelspec": KERNELSPEC, "language_info": {"name": "python"}}

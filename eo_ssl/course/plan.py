@@ -125,11 +125,11 @@ def _reached(code: list[str], folder: Path) -> Iterator[tuple[str, str]]:
         if path.is_file():  # otherwise a name inside a module
             source = path.read_text(encoding="utf-8")
             yield name, _meaning(source)
-            words += source if name.startswith("chapters.") else ""
+            words += f"{source}{path.stem}.toml" if name.startswith("chapters.") else ""
             waiting |= {name.rpartition(".")[0], *_imported(source)}
     beside = [p for part in ("chapters", "images") for p in folder.glob(f"{part}/*") if p.name in words]
     for path in sorted([*beside, *PACKAGE.rglob("*")]):
-        if path.suffix in {".js", ".css", ".json", ".svg"}:
+        if path.suffix in {".js", ".css", ".json", ".svg", ".toml"}:
             yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
 
 

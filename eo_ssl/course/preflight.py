@@ -111,7 +111,7 @@ def disk(run: Run) -> Iterator[Item]:
 def data(run: Run) -> Item:
     """The data set: the simulated one is made when first needed."""
     if not run.simulated:
-        return Item("Data set", f"{run.data_version} in {shown(Path(run.data))}")
+        return Item("Data set", f"{run.data_version} in {shown(run.data_root)}")
     if session.is_whole(run.simulated):
         return Item("Data set", f"simulated, in {shown(run.simulated)}")
     return Item("Data set", "simulated, not made yet", NOTE, "made here by the first chapter that needs it")

@@ -1,6 +1,7 @@
 """Load or train: what the chapters share, so that any chapter runs alone and nothing is trained twice."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import torch
 
 from eo_ssl.course.session import Run
 from eo_ssl.data.samples import Pair
+from eo_ssl.errors import ConfigError
 from eo_ssl.train.embed import Embeddings, embed_batch, pair_batch
 
 if TYPE_CHECKING:
@@ -32,6 +34,17 @@ def pretrained(run: Run, method: str, seed: int = 0, family: str = "") -> Path:
     config = preset(method, run.profile.name, family, seed=seed)
     options = {"compile": run.profile.compile, "workers": loader_threads()}
     return pretrain(config, run.source(), run.root, replace_other=True, **options).folder
+
+
+def released() -> dict[str, Path]:
+    """The encoders that come with the course, by the name of their row; those that are not there are left out."""
+    from eo_ssl.train import config
+
+    found = {}
+    for label, method in (("Dual-SimCLR, released", "dual-simclr"), ("MMA, released", "mma")):
+        with suppress(ConfigError):
+            found[label] = config.released(method)
+    return found
 
 
 def compared(run: Run, *parts: str) -> pd.DataFrame:

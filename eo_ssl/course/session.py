@@ -59,7 +59,7 @@ class Run:
             from eo_ssl import simulate
 
             return f"simulated {self.profile.simulate} {simulate.VERSION} seed {self.seed}"
-        root = Path(self.data).expanduser()
+        root = check_data(self.data)
         facts = read_json(root / "dataset.json") if is_whole(root) else {}
         return f"{facts.get('name', root.name)} {facts.get('version', '')}".strip()
 
@@ -173,10 +173,12 @@ def require_writable(folder: Path) -> Path:
 
 
 def check_data(data: str) -> Path:
-    """The data root as a folder; raises `DataError` that says how to get the simulated set."""
-    root = Path(data).expanduser()
+    """The data root as a folder; raises `DataError` that says how to get one."""
+    from eo_ssl.data.fetch import SETS, root_of
+
+    root = root_of(data)
     if not root.is_dir():
-        hint = f"{nearest(data, [SIMULATED])}, or name the root of SEN12MS or DFC2020"
+        hint = f"{nearest(data, [SIMULATED, *SETS])}, or name the root of SEN12MS or DFC2020"
         raise DataError(f"data root {data!r} is not a folder{hint}")
     return root.resolve()
 

@@ -55,7 +55,8 @@ def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.Noteboo
         tags = notebooks.tags(cell)
         if "exercise" in tags:
             cell.source = stub(cell.source, f"{name}, cell {index}")
-            cell.metadata = {"tags": [*(tag for tag in tags if tag != "hide-input"), GO_ON]}
+            cell.metadata["tags"] = [*(tag for tag in tags if tag != "hide-input"), GO_ON]
+            cell.metadata.pop("jupyter", None)  # not folded
         elif cell.cell_type == "code" and BEGIN in cell.source:
             raise DataError(f"{name}, cell {index}: holds a solution but is not tagged exercise")
         elif cell.cell_type == "code" and CHECK.search(cell.source):

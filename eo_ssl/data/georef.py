@@ -138,7 +138,8 @@ def spatial_blocks(catalog: pd.DataFrame, patch_size: int, metres: float = BLOCK
 
     The bootstrap draws the patches of a block together, or its intervals come out too short (Roberts et al. 2017,
     "Cross-validation strategies for data with temporal, spatial, hierarchical, or phylogenetic structure"). Squares are
-    counted from the north-west corner of each area. A patch without georeferencing is in the block of its overlap group.
+    counted from the north-west corner of each area. A patch without georeferencing is in the block of its overlap group,
+    one of ben-ge in that of its MGRS tile.
     Shape: catalog of N rows -> (N,) str.
     """
     block = "group " + catalog["group"].astype(str).to_numpy(dtype=object)
@@ -153,4 +154,6 @@ def spatial_blocks(catalog: pd.DataFrame, patch_size: int, metres: float = BLOCK
         squares = np.floor(offset / side + 1e-6).astype(int).to_numpy()
         names = [f"{epsg}/{a}/{east}/{south}" for a, (east, south) in zip(area, squares)]
         block[catalog.index.get_indexer(part.index)] = names
+    if "lon" in catalog:  # ben-ge: single patches far apart, those of one tile seen through the same air
+        block = np.where(catalog["lon"].notna(), "tile " + catalog["region"].astype(str), block)
     return block.astype(str)

@@ -1,6 +1,7 @@
 """Reads one patch from its GeoTIFF files with rasterio and refuses what is not as expected, naming the file.
 
-What a file says of itself counts for all three kinds alike: names of bands, no-data value, scale and offset.
+What a file says of itself counts for all three kinds alike: names of bands, no-data value, scale and offset. A folder
+with one file a band, each at its own resolution, is read like one file with all bands on the finest grid.
 """
 
 import warnings
@@ -17,6 +18,7 @@ from rasterio.enums import Compression, Interleaving
 from rasterio.errors import NotGeoreferencedWarning
 
 from eo_ssl import sensors
+from eo_ssl.data.samples import to_grid
 from eo_ssl.errors import DataError
 from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, S1_BANDS, S2_BANDS
 
@@ -134,7 +136,10 @@ def declared_offset(path: Path, image: Image) -> int:
 
 
 def read_labels(path: Path, window: Window = None) -> np.ndarray:
-    """First band (H, W) uint8 of a label map (`lc`: IGBP, `dfc`: DFC-10 codes); no-data pixels become 255."""
+    """First band (H, W) uint8 of a label map (`lc`: IGBP, `dfc`: DFC-10 codes); no-data pixels become 255.
+
+    The codes of an ESA WorldCover map, known by its name, are translated to those of DFC-10.
+    """
     image = _read(path, window, (1, 4), "a label map")
     if image.data.dtype.kind not in "ui" or image.scaled:
         raise PatchError(f"{path}: label map as {image.data.dtype}; expected plain integer codes", "type")
@@ -142,11 +147,15 @@ def read_labels(path: Path, window: Window = None) -> np.ndarray:
     codes[codes == image.nodata] = IGNORE
     if codes.min(initial=0) < 0 or codes.max(initial=0) > 255:
         raise PatchError(f"{path}: label codes from {codes.min()} to {codes.max()}", "labels")
-    return codes.astype(np.uint8)
+    codes = codes.astype(np.uint8)
+    return sensors.WORLDCOVER_TO_DFC10[codes] if path.stem.endswith("_esaworldcover") else codes
 
 
 def read_header(path: Path) -> Header:
     """Where a file lies and how large it is, without its pixels; raises `PatchError` if it is no GeoTIFF."""
+    if path.is_dir():  # one of the bands on the finest grid speaks for all
+        bands = _bands(path)
+        path = bands.get("B02") or bands.get("VV") or path
     with _opened(path) as image:
         t, crs = image.transform, image.crs
         place = (0, np.nan, np.nan, np.nan) if crs is None else (crs.to_epsg() or 0, t.c, t.f, t.a)
@@ -173,8 +182,44 @@ def _opened(path: Path) -> Iterator[rasterio.DatasetReader]:
         raise PatchError(f"{path}: not a readable GeoTIFF ({why})") from error
 
 
+def _bands(folder: Path) -> dict[str, Path]:
+    """The files of a folder by the band that their names end in: "S2A_…_90_11_B8A.tif" is B8A."""
+    ends = {path: path.stem.rpartition("_")[2] for path in sorted(folder.glob("*.tif"))}
+    return {
+        band: path for path, end in ends.items() if (band := sensors.s2_band(end) or sensors.s1_band(end))
+    }
+
+
+def _read_folder(folder: Path, window: Window, bands: tuple[str, ...]) -> Image:
+    """The bands of a folder, resampled to 10 m; digital numbers are rounded. B10 may be missing."""
+    paths = _bands(folder)
+    if missing := [band for band in bands if band not in paths and band != "B10"]:
+        raise PatchError(
+            f"{folder}: no file for band {', '.join(missing)}; unpack the archive again", "bands"
+        )
+    images = {band: _read(paths[band], None, (1,), "a band") for band in bands if band in paths}
+    size = max(max(image.data.shape) for image in images.values())
+    resolution = {band.name: band.resolution for band in sensors.S2}
+    stack = np.empty((len(images), size, size), next(iter(images.values())).data.dtype)
+    for band, image, plane in zip(images, images.values(), stack):
+        step = 10 / resolution.get(band, 10)
+        expect_size(paths[band], image.data, round(size * step))
+        fine = to_grid(image.data[0], (size, size), step)
+        plane[:] = np.rint(fine) if stack.dtype.kind in "ui" else fine
+    if window is not None:
+        top, left, side = window
+        stack = stack[:, top : top + side, left : left + side]
+    scales, offsets = (
+        np.concatenate([getattr(i, f) for i in images.values()]) for f in ("scales", "offsets")
+    )
+    first = next(iter(images.values()))
+    return Image(stack, first.nodata, scales, offsets, list(images), first.tags)
+
+
 def _read(path: Path, window: Window, counts: tuple[int, ...], what: str) -> Image:
     """All bands of a window, as many as one of `counts`, and what the file says about them."""
+    if path.is_dir():
+        return _read_folder(path, window, S1_BANDS if counts == (2,) else S2_BANDS)
     with _opened(path) as image:
         shape = (image.count, image.height, image.width)
         if np.prod(shape, dtype=float) > MOST_VALUES:

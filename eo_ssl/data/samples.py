@@ -227,13 +227,13 @@ def pairs_or_simulated(source: Callable[[], Any]) -> tuple[list[Pair], str]:
         return pairs(), ""
     except DataError as error:
         return simulated_pairs(source(), 12), (
-            f"**The real patches are not here** ({error}). What follows uses *simulated* patches instead; "
+            f"**The real patches are not here** ({error}). What follows uses patches that this run learns from; "
             "passages about particular places, clouds and snow are left out."
         )
 
 
 def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
-    """Stand-ins from the data set of the run: 13 bands, with labels where it has them."""
+    """Stand-ins from the data set of the run: 13 bands, with labels where it has them; `source` says whose they are."""
     from eo_ssl.data.dataset import PatchDataset
 
     split = source.catalog["split"].to_numpy()
@@ -250,6 +250,7 @@ def simulated_pairs(source: Any, count: int = 6, seed: int = 0) -> list[Pair]:
             present = item.get("multilabel")
             labels = () if present is None else tuple(c for c, there in zip(CLASS_NAMES, present) if there)
             images = str(source.catalog["id"].iloc[row]), item["s1"], item["s2"], S2_BANDS
-            facts = None, None, "Simulated", "simulated"
+            made = source.catalog.attrs["simulated"]
+            facts = None, None, *(("Simulated", "simulated") if made else ("", source.name))
             found.append(Pair(*images, labels, present, *facts, level=source.level))
     return found

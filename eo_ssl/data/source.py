@@ -75,7 +75,7 @@ class Source(ABC):
     def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
         """Why patches cannot be used, by id."""
         reasons = catalog["reason"].mask(catalog["id"].isin(KNOWN_BROKEN), "known to hold NaN")
-        for sensor, wanted in (("dfc", catalog["dataset"] == "dfc2020"), ("s2", True), ("s1", True)):
+        for sensor, wanted in (("dfc", catalog["dataset"] != "sen12ms"), ("s2", True), ("s1", True)):
             reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
         return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
 
@@ -139,8 +139,12 @@ class Source(ABC):
         return replace(self._statistics(rows), level=self.level)
 
     def rows(self, *names: str) -> np.ndarray:
-        """Positions in the catalog of the rows of one or more splits, int64."""
-        return np.flatnonzero(self.catalog["split"].isin(names))
+        """Positions in the catalog of the rows of one or more splits, int64.
+
+        Where no patch is for pretraining alone, "pretrain" are the training patches, "pretrain_val" those of validation.
+        """
+        split = self.catalog["split"]
+        return np.flatnonzero(split.isin(names) | splits.for_pretraining(split).isin(names))
 
     def read(self, row: int) -> dict[str, np.ndarray]:
         """One whole patch in physical units: s1 (2, H, W) dB, s2 (13, H, W) reflectance, valid (H, W)."""

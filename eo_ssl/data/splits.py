@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from eo_ssl.data.catalog import scene_of
+from eo_ssl.data.fetch import FACTS
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.sensors import IGNORE
 
@@ -16,6 +18,9 @@ NAMES = ("pretrain", "pretrain_val", "train", "val", "test")
 PRETRAIN_VAL = 0.1  # share of the patches held out of pretraining
 VAL = 0.2  # share of the training regions' patches that validates
 TEST = 0.5  # share that tests where the layout names no test set (DFC2020 layout B)
+TILES = 0.2  # share of ben-ge that tests, and that validates
+APART = 5.0  # km between patches of ben-ge in different splits
+EARTH = 6371.0  # km
 
 
 def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = None) -> pd.DataFrame:
@@ -24,18 +29,25 @@ def assign(catalog: pd.DataFrame, seed: int = 0, holdout: str | Path | None = No
     Pretraining rows become "pretrain" or "pretrain_val": the scenes of the `holdout` list (one a line, as in
     SEN12MS_holdOutScenes.txt), or else whole scenes drawn with `seed`, about 10 % of the patches. DFC2020 layout A keeps
     train and test as published, and whole regions, about 20 % of the training patches, become "val"; of layout B, which
-    names no test set, cities are drawn. Scenes that share pixels stay together; pretraining patches that share pixels
-    with validation or test patches are left out. `attrs["notes"]` says what was done and left out,
-    `attrs["shared_regions"]` which regions are on both sides because the data leave no choice.
+    names no test set, cities are drawn; a data set that lists its splits keeps them. ben-ge is split by MGRS tiles, with
+    at least 5 km between the splits and the same for every seed; patches named in `holdout` are left out.
+
+    Scenes that share pixels stay together; pretraining patches that share pixels with validation or test patches are
+    left out. `attrs["notes"]` says what was done and left out, `attrs["shared_regions"]` which regions are on both
+    sides because the data leave no choice.
     """
     catalog = catalog.copy()
     catalog.attrs |= {"notes": [], "shared_regions": {}}
     rng = np.random.default_rng([seed, 20])
+    _split_tiles(catalog, holdout)
     _split_pretraining(catalog, rng, holdout)
-    _split_layout_b(catalog, rng)
-    _keep_apart(catalog, "train", "test")
-    _excuse(catalog, "train", "test", "the published split trains and tests in the same region")
-    _carve_validation(catalog, rng)
+    if (catalog["split"] == "val").any() or (catalog["dataset"] == "ben-ge").any():
+        _keep_lists(catalog)
+    else:
+        _split_layout_b(catalog, rng)
+        _keep_apart(catalog, "train", "test")
+        _excuse(catalog, "train", "test", "the published split trains and tests in the same region")
+        _carve_validation(catalog, rng)
     for other in ("val", "test"):
         for name in ("pretrain", "pretrain_val"):
             _keep_apart(catalog, name, other)
@@ -61,11 +73,7 @@ def _split_pretraining(catalog: pd.DataFrame, rng: np.random.Generator, holdout:
     if rows.empty:
         return
     if holdout is not None:
-        try:
-            lines = Path(holdout).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{holdout}: hold-out list cannot be read ({error})") from error
-        held = rows["scene"].isin(set(map(scene_of, lines)))
+        held = rows["scene"].isin(set(map(scene_of, _lines(holdout))))
         if not held.any():
             raise DataError(f"{holdout}: none of its scenes is in the data")
         catalog.attrs["notes"].append(f"pretraining hold-out as listed in {Path(holdout).name}")
@@ -75,6 +83,13 @@ def _split_pretraining(catalog: pd.DataFrame, rng: np.random.Generator, holdout:
         catalog.attrs["notes"].append("pretraining hold-out: whole scenes")
     catalog.loc[rows.index[held], "split"] = "pretrain_val"
     _keep_apart(catalog, "pretrain", "pretrain_val")
+
+
+def _lines(holdout: str | Path) -> list[str]:
+    try:
+        return Path(holdout).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{holdout}: hold-out list cannot be read ({error})") from error
 
 
 def _draw(units: pd.Series, share: float, rng: np.random.Generator, leave: int = 1) -> list[str]:
@@ -131,6 +146,62 @@ def _carve_validation(catalog: pd.DataFrame, rng: np.random.Generator) -> None:
         _excuse(catalog, "train", "val", why)
     if free.empty:
         _excuse(catalog, "val", "test", "every training region is tested, validation's too")
+
+
+def _split_tiles(catalog: pd.DataFrame, holdout: str | Path | None) -> None:
+    rows = catalog[catalog["dataset"] == "ben-ge"]
+    if rows.empty:
+        return
+    unseen = set(FACTS["places"]) | set(FACTS["benv2"])  # the small real patches, which some chapters look at
+    if holdout is not None:
+        unseen |= set(map(str.strip, _lines(holdout)))
+    rows = rows[~rows["id"].isin(unseen)]
+    rng = np.random.default_rng(2023)  # not that of the run: it is one split for all
+    test = rows["region"].isin(_draw(rows["region"], TILES, rng, 2))
+    val = rows["region"].isin(_draw(rows["region"][~test], TILES * len(rows) / (~test).sum(), rng))
+    catalog.loc[rows.index, "split"] = np.select([test, val], ["test", "val"], "train")
+    left_out = 0
+    for keep, others in (("train", ["val", "test"]), ("val", ["test"])):
+        near = _near(catalog, catalog["split"] == keep, catalog["split"].isin(others))
+        catalog.loc[near, "split"] = ""
+        left_out += int(near.sum())
+    note = f"whole MGRS tiles train, validate and test, at least {APART:.0f} km apart: {left_out} patches between them"
+    catalog.attrs["notes"].append(f"{note} were left out (others use a random split of this data set)")
+
+
+def _near(catalog: pd.DataFrame, left: pd.Series, right: pd.Series) -> pd.Series:
+    """Which rows of `left` have one of `right` less than `APART` km away; masks (N,) bool."""
+    degrees = np.radians(catalog[["lon", "lat"]].to_numpy(float))  # (N, 2)
+    lon, lat = degrees.T
+    globe = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], 1)  # (N, 3)
+    found = left.copy()
+    if left.any() and right.any():
+        chord = 2 * np.sin(APART / EARTH / 2)
+        found[left] = cKDTree(globe[right]).query(globe[left])[0] < chord
+    return found & right.any()
+
+
+def _keep_lists(catalog: pd.DataFrame) -> None:
+    """Note what cannot be known of splits that a data set lists, and leave out what is known to leak."""
+    rows = catalog[catalog["split"].isin(["train", "val", "test"]) & (catalog["dataset"] == "dfc2020")]
+    if len(rows):
+        unknown = "; where the patches lie is not known, so nothing shows whether training ground is tested"
+        note = f"split as the lists of the data set say{unknown if rows['x'].isna().any() else ''}"
+        catalog.attrs["notes"].append(note)
+    for keep, other in (("train", "test"), ("train", "val"), ("val", "test")):
+        _keep_apart(catalog, keep, other)
+        catalog.attrs["shared_regions"][f"{keep}/{other}"] = sorted(_common(rows, keep, other, "region"))
+
+
+def for_pretraining(split: pd.Series) -> pd.Series:
+    """Splits as pretraining sees them: without patches of its own it takes the training patches, labels unseen.
+
+    >>> for_pretraining(pd.Series(["train", "val", "test"])).tolist()
+    ['pretrain', 'pretrain_val', 'test']
+    """
+    if (split == "pretrain").any():
+        return split
+    return split.replace({"train": "pretrain", "val": "pretrain_val"})
 
 
 def _keep_apart(catalog: pd.DataFrame, keep: str, other: str) -> None:

@@ -236,8 +236,7 @@ def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
     """Changes with the files of a patch (names, sizes, times), with the units and with the store format."""
     stamps = [VERSION, patch["id"], card.units()]
     for path in filter(None, (patch[sensor] for sensor in SENSORS)):
-        state = (root / path).stat()
-        stamps += [path, state.st_size, state.st_mtime_ns]
+        stamps += [path, *catalogs.stamp(root / path)]
     return hashlib.sha256(json.dumps(stamps, sort_keys=True).encode()).hexdigest()[:24].encode()
 
 

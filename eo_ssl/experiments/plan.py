@@ -156,6 +156,7 @@ _SMOKE = {
     "few-labels": (
         Sweep("single", ("dual-finetune", "dual-frozen", "late"), (0.1, 1.0)),
         Sweep("single", ("simclr-finetune", "simclr-frozen", "mma-finetune", "mma-frozen", "early")),
+        Sweep("single", ("untrained-frozen", "band-stats")),
         Sweep("multi", ("dual-finetune", "dual-frozen")),
     ),
     "swin": (Sweep("single", SWIN),),
@@ -208,7 +209,7 @@ _MOMENT = Budget(2, 4, 1, 1, 1)
 PLANS = {
     "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
     "laptop": Plan(
-        Budget(100, 32, 4, 0, 2), Budget(120, 16, 4, 1, 2), (1e-3, 3e-3, 1e-2, 3e-2), _LAPTOP, 4, 8
+        Budget(80, 32, 4, 0, 2), Budget(90, 16, 3, 1, 2), (3e-4, 1.5e-3, 7e-3, 3e-2), _LAPTOP, 4, 8
     ),
     "gpu": Plan(Budget(160, 48, 5, 2, 2), Budget(160, 16, 4, 1, 2), (3e-4, 1e-3, 3e-3), _GPU, 4, 32),
     "paper": Plan(

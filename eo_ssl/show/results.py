@@ -43,7 +43,7 @@ PARTS = ("fusion", "few-labels", "swin", "segmentation")  # of the grid, run by 
 _COLOURS = {
     "s1": PALETTE[4], "s2": PALETTE[0], "early": PALETTE[5], "late": PALETTE[6],
     "simclr": PALETTE[0], "simclr-rgb": PALETTE[5], "dual-simclr": PALETTE[2], "mma": PALETTE[3],
-    "swin-pair": PALETTE[1], "unet": PALETTE[5], "ensemble": PALETTE[4],
+    "swin-pair": PALETTE[1], "unet": PALETTE[5], "ensemble": PALETTE[4], "untrained": "#777777",
 }  # fmt: skip
 _SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few labels to all
 NOTHING = "nothing was measured yet: run chapter 03, 08, 09 or 10 first"

@@ -28,7 +28,9 @@ def has_bf16(device: str) -> bool:
     """Whether the device computes in bfloat16 by itself, not by emulation."""
     if device == "cuda":
         return torch.cuda.get_device_capability()[0] >= 8
-    told = torch.backends.cpu.get_cpu_capability().startswith("AVX512")  # less where ATEN_CPU_CAPABILITY says so
+    told = torch.backends.cpu.get_cpu_capability().startswith(
+        "AVX512"
+    )  # less where ATEN_CPU_CAPABILITY says so
     return told and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightning.fabric import Fabric
+from safetensors.torch import load_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eo_ssl.data.dataset import Loader, PatchDataset
+from eo_ssl.data.splits import for_pretraining
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.files import write_text
@@ -27,7 +29,7 @@ from eo_ssl.train.checkpoint import load_state, plain, read_meta, save_pretraine
 from eo_ssl.train.config import PretrainConfig, digest, pretrain_folder
 from eo_ssl.train.devices import check_world, device_type, make_fabric, prepare, together
 from eo_ssl.train.loop import Overlaps, Trainer, held_out_metrics, make_optimizer, progress_bar, train_epoch
-from eo_ssl.train.methods import make_method
+from eo_ssl.train.methods import Method, make_method
 from eo_ssl.train.step import seeded
 
 HELD_OUT = 1024  # pairs that are looked at after every epoch
@@ -72,7 +74,7 @@ def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
     if config.image_size > size:
         raise ConfigError(f"image_size {config.image_size} is larger than the patches ({size} px); lower it")
     usable = catalog[list(config.modalities)].astype(bool).all(axis=1).to_numpy()
-    split = catalog["split"].to_numpy()
+    split = for_pretraining(catalog["split"]).to_numpy()
     train, held_out = (np.flatnonzero(usable & (split == name)) for name in ("pretrain", "pretrain_val"))
     if not len(train):
         raise DataError(f"{source.path}: no patches to pretrain on; see `eo-ssl data check`")
@@ -154,6 +156,35 @@ def pretrain(
     if afresh and resume and fabric.is_global_zero:
         print(f"{folder}: {afresh}; training afresh")
     return fabric.launch(_train, job, bool(afresh))
+
+
+def finished(config: PretrainConfig, source: Any, run_dir: str | Path) -> bool:
+    """Whether the run folder holds this very pretraining, of these settings, data and code."""
+    data, folder = (
+        pretraining_rows(source, config),
+        pretrain_folder(run_dir, config.name, config.backbone, config.seed),
+    )
+    made_of = {**config.identity(), "data": data.describe()}
+    job = _Job(config, data, folder, folder / "resume.pt", made_of, False, 0, False, math.inf)
+    return _earlier(job, replace_other=True)[0] is not None
+
+
+def keep(config: PretrainConfig, source: Any, run_dir: str | Path, history: pd.DataFrame) -> Path:
+    """Take what `eo_ssl.dual_simclr.save` wrote into the run's folder for the pretraining of `config`: `finished`.
+
+    Adds what later chapters ask for: settings, statistics, data, the code that trained it, and the table of epochs.
+    """
+    data, folder = (
+        pretraining_rows(source, config),
+        pretrain_folder(run_dir, config.name, config.backbone, config.seed),
+    )
+    method, rows = make_method(config, data.statistics), history.to_dict("records")
+    encoders, heads = (load_file(folder / f"{name}.safetensors") for name in ("model", "heads"))
+    method.model.load_state_dict({f"encoder.{name}": value for name, value in encoders.items()} | heads)
+    _write_history(folder, rows)
+    best = max(rows, key=lambda row: row[SELECT])
+    _write(method, data, folder, best, rows[-1]["seconds"])
+    return folder
 
 
 def _earlier(job: _Job, replace_other: bool) -> tuple[PretrainResult | None, str]:
@@ -259,15 +290,22 @@ def _save(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
         "code": training_code(),
     }
     save_state(job.state, state | now)
-    table = pd.DataFrame(state["history"]).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write_text(job.folder / "metrics.csv", table)  # as a whole: a resumed run never repeats a line
+    _write_history(job.folder, state["history"])
+
+
+def _write_history(folder: Path, rows: list[dict[str, float]]) -> None:
+    table = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(folder / "metrics.csv", table)  # as a whole: a resumed run never repeats a line
 
 
 def _export(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
     """Write the encoders of the best epoch, then drop the state: the run is complete."""
     trainer.method.model.load_state_dict(state["best_model"])
-    row = state["history"][state["best"]]
-    facts = {"data": job.made_of["data"], "epoch": row["epoch"], "select": SELECT, "metrics": row}
-    facts |= {"seconds": state["seconds"], "commit": commit(), "versions": versions()}
-    save_pretrained(trainer.method, job.data.statistics, job.folder, **facts)
+    _write(trainer.method, job.data, job.folder, state["history"][state["best"]], state["seconds"])
     job.state.unlink(missing_ok=True)
+
+
+def _write(method: Method, data: PretrainData, folder: Path, row: dict[str, float], seconds: float) -> None:
+    facts = {"data": data.describe(), "epoch": int(row["epoch"]), "select": SELECT, "metrics": row}
+    facts |= {"seconds": seconds, "commit": commit(), "versions": versions()}
+    save_pretrained(method, data.statistics, folder, **facts)

@@ -12,7 +12,7 @@ import rasterio
 from matplotlib.figure import Figure
 
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import booleans, exercise, expect, expect_close, expect_shape
 from eo_ssl.data.measures import band_statistics
 from eo_ssl.sensors import IGNORE, NUM_CLASSES
 
@@ -134,6 +134,32 @@ def damaged_copy(root: Path, patches: pd.DataFrame, out: Path) -> dict[str, str]
     }
 
 
+def coarsened(labels: np.ndarray, side: int = 50) -> np.ndarray:
+    """A label map (H, W) reduced to squares of `side` pixels by majority, at its own size; for sets without MODIS.
+
+    >>> coarsened(np.array([[1, 1, 3], [2, 1, 3]]), 2).tolist()
+    [[1, 1, 3], [1, 1, 3]]
+    """
+    out = labels.copy()
+    for top in range(0, len(labels), side):
+        for left in range(0, labels.shape[1], side):
+            window = np.s_[top : top + side, left : left + side]
+            out[window] = np.bincount(labels[window].ravel()).argmax()
+    return out
+
+
+def about_distances(catalog: pd.DataFrame) -> str:
+    """How near the training patches of the random split in use come to its test patches, in a sentence or two."""
+    said = "*The patches of this data set do not overlap, so no split of them shares ground.*"
+    part = catalog.get("published", pd.Series("", catalog.index))
+    train, test = (catalog[part == name] for name in ("train", "test"))
+    if train.empty or test.empty:
+        return said
+    same = test["region"].isin(train["region"]).mean()
+    return f"""{said} But in the random split that others use **{same:.0%}** of the {len(test)} test patches have training
+patches in their own MGRS tile (100 km), often on the same day, through the same air. Ours keeps whole tiles apart."""
+
+
 def split_maps(
     frame: pd.DataFrame, splits: Mapping[str, np.ndarray], scenes: Sequence[str], size: int
 ) -> Figure:
@@ -157,9 +183,8 @@ def split_maps(
 
 
 def _test_scenes(scene_split: Callable, scenes: np.ndarray, share: float, seed: int) -> frozenset[str]:
-    chosen = np.asarray(scene_split(scenes.copy(), share, seed))
+    chosen = booleans(scene_split(scenes.copy(), share, seed))
     expect_shape(chosen, scenes.shape, "the result")
-    expect(chosen.dtype == bool, f"Return booleans, True for test; the type is {chosen.dtype}.")
     test, train = set(scenes[chosen].tolist()), set(scenes[~chosen].tolist())
     both = test & train
     expect(not both, f"{len(both)} scenes are in training and in test: draw scenes, not patches.")
@@ -209,7 +234,7 @@ def check_leaks(leaks: Callable) -> None:
     zone, signed = test[:, None, 0] == train[None, :, 0], test[:, None, 1:] - train[None, :, 1:]
     apart = np.abs(signed)  # (M, N, 2)
     wanted = (zone & (apart < 1280).all(2)).any(1)
-    got = np.asarray(leaks(train.copy(), test.copy(), 1280.0))
+    got = booleans(leaks(train.copy(), test.copy(), 1280.0))
     expect_shape(got, (len(test),), "the result, one answer for each test patch,")
     mistakes = {
         "the zone is not compared: equal coordinates in another zone are another place": (apart < 1280).all(2).any(1),
@@ -223,7 +248,7 @@ def check_leaks(leaks: Callable) -> None:
     expect_close(got, wanted, "the eight test patches", mistakes=mistakes)
     smaller = (zone & (apart < 300).all(2)).any(1)
     expect_close(leaks(train, test, 300.0), smaller, "the same with patches of 300 m")
-    expect(not np.any(leaks(train[:0], test, 1280.0)), "With no training patches nothing leaks.")
+    expect(not booleans(leaks(train[:0], test, 1280.0)).any(), "With no training patches nothing leaks.")
 
 
 @exercise("true fraction", praise="Count different patches before you plot a label fraction.")

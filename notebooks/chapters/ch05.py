@@ -9,10 +9,9 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import booleans, exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.evaluate import retrieval as monitors
 
 
@@ -74,10 +73,8 @@ PAIRS = {(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)}
 
 @exercise("false negatives", praise="The mask removes the hardest negatives that were none.")
 def check_false_negatives(false_negatives: Callable) -> None:
-    got = false_negatives(*SIX.clone())
-    expect(isinstance(got, Tensor), f"Return a torch tensor, not a {type(got).__name__}.")
+    got = booleans(false_negatives(*SIX.clone()), "The mask")
     expect_shape(got, (6, 6), "The mask of 6 patches")
-    expect(got.dtype == torch.bool, f"The mask should be boolean, but it is {got.dtype}.")
     own = "A patch and itself are the positive pair, which must not be masked: the diagonal must be False."
     expect(not got.diagonal().any(), own)
     expect(
@@ -112,8 +109,8 @@ def check_uniformity(uniformity: Callable) -> None:
         "the logarithm is missing": (-2 * squared[off]).exp().mean(),
         "the sum over the pairs was taken; take the mean": (-2 * squared[off]).exp().sum().log(),
     }  # fmt: skip
-    got = uniformity(z.clone())
-    expect(np.ndim(got.detach() if isinstance(got, Tensor) else got) == 0, "Return one number.")
+    got = numbers(uniformity(z.clone()))
+    expect(got.ndim == 0, "Return one number.")
     expect_close(got, monitors.uniformity(unit), "the uniformity of 7 embeddings", mistakes=mistakes)
     expect_close(uniformity(torch.ones(5, 3)), 0.0, "the uniformity of identical embeddings", atol=1e-4)
     opposite = torch.tensor([[1.0, 0.0], [-2.0, 0.0]])

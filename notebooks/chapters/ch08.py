@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.show.results import curve
@@ -41,7 +41,7 @@ def claim(gap: Interval) -> str:
 @exercise("bootstrap", praise="No formula, no bell curve: only drawing again.")
 def check_bootstrap(bootstrap: Callable) -> None:
     values = np.random.default_rng(0).normal(0.6, 0.1, 200)
-    low, high = bootstrap(values, 2000, np.random.default_rng(1))
+    low, high = map(numbers, bootstrap(values, 2000, np.random.default_rng(1)))
     same = (
         "Drawn *without* replacement, every sample holds the same values: it should hold some of them twice."
     )

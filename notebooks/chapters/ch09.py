@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import booleans, exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.errors import ConfigError
 from eo_ssl.models.encoders import Encoder
 
@@ -201,8 +201,7 @@ def _cut(x: Tensor, size: int) -> Tensor:
 @exercise("windows", praise="A roll, a view, a permute: shifted windows cost no extra attention.")
 def check_windows(cut_windows: Callable) -> None:
     x = torch.arange(2 * 8 * 8 * 3).float().view(2, 8, 8, 3)
-    plain = cut_windows(x.clone(), 4, 0)
-    expect(isinstance(plain, Tensor), f"Return a torch tensor, not a {type(plain).__name__}.")
+    plain = numbers(cut_windows(x.clone(), 4, 0))
     expect_shape(plain, (8, 16, 3), "The windows of two grids of 8 × 8 tokens, 4 × 4 each")
     straight = x.reshape(8, 16, 3)
     turned = x.view(2, 2, 4, 2, 4, 3).permute(0, 3, 1, 2, 4, 5).reshape(8, 16, 3)
@@ -235,18 +234,16 @@ def _mask(side: int, size: int, shift: int) -> Tensor:
     "attention mask", praise="Neighbours on the rolled grid who are strangers on the ground no longer meet."
 )
 def check_mask(attention_mask: Callable) -> None:
-    got = attention_mask(8, 4, 2)
-    expect(isinstance(got, Tensor), f"Return a torch tensor, not a {type(got).__name__}.")
-    expect(got.dtype == torch.bool, f"The mask should be boolean, but it is {got.dtype}.")
+    got = booleans(attention_mask(8, 4, 2), "The mask")
     expect_shape(got, (4, 16, 16), "The mask of 4 windows of 16 tokens")
-    wanted = _mask(8, 4, 2)
+    wanted = _mask(8, 4, 2).numpy()
     order = "Number the regions by the *shifted* windows, then roll and cut the numbers as you cut the tokens"
     for right, hint in (
         (
             not (got == ~wanted).all(),
             "The mask is turned around: True means that a token *may* look at the other.",
         ),
-        (got.diagonal(dim1=1, dim2=2).all(), "Every token may look at itself: the diagonal must be True."),
+        (got.diagonal(axis1=1, axis2=2).all(), "Every token may look at itself: the diagonal must be True."),
         (
             got[0].all(),
             f"In the first window, whole inside the image, all tokens may see each other. {order}.",
@@ -259,9 +256,12 @@ def check_mask(attention_mask: Callable) -> None:
         (got[3].sum() == wanted[3].sum(), "The last window holds four corners of the image, 4 tokens each."),
         ((got == wanted).all(), f"Some pairs are wrong. {order}."),
         (
-            (attention_mask(6, 3, 1) == _mask(6, 3, 1)).all(),
+            (booleans(attention_mask(6, 3, 1)) == _mask(6, 3, 1).numpy()).all(),
             "The mask is wrong for windows of 3 and a shift of 1.",
         ),
-        (attention_mask(8, 4, 0).all(), "Without a shift nobody is a stranger: the mask is True everywhere."),
+        (
+            booleans(attention_mask(8, 4, 0)).all(),
+            "Without a shift nobody is a stranger: the mask is True everywhere.",
+        ),
     ):
         expect(right, hint)

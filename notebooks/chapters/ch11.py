@@ -13,7 +13,7 @@ from torch import nn
 
 from chapters import published
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import MAIN, compare, finished
@@ -301,49 +301,6 @@ def two_answers(
     return show.describe(fig, " ".join(alt.split()))
 
 
-# --- What more unlabelled patches change: measured once by benchmarks/more_unlabelled.py, kept with the book ---
-
-MAKE = "python benchmarks/more_unlabelled.py"
-
-
-def variants(found: dict[str, Any]) -> dict[str, dict[float, dict[str, Any]]]:
-    """The rows of Dual-SimCLR by pretraining ("1,764 pairs, 30 epochs (390 updates)") and share of labels."""
-    rows: dict[str, dict[float, dict[str, Any]]] = {}
-    for row in (row for row in found["rows"] if row["method"] == "dual-finetune"):
-        name = f"{row['unlabelled']:,} pairs, {row['epochs']} epochs ({row['updates']:,} updates)"
-        rows.setdefault(name, {})[row["fraction"]] = row
-    return rows
-
-
-def difference(row: dict[str, Any]) -> Interval:
-    """The interval of a row of the measurement."""
-    return Interval(*(row["difference"][key] for key in ("value", "low", "high")))
-
-
-def unlabelled_words(found: dict[str, Any]) -> str:
-    """What the measurement says about the headline claim, variant by variant, and which of the two helped more."""
-    rival = get_method(found["baseline"]["method"]).label
-    said = {1: "**holds**", -1: "**does not hold**", 0: "is undecided"}
-    lines = [f"Dual-SimCLR, fine-tuned with 10% of the labels, against {rival} with all of them:\n"]
-    for name, row in variants(found).items():
-        few, all_labels = difference(row[0.1]), difference(row[1.0])
-        lines.append(
-            f"- {name}: {show.points(few)}; the claim {said[show.settled(few)]}. With all labels "
-            f"{show.points(all_labels)}. Held-out pairs find each other among the first five in "
-            f"{row[0.1]['top5']:.0%} of cases, by chance in {row[0.1]['chance_top5']:.1%}."
-        )
-    few = pd.DataFrame([row[0.1] for row in variants(found).values()]).sort_values(["unlabelled", "epochs"])
-    usual, others = few.iloc[0], few.iloc[1:]
-    same = others["unlabelled"] == usual["unlabelled"]
-    longer, larger = (others.loc[chosen, "mean"].max() - usual["mean"] for chosen in (same, ~same))
-    advice = "As one would expect: more epochs teach a network *those* scenes, more scenes what scenes have in common."
-    lines.append(
-        f"\nMore epochs on the same patches changed the score at 10% by {show.signed(longer)} points, more patches by "
-        f"{show.signed(larger)}: best of each, without an interval. {advice if larger > max(longer, 0) else ''}"
-    )
-    return "\n".join(lines)
-
-
 # --- Exercise checks ---
 
 
@@ -352,10 +309,9 @@ def check_paired_difference(paired_difference: Callable) -> None:
     rng = np.random.default_rng(0)
     hard = rng.random(300)  # some places are hard for everybody
     first, second = (hard + gain + rng.normal(0, 0.01, (3, 300)) for gain in (0.02, 0.0))
-    got = paired_difference(first, second, 1000, np.random.default_rng(1))
-    three = np.ndim(got) == 1 and len(got) == 3
-    expect(three, "Return three numbers: the difference, its lower and its upper bound.")
-    value, low, high = map(float, got)
+    got = numbers(paired_difference(first, second, 1000, np.random.default_rng(1)))
+    expect(got.shape == (3,), "Return three numbers: the difference, its lower and its upper bound.")
+    value, low, high = got
     gap = first.mean() - second.mean()
     mistakes = {"it is the wrong way round, take first minus second": -gap}
     expect_close(value, gap, "The difference", mistakes=mistakes)
@@ -385,7 +341,7 @@ def check_paired_difference(paired_difference: Callable) -> None:
 @exercise("average rank", praise="Ranks can be averaged where scores cannot.")
 def check_average_rank(average_rank: Callable) -> None:
     plain = np.array([[0.6, 0.7, 0.5], [50.0, 60.0, 40.0]])  # (columns, methods)
-    got = np.asarray(average_rank(plain), dtype=float)
+    got = average_rank(plain)
     expect_shape(got, (3,), "The average ranks of three methods")
     mistakes = {
         "the best score should get rank 1: rank from the highest down": [2, 3, 1],
@@ -404,7 +360,7 @@ def check_average_rank(average_rank: Callable) -> None:
     }
     got = average_rank(np.array([[0.9, 0.8, np.nan], [0.5, 0.6, 0.7]]))
     expect_close(got, [2, 2, 1], "Ranks where the third was not run in the first column", mistakes=mistakes)
-    never = np.asarray(average_rank(np.array([[0.9, np.nan], [0.5, np.nan]])), dtype=float)
+    never = numbers(average_rank(np.array([[0.9, np.nan], [0.5, np.nan]])))
     expect(
         np.isnan(never[1]) and never[0] == 1,
         "A method that was never run has no rank: NaN, the other is first.",

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import rankdata
 from torch import nn
 
 from chapters import ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08, ch09, ch10, ch11
-from eo_ssl.course.checks import ExerciseFailed
+from eo_ssl.course.checks import ExerciseFailed, numbers
 from eo_ssl.data.measures import normalised_difference
 from eo_ssl.evaluate.retrieval import uniformity
 from eo_ssl.losses import clip_loss, map_similarity, nt_xent
@@ -260,6 +262,40 @@ WRONG = [
 )
 def test_a_right_answer_passes_in_any_style(check, answer):
     assert "Correct" in repr(check(answer))
+
+
+FORMS = {
+    "lists": lambda values: values.tolist(),
+    "NumPy, single": lambda values: values.astype(np.float32),
+    "NumPy, double": lambda values: values,
+    "torch, single": lambda values: torch.tensor(values, dtype=torch.float32),
+    "torch, double, with a gradient": lambda values: torch.tensor(values, requires_grad=True),
+}
+NEEDS_ITS_TYPE = {"check_nt_xent", "check_freeze", "check_late_fusion"}  # a gradient, a module, a class
+
+
+def retyped(answer, form):
+    """The function with its result in another form; where it returns several things, each of them."""
+
+    def call(*args):
+        result = answer(*args)
+        if (
+            isinstance(result, tuple | list) and len(result) == 2 and np.ndim(result[1])
+        ):  # a value, and where it is
+            return tuple(form(numbers(one)) for one in result)
+        return form(numbers(result))
+
+    return call
+
+
+@given(
+    st.sampled_from([one for one in RIGHT if one[0].__name__ not in NEEDS_ITS_TYPE]),
+    st.sampled_from([*FORMS]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_right_answer_passes_in_whatever_type_it_comes(one, form):
+    check, answer = one
+    assert "Correct" in repr(check(retyped(answer, FORMS[form])))
 
 
 @pytest.mark.parametrize(("check", "answer", "hint"), WRONG, ids=[f"{c.__name__}: {h}" for c, _, h in WRONG])

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import re
+import shutil
 import zipfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -12,6 +15,7 @@ from eo_ssl.course import book, notebooks, plan, session, status, vendor
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.files import write_text
 
+ROOT = Path(__file__).parents[2]
 PNG = base64.b64encode(b"picture").decode()
 STEM = "01_seeing"
 FACTS = {
@@ -62,6 +66,7 @@ def project(tmp_path):
     write_text(tmp_path / "vendor" / "widgets" / "icons.woff2", "")
     write_text(tmp_path / "notebooks" / "chapters" / "ch01.py", "")
     write_text(tmp_path / "notebooks" / "images" / "windows.svg", "<svg/>")
+    shutil.copy(ROOT / "notebooks" / "images" / "course.svg", tmp_path / "notebooks" / "images")
     return tmp_path
 
 
@@ -87,6 +92,15 @@ def test_a_staged_chapter_has_folded_solutions_its_minutes_and_links_to_present_
     assert cells[2].metadata["tags"] == ["injected-parameters", "remove-cell"]
     assert cells[3].outputs[0].data["text/html"] == "took 1.3"
     assert cells[4].source == "1 + 1" and "hide-input" in cells[4].metadata["tags"]
+
+
+def test_under_the_title_stands_the_picture_of_the_course_with_the_number_of_the_chapter_lit(staged):
+    first = notebooks.read(staged / "notebooks" / f"{STEM}.ipynb").cells[0].source
+    title, figure, text = re.fullmatch(r"(.*?)\n\n(<div.*?</div>)\n\n(.*)", first, re.DOTALL).groups()
+    assert title == "# Seeing" and text.startswith("Next:")
+    assert "\n\n" not in figure, "a blank line would end the HTML"
+    assert re.findall(r'id="eo-ch(..)" class="eo-here ', figure) == ["01"]
+    assert figure.count('class="eo-small"') == figure.count("</svg>") == 1 and "You are here: 01" in figure
 
 
 def test_the_status_page_lists_minutes_and_failures(staged):

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fake_patches as fake
 
 # Tests of these modules write caches; the others may use what is in the user's cache.
-_CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "fuzz"}
+_CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "fuzz", "ben_ge"}
 
 
 @pytest.fixture(autouse=True)

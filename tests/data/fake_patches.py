@@ -78,12 +78,22 @@ def images(patch, size=SIZE, seed=0):
 
 
 def write(
-    path, array, epsg=32632, x=5e5, y=5e6, tags=None, descriptions=None, scales=None, offsets=None, **options
+    path,
+    array,
+    epsg=32632,
+    x=5e5,
+    y=5e6,
+    tags=None,
+    descriptions=None,
+    scales=None,
+    offsets=None,
+    pixel=10,
+    **options,
 ):
     """One GeoTIFF; `epsg=None` leaves out the georeferencing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = {} if epsg is None else {"crs": CRS.from_epsg(epsg), "transform": from_origin(x, y, 10, 10)}
+    place = {} if epsg is None else {"crs": CRS.from_epsg(epsg), "transform": from_origin(x, y, pixel, pixel)}
     bands, height, width = array.shape
     profile = {"driver": "GTiff", "height": height, "width": width, "count": bands, "dtype": array.dtype}
     with warnings.catch_warnings():

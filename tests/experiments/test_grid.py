@@ -238,6 +238,10 @@ def test_every_seed_tries_every_rate_and_the_best_mean_is_taken_by_all(job):
     }
     assert "test.aa" not in tried or tried["test.aa"].isna().all()
     kept = {path.name for path in (job.folder / "models").iterdir()}
-    assert kept == {"single_s1_f=1_s=0", "single_late_f=1_s=0", "multi_late_f=1_s=0"}  # none that only tried a rate
+    assert kept == {
+        "single_s1_f=1_s=0",
+        "single_late_f=1_s=0",
+        "multi_late_f=1_s=0",
+    }  # none that only tried a rate
     with np.load(job.folder / "counts" / "single_late_f=1_s=0.npz", allow_pickle=False) as file:
         assert file["counts"].sum(0).tolist() == line["test.confusion"]

@@ -31,6 +31,9 @@ class Toy:
         valid = np.isfinite(s1).all(0)
         return valid if self.gaps and not valid.all() else None
 
+    def rows(self, *names: str) -> np.ndarray:
+        return np.flatnonzero(self.catalog["split"].isin(names))
+
     def usable(self, row: int) -> bool:
         return row not in self.unusable
 
