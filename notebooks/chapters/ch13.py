@@ -22,7 +22,7 @@ from eo_ssl.mapping import STEPS
 from eo_ssl.sensors import CLASS_NAMES, DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
 
 MODELS = ("unet", "swinunet-finetune")
-SMOKE_SIDE = 160  # pixels of the scene at smoke
+SMOKE_SIDE, SMOKE_CORNER = 160, (0.45, 0.35)  # of the scene, at smoke: pixels, and where they begin
 EDGE = 1e-6
 
 
@@ -36,7 +36,12 @@ def mosaic(source: Any, folder: Path) -> tuple[Path, Path, np.ndarray]:
     """Neighbouring validation patches as one scene: files of S2 and S1, and the truth (H, W); gaps are no data."""
     frame = source.catalog.iloc[source.rows("val")]
     frame = frame[frame["scene"] == frame["scene"].mode().iloc[0]]
-    size, left, top, step = source.patch_size, frame["x"].min(), frame["y"].max(), frame["resolution"].iloc[0]
+    size, step = source.patch_size, frame["resolution"].iloc[0]
+    near = 3 * size * step  # of patches scattered over a scene those about the first
+    frame = frame[
+        (frame["x"] - frame["x"].iloc[0]).abs().lt(near) & (frame["y"] - frame["y"].iloc[0]).abs().lt(near)
+    ]
+    left, top = frame["x"].min(), frame["y"].max()
     columns = ((frame["x"] - left) / step).round().astype(int)
     rows = ((top - frame["y"]) / step).round().astype(int)
     shape = (rows.max() + size, columns.max() + size)
@@ -72,7 +77,7 @@ def real_scene(run: Any, instead: Path, folder: Path) -> tuple[Path, str]:
     if run.is_evidence:
         return bands, ""
     with Scene(bands) as scene:
-        top, left = ((n - SMOKE_SIDE) // 2 for n in scene.grid.shape)
+        top, left = (round(n * share) for n, share in zip(scene.grid.shape, SMOKE_CORNER))
         cut = np.rint(scene.read(top, left, SMOKE_SIDE, SMOKE_SIDE)["s2"] * DN_PER_REFLECTANCE)
         shift = scene.grid.transform.translation(left, top)
         place = {"crs": scene.grid.crs, "transform": scene.grid.transform @ shift}
