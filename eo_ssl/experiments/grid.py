@@ -31,7 +31,7 @@ from eo_ssl.errors import CheckpointError, EOError
 from eo_ssl.experiments.plan import Cell, get_method, get_plan, make_grid
 from eo_ssl.experiments.results import Result, append_result, read_lines, read_results, results_path
 from eo_ssl.files import inside, locked
-from eo_ssl.parallel import cores, executor, unordered
+from eo_ssl.parallel import affordable, cores, executor, unordered
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, training_code
 from eo_ssl.train.config import FinetuneConfig, digest, pretrain_folder
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 # Small models leave most of a large GPU idle while one process cuts the next batch: up to three share one.
 PER_GPU, GPU_BYTES, GPU_CORES = 3, 20e9, 3  # memory and cores that each of them should find
-PROCESS_BYTES = 1e9  # of memory that a worker takes beside its copy of the labelled patches
+PROCESS_BYTES = 1e9  # of memory that a worker takes for itself; the labelled patches all of them share
+COURSE_BYTES = 1.5e9  # that the chapter and its runner take
 _ONE_MODEL = threading.Lock()  # at a time in a process: the random numbers of torch are the whole process's
 
 
@@ -134,7 +135,7 @@ def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
         return None
     with _ONE_MODEL:
         began = time.perf_counter()
-        line = _line(task, data or _read(job.data, job.version))
+        line = _line(task, data or _read(job.data, job.version, job.folder / "labelled"))
         seconds = round(time.perf_counter() - began, 2)
     facts = {"method": cell.method, "label": method.label, "task": cell.task, "fraction": cell.fraction}
     facts |= {"seed": cell.seed, "tuning": cell.rate is not None, "profile": job.profile}
@@ -142,11 +143,11 @@ def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
 
 
 @lru_cache(maxsize=1)
-def _read(data: str, version: str) -> "LabelledData":
+def _read(data: str, version: str, folder: Path) -> "LabelledData":
     from eo_ssl.data.dataset import open_source
     from eo_ssl.train.labelled import LabelledData
 
-    return LabelledData(open_source(data), version)
+    return LabelledData(open_source(data), version, folder)
 
 
 def _line(task: Task, data: "LabelledData") -> Result:
@@ -212,7 +213,7 @@ def run_grid(
         workers = 0 if scheduler else min(workers or default_workers(job, source), left)
         run = run_cell
         if workers == 1 and source is not None:
-            run = partial(run_cell, data=LabelledData(source, job.version))
+            run = partial(run_cell, data=LabelledData(source, job.version, job.folder / "labelled"))
         with locked(job.folder / "grid.lock", "train these models"), _pool(job, workers, scheduler) as pool:
             failed = _work(job, cells, stamps, run, pool)
     if failed:
@@ -299,8 +300,10 @@ def _drop_losers(job: GridJob, cells: Sequence[Cell], lines: dict[str, Result]) 
 
 
 def default_workers(job: GridJob, source: Any = None) -> int:
-    """One to three processes per GPU, or one per core; fewer where memory does not hold the data for each."""
-    import psutil
+    """One to three processes per GPU, or one per core; fewer where they do not fit the memory.
+
+    That is what is free, and no more than the profile says that a whole run takes.
+    """
     import torch
 
     from eo_ssl.data.dataset import open_source
@@ -312,8 +315,9 @@ def default_workers(job: GridJob, source: Any = None) -> int:
         torch.cuda.empty_cache()  # what this process does not need is the workers'
         gpus, free = len(gpu_names()), torch.cuda.mem_get_info(0)[0]
         wanted = gpus * max(1, min(PER_GPU, int(free // GPU_BYTES), cores() // (GPU_CORES * gpus)))
-    each = PROCESS_BYTES + labelled_bytes(source if source is not None else open_source(job.data))
-    return max(1, min(wanted, int(psutil.virtual_memory().available // each)))
+    shared = labelled_bytes(source if source is not None else open_source(job.data))
+    most = get_profile(job.profile).memory_gb * 1e9 - COURSE_BYTES
+    return max(1, min(wanted, affordable(PROCESS_BYTES, shared, most)))
 
 
 def labelled_bytes(source: Any) -> int:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from eo_ssl.data.dataset import Loader, PatchDataset
@@ -21,6 +23,7 @@ from eo_ssl.data.splits import check_disjoint, label_fraction
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.metrics import Metrics, SegmentationScore, classification_metrics, multilabel_metrics
 from eo_ssl.evaluate.predict import TilePredictions
+from eo_ssl.files import locked, read_json, write_json
 from eo_ssl.sensors import IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
 from eo_ssl.train.config import FinetuneConfig, digest
 from eo_ssl.train.step import mixed_seed
@@ -109,11 +112,28 @@ def squares(x: Tensor, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> 
     return x[row, :, down, right].permute(0, 3, 1, 2).contiguous()  # (B, side, side, C) -> (B, C, side, side)
 
 
-def load_patches(source: Any, rows: Sequence[int]) -> Patches:
-    """Read whole labelled patches into memory; raises `DataError` when there are none, or none without faults."""
+def load_patches(source: Any, rows: Sequence[int], folder: Path | None = None) -> Patches:
+    """Read whole labelled patches into memory, or into files in `folder` that any process maps (`map_patches`).
+
+    Raises `DataError` when there are none, or none without faults.
+    """
     size, n = int(source.patch_size), len(rows)
-    s1, s2 = (torch.empty(n, len(b), size, size, dtype=torch.float16) for b in (S1_BANDS, S2_BANDS))
-    mask, found = torch.empty(n, size, size, dtype=torch.uint8), []
+    shapes = {
+        "s1": (n, len(S1_BANDS), size, size),
+        "s2": (n, len(S2_BANDS), size, size),
+        "mask": (n, size, size),
+    }
+    room: dict[str, Tensor] = {}
+    for name, shape in shapes.items():
+        kind = np.uint8 if name == "mask" else np.float16
+        empty = (
+            np.empty(shape, kind)
+            if folder is None
+            else open_memmap(folder / f"{name}.npy", "w+", kind, shape)
+        )
+        room[name] = torch.from_numpy(empty)
+    s1, s2, mask = room.values()
+    found: list[int] = []
     for batch in Loader(PatchDataset(source, list(rows), size, "centre", labels=True), 32, shuffle=False):
         part = slice(len(found), len(found) + len(batch["index"]))  # broken patches are left out
         s1[part], s2[part], mask[part] = batch["s1"], batch["s2"], batch["mask"]
@@ -124,23 +144,40 @@ def load_patches(source: Any, rows: Sequence[int]) -> Patches:
     return Patches(s1[:n], s2[:n], mask[:n], found, spatial_blocks(source.catalog.iloc[found], size))
 
 
+def map_patches(source: Any, rows: Sequence[int], folder: Path) -> Patches:
+    """The same patches, kept in files in `folder`: the first process writes them, all share what they read of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / "rows.json"
+    with locked(folder / "lock", "read the labelled patches"):
+        if not last.is_file():
+            made = load_patches(source, rows, folder)
+            write_json(last, {"rows": made.rows, "group": made.group.tolist()})
+    facts = read_json(last)
+    # Copied when written to, which nobody does: torch wants arrays that it may write.
+    arrays = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("s1", "s2", "mask"))
+    s1, s2, mask = (torch.from_numpy(array)[: len(facts["rows"])] for array in arrays)
+    return Patches(s1, s2, mask, facts["rows"], np.array(facts["group"]))
+
+
 @dataclass
 class LabelledData:
     """The labelled splits of a source, read once per process; the test split when it is first asked for.
 
     `version` tells one data set from another, by default by its patches and their statistics. Training sees
-    `train` and `val`; `test` is for whoever has chosen the last weight.
+    `train` and `val`; `test` is for whoever has chosen the last weight. With a `folder` all processes share one copy
+    in files there.
     """
 
     source: Any
     version: str = ""
+    folder: Path | None = None
     train: Patches = field(init=False)
     val: Patches = field(init=False)
 
     def __post_init__(self) -> None:
         for pair in combinations(("train", "val", "test"), 2):
             check_disjoint(self.source.catalog, *pair)
-        self.train, self.val = (load_patches(self.source, self._rows(split)) for split in ("train", "val"))
+        self.train, self.val = self._patches("train"), self._patches("val")
         # Majority class of each whole training patch, (N,).
         self.labels = torch.cat([crop_labels(part.long())[0] for part in self.train.mask.split(256)])
         if bool((self.labels == IGNORE).all()):
@@ -155,7 +192,7 @@ class LabelledData:
     def test(self) -> Patches:
         """The test split, to be read once per trained model, after its weights were chosen."""
         if self._test is None:
-            self._test = load_patches(self.source, self._rows("test"))
+            self._test = self._patches("test")
         self._test = self._test.to(self.device)
         return self._test
 
@@ -168,8 +205,11 @@ class LabelledData:
         """Catalogue rows of a label fraction: unique patches, stratified, nested over fractions."""
         return label_fraction(self.train.rows, self.labels.tolist(), share, seed)
 
-    def _rows(self, split: str) -> list[int]:
-        return np.flatnonzero(self.source.catalog["split"] == split).tolist()
+    def _patches(self, split: str) -> Patches:
+        rows = np.flatnonzero(self.source.catalog["split"] == split).tolist()
+        if self.folder is None:
+            return load_patches(self.source, rows)
+        return map_patches(self.source, rows, self.folder / digest(self.version) / split)
 
 
 def draw_patches(labels: Tensor, config: FinetuneConfig, step: int) -> tuple[Tensor, torch.Generator]:

@@ -164,7 +164,7 @@ def test_workers_take_in_turn_the_gpus_that_this_process_may_use(monkeypatch, al
 @pytest.mark.parametrize(
     ("gpus", "gpu_bytes", "cores", "memory", "workers"),
     [(1, 80e9, 16, 1e12, 3), (1, 80e9, 2, 1e12, 1), (2, 80e9, 16, 1e12, 4), (4, 16e9, 64, 1e12, 4), (8, 80e9, 8, 1e12, 8),
-     (1, 80e9, 16, 1e9, 1), (0, 0, 16, 100e9, 16), (0, 0, 16, 20e9, 5), (0, 0, 16, 1e9, 1)],
+     (1, 80e9, 16, 1e9, 1), (0, 0, 16, 100e9, 16), (0, 0, 16, 9e9, 6), (0, 0, 16, 1e9, 1)],
 )  # fmt: skip
 def test_as_many_workers_as_cores_memory_and_gpus_allow(monkeypatch, gpus, gpu_bytes, cores, memory, workers):
     monkeypatch.setattr("eo_ssl.train.devices.device_type", lambda accelerator: "cuda" if gpus else "cpu")
@@ -174,6 +174,21 @@ def test_as_many_workers_as_cores_memory_and_gpus_allow(monkeypatch, gpus, gpu_b
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gpu_bytes, gpu_bytes))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": memory}))
     assert grid.default_workers(GridJob("paper", "data", "run"), source="open") == workers
+
+
+@pytest.mark.parametrize("cores", [2, 8, 32])
+def test_a_whole_run_at_laptop_stays_below_six_gigabytes_on_any_number_of_cores(monkeypatch, cores):
+    from eo_ssl.simulate.world import profile_named
+
+    plan = profile_named("laptop")
+    shared = sum(plan.patches(split) for split in ("train", "test")) * plan.patch**2 * 31
+    monkeypatch.setattr("eo_ssl.train.devices.device_type", lambda accelerator: "cpu")
+    monkeypatch.setattr(grid, "cores", lambda: cores)
+    monkeypatch.setattr(grid, "labelled_bytes", lambda source: shared)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1e12}))
+    workers = grid.default_workers(GridJob("laptop", "data", "run"), source="open")
+    assert grid.COURSE_BYTES + shared + workers * grid.PROCESS_BYTES <= 6e9
+    assert workers == 2 if cores == 2 else workers > 2
 
 
 # Real models
@@ -241,3 +256,29 @@ def test_the_model_with_the_chosen_rate_is_tested_not_trained_again(job):
         assert {name for name in kept if name.startswith(own)} == {own, f"{own}_lr={lr:g}"}
     with np.load(job.folder / "counts" / "single_late_f=1_s=0.npz", allow_pickle=False) as file:
         assert file["counts"].sum(0).tolist() == line["test.confusion"]
+
+
+def mapped_share(job: GridJob) -> tuple[int, int]:
+    """In a worker: the share of the memory (PSS) of the labelled patches that counts for it, and their size."""
+    data = grid._read(job.data, job.version, job.folder / "labelled")
+    for split in (data.train, data.val, data.test):
+        for part in (split.s1, split.s2, split.mask):
+            part.float().sum()
+    time.sleep(1.0)  # until the other has read them, too
+    found, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            ours = line.endswith(".npy") and "/labelled/" in line
+        elif ours and line.startswith("Pss:"):
+            found += int(line.split()[1]) * 1024
+    return found, sum(path.stat().st_size for path in (job.folder / "labelled").rglob("*.npy"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells the share of a process")
+def test_all_workers_share_one_copy_of_the_labelled_patches(job):
+    from eo_ssl.parallel import executor
+
+    assert job.version  # goes with the job
+    with executor(2) as pool:
+        found = [future.result() for future in [pool.submit(mapped_share, job) for _ in range(2)]]
+    assert all(0.4 * size < share < 0.75 * size for share, size in found)
