@@ -21,7 +21,7 @@ import importlib, importlib.machinery, pkgutil, sys
 
 MISSING = {
     "IPython", "ipywidgets", "anywidget", "papermill", "nbformat", "nbclient", "umap", "playwright", "jupyter_client",
-    "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "jsonschema", "distributed", "lightly",
+    "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "distributed", "lightly",
     "hypothesis", "pytest",
 }
 
