@@ -107,8 +107,9 @@ def works(profile: Profile, there: Sizes, run_dir: Path) -> Iterator[Work]:
         budget = plan.budget(cell.task, cell.rate is not None)
         segments, frozen = cell.task == "segment", method.mode == "frozen"
         config = FinetuneConfig(
-            model=method.model, task="segment" if segments else "single", backbone=getattr(profile, method.family),
-            image_size=profile.crop(method.family), unet_width=plan.unet_width, **asdict(budget),
+            model=method.model, task="segment" if segments else "single",
+            backbone=getattr(profile, method.family, method.family), image_size=profile.crop(method.family),
+            unet_width=plan.unet_width, **asdict(budget),
         )  # fmt: skip
         tiles = (-(-there.width // config.image_size)) ** 2
         val, test = (n[s] * min(getattr(budget, f"{s}_tiles") or tiles, tiles) for s in ("val", "test"))
