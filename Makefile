@@ -1,10 +1,11 @@
 # One word does it all; each target sets up .venv by itself, and all are safe to repeat.
-#   make course [PROFILE=smoke|laptop|gpu|paper] [DATA=ben-ge-800|folder]     run the chapters, build the book
+#   make course [PROFILE=smoke|laptop|gpu|paper] [DATA=ben-ge-800|folder] [WEIGHTS=folder]     run the chapters, build the book
 .DEFAULT_GOAL := help
 .PHONY: help setup course book lab student test lint bench clean
 SHELL := /bin/bash
 PROFILE ?= laptop
 DATA ?= simulated
+WEIGHTS ?=
 BIN := .venv/bin
 EO := $(BIN)/eo-ssl
 # The first Python that is new enough; PYTHON=... chooses another.
@@ -38,7 +39,7 @@ setup: .venv/ready-dev
 course: .venv/ready-course
 	@$(EO) data fetch || echo "Going on without the missing real patches; 'make course' tries again next time."
 	@$(if $(filter ben-ge-800 ben-ge-8k dfc2020,$(DATA)),$(EO) data fetch $(DATA))
-	@$(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
+	@$(if $(WEIGHTS),EO_SSL_WEIGHTS="$(abspath $(WEIGHTS))") $(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
 		if [ $$code = 0 ] || { [ $$code = 1 ] && [ -f runs/$(PROFILE)/status.json ]; }; then \
 			$(EO) course book --profile $(PROFILE) || code=1; fi; exit $$code
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from eo_ssl.data.catalog import identity
 from eo_ssl.errors import CheckpointError, EOError
-from eo_ssl.experiments.plan import Cell, get_method, get_plan, make_grid
+from eo_ssl.experiments.plan import Cell, Method, get_method, get_plan, make_grid, published
 from eo_ssl.experiments.results import Result, append_result, read_lines, read_results, results_path
 from eo_ssl.files import inside, locked
 from eo_ssl.parallel import affordable, cores, executor, unordered
@@ -88,8 +88,11 @@ class GridJob:
         plan, profile, method = get_plan(self.profile), get_profile(self.profile), get_method(cell.method)
         init = method.pretraining or "scratch"
         if init not in FRESH:
-            init = str(released(init) if method.released else self.pretrained(init, method.family, cell.seed))
-        network = {"backbone": getattr(profile, method.family), "image_size": profile.crop(method.family)}
+            init = str(self.start(method, cell.seed))
+        network = {
+            "backbone": getattr(profile, method.family, method.family),
+            "image_size": profile.crop(method.family),
+        }
         what = {"model": method.model, "mode": method.mode, "task": cell.task, "fraction": cell.fraction}
         sizes = {
             "cached_crops": plan.cached_crops,
@@ -98,6 +101,12 @@ class GridJob:
         }
         rates = {"lr_head": rate, "lr_backbone": rate * plan.ratio}
         return FinetuneConfig(init=init, seed=cell.seed, **network, **what, **sizes, **rates)
+
+    def start(self, method: Method, seed: int) -> Path:
+        """The encoders that a method starts from: brought by the user, shipped with the course, or pretrained here."""
+        if method.released:
+            return published(method.pretraining) or released(method.pretraining)
+        return self.pretrained(method.pretraining, method.family, seed)
 
     def pretrained(self, pretraining: str, family: str, seed: int) -> Path:
         """The checkpoint that fine-tuning seed `seed` starts from: pretraining seeds are used in turn."""

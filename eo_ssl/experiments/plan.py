@@ -6,8 +6,10 @@ fractions and seeds of that method. Multi-label models take the rate of the sing
 that of their twins.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from eo_ssl.errors import ConfigError, nearest
@@ -16,6 +18,14 @@ from eo_ssl.profiles import get_profile
 T = TypeVar("T")
 
 UNTRAINED = "untrained"
+# Encoders that others have released: what they are called, their network. They are frozen rows where the folder named by
+# EO_SSL_WEIGHTS holds them, each under its name, as `eo_ssl.train.checkpoint.save_published` writes them.
+PUBLISHED = {
+    "papers-resnet18": ("The papers' ResNet-18", "peak_resnet18"),
+    "papers-resnet50": ("The papers' ResNet-50", "peak_resnet50"),
+    "papers-swin": ("The papers' Swin-T", "peak_swin_tiny_patch4_window7_224"),
+    "decur": ("DeCUR, ResNet-50", "resnet50"),
+}
 
 # Methods
 
@@ -24,7 +34,7 @@ UNTRAINED = "untrained"
 class Method:
     """One row of the tables.
 
-    `family` is "resnet", "deep", "swin" or "vgg" (the profile names the network), `pretraining` a method of
+    `family` is "resnet", "deep", "swin" or "vgg" (the profile names the network) or a network, `pretraining` a method of
     `eo_ssl.train.config.METHODS`, "" from scratch or "untrained"; with `released` its encoders are those that come
     with the course. `members` are the methods an ensemble averages.
     """
@@ -74,6 +84,10 @@ _ROWS = [
     Method("swinunet-untrained", "SwinUNet, untrained, frozen", "swin-unet", "swin", UNTRAINED, "frozen"),
     *_pair("swinunet", "SwinUNet", "swin-unet", "swin", "swin-pair"),
     Method("ensemble", "UNet + SwinUNet", "ensemble", "swin", members=("unet", "swinunet-finetune")),
+    *(
+        Method(f"{name}-frozen", f"{label}, frozen", "late", network, name, "frozen", released=True)
+        for name, (label, network) in PUBLISHED.items()
+    ),
 ]
 METHODS = {method.name: method for method in _ROWS}
 
@@ -273,13 +287,23 @@ def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
     'single swin-finetune f=1 s=0 lr=0.001'
     """
     plan, seeds = get_plan(profile), get_profile(profile).finetune_seeds
-    sweeps = [sweep for part in parts or plan.parts for sweep in _known("part of the grid", part, plan.parts)]
+    parts = parts or tuple(plan.parts)
+    sweeps = [sweep for part in parts for sweep in _known("part of the grid", part, plan.parts)]
+    if "few-labels" in parts and (given := tuple(f"{name}-frozen" for name in PUBLISHED if published(name))):
+        sweeps += [Sweep("single", given, (0.1, 1.0)), Sweep("multi", given)]
     cells: dict[str, Cell] = {}
     for sweep in sweeps:
         for cell in (cell for name in sweep.methods for cell in _cells(plan, sweep, name, seeds)):
             cells.setdefault(cell.key, cell)
     averaged = {need for cell in cells.values() if get_method(cell.method).members for need in cell.needs}
     return Grid(tuple(replace(cell, keep=cell.keep or cell.key in averaged) for cell in cells.values()))
+
+
+def published(name: str) -> Path | None:
+    """The folder of encoders that the user has brought, None where they are not there."""
+    folder = Path(os.environ.get("EO_SSL_WEIGHTS", ""), name).expanduser()
+    there = "EO_SSL_WEIGHTS" in os.environ and (folder / "config.json").is_file()
+    return folder if there else None
 
 
 def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[Cell]:

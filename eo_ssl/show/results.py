@@ -59,7 +59,7 @@ def short_name(metric: str) -> str:
 def style_of(method: str) -> dict[str, str]:
     """Colour, line and marker that a method has in every figure."""
     found = get_method(method)
-    key = found.pretraining or (found.model if found.model in _COLOURS else "late")
+    key = next((k for k in (found.pretraining, found.model) if k in _COLOURS), "late")
     line = "--" if found.mode == "frozen" else "-"
     return {"color": _COLOURS[key], "marker": "osD^vPX*"[list(_COLOURS).index(key) % 8], "linestyle": line}
 

@@ -143,6 +143,22 @@ def check_blend_window(window: Callable[[int], np.ndarray]) -> None:
     expect(np.allclose(total, 1), "Four windows half a tile apart do not add up to 1.")
 
 
+@exercise("where a pixel lies", praise="Half a pixel is five metres: enough to miss a road.")
+def check_place(place: Callable[[Any, int, int], tuple[float, float]]) -> None:
+    mistakes = {
+        "that is the upper left corner of the pixel; its middle is half a pixel further in both directions": [
+            400_050,
+            4_159_980,
+        ],
+        "row and column have changed places: columns go east, rows go south": [400_025, 4_159_945],
+        "rows grow to the south and y to the north: e is negative already": [400_055, 4_160_025],
+    }
+    got = place(from_origin(400_000, 4_160_000, 10, 10), 2, 5)
+    expect_close(
+        got, [400_055, 4_159_975], "The middle of the pixel in row 2, column 5", rtol=0, mistakes=mistakes
+    )
+
+
 # --- What the map is worth ---
 
 

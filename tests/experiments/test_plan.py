@@ -40,3 +40,21 @@ def test_a_grid_part_can_be_run_alone_and_an_unknown_one_names_the_nearest():
         get_plan("laptp")
     with pytest.raises(ConfigError, match="did you mean late"):
         get_method("lat")
+
+
+def test_encoders_that_the_user_has_brought_are_frozen_rows_beside_the_others(tmp_path, monkeypatch):
+    plain = make_grid("laptop")
+    (tmp_path / "papers-resnet18").mkdir()
+    (tmp_path / "papers-resnet18" / "config.json").write_text("{}")
+    (tmp_path / "papers-resnet18" / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setenv("EO_SSL_WEIGHTS", str(tmp_path))
+    grid = make_grid("laptop", ("few-labels",))
+    new = {cell.method for cell in grid.cells} - {cell.method for cell in plain.cells}
+    assert new == {"papers-resnet18-frozen"} and make_grid("laptop").pretrainings == plain.pretrainings
+    cell = next(cell for cell in grid.cells if cell.method in new and cell.task == "multi")
+    config = GridJob("laptop", "data", str(tmp_path)).config(cell, 1e-3)
+    assert (config.backbone, config.mode, config.init) == (
+        "peak_resnet18",
+        "frozen",
+        str(tmp_path / "papers-resnet18"),
+    )
