@@ -12,7 +12,6 @@ import ast
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -255,8 +254,9 @@ def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Traini
         segments, frozen = cell.task == "segment", method.mode == "frozen"
         config = FinetuneConfig(
             model=method.model, task="segment" if segments else "single",
-            backbone=getattr(profile, method.family), image_size=profile.crop(method.family),
-            unet_width=plan.unet_width, mode=method.mode, init="untrained" if frozen else "scratch", **asdict(budget),
+            backbone=getattr(profile, method.family, method.family), image_size=profile.crop(method.family),
+            unet_width=plan.unet_width, batch_size=budget.batch_size,
+            **({"mode": "frozen", "init": "untrained"} if method.model == "bands" else {}),
         )  # fmt: skip
         tiles = (-(-width // config.image_size)) ** 2
         val, test = (n[s] * min(getattr(budget, f"{s}_tiles") or tiles, tiles) for s in ("val", "test"))

@@ -74,7 +74,8 @@ class FeatureHead(nn.Linear):
         self.scale.copy_(scale.clamp(min=max(1e-2 * float(scale.mean()), 1e-6)))
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # cheap, and bf16 would round large means away
+        # Cheap, and bf16 would round large means away; on "meta", where shapes alone are computed, nothing is cast.
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):
             return super().forward((x.float() - self.mean) / self.scale)
 
 

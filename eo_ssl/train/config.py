@@ -341,7 +341,7 @@ class FinetuneConfig(Settings):
             raise ConfigError(f"model {self.model} does not do task {self.task}; choose {' or '.join(fits)}")
         if self.mode == "frozen" and self.init == "scratch":
             raise ConfigError(
-                'a frozen backbone needs weights: give init a checkpoint folder, or "untrained"'
+                'a frozen backbone needs pretrained weights: give init a checkpoint folder, or "untrained"'
             )
         if self.model == "bands" and self.mode != "frozen":
             raise ConfigError("band statistics have no weights to fine-tune: mode must be frozen")

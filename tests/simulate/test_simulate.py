@@ -112,7 +112,8 @@ def test_scenes_never_share_ground_nor_splits_regions_nor_patches_paths(profile)
         assert a.region is not b.region or apart >= 10 * max(a.size, b.size)
     for scene in scenes:
         used[scene.split].add(scene.region.name)
-    assert sum(map(len, used.values())) == len(set.union(*used.values())) and len(used["train"]) >= 4
+    assert sum(map(len, used.values())) == len(set.union(*used.values()))
+    assert len(used["train"]) >= 4 or not PROFILES[profile].scenes[1]
     paths = [path for scene in scenes for path in scene.paths()]
     assert len(paths) == len(set(paths))
 
@@ -179,7 +180,7 @@ def test_a_folder_that_holds_something_else_is_refused(root, tmp_path):
     for folder, said in taken.items():
         with pytest.raises(DataError, match=said):
             simulate(folder, "smoke", seed=1)
-    with pytest.raises(ConfigError, match="smoke, laptop, gpu, paper"):
+    with pytest.raises(ConfigError, match="smoke, laptop, many, gpu, paper"):
         simulate(tmp_path / "new", "huge")
 
 
