@@ -14,7 +14,7 @@ from eo_ssl.mapping import map_command
 from eo_ssl.train.cli import pretrain
 
 # What `pip install eo_ssl` alone does not bring.
-COURSE = {"nbformat", "nbclient", "papermill", "anywidget", "IPython", "umap", "yaml", "jsonschema"}
+COURSE = {"nbformat", "nbclient", "papermill", "anywidget", "IPython", "umap", "yaml"}
 
 about = "Self-supervised learning for Earth observation: a course you can run."
 options = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False}

@@ -5,6 +5,7 @@ with executor(workers=4) as pool:
         print(task, done.result())
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,16 @@ from eo_ssl.errors import ConfigError, EOError
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def affordable(each: float, shared: float = 0.0, most: float = math.inf) -> int:
+    """Processes that fit into memory: `each` takes so many bytes for itself, all together `shared`.
+
+    What is free now and `most` bytes, whichever is less, must hold them; 0 where not even one fits.
+    """
+    import psutil
+
+    return max(0, int((min(psutil.virtual_memory().available, most) - shared) // each))
 
 
 @contextmanager

@@ -14,10 +14,10 @@ class Profile:
     `resnet`, `deep`, `swin` and `vgg` name the network of each family of methods; the Swin pair and the deep
     ResNet it is compared with see crops of `swin_image_size` pixels, the others of `image_size`.
     `compile`: pretraining through torch.compile. `headline_seeds`: those of Dual-SimCLR, where it has more than
-    others. `run_mb` is what a whole run leaves in its folder at most
-    (`eo_ssl.course.estimate` counts it); the simulated data lie elsewhere. `real_data`: simulated patches will
-    not do. `is_evidence` is False where the runs are too short to support any statement about the methods. How
-    long each training is, and which are made, is in `eo_ssl.train.config` and `eo_ssl.experiments.plan`.
+    others. `run_mb` is what a whole run leaves in its folder at most; the simulated data lie elsewhere. `memory_gb` is
+    what all of its processes take together at most, on any number of cores. `real_data`: simulated patches will not do.
+    `is_evidence` is False where the runs are too short to support any statement about the methods. How long each
+    training is, and which are made, is in `eo_ssl.train.config` and `eo_ssl.experiments.plan`.
     """
 
     name: str
@@ -49,10 +49,11 @@ class Profile:
         return self.swin_image_size if family in ("swin", "deep") else self.image_size
 
 
-_LAPTOP = Profile("laptop", "laptop", 1_000, 4, "45 minutes on two CPU cores")
+_LAPTOP = Profile("laptop", "laptop", 1_000, 6, "45 minutes on two CPU cores")
 _TINY = {
     "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano", "swin": "swin_nano",
-    "vgg": "vgg_mma_mini", "is_evidence": False, "headline_seeds": (0,), "requires_gpu": False, "run_mb": 400, "memory_gb": 2,
+    "vgg": "vgg_mma_mini", "is_evidence": False, "headline_seeds": (0,), "requires_gpu": False, "run_mb": 400,
+    "memory_gb": 4,
 }  # fmt: skip
 _SMOKE = replace(
     _LAPTOP, **_TINY, name="smoke", simulate="smoke", finetune_seeds=(0,), budget="6 minutes on two CPU cores"
@@ -71,7 +72,7 @@ _GPU = replace(
     vgg="vgg_mma",
     pretrain_seeds=(0, 1, 2),
     requires_gpu=True,
-    run_mb=12_500,
+    run_mb=21_000,
     memory_gb=32,
     budget="30 minutes on one recent GPU",
 )
@@ -81,7 +82,7 @@ _PAPER = replace(
     simulate="paper",
     pretrain_seeds=(0, 1, 2, 3, 4),
     finetune_seeds=(0, 1, 2, 3, 4),
-    run_mb=25_000,
+    run_mb=38_000,
     memory_gb=64,
     compile=True,
     real_data=True,

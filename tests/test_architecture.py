@@ -8,10 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 14_400,
+    "eo_ssl/**/*.py": 15_900,
     "eo_ssl/**/*.js": 1_100,
-    "notebooks/chapters/*.py": 2_750,
-    "tests/**/*.py": 11_600,
+    "notebooks/chapters/*.py": 3_400,
+    "tests/**/*.py": 13_600,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")
@@ -21,7 +21,7 @@ import importlib, importlib.machinery, pkgutil, sys
 
 MISSING = {
     "IPython", "ipywidgets", "anywidget", "papermill", "nbformat", "nbclient", "umap", "playwright", "jupyter_client",
-    "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "jsonschema", "distributed", "lightly",
+    "jupyter_core", "jupyterlab", "jupyter_book", "ipykernel", "distributed", "lightly",
     "hypothesis", "pytest",
 }
 

@@ -1,20 +1,18 @@
 """`eo-ssl course …`: run the notebooks, build the book and the student edition, keep and compare results."""
 
 import hashlib
+import os
 import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from eo_ssl.course import session, status
 from eo_ssl.errors import ConfigError
 from eo_ssl.profiles import get_profile
-
-if TYPE_CHECKING:
-    from eo_ssl.course.plan import Plan
 
 app = typer.Typer(help="Run the course, build the book and the student edition.", no_args_is_help=True)
 
@@ -44,12 +42,18 @@ def run(
     notebooks: Notebooks = None,
 ) -> None:
     """Execute the chapters into the run folder; what is up to date is skipped."""
-    from eo_ssl.course.plan import make_plan
-    from eo_ssl.course.run import run_course
+    # Set before torch is loaded: the threads measured here wait as those of the chapters do.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from eo_ssl.course.forecast import forecast, table
+    from eo_ssl.course.plan import is_current, make_plan
+    from eo_ssl.course.run import run_course, threads_for
 
     plan = make_plan(notebooks or _sources(), profile, data, run_dir, seed, only, dry=dry_run)
     if dry_run:
-        _say_plan(plan)
+        chapters = {chapter.stem: chapter.notebook for chapter in plan.chapters}
+        current = {chapter.stem for chapter in plan.chapters if is_current(chapter, plan.run.root)}
+        found = forecast(plan.run, chapters, threads_for(plan.run), partial(typer.echo, err=True))
+        typer.echo(table(found, plan.run, current))
         return
     try:
         run_course(plan, keep_going=keep_going, force=force)
@@ -61,21 +65,6 @@ def run(
 
 def _sources() -> Path:
     return session.project_root() / "notebooks"
-
-
-def _say_plan(plan: "Plan") -> None:
-    """What would run and how long it takes; then time, memory and disk of what is left to train."""
-    from eo_ssl.course.estimate import estimate
-    from eo_ssl.course.plan import is_current
-
-    run, profile = plan.run, plan.run.profile
-    expected = status.expected_minutes(profile.name, run.root)
-    for chapter in plan.chapters:
-        minutes = expected.get(chapter.stem)
-        known = f"{minutes:.1f} min expected" if minutes is not None else "not timed yet"
-        typer.echo(f"{chapter.stem}: {'up to date' if is_current(chapter, run.root) else known}")
-    typer.echo(f"profile {profile.name}: {profile.budget}; run folder {run.root}\n")
-    typer.echo(estimate(run, partial(typer.echo, err=True)))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import nbformat
 
-from eo_ssl.course import estimate, notebooks, session, status
+from eo_ssl.course import forecast, notebooks, session, status
 from eo_ssl.data import catalog, fetch
 from eo_ssl.errors import DataError
 from eo_ssl.provenance import meaning
@@ -74,7 +74,7 @@ def make_plan(
     root = session.require_writable(session.run_folder(checked.name, run_dir))
     run = session.Run(checked, data, root, seed)
     if not dry:
-        estimate.require_disk(run)
+        forecast.require_disk(run)
     values = {"profile": checked.name, "data": data, "run_dir": str(root), "seed": seed}
     installed = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"] in SHAPING}
     versions = [platform.python_version(), installed, run.data_version]

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from eo_ssl.course import estimate, session, status
+from eo_ssl.course import forecast, notebooks, session, status
 from eo_ssl.course.session import Run
 from eo_ssl.errors import ConfigError
 from eo_ssl.profiles import PROFILES
@@ -95,7 +95,7 @@ def memory(run: Run) -> Item:
 
 def disk(run: Run) -> Iterator[Item]:
     """Free space where the run and the cache are kept, after a file was written there to know that one can."""
-    needs = estimate.disk_needs(run)
+    needs = forecast.disk_needs(run)
     options = {"Run folder": "run_dir", "Cache": "EO_SSL_CACHE"}
     for (name, option), (folder, needed) in zip(options.items(), needs.items()):
         try:
@@ -138,10 +138,17 @@ def shown(folder: Path) -> str:
 
 
 def times(run: Run) -> dict[str, float]:
-    """Minutes to expect for each chapter of this profile: measured here, otherwise as released."""
-    known = status.expected_minutes(run.profile.name, run.root)
-    there = {path.stem for path in (session.project_root() / "notebooks").glob("*.ipynb")}
-    return {stem: minutes for stem, minutes in sorted(known.items()) if stem in there}
+    """Minutes of each chapter: what it took in this run folder, otherwise what it will take on this machine.
+
+    The forecast is that of the runner where it has measured, otherwise made here.
+    """
+    state, taken = status.read(run.root), status.done(run.root)
+    minutes = state.get("expected")
+    if not minutes:
+        folder = session.project_root() / "notebooks"
+        chapters = {path.stem: notebooks.read(path) for path in notebooks.sources(folder)}
+        minutes = forecast.forecast(run, chapters, say=lambda _: None).minutes
+    return {stem: taken.get(stem, {}).get("minutes", value) for stem, value in sorted(minutes.items())}
 
 
 def plot_times(minutes: dict[str, float], run: Run) -> "Figure":
@@ -158,6 +165,6 @@ def plot_times(minutes: dict[str, float], run: Run) -> "Figure":
     ax.invert_yaxis()
     ax.margins(x=0.12)
     total = f"{sum(minutes.values()):.0f} minutes in all"
-    ax.set(xlabel="minutes", title=f"{total} (blue: measured in this run folder, grey: on another machine)")
+    ax.set(xlabel="minutes", title=f"{total} (blue: taken, grey: forecast for this machine)")
     values = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, minutes.values()))
     return show.describe(fig, f"Bar chart of the minutes each chapter takes at {run.profile.name}: {values}.")

@@ -1,18 +1,14 @@
 """Released results: one JSON file per profile, kept with the course, and what in a later run differs from it.
 
 Only a finished run at an evidence profile, made from a known commit, becomes a release. A result of a later run
-has *drifted* where it moved by more than chance explains (`compare`).
+has *drifted* where the 95% intervals of both runs have nothing in common (`compare`).
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-from scipy.stats import t
 
 from eo_ssl.course import notebooks, session, status
 from eo_ssl.errors import ConfigError, DataError, EOError
@@ -23,32 +19,13 @@ from eo_ssl.files import read_json, write_json
 from eo_ssl.profiles import PROFILES, get_profile
 
 DIGITS = 6
-FALSE_ALARMS = 0.05  # share of unchanged runs that may report a row that moved
-FAMILY = ["task", "fraction", "metric"]
-KEY = [*FAMILY, "method"]  # what makes two rows the same result
+KEY = ["task", "fraction", "metric", "method"]  # what makes two rows the same result
+ABOUT = {
+    **dict.fromkeys(("profile", "device", "commit", "date", "data_version"), str),
+    **dict.fromkeys(("machine", "versions", "minutes", "seeds"), dict),
+    **dict.fromkeys(("commits", "rows"), list),
+}
 NO_RELEASE = "No release of profile {} yet: nothing to compare with. `eo-ssl course release` makes one."
-
-
-def _object(**names: str) -> dict[str, Any]:
-    """The JSON schema of an object: the names of its entries, by their kind."""
-    kinds = {name: {"type": kind} for kind, listed in names.items() for name in listed.split()}
-    return {"type": "object", "required": list(kinds), "properties": kinds}
-
-
-ROW = _object(
-    string="task method label metric",
-    integer="n_labels seeds",
-    number="fraction mean low high",
-    array="values",
-)
-ROW["properties"]["values"]["items"] = {"type": "number"}
-SCHEMA = _object(
-    string="profile device commit date data_version",
-    object="machine versions minutes seeds",
-    array="commits rows",
-)
-SCHEMA["properties"]["machine"] = _object(string="cpu", integer="cores", number="memory_gb", array="gpus")
-SCHEMA["properties"]["rows"]["items"] = ROW
 
 
 def results_folder() -> Path:
@@ -78,6 +55,7 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "data_version": state["data"],
         "seeds": state["seeds"],
         "minutes": {stem: chapter["minutes"] for stem, chapter in chapters.items()},
+        "counted": state.get("counted", {}),
         "rows": _rows(run_dir, results),
     }
 
@@ -196,36 +174,22 @@ def read_release(profile: str) -> dict[str, Any] | None:
 
 def validate(release: Any, name: str) -> dict[str, Any]:
     """The release, if every entry is there and of its kind; otherwise `DataError` with `name` and the entry."""
-    if error := best_match(Draft202012Validator(SCHEMA).iter_errors(release)):
-        where = "".join(f", {part}" if isinstance(part, str) else f" {part}" for part in error.absolute_path)
-        raise DataError(f"{name}{where}: {error.message}; make it again with `eo-ssl course release`")
-    seen = set()
-    for number, row in enumerate(release["rows"]):
-        key = tuple(row[entry] for entry in KEY)
-        finite = all(map(math.isfinite, (row["mean"], row["low"], row["high"], *row["values"])))
-        if not finite or len(row["values"]) != row["seeds"] or row["low"] > row["high"] or key in seen:
-            raise DataError(
-                f"{name}, rows {number}: needs finite numbers, one value per seed, low not above high, and each "
-                "result once"
-            )
-        seen.add(key)
+    again = "make it again with `eo-ssl course release`"
+    for entry, kind in ABOUT.items():
+        if not isinstance(release, dict) or not isinstance(release.get(entry), kind):
+            raise DataError(f"{name}: {entry} is missing or no {kind.__name__}; {again}")
+    rows = pd.DataFrame(release["rows"], columns=list(COLUMNS))
+    numbers = rows[["mean", "low", "high"]].apply(pd.to_numeric, errors="coerce")
+    if not np.isfinite(numbers).all(axis=None) or rows.isna().any(axis=None) or rows.duplicated(KEY).any():
+        raise DataError(f"{name}, rows: every result needs all of {', '.join(COLUMNS)}, and once; {again}")
     return release
 
 
 def compare(release: dict[str, Any], run: dict[str, Any]) -> pd.DataFrame:
     """The rows of a release and of a run of the same profile and data (both from `summarise`), one a result.
 
-    `state` is "same", "moved", "new" (only in the run) or "gone"; columns of the run end in "_now". A row has moved
-    where |`change`| > `allowed`, with `change` = m' − m of the new and the released mean, S seeds, and
-
-        allowed = max(reach, noise),   reach = high − m or m − low, towards m',   noise = t · s · sqrt(1/S)
-
-    **reach**: m' lies outside the released 95% interval. **noise**: m' is uncertain, too. Both runs test the same
-    patches and train from the same seeds, so the differences d of the seeds have a common shift where code or
-    settings moved the result, and scatter where chance did (sums in another order on another device). s is the
-    standard deviation of d within rows, pooled with ν degrees of freedom over the methods of a task, fraction and
-    metric; t is Student's quantile at 1 − 0.05 / (2 · rows), so that one unchanged run in twenty, or fewer, reports
-    anything (Bonferroni). With other seeds s is that over the seeds of both runs, and 1/S + 1/S' is under the root.
+    `state` is "same", "moved", "new" (only in the run) or "gone"; columns of the run end in "_now", `change` is
+    the new mean minus the released one. A row has moved where the 95% intervals of both runs have nothing in common.
 
     Raises `ConfigError` for other data or another profile: then every number may differ, and none of it is drift.
     """
@@ -238,33 +202,10 @@ def compare(release: dict[str, Any], run: dict[str, Any]) -> pd.DataFrame:
     before, after = (pd.DataFrame(side["rows"], columns=list(COLUMNS)) for side in (release, run))
     found = before.merge(after, "outer", KEY, suffixes=("", "_now"), indicator="side")
     found["change"] = found["mean_now"] - found["mean"]
-    reach = np.where(found["change"] >= 0, found["high"] - found["mean"], found["mean"] - found["low"])
-    noise = _noise(found[found["side"] == "both"], release["seeds"] == run["seeds"])
-    found["allowed"] = np.maximum(reach, noise.reindex(found.index))
-    states = [
-        found["side"] == "left_only",
-        found["side"] == "right_only",
-        found["change"].abs() > found["allowed"],
-    ]
+    apart = (found["high_now"] < found["low"]) | (found["low_now"] > found["high"])
+    states = [found["side"] == "left_only", found["side"] == "right_only", apart]
     found["state"] = np.select(states, ["gone", "new", "moved"], "same")
     return found.sort_values("change", key=lambda x: -x.abs(), kind="stable", ignore_index=True)
-
-
-def _noise(rows: pd.DataFrame, paired: bool) -> pd.Series:
-    """t · s · sqrt(1/S) for each row; 0 where no method of the family has two seeds."""
-
-    def scatter(before: list[float], after: list[float]) -> tuple[float, int, float]:
-        a, b = np.array(before), np.array(after)
-        sides = [b - a] if paired and len(a) == len(b) else [a, b]
-        squares = sum(float(((v - v.mean()) ** 2).sum()) for v in sides)
-        return squares, sum(len(v) - 1 for v in sides), sum(1 / len(v) for v in sides)
-
-    counted = [scatter(*pair) for pair in zip(rows["values"], rows["values_now"])]
-    counted = pd.DataFrame(counted, rows.index, ["squares", "freedom", "share"])
-    pooled = counted.groupby([rows[name] for name in FAMILY])[["squares", "freedom"]].transform("sum")
-    degrees = pooled["freedom"].clip(lower=1)
-    quantile = t.ppf(1 - FALSE_ALARMS / (2 * max(len(rows), 1)), degrees)
-    return quantile * np.sqrt(pooled["squares"] / degrees * counted["share"])
 
 
 def markdown(release: dict[str, Any], found: pd.DataFrame) -> str:
@@ -276,12 +217,11 @@ def markdown(release: dict[str, Any], found: pd.DataFrame) -> str:
         f"{compared} results compared with the release of profile {release['profile']} ({made}): {result}."
     ]
     if len(moved):
-        head = "| result | labels | released [95%] | now | change | allowed |"
-        lines += ["", head, "|---|--:|---|--:|--:|--:|"]
+        lines += ["", "| result | labels | released [95%] | now [95%] | change |", "|---|--:|---|---|--:|"]
     for row in moved.itertuples():
         lines.append(
             f"| {name(row)} | {row.n_labels:.0f} | {row.mean:.4f} [{row.low:.4f}, {row.high:.4f}] | "
-            f"{row.mean_now:.4f} | {row.change:+.4f} | ±{row.allowed:.4f} |"
+            f"{row.mean_now:.4f} [{row.low_now:.4f}, {row.high_now:.4f}] | {row.change:+.4f} |"
         )
     for state, what in (("new", "New, not in the release"), ("gone", "In the release, gone now")):
         if len(rows := found[found["state"] == state]):

@@ -1,8 +1,9 @@
 """Execute the chapters with papermill: checked first, resumable, and clear about what failed where.
 
-How many threads PyTorch uses is measured once, before the chapters run, and said. Its threads wait for each other
-after every operation: as soon as another program keeps one core busy, all wait for the slowest, and a convolution on
-two threads takes up to ten times as long as on one. No rule tells when that happens.
+How many threads PyTorch uses is measured before each chapter. Its threads wait for each other after every operation:
+as soon as another program keeps one core busy, all wait for the slowest, and a convolution on two threads takes up to
+ten times as long as on one. No rule tells when that happens. They wait asleep (`WAITING`), not turning in circles on
+the core that another needs: beside busy cores two threads are twice as fast so.
 """
 
 import logging
@@ -22,15 +23,17 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from eo_ssl.course import notebooks, session, status
+from eo_ssl.course.forecast import Clock, forecast, table
 from eo_ssl.course.plan import Chapter, Plan, is_current
 from eo_ssl.errors import ConfigError, EOError
 from eo_ssl.files import write_text
 from eo_ssl.parallel import cores
 from eo_ssl.provenance import machine, versions
 
-UNKNOWN = 1.0  # minutes assumed for a chapter that was never timed
 FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
-BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left"
+PATIENCE = 1.0  # seconds after which the threads are measured no further
+BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone{postfix}"
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class ChapterFailed(EOError):
@@ -44,33 +47,35 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False) -> lis
     """
     run_dir = plan.run.root
     stale = [c for c in plan.chapters if force or not is_current(c, run_dir)]
-    known = status.expected_minutes(plan.run.profile.name, run_dir)
-    expected = {c.stem: known.get(c.stem, UNKNOWN) for c in stale}
     failures = []
-    bar = tqdm(total=sum(expected.values()), bar_format=BAR, disable=None, leave=False, mininterval=0)
 
     def say(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 
-    with only_runner(run_dir), bar:
-        prepare(plan.run, stale, say)
-        for number, chapter in enumerate(plan.chapters, start=1):
-            label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
-            if chapter not in stale:
-                renewed = refresh(run_dir, chapter.stem, chapter.notebook, chapter.text)
-                say(f"{label}: up to date{', text refreshed' if renewed else ''}")
-                continue
-            bar.set_description_str(chapter.stem)
-            say(f"{label}: running, about {expected[chapter.stem]:.1f} min expected")
-            try:
-                say(f"{label}: done in {run_chapter(chapter, plan.run):.1f} min")
-            except ChapterFailed as error:
-                failures.append(str(error))
-                if not keep_going:
-                    raise
-                say(f"{label}: FAILED")
-            bar.update(expected[chapter.stem])
+    with only_runner(run_dir):
+        clock = Clock(announce(plan, stale, say))
+        bar = tqdm(total=clock.left(), bar_format=BAR, disable=None, leave=False, mininterval=0)
+        with bar:
+            for number, chapter in enumerate(plan.chapters, start=1):
+                label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
+                if chapter not in stale:
+                    renewed = refresh(run_dir, chapter.stem, chapter.notebook, chapter.text)
+                    say(f"{label}: up to date{', text refreshed' if renewed else ''}")
+                    continue
+                bar.set_description_str(chapter.stem, refresh=False)
+                bar.set_postfix_str(f"about {clock.left():.0f} min left")
+                say(f"{label}: running, about {clock.left(chapter.stem):.1f} min of {clock.left():.1f} left")
+                begun = time.monotonic()
+                try:
+                    say(f"{label}: done in {run_chapter(chapter, plan.run):.1f} min")
+                except ChapterFailed as error:
+                    failures.append(str(error))
+                    if not keep_going:
+                        raise
+                    say(f"{label}: FAILED")
+                bar.update(clock.waiting[chapter.stem])
+                clock.done(chapter.stem, (time.monotonic() - begun) / 60)
     if failures:
         raise ChapterFailed("; ".join(failures))
     return [c.stem for c in stale]
@@ -96,17 +101,26 @@ def only_runner(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def prepare(run: session.Run, stale: list[Chapter], say: Callable[[str], None]) -> None:
-    """Make the simulated data for the chapters that learn from it; set OMP_NUM_THREADS unless the user did."""
-    learns = any(chapter.stem >= "02" for chapter in stale)
-    if learns and run.simulated and not session.is_whole(run.simulated):
+def announce(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> dict[str, float]:
+    """Say what the stale chapters will take on this machine, and make the simulated data they learn from.
+
+    Returns the minutes of each, which chapter 00 finds in `status.json`.
+    """
+    run = plan.run
+    if not stale:
+        return {}
+    chapters = {chapter.stem: chapter.notebook for chapter in plan.chapters}
+    found = forecast(run, chapters, threads_for(run), say)
+    say(table(found, run, {c.stem for c in plan.chapters if c not in stale}))
+    status.update(run.root, {"expected": found.minutes, "counted": found.counted})
+    if (
+        any(chapter.stem >= "02" for chapter in stale)
+        and run.simulated
+        and not session.is_whole(run.simulated)
+    ):
         say(f"making the simulated data set ({run.profile.simulate}) in {run.simulated}")
         session.simulated(run.profile, run.seed)
-    if stale and "OMP_NUM_THREADS" not in os.environ:
-        # The tiniest models gain nothing by more than one.
-        number = fitting_threads() if run.is_evidence else 1
-        os.environ["OMP_NUM_THREADS"] = str(number)
-        say(f"PyTorch uses {number} of {cores()} cores (OMP_NUM_THREADS overrides it)")
+    return {chapter.stem: found.minutes[chapter.stem] for chapter in stale}
 
 
 def run_chapter(chapter: Chapter, run: session.Run) -> float:
@@ -121,7 +135,7 @@ def run_chapter(chapter: Chapter, run: session.Run) -> float:
     status.update(run.root, facts, chapter.stem, begun)
     start = time.monotonic()
     try:
-        execute(chapter, running)
+        execute(chapter, running, threads_for(run))
     except ChapterFailed as error:
         status.update(run.root, facts, chapter.stem, {"state": "failed", "error": str(error)})
         if not running.is_file():
@@ -137,8 +151,8 @@ def run_chapter(chapter: Chapter, run: session.Run) -> float:
     return minutes
 
 
-def execute(chapter: Chapter, target: Path) -> None:
-    """Run the notebook with papermill, writing `target` as it goes.
+def execute(chapter: Chapter, target: Path, threads: int) -> None:
+    """Run the notebook with papermill, writing `target` as it goes; PyTorch has so many threads there.
 
     Raises `ChapterFailed` for a failing cell, a kernel that died or one that did not start. What the kernel itself
     says is kept in a log beside `target`.
@@ -149,16 +163,16 @@ def execute(chapter: Chapter, target: Path) -> None:
     from papermill.engines import Engine, papermill_engines
 
     log = target.with_suffix(".log")
-
-    class Client(PapermillNotebookClient):
-        def start_new_kernel(self, **kwargs: Any) -> None:
-            with open(log, "wb") as file:
-                super().start_new_kernel(stderr=file, **kwargs)
+    # A busy machine may take minutes to start a kernel or to hand over a figure; one that died is noticed at once.
+    patience = {"startup_timeout": 3600, "iopub_timeout": 60, "timeout": None}
 
     class Logged(Engine):
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
-            return Client(nb_man, kernel_name=kernel_name, startup_timeout=300, timeout=None).execute()
+            env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads)}
+            with open(log, "wb") as file:
+                client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, **patience)
+                return client.execute(stderr=file, env=env)
 
     papermill_engines.register("eo_ssl", Logged)
     for name in ("papermill", "papermill.translators"):
@@ -210,18 +224,24 @@ def refresh(run_dir: Path, stem: str, notebook: nbformat.NotebookNode, text: str
     return True
 
 
+def threads_for(run: session.Run) -> int:
+    """Threads of PyTorch now: what the user says in OMP_NUM_THREADS; the tiniest models gain nothing by two."""
+    return int(os.environ.get("OMP_NUM_THREADS") or (fitting_threads() if run.is_evidence else 1))
+
+
 def fitting_threads() -> int:
     """The number of threads that suits this computer now: a few convolutions on one, half, all but one, all cores."""
     import torch
     from torch.utils.benchmark import Timer
 
     net = torch.nn.Sequential(*(torch.nn.Conv2d(32, 32, 3, padding=1) for _ in range(4)))
-    work, names = "net(x).square().mean().backward()", {"net": net, "x": torch.randn(32, 32, 32, 32)}
+    work, names = "net(x).square().mean().backward()", {"net": net, "x": torch.randn(16, 32, 32, 32)}
     numbers = {max(n, 1) for n in (1, cores() // 2, cores() - 1, cores())}
+    rounds: list[dict[int, float]] = []
+    begun = time.monotonic()
     # In turn, so that a passing disturbance meets all of them.
-    rounds = [
-        {n: Timer(work, globals=names, num_threads=n).timeit(1).mean for n in numbers} for _ in range(3)
-    ]
+    while not rounds or (len(rounds) < 5 and time.monotonic() - begun < PATIENCE):
+        rounds.append({n: Timer(work, globals=names, num_threads=n).timeit(1).mean for n in numbers})
     return choose({n: statistics.median(seconds[n] for seconds in rounds) for n in numbers})
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eo_ssl.course.session import project_root
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json, write_json
 
@@ -24,11 +23,14 @@ def read(run_dir: Path) -> dict[str, Any]:
         return {"chapters": {}}
 
 
-def update(run_dir: Path, facts: dict[str, Any], stem: str, chapter: dict[str, Any]) -> None:
-    """Record one chapter (merged over what is there) and the facts of the run, atomically."""
+def update(
+    run_dir: Path, facts: dict[str, Any], stem: str = "", chapter: dict[str, Any] | None = None
+) -> None:
+    """Record the facts of the run and, where one is named, a chapter (merged over what is there), atomically."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     state = {**read(run_dir), **facts, "updated": now}
-    state["chapters"][stem] = {**state["chapters"].get(stem, {}), **chapter, "updated": now}
+    if stem:
+        state["chapters"][stem] = {**state["chapters"].get(stem, {}), **(chapter or {}), "updated": now}
     write_json(path(run_dir), state)
 
 
@@ -36,15 +38,6 @@ def done(run_dir: Path) -> dict[str, dict[str, Any]]:
     """The chapters that ended well and whose executed copy is there, in reading order."""
     chapters = sorted(read(run_dir)["chapters"].items())
     return {s: c for s, c in chapters if c.get("state") == "done" and (run_dir / f"{s}.ipynb").is_file()}
-
-
-def expected_minutes(profile: str, run_dir: Path) -> dict[str, float]:
-    """Minutes of each chapter that was ever timed: measured in this run folder, otherwise as released."""
-    try:
-        released = read_json(project_root() / "book" / "results" / f"{profile}.json")["minutes"]
-    except (DataError, KeyError):
-        released = {}
-    return {**released, **{stem: c["minutes"] for stem, c in done(run_dir).items() if "minutes" in c}}
 
 
 def table(run_dir: Path, titles: Mapping[str, str]) -> str:

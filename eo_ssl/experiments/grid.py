@@ -31,7 +31,7 @@ from eo_ssl.errors import CheckpointError, EOError
 from eo_ssl.experiments.plan import Cell, get_method, get_plan, make_grid
 from eo_ssl.experiments.results import Result, append_result, read_lines, read_results, results_path
 from eo_ssl.files import inside, locked
-from eo_ssl.parallel import cores, executor, unordered
+from eo_ssl.parallel import affordable, cores, executor, unordered
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, training_code
 from eo_ssl.train.config import FRESH, FinetuneConfig, digest, pretrain_folder, released
@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 
 # Small models leave most of a large GPU idle while one process cuts the next batch: up to three share one.
 PER_GPU, GPU_BYTES, GPU_CORES = 3, 20e9, 3  # memory and cores that each of them should find
-# Memory that a worker takes for itself (patches are shared), and that all of them may take on a CPU: the course is to
-# leave room on a laptop, and where cores are many, more threads for each do as well as more workers.
-PROCESS_BYTES, ALL_BYTES = 1e9, 5e9
+PROCESS_BYTES = 1e9  # of memory that a worker takes for itself; the patches of a store all of them share
+COURSE_BYTES = 1.5e9  # that the chapter and its runner take
 _ONE_MODEL = threading.Lock()  # at a time in a process: the random numbers of torch are the whole process's
 
 
@@ -287,21 +286,22 @@ def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def default_workers(job: GridJob) -> int:
-    """One to three processes per GPU, or one per core; fewer where memory is short."""
-    import psutil
+    """One to three processes per GPU, or one per core; fewer where they do not fit the memory.
+
+    That is what is free, and no more than the profile says that a whole run takes.
+    """
     import torch
 
     from eo_ssl.train.devices import device_type
 
-    wanted, memory = cores(), psutil.virtual_memory().available
+    wanted = cores()
     if device_type(job.accelerator) == "cuda":
         gc.collect()
         torch.cuda.empty_cache()  # what this process does not need is the workers'
         gpus, free = len(gpu_names()), torch.cuda.mem_get_info(0)[0]
         wanted = gpus * max(1, min(PER_GPU, int(free // GPU_BYTES), cores() // (GPU_CORES * gpus)))
-    else:
-        memory = min(memory, ALL_BYTES)
-    return max(1, min(wanted, int(memory // PROCESS_BYTES)))
+    most = get_profile(job.profile).memory_gb * 1e9 - COURSE_BYTES
+    return max(1, min(wanted, affordable(PROCESS_BYTES, 0, most)))
 
 
 def gpu_names() -> list[str]:

@@ -151,7 +151,7 @@ class LabelledData:
     def __post_init__(self) -> None:
         for pair in combinations(("train", "val", "test"), 2):
             check_disjoint(self.source.catalog, *pair)
-        self.train, self.val = (load_patches(self.source, self._rows(split)) for split in ("train", "val"))
+        self.train, self.val = self._patches("train"), self._patches("val")
         # Majority class of each whole training patch, (N,).
         self.labels = torch.cat([crop_labels(part.long())[0] for part in self.train.mask.split(256)])
         if bool((self.labels == IGNORE).all()):
@@ -166,7 +166,7 @@ class LabelledData:
     def test(self) -> Patches:
         """The test split, to be read once per trained model, after its weights were chosen."""
         if self._test is None:
-            self._test = load_patches(self.source, self._rows("test"))
+            self._test = self._patches("test")
         self._test = self._test.to(self.device)
         return self._test
 
@@ -179,8 +179,8 @@ class LabelledData:
         """Catalogue rows of a label fraction: unique patches, stratified, nested over fractions."""
         return label_fraction(self.train.rows, self.labels.tolist(), share, seed)
 
-    def _rows(self, split: str) -> list[int]:
-        return np.flatnonzero(self.source.catalog["split"] == split).tolist()
+    def _patches(self, split: str) -> Patches:
+        return load_patches(self.source, np.flatnonzero(self.source.catalog["split"] == split).tolist())
 
 
 def draw_patches(labels: Tensor, config: FinetuneConfig, step: int) -> tuple[Tensor, torch.Generator]:

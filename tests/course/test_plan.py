@@ -141,5 +141,5 @@ def test_of_the_real_course_tooling_is_no_matter_of_a_chapter_and_training_is():
     cells = [c.source for c in notebooks.read(folder / "08_few_labels.ipynb").cells if c.cell_type == "code"]
     reached = dict(plans._reached(cells, folder))
     assert {"eo_ssl.train.pretrain", "eo_ssl.losses.nt_xent", "chapters.ch08"} <= set(reached)
-    tooling = {f"eo_ssl.course.{name}" for name in ("run", "plan", "cli", "book", "vendor", "estimate")}
+    tooling = {f"eo_ssl.course.{name}" for name in ("run", "plan", "cli", "book", "vendor", "forecast")}
     assert not tooling & set(reached) and "chapters.ch05" not in reached

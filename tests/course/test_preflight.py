@@ -53,10 +53,14 @@ def test_private_folders_are_not_shown_in_full(monkeypatch, tmp_path):
     assert preflight.shown(tmp_path / "x") == str(tmp_path / "x")
 
 
-def test_the_times_have_alt_text_with_the_numbers(run, monkeypatch):
-    known = {"00_preflight": 0.25, "99_gone": 3}
-    monkeypatch.setattr(status, "expected_minutes", lambda *_: known)
+def test_the_times_are_forecast_for_this_machine_or_taken_and_have_alt_text(run, monkeypatch):
+    monkeypatch.setattr(preflight.forecast, "cost", lambda *_: 1e-3)
+    forecast = preflight.times(run)
+    assert {"00_preflight", "08_few_labels"} <= set(forecast) and min(forecast.values()) > 0
+    status.update(run.root, {"expected": {"00_preflight": 0.25, "01_x": 3.0}})
+    notebook = run.root / "00_preflight.ipynb"
+    notebook.touch()
+    status.update(run.root, {}, "00_preflight", {"state": "done", "minutes": 0.2})
     minutes = preflight.times(run)
-    assert minutes == {"00_preflight": 0.25}
-    figure = preflight.plot_times(minutes, run)
-    assert "00 preflight 0.2" in figure.eo_alt
+    assert minutes == {"00_preflight": 0.2, "01_x": 3.0}
+    assert "00 preflight 0.2, 01 x 3.0" in preflight.plot_times(minutes, run).eo_alt

@@ -135,14 +135,12 @@ def test_lines_of_an_older_grid_are_left_out_and_mixed_profiles_refused(run_dir,
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda made: made.pop("commit"), "'commit' is a required property"),
-        (lambda made: made.update(minutes=[]), "minutes: .* is not of type 'object'"),
-        (lambda made: made["machine"].pop("gpus"), "machine: 'gpus' is a required property"),
-        (lambda made: made["rows"][0].update(mean="0.7"), "rows 0, mean: '0.7' is not of type 'number'"),
-        (lambda made: made["rows"][0].update(mean=float("nan")), "rows 0: .*finite"),
-        (lambda made: made["rows"][0].update(values=[0.5]), "rows 0: .*one value per seed"),
-        (lambda made: made["rows"][0].update(low=2.0), "rows 0: .*low not above high"),
-        (lambda made: made["rows"].append(made["rows"][0]), "each result once"),
+        (lambda made: made.pop("commit"), "commit is missing or no str"),
+        (lambda made: made.update(minutes=[]), "minutes is missing or no dict"),
+        (lambda made: made["rows"][0].update(mean="high"), "rows: every result needs"),
+        (lambda made: made["rows"][0].update(mean=float("nan")), "rows: every result needs"),
+        (lambda made: made["rows"][0].pop("n_labels"), "rows: every result needs all of .*n_labels"),
+        (lambda made: made["rows"].append(made["rows"][0]), "and once"),
     ],
 )
 def test_a_release_in_another_form_is_refused_with_file_and_entry(found, results, spoil, message):
@@ -239,12 +237,6 @@ def compared(before, after, **facts):
     return release.compare(made(before), made(after, **facts))
 
 
-def has_moved(before, after, **facts):
-    """Names of the methods whose result moved."""
-    found = compared(before, after, **facts)
-    return found["method"][found["state"] == "moved"].tolist()
-
-
 def keys(rows):
     return {tuple(one[name] for name in release.KEY) for one in rows}
 
@@ -271,33 +263,14 @@ def test_new_and_missing_rows_are_named_and_nothing_else_is_compared(before, aft
     assert all(release.name(one) in text for one in found.itertuples() if one.state in ("new", "gone"))
 
 
-def test_inside_the_released_interval_nothing_moved_and_each_of_its_sides_counts_for_itself():
+def test_a_result_moved_where_the_two_intervals_have_nothing_in_common():
     before = {**row([0.70, 0.70, 0.70]), "low": 0.60, "high": 0.75}
-    for by, moves in ((0.049, "same"), (-0.099, "same"), (0.051, "moved"), (-0.101, "moved")):
-        (found,) = compared([before], [shifted(before, by)]).itertuples()
-        assert found.state == moves and found.allowed == pytest.approx(0.05 if by > 0 else 0.1)
-
-
-def test_seeds_that_scatter_explain_a_mean_outside_a_short_interval_and_a_common_shift_does_not():
-    before = row([0.60, 0.62, 0.64])
-    scattered, together = row([0.67, 0.63, 0.65]), row([0.63, 0.65, 0.67])
-    assert scattered["mean"] == pytest.approx(together["mean"]) and scattered["mean"] > before["high"]
-    assert not has_moved([before], [scattered]) and has_moved([before], [together])
-    assert not has_moved([before], [together], seeds={"first": 3}), "other seeds cannot be paired"
-    assert has_moved([before], [row([0.83, 0.85, 0.87, 0.89, 0.81])]), "nor can another number of them"
-
-
-@pytest.mark.parametrize("first", [0, 3], ids=["paired", "not paired"])
-def test_chance_alone_is_reported_in_no_more_than_one_run_of_twenty_and_four_standard_deviations_always(
-    first,
-):
-    rng, alarms, runs = np.random.default_rng(0), 0, 150
-    for _ in range(runs):
-        before, after = ([row(rng.normal(0.6, 0.02, 3), f"m{i}") for i in range(20)] for _ in range(2))
-        alarms += bool(has_moved(before, after, seeds={"first": first}))
-    assert alarms / runs <= 0.1  # 0.05 expected at most; without the noise nearly all
-    after[3] = shifted(after[3], -0.2 if after[3]["mean"] < before[3]["mean"] else 0.2)
-    assert has_moved(before, after, seeds={"first": first}) == ["m3"]
+    for by, widen, moves in (
+        (0.049, 0, "same"), (0.051, 0, "moved"), (0.051, 0.002, "same"), (-0.099, 0, "same"), (-0.101, 0, "moved")
+    ):  # fmt: skip
+        after = row([0.70 + by] * 3, widen=widen)
+        (found,) = compared([before], [after]).itertuples()
+        assert found.state == moves and found.change == pytest.approx(by)
 
 
 @pytest.mark.parametrize("facts", [{"data_version": "simulated 2"}, {"profile": "gpu"}])
@@ -323,7 +296,7 @@ def test_the_command_ends_with_1_only_when_something_moved_and_shows_from_where_
     done = invoke("drift", "--run-dir", small)
     assert done.exit_code == 0 and "No release of profile laptop yet" in done.output
     write_json(results / "laptop.json", made(rows))
-    moved = "| single, Dual, 100% of labels, aa | 400 | 0.5000 [0.5000, 0.5000] | 0.6000 | +0.1000 |"
+    moved = "| single, Dual, 100% of labels, aa | 400 | 0.5000 [0.5000, 0.5000] | 0.6000 [0.6000, 0.6000] | +0.1000 |"
     changed = [rows[0], shifted(rows[1], 0.1), row([0.1], "new")]
     for now, code, words in ((rows, 0, "none moved"), (changed, 1, moved)):
         monkeypatch.setattr(release, "summarise", lambda _, now=now: made(now))
