@@ -179,11 +179,11 @@ def sizes(profile: Profile, data: str) -> Sizes:
         from eo_ssl.data.source import TiffSource
         from eo_ssl.data.store import is_store
 
-        root = Path(data)
+        root = session.check_data(data)
         frame = None if is_store(root) else catalog.find(root, georeference=False)
         source = open_source(root) if frame is None else TiffSource(root, frame)
-        split = source.catalog["split"].replace({"pretrain_val": "pretrain", "val": "train"})
-        counts, width = [int((split == part).sum()) for part in parts], source.patch_size
+        both = (("pretrain", "pretrain_val"), ("train", "val"), ("test",))
+        counts, width = [len(source.rows(*names)) for names in both], source.patch_size
         if empty := [part for part, number in zip(parts, counts) if not number]:
             raise DataError(f"{data}: no patches for {', '.join(empty)}; see `eo-ssl data check {data}`")
     pairs, train, test = counts

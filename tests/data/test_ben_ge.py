@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eo_ssl.course import session
 from eo_ssl.data import ben_ge, catalog, check, fetch, georef, samples, splits
 from eo_ssl.data.dataset import PatchDataset, open_source
 from eo_ssl.errors import ConfigError, DataError
@@ -337,10 +338,15 @@ def left(kept: str = "") -> set[str]:
 def test_a_data_set_is_fetched_by_its_name_once_verified_and_opened(host):
     with pytest.raises(DataError, match="ben-ge-800 is not here yet: `eo-ssl data fetch ben-ge-800` gets it"):
         open_source("ben-ge-800")
+    with pytest.raises(DataError, match="eo-ssl data fetch ben-ge-800"):
+        session.check_data("ben-ge-800")  # in a chapter nothing is fetched without being asked for
+    with pytest.raises(DataError, match="did you mean ben-ge-8k"):
+        session.check_data("benge-8k")
     folder = fetch.fetch_set("ben-ge-800")
     assert left() == {"ben-ge-800"} and host.asked == [None]
     said = json.loads((folder / "dataset.json").read_text())
     assert said["checksum"].startswith("md5:") and said["cite"] and said["licence"]
+    assert session.check_data("ben-ge-800") == folder.resolve()
     source = open_source("ben-ge-800", packed=False)
     assert (source.name, source.version, source.level) == ("ben-ge-800", "12941231", "L2A")
     assert len(source.catalog) == 12 and fetch.fetch_set("ben-ge-800") == folder and len(host.asked) == 1
