@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
     "eo_ssl/**/*.py": 14_400,
     "eo_ssl/**/*.js": 1_100,
-    "notebooks/chapters/*.py": 2_750,
+    "notebooks/chapters/*.py": 3_000,
     "tests/**/*.py": 11_600,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.

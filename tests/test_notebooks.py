@@ -97,10 +97,10 @@ def test_the_table_of_contents_lists_every_chapter_in_order():
 
 
 @each([path for path in SOURCES if "01" <= path.stem < "a"])
-def test_every_chapter_has_two_exercises_with_hints_that_the_book_folds(path):
+def test_every_chapter_has_exercises_with_hints_that_the_book_folds(path):
     cells = notebooks.read(path).cells
     places = [i for i, c in enumerate(cells) if "exercise" in notebooks.tags(c)]
-    assert len(places) >= 2
+    assert len(places) >= (1 if path.stem > "13" else 2)
     for index in places:
         assert "hide-input" in notebooks.tags(cells[index])
         before = [c.source for c in cells[:index] if c.cell_type == "markdown"]

@@ -149,36 +149,6 @@ def test_two_answers_are_said_in_words_and_unlabelled_pixels_do_not_count():
     assert "Forest with 60%" in alt and "right in 88%" in alt and "mostly Forest, 100%" in alt
 
 
-# --- More unlabelled patches ---
-
-
-def measured(fraction, low, high, epochs=30, unlabelled=1764, mean=0.6):
-    gap = {"value": (low + high) / 2, "low": low, "high": high}
-    return {"unlabelled": unlabelled, "epochs": epochs, "updates": 13 * epochs, "top5": 0.13, "chance_top5": 0.026,
-            "method": "dual-finetune", "fraction": fraction, "n_labels": 49, "mean": mean, "difference": gap}  # fmt: skip
-
-
-def words(rows):
-    return ch11.unlabelled_words({"baseline": {"method": "early"}, "rows": rows})
-
-
-def test_each_variant_is_worded_by_its_interval():
-    ends = {30: (0.02, 0.1), 60: (-0.1, -0.02), 90: (-0.03, 0.05)}
-    rows = [measured(f, *pair, epochs) for f in (0.1, 1.0) for epochs, pair in ends.items()]
-    first, second, third = words(rows).splitlines()[2:5]
-    assert "30 epochs" in first and "+6.0 points (95% interval +2.0 to +10.0); the claim **holds**" in first
-    assert "−6.0 points" in second and "the claim **does not hold**" in second
-    assert "is undecided" in third and "13% of cases, by chance in 2.6%" in third
-
-
-@pytest.mark.parametrize(("score", "advises"), [(0.7, True), (0.58, False)])
-def test_the_lesson_is_drawn_only_where_more_patches_helped_most(score, advises):
-    few = [measured(0.1, 0, 0.1, *variant) for variant in ((30,), (90, 1764, 0.62), (30, 8000, score))]
-    said = words(few + [{**row, "fraction": 1.0} for row in few])
-    assert "by +2.0 points" in said and ("in common" in said) == advises
-    assert ("+10.0" if advises else "−2.0") in said
-
-
 # --- Everything measured, here and at other profiles ---
 
 
