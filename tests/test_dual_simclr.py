@@ -71,9 +71,7 @@ def test_loss_and_gradient_equal_those_of_the_engine():
     assert first.grad.abs().max() > 0
 
 
-def test_weights_and_history_after_all_updates_equal_those_of_the_engine(
-    trained, source, tmp_path
-):
+def test_weights_and_history_after_all_updates_equal_those_of_the_engine(trained, source, tmp_path):
     model, history = trained
     result = pretrain(CONFIG, source, tmp_path, accelerator="cpu", progress=False)
     parts = (load_file(result.folder / f"{name}.safetensors") for name in ("model", "heads"))

@@ -47,7 +47,10 @@ def test_every_pretraining_and_every_model_is_counted_once_in_the_first_chapter_
     pretrained = [one for some in found.values() for one in some if one.alone]
     assert len(keys) == len(set(keys)) and cells <= set(keys) and len(keys) == len(cells) + len(pretrained)
     # At the rehearsal's size the deep ResNet is the usual one: one pretraining serves both.
-    kinds = {(name, getattr(profile, f)): profile.seeds_of(name, f) for name, f in make_grid(profile.name).pretrainings}
+    kinds = {
+        (name, getattr(profile, f)): profile.seeds_of(name, f)
+        for name, f in make_grid(profile.name).pretrainings
+    }
     assert len(pretrained) == sum(map(len, kinds.values()))
     simclr = [one.config.name for one in found["04_simclr"]]
     assert "simclr" in simclr and not found["01_two_ways_of_seeing"]
