@@ -15,14 +15,25 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.losses import NonFiniteError, clip_loss, gather, mean_over_ranks, mma_loss, nt_xent
+from eo_ssl.losses import (
+    NonFiniteError,
+    barlow_loss,
+    clip_loss,
+    gather,
+    mean_over_ranks,
+    mma_loss,
+    nt_xent,
+    siglip_loss,
+)
 
 WORLD, PAIRS = 2, 8
 LOSSES = {
     "nt_xent": nt_xent,
     "clip": clip_loss,
+    "siglip": siglip_loss,
     "mma": mma_loss,
     "mma-search": lambda a, b, *args, **kwargs: mma_loss(a, b[:, :, 1:4], *args, **kwargs),
+    "barlow": lambda a, b, temperature, mask, chunk: barlow_loss(a, b, temperature, common=4),
 }
 SETTINGS = [(name, *one) for name in LOSSES for one in ((False, None), (True, 3), (True, None))]
 GROUPS = torch.tensor([0, 1, 0, 2, 3, 2, 1, 4])  # some overlaps cross the ranks
