@@ -1,7 +1,10 @@
 """Chapter 05: ground that two patches share, agreement of two encoders, the path of a run; checks of its exercises."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +16,32 @@ from matplotlib.figure import Figure
 from eo_ssl import show
 from eo_ssl.course.checks import booleans, exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.evaluate import retrieval as monitors
+from eo_ssl.files import read_json
+
+
+def source_of(*things: Any) -> str:
+    """The source of functions and classes as Markdown, read from their file."""
+    return "```python\n" + "\n\n".join(inspect.getsource(thing).rstrip() for thing in things) + "\n```"
+
+
+def choices(path: Path) -> str:
+    """What head and number of places change (`benchmarks/places_and_heads.py`) as a Markdown table, "" if not measured."""
+    if not path.is_file():
+        return ""
+    lines = [
+        "| head | scenes | pairs | held-out loss | partner first | among five |",
+        "|---|---|---|---|---|---|",
+    ]
+    found = read_json(path)
+    for row in found["rows"]:
+        head = "pooled, as published" if row["head_grid"] == 1 else "last map, 2 × 2"
+        scores = f"{row['val_loss']:.2f} | {row['val_top1']:.0%} | {row['val_top5']:.0%}"
+        lines.append(f"| {head} | {row['scenes']} | {row['pairs']:,} | {scores} |")
+    first = found["rows"][0]
+    said = f"Guessing costs {first['guessing']:.2f} and has the partner among five for {first['val_chance_top5']:.1%} of"
+    return (
+        "\n".join(lines) + f"\n\n{said} {first['held_out']} held-out pairs. One seed each; {found['date']}."
+    )
 
 
 def overlapping(first: np.ndarray, second: np.ndarray, shift: int) -> Figure:

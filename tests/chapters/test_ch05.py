@@ -1,5 +1,7 @@
 """Chapter 05: agreement and overlap say what they show; right answers pass, known mistakes are told what they are."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,4 +28,21 @@ def test_the_path_names_its_ends():
     history = pd.DataFrame({"epoch": [1, 2], "val_alignment": [1.0, 0.5], "val_uniformity": [-0.5, -2.5]})
     assert (
         "from alignment 1.00, uniformity -0.50 to 0.50 and -2.50" in ch05.alignment_uniformity(history).eo_alt
+    )
+
+
+def test_pieces_of_the_page_are_read_from_their_file_and_choices_are_a_table(tmp_path):
+    from eo_ssl import dual_simclr
+    from eo_ssl.files import write_json
+
+    text = Path(dual_simclr.__file__).read_text(encoding="utf-8")
+    shown = ch05.source_of(dual_simclr.DualSimCLR, dual_simclr.train)
+    assert all(part.strip() in text for part in shown.strip("`").removeprefix("python\n").split("\n\n\n"))
+    assert ch05.choices(tmp_path / "none.json") == ""
+    row = {"scenes": 37, "pairs": 1813, "head_grid": 1, "val_loss": 7.1, "val_top1": 0.05, "val_top5": 0.13}
+    row |= {"val_chance_top5": 0.026, "held_out": 196, "guessing": 5.97}
+    write_json(tmp_path / "some.json", {"date": "2026-01-02", "rows": [row, row | {"head_grid": 2}]})
+    table = ch05.choices(tmp_path / "some.json")
+    assert (
+        "| pooled, as published | 37 | 1,813 | 7.10 | 5% | 13% |" in table and "Guessing costs 5.97" in table
     )
