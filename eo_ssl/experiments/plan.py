@@ -147,7 +147,7 @@ class Plan:
     cached_crops: int
     unet_width: int
     ratio: float = 0.3
-    tuning: float = 0.34
+    tuning: float = 0.5
 
     def budget(self, task: str, tuning: bool = False) -> Budget:
         """The budget of a task, or of trying one rate for it: a share of the updates, judged once, at their end."""
