@@ -33,14 +33,13 @@ def release(folder: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in (*FILES, "metrics.csv"):
         if name.endswith(".safetensors"):
-            weights = load_file(folder / name) if (folder / name).exists() else {}
+            weights = load_file(folder / name)
             halved = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
             if wrong := [
                 k for k, v in halved.items() if v.is_floating_point() and not torch.isfinite(v).all()
             ]:
                 raise ValueError(f"{folder / name}: {wrong[0]} does not fit half precision")
-            if halved:
-                save_file(halved, target / name, metadata={"format": "pt"})
+            save_file(halved, target / name, metadata={"format": "pt"})
         else:
             shutil.copyfile(folder / name, target / name)
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 
+from eo_ssl.data.dataset import open_source
 from eo_ssl.errors import CheckpointError, EOError
 from eo_ssl.experiments import grid, plan
 from eo_ssl.experiments.grid import GridJob, run_grid
@@ -279,6 +280,7 @@ def test_all_workers_share_one_copy_of_the_labelled_patches(job):
     from eo_ssl.parallel import executor
 
     assert job.version  # goes with the job
+    open_source(job.data)  # packs, as the coordinating process does
     with executor(2) as pool:
         found = [future.result() for future in [pool.submit(mapped_share, job) for _ in range(2)]]
     assert all(whole > 1e6 and 0.4 * whole < share < 0.75 * whole for whole, share in found)

@@ -32,7 +32,9 @@ class ToyLabels(Toy):
         if gaps:
             self.s1[::3, :, 3, 4] = np.nan
         regions = [f"region of {name}" for name in split]
-        self.catalog = pd.DataFrame({"id": ids, "group": ids, "region": regions, "split": split})
+        self.catalog = pd.DataFrame(
+            {"id": ids, "s1": ids, "s2": ids, "group": ids, "region": regions, "split": split}
+        )
 
     def majority(self, rows: np.ndarray) -> np.ndarray:
         return np.array([majority_of(class_counts(self.mask(row, 0, 0, self.patch_size))) for row in rows])
