@@ -51,7 +51,7 @@ def test_data_on_which_training_cannot_start_are_refused_in_one_line(tmp_path, m
     monkeypatch.setattr(dataset, "open_source", lambda path: source)
     for command, said in (
         (["finetune", "--task=multi"], "multi needs at least 1 labelled"),
-        (["pretrain", "mma", "--image-size=16", "--set=second_crop=8"], "pretrain needs"),
+        (["pretrain", "mma", "--image-size=16", "--set=second_crop=8"], "do not fill one batch"),
     ):
         result = CliRunner().invoke(app, [*command, "--data=toy", f"--run-dir={tmp_path}"])
         assert isinstance(result.exception, EOError) and said in str(result.exception)
