@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from eo_ssl import show
@@ -19,9 +20,9 @@ from eo_ssl.evaluate import retrieval as monitors
 from eo_ssl.files import read_json
 
 
-def source_of(*things: Any) -> str:
-    """The source of functions and classes as Markdown, read from their file."""
-    return "```python\n" + "\n\n".join(inspect.getsource(thing).rstrip() for thing in things) + "\n```"
+def source_of(*things: Any) -> Markdown:
+    """The source of functions and classes as it stands in their file (`show.text` would set its minus signs)."""
+    return Markdown("```python\n" + "\n\n".join(inspect.getsource(one).rstrip() for one in things) + "\n```")
 
 
 def choices(path: Path) -> str:

@@ -36,7 +36,7 @@ def test_pieces_of_the_page_are_read_from_their_file_and_choices_are_a_table(tmp
     from eo_ssl.files import write_json
 
     text = Path(dual_simclr.__file__).read_text(encoding="utf-8")
-    first, *middle, last = ch05.source_of(dual_simclr.DualSimCLR, dual_simclr.train).splitlines()
+    first, *middle, last = ch05.source_of(dual_simclr.DualSimCLR, dual_simclr.train).data.splitlines()
     assert (first, last) == ("```python", "```") and set(middle) <= set(text.splitlines())
     assert "class DualSimCLR(nn.Module):" in middle and "def train(" in middle
     assert ch05.choices(tmp_path / "none.json") == ""
