@@ -162,7 +162,8 @@ def recall_curves(tables: Mapping[str, pd.DataFrame], ks: Sequence[int]) -> Figu
         look = {"styles": styles, "percent": True, "log": "x", "title": name, "ylim": (0, 1.02)}
         show.lines(ks, curves, "k", "partner among the first k", ["guessing"], ax=ax, **look)
         handles, labels = ax.get_legend_handles_labels()
-        ax.legend(handles[: len(table)], labels[: len(table)]).set_visible(ax is axes[0, -1])
+        outside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "fontsize": 8}
+        ax.legend(handles[: len(table)], labels[: len(table)], **outside).set_visible(ax is axes[0, -1])
     axes[0, -1].set_ylabel("")
     return fig
 
