@@ -128,15 +128,9 @@ class PatchDataset(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         places = [self.place(int(i)) for i in indices]
-        n, c = len(places), self.crop
-        s1, s2 = (np.empty((n, len(bands), c, c), np.float32) for bands in (S1_BANDS, S2_BANDS))
-        fill = self.source.fill  # returns None where all pixels are valid
-        masks = [fill(*place, s1[k], s2[k], self._affine) for k, place in enumerate(places)]
-        batch = {"s1": s1, "s2": s2}
-        if any(mask is not None for mask in masks):
-            batch["valid"] = np.stack([np.ones((c, c), bool) if mask is None else mask for mask in masks])
-            if self.statistics:
-                batch |= {key: np.nan_to_num(batch[key], copy=False, nan=0.0) for key in ("s1", "s2")}
+        batch = read_windows(self.source, places, self.crop, self._affine)
+        if "valid" in batch and self.statistics:
+            batch |= {key: np.nan_to_num(batch[key], copy=False, nan=0.0) for key in ("s1", "s2")}
         if self.labels:
             batch |= self._labels(places)
         rows = np.array([row for row, _, _ in places], dtype=np.int64)
@@ -152,6 +146,21 @@ class PatchDataset(Dataset):
             "label": np.array([majority_of(c) for c in counts], dtype=np.int64),
             "multilabel": (counts >= COVERAGE * self.crop**2).astype(np.float32),
         }
+
+
+def read_windows(
+    source: Source, places: Sequence[tuple[int, int, int]], side: int, affine: Affine
+) -> dict[str, np.ndarray]:
+    """Square windows of a source, each at (row, top, left): s1 (B, 2, side, side), s2 (B, 13, side, side) float32.
+
+    "valid" (B, side, side) bool is there only if some pixel is invalid, which is NaN in the images.
+    """
+    s1, s2 = (np.empty((len(places), len(b), side, side), np.float32) for b in (S1_BANDS, S2_BANDS))
+    masks = [source.fill(*place, s1[k], s2[k], affine) for k, place in enumerate(places)]
+    if all(mask is None for mask in masks):
+        return {"s1": s1, "s2": s2}
+    valid = np.stack([np.ones((side, side), bool) if mask is None else mask for mask in masks])
+    return {"s1": s1, "s2": s2, "valid": valid}
 
 
 def _mix(*values: int) -> int:

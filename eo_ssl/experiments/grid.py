@@ -169,8 +169,9 @@ def _line(task: Task, data: "LabelledData") -> Result:
         return test([inside(job.folder, "models", need) for need in cell.needs], val=True)
     if cell.rate is not None:
         return train(job.config(cell, cell.rate), test=False)
-    rates = mean_scores(task.needed) or {get_plan(job.profile).rates[0]: 0.0}
-    best = max(rates, key=lambda rate: rates[rate])  # the first, smallest rate wins a tie
+    rates = mean_scores(task.needed)
+    # The first, smallest rate wins a tie; where there is but one, none was tried.
+    best = max(rates, key=lambda rate: rates[rate]) if rates else get_plan(job.profile).rates[0]
     line = train(job.config(cell, best), keep=cell.keep)
     return {**line, "rates": {f"{rate:g}": score for rate, score in rates.items()}}
 

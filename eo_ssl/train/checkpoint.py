@@ -23,7 +23,7 @@ from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, DataError
 from eo_ssl.files import atomic_path, read_json
 from eo_ssl.models.dual import DualEncoder
-from eo_ssl.models.encoders import make_encoder
+from eo_ssl.models.encoders import Encoder, make_encoder
 from eo_ssl.models.published import load_published
 from eo_ssl.provenance import training_code
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
@@ -109,24 +109,14 @@ def save_pretrained(method: Method, statistics: Statistics, folder: str | Path, 
     """
     config, encoders = method.config, method.encoders()
     meta = {
-        "format": FORMAT,
         "method": config.name,
         "backbone": config.backbone,
         "image_size": config.image_size,
         "config": config.to_dict(),
-        "s1_bands": list(S1_BANDS),
-        "s2_bands": list(S2_BANDS),
-        "statistics": statistics.to_dict(),
         "code": training_code(),
         **facts,
     }
-    specs = {
-        name: encoder
-        and {"name": encoder.name, "in_chans": encoder.in_chans, "image_size": encoder.image_size}
-        for name, encoder in encoders.items()
-    }
-    model = PretrainedEncoders(specs, meta)
-    model.load_state_dict(method.model.encoder.state_dict())
+    model = _described(method.model.encoder, encoders, statistics, meta)
     return write_model(model, folder, _heads(method))
 
 
@@ -137,24 +127,29 @@ def save_published(folder: str | Path, *paths: str | Path) -> Path:
     """
     pair, inputs = load_published(*paths)
     known = dict(zip(("s1_mean", "s1_std", "s2_mean", "s2_std"), inputs))
-    specs = {
-        k: {"name": e.name, "in_chans": e.in_chans, "image_size": e.image_size}
-        for k, e in pair.encoders().items()
-    }
     meta = {
-        "format": FORMAT,
         "method": "published",
-        "backbone": specs["s1"]["name"],
-        "image_size": specs["s1"]["image_size"],
+        "backbone": pair.s1.name,
+        "image_size": pair.s1.image_size,
         "config": {},
-        "s1_bands": list(S1_BANDS),
-        "s2_bands": list(S2_BANDS),
-        "statistics": Statistics(**known).to_dict(),
         "data": " and ".join(Path(path).name for path in paths),
     }
-    model = PretrainedEncoders(specs, meta)
-    model.load_state_dict(pair.state_dict())
-    return write_model(model, folder)
+    return write_model(_described(pair, pair.encoders(), Statistics(**known), meta), folder)
+
+
+def _described(
+    weights: nn.Module, encoders: Mapping[str, Encoder | None], statistics: Statistics, meta: Meta
+) -> PretrainedEncoders:
+    """Encoders as they are saved: what rebuilds them, what they expect of their inputs, and what else is known."""
+    specs = {
+        name: encoder
+        and {"name": encoder.name, "in_chans": encoder.in_chans, "image_size": encoder.image_size}
+        for name, encoder in encoders.items()
+    }
+    bands = {"s1_bands": list(S1_BANDS), "s2_bands": list(S2_BANDS)}
+    model = PretrainedEncoders(specs, {"format": FORMAT, **bands, "statistics": statistics.to_dict(), **meta})
+    model.load_state_dict(weights.state_dict())
+    return model
 
 
 def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tensor] | None = None) -> Path:

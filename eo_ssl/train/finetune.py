@@ -80,18 +80,18 @@ def finetune(
     data = source if isinstance(source, LabelledData) else LabelledData(source)
     data.to(fabric.device)
     down, rows = build(config, data.source, fabric.device), data.fraction(config.fraction, config.seed)
-    forward = _autocast(fabric, down)
-    stream: Stream = PatchStream(config, down, data, rows, forward)
     state = folder and inside(folder, "state", f"{name}.pt")
     made_of = [{**config.identity(), "init": init_stamp(config.init)}, data.version, rows, training_code()]
-    stamp = digest(*made_of)
-    if config.init != "scratch" and config.task != "segment":
+    stamp, frozen = digest(*made_of), config.mode == "frozen"
+    on_features = config.init != "scratch" and config.task != "segment"
+    if on_features:
         # The head first, on the features as they are: a head of random numbers would spoil pretrained encoders.
         encode = _autocast(fabric, lambda batch: down.model.encode(down.prepare(batch)))
-        frozen = FeatureStream(config, down, data, rows, encode, folder and inside(folder, "features", ""))
-        found = fit(fabric, frozen, data.val, None, stamp, save_seconds)
-        stream = frozen if config.mode == "frozen" else stream
-    if stream.model is down.model:
+        kept = folder and inside(folder, "features", "")
+        stream: Stream = FeatureStream(config, down, data, rows, encode, kept)
+        found = fit(fabric, stream, data.val, state if frozen else None, stamp, save_seconds)
+    if not (on_features and frozen):
+        stream = PatchStream(config, down, data, rows, _autocast(fabric, down))
         found = fit(fabric, stream, data.val, state, stamp, save_seconds)
     line = {
         "task": config.task,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eo_ssl.data.dataset import read_windows
 from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.data.source import Affine
 from eo_ssl.data.splits import check_disjoint, label_fraction
@@ -57,15 +59,20 @@ class Patches:
         """Side of a patch in pixels."""
         return self.mask.shape[-1]
 
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether a pixel of the kept images is NaN: asked once, since a GPU is waited for to know."""
+        return any(bool(torch.isnan(image).any()) for image in self.images or ())
+
     def __len__(self) -> int:
         return len(self.mask)
 
     def kept(self, device: torch.device) -> "Patches":
         """The same patches with their images on `device`."""
         if self.images is None:
-            whole = torch.zeros(len(self), dtype=torch.int64)
-            parts = [self._read(i, whole[i], whole[i], self.size) for i in torch.arange(len(self)).split(64)]
-            images = [torch.cat([part[k].half() for part in parts]) for k in range(2)]
+            places = [[(row, 0, 0) for row in self.rows[i : i + 64]] for i in range(0, len(self), 64)]
+            parts = [read_windows(self.source, some, self.size, PHYSICAL) for some in places]
+            images = [torch.cat([torch.from_numpy(p[k]).half() for p in parts]) for k in ("s1", "s2")]
         else:
             images = list(self.images)
         on_device = images[0].to(device), images[1].to(device)
@@ -84,19 +91,15 @@ class Patches:
         """
         mask = squares(self.mask, rows, tops, lefts, side).long()
         label, multilabel = crop_labels(mask)
+        labels = {"mask": mask, "label": label, "multilabel": multilabel}
         if self.images is None:
-            s1, s2 = self._read(rows, tops, lefts, side)
-        else:
-            s1, s2 = (squares(x, rows, tops, lefts, side).float() for x in self.images)
-        batch = {"s1": s1, "s2": s2, "mask": mask, "label": label, "multilabel": multilabel}
-        valid = torch.isfinite(s1).all(1) & torch.isfinite(s2).all(1)
-        return batch if valid.all() else {**batch, "valid": valid}
-
-    def _read(self, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        s1, s2 = (np.empty((len(rows), len(b), side, side), np.float32) for b in (S1_BANDS, S2_BANDS))
-        for k, (row, top, left) in enumerate(zip(rows.tolist(), tops.tolist(), lefts.tolist())):
-            self.source.fill(self.rows[row], top, left, s1[k], s2[k], PHYSICAL)
-        return torch.from_numpy(s1), torch.from_numpy(s2)
+            corners = zip([self.rows[row] for row in rows.tolist()], tops.tolist(), lefts.tolist())
+            found = read_windows(self.source, list(corners), side, PHYSICAL)
+            return {name: torch.from_numpy(value) for name, value in found.items()} | labels
+        s1, s2 = (squares(x, rows, tops, lefts, side).float() for x in self.images)
+        if self.has_gaps:
+            labels["valid"] = torch.isfinite(s1).all(1) & torch.isfinite(s2).all(1)
+        return {"s1": s1, "s2": s2} | labels
 
     def positions(self, rows: Sequence[int]) -> Tensor:
         """Where the patches of these rows of the catalogue are, (n,)."""

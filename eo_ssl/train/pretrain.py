@@ -109,10 +109,20 @@ class _Job:
     folder: Path
     state: Path
     made_of: dict[str, Any]
-    compile: bool
-    workers: int
-    progress: bool
-    max_minutes: float
+    compile: bool = False
+    workers: int = 0
+    progress: bool = True
+    max_minutes: float = math.inf
+
+
+def _job(config: PretrainConfig, source: Any, run_dir: str | Path, **how: Any) -> _Job:
+    """The pretraining of a configuration on a source, in its place in a run folder."""
+    data, folder = (
+        pretraining_rows(source, config),
+        pretrain_folder(run_dir, config.name, config.backbone, config.seed),
+    )
+    made_of = {**config.identity(), "data": data.describe()}
+    return _Job(config, data, folder, folder / "resume.pt", made_of, **how)
 
 
 def pretrain(
@@ -143,30 +153,22 @@ def pretrain(
     `ConfigError`, `DataError` or `CheckpointError` before any training when something does not fit.
     """
     check_world(config, devices, nodes, device_type(accelerator))
-    data = pretraining_rows(source, config)
-    fabric = make_fabric(config.precision, devices, nodes, accelerator)
-    folder = pretrain_folder(run_dir, config.name, config.backbone, config.seed)
-    made_of = {**config.identity(), "data": data.describe()}
     limit = math.inf if max_minutes is None else max_minutes
-    job = _Job(config, data, folder, folder / "resume.pt", made_of, compile, workers, progress, limit)
+    how = {"compile": compile, "workers": workers, "progress": progress, "max_minutes": limit}
+    job = _job(config, source, run_dir, **how)
+    fabric = make_fabric(config.precision, devices, nodes, accelerator)
     finished, afresh = _earlier(job, replace_other) if resume else (None, "resume is off")
     if finished:
         return finished
     make_method(config)  # unknown backbones and impossible sizes fail here, in one process
     if afresh and resume and fabric.is_global_zero:
-        print(f"{folder}: {afresh}; training afresh")
+        print(f"{job.folder}: {afresh}; training afresh")
     return fabric.launch(_train, job, bool(afresh))
 
 
 def finished(config: PretrainConfig, source: Any, run_dir: str | Path) -> bool:
     """Whether the run folder holds this very pretraining, of these settings, data and code."""
-    data, folder = (
-        pretraining_rows(source, config),
-        pretrain_folder(run_dir, config.name, config.backbone, config.seed),
-    )
-    made_of = {**config.identity(), "data": data.describe()}
-    job = _Job(config, data, folder, folder / "resume.pt", made_of, False, 0, False, math.inf)
-    return _earlier(job, replace_other=True)[0] is not None
+    return _earlier(_job(config, source, run_dir), replace_other=True)[0] is not None
 
 
 def keep(config: PretrainConfig, source: Any, run_dir: str | Path, history: pd.DataFrame) -> Path:
@@ -174,17 +176,14 @@ def keep(config: PretrainConfig, source: Any, run_dir: str | Path, history: pd.D
 
     Adds what later chapters ask for: settings, statistics, data, the code that trained it, and the table of epochs.
     """
-    data, folder = (
-        pretraining_rows(source, config),
-        pretrain_folder(run_dir, config.name, config.backbone, config.seed),
-    )
-    method, rows = make_method(config, data.statistics), history.to_dict("records")
-    encoders, heads = (load_file(folder / f"{name}.safetensors") for name in ("model", "heads"))
+    job = _job(config, source, run_dir)
+    method, rows = make_method(config, job.data.statistics), history.to_dict("records")
+    encoders, heads = (load_file(job.folder / f"{name}.safetensors") for name in ("model", "heads"))
     method.model.load_state_dict({f"encoder.{name}": value for name, value in encoders.items()} | heads)
-    _write_history(folder, rows)
+    _write_history(job.folder, rows)
     best = max(rows, key=lambda row: row[SELECT])
-    _write(method, data, folder, best, rows[-1]["seconds"])
-    return folder
+    _write(method, job.data, job.folder, best, rows[-1]["seconds"])
+    return job.folder
 
 
 def _earlier(job: _Job, replace_other: bool) -> tuple[PretrainResult | None, str]:
