@@ -77,7 +77,7 @@ def learning_rate(update: int, updates: int, warmup: int, peak: float, floor: fl
 def train(
     model: DualSimCLR,
     source: Any,
-    epochs: int = 30,
+    epochs: int = 26,
     batch_size: int = 128,
     lr: float = 2e-3,
     warmup_epochs: float = 2.0,

@@ -242,7 +242,7 @@ def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Traini
     from eo_ssl.train.config import FinetuneConfig
 
     profile, (n, width) = run.profile, there
-    plan, cells = get_plan(profile.name), make_grid(profile.name, parts)
+    plan, cells, encoded = get_plan(profile.name), make_grid(profile.name, parts), set()
     known = {line.get("key") for line in read_lines(run.root / "results.jsonl")}
     for pretraining, family in cells.pretrainings:
         for seed in profile.seeds_of(pretraining, family):
@@ -260,9 +260,12 @@ def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Traini
         )  # fmt: skip
         tiles = (-(-width // config.image_size)) ** 2
         val, test = (n[s] * min(getattr(budget, f"{s}_tiles") or tiles, tiles) for s in ("val", "test"))
-        samples = budget.updates * budget.batch_size + (budget.evaluations * val + test) / 3
-        if frozen and not segments:  # features are computed once
-            samples = (n["train"] * plan.cached_crops + val + test) / 3
+        looked = budget.evaluations * val + (test if cell.rate is None else 0)
+        samples = budget.updates * budget.batch_size + looked / 3
+        if frozen and not segments:  # features are computed once for all rates, fractions and tasks
+            start = (method.pretraining, method.family, method.released, method.model, cell.seed)
+            samples = 0 if start in encoded else (n["train"] * plan.cached_crops + val + test) / 3
+            encoded.add(start)
         yield Training(cell.key, config, samples, cell.key in known, False)
 
 
@@ -276,7 +279,7 @@ def cost(config: Any, timed: bool, threads: int = 1) -> float:
 
     device = "meta" if not timed else "cuda" if torch.cuda.is_available() else "cpu"
     batch = getattr(config, "micro_batch", 0) or config.batch_size
-    batch = {"meta": 2, "cpu": min(batch, 16), "cuda": batch}[device]
+    batch = {"meta": 2, "cpu": min(batch, 32), "cuda": batch}[device]
     model, views = _model(config, batch, device)
     optimiser, marks, before = torch.optim.AdamW(model.parameters()), [], torch.get_num_threads()
 

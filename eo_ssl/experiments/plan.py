@@ -2,8 +2,8 @@
 
 The learning rate of every method is chosen the same way: each rate of the plan's list is tried by every seed, with all
 labels and a share of the updates (the schedule ends with them), and the best mean validation score decides for all
-fractions and seeds of that method. Multi-label models take the rate of the single-label ones, and released encoders
-that of their twins.
+fractions and seeds of that method. Multi-label models take the rate of the single-label ones, and some methods that of
+their twins.
 """
 
 import os
@@ -90,6 +90,11 @@ _ROWS = [
     ),
 ]
 METHODS = {method.name: method for method in _ROWS}
+# Whose learning rate a method takes: the same network on other weights.
+TWINS = {
+    m.name: m.name.replace("-released", "") for m in _ROWS if m.released and m.pretraining not in PUBLISHED
+}
+TWINS["swinunet-untrained"] = "swinunet-frozen"
 
 
 def _known(what: str, name: str, table: Mapping[str, T]) -> T:
@@ -136,8 +141,9 @@ class Budget:
 class Plan:
     """The grid of a profile.
 
-    `rates` are tried with `tuning` of the updates; of one rate nothing is tried. `ratio` is the backbone's learning
-    rate over the head's in fine-tuning.
+    `rates` are tried with `tuning` of the updates; of one rate nothing is tried. A classifier's head alone, on features
+    that stay as they are, bears `alone` times these. `ratio` is the backbone's learning rate over the head's in
+    fine-tuning.
     """
 
     classify: Budget
@@ -148,11 +154,17 @@ class Plan:
     unet_width: int
     ratio: float = 0.3
     tuning: float = 0.5
+    alone: float = 1.0
 
     def budget(self, task: str, tuning: bool = False) -> Budget:
         """The budget of a task, or of trying one rate for it: a share of the updates, judged once, at their end."""
         whole = self.segment if task == "segment" else self.classify
         return replace(whole, updates=round(whole.updates * self.tuning), evaluations=1) if tuning else whole
+
+    def tried(self, method: Method, task: str) -> tuple[float, ...]:
+        """The learning rates that a method tries for a task: none where there is but one."""
+        factor = self.alone if method.mode == "frozen" and task != "segment" else 1.0
+        return tuple(rate * factor for rate in self.rates) if len(self.rates) > 1 else ()
 
 
 SCRATCH = ("late", "early", "s1", "s2")
@@ -181,7 +193,7 @@ _LAPTOP = {
     "few-labels": (
         Sweep("single", ("dual-finetune", "late"), (0.01, 0.1, 1.0)),
         Sweep("single", FROZEN + RELEASED, (0.01, 0.1, 1.0)),  # cached features: nearly free
-        Sweep("single", ("mma-finetune", "early", "dual-released-finetune"), (0.1, 1.0)),
+        Sweep("single", ("mma-finetune", "early"), (0.1, 1.0)),
         Sweep("single", ("simclr-finetune",)),
         Sweep("multi", TUNED + FROZEN + RELEASED),
     ),
@@ -223,7 +235,14 @@ _MOMENT = Budget(2, 4, 1, 1, 1)
 PLANS = {
     "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
     "laptop": Plan(
-        Budget(80, 32, 4, 0, 2), Budget(90, 16, 3, 1, 2), (3e-4, 1.5e-3, 7e-3, 3e-2), _LAPTOP, 4, 8
+        Budget(100, 32, 3, 0, 2),
+        Budget(100, 16, 2, 1, 2),
+        (5e-4, 2e-3, 8e-3),
+        _LAPTOP,
+        4,
+        8,
+        tuning=0.4,
+        alone=10.0,
     ),
     "gpu": Plan(Budget(160, 48, 5, 2, 2), Budget(160, 16, 4, 1, 2), (3e-4, 1e-3, 3e-3), _GPU, 4, 32),
     "paper": Plan(
@@ -312,8 +331,8 @@ def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[
     if members := get_method(name).members:
         needs = [(f, s, tuple(Cell(sweep.task, m, f, s).key for m in members)) for f, s in order]
         return [Cell(sweep.task, name, f, s, needs=keys) for f, s, keys in needs]
-    tuned, twin = "single" if sweep.task == "multi" else sweep.task, name.replace("-released", "")
-    rates = plan.rates if len(plan.rates) > 1 else ()
+    tuned, twin = "single" if sweep.task == "multi" else sweep.task, TWINS.get(name, name)
+    rates = plan.tried(get_method(twin), tuned)
     tried = [Cell(tuned, twin, 1.0, seed, rate) for rate in rates for seed in seeds]
     keys, first = tuple(cell.key for cell in tried), (1.0, seeds[0])
     return tried + [Cell(sweep.task, name, f, s, needs=keys, keep=(f, s) == first) for f, s in order]
