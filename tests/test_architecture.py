@@ -11,7 +11,7 @@ LARGEST = {  # lines
     "eo_ssl/**/*.py": 15_900,
     "eo_ssl/**/*.js": 1_100,
     "notebooks/chapters/*.py": 3_400,
-    "tests/**/*.py": 13_600,
+    "tests/**/*.py": 13_750,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")
@@ -52,7 +52,8 @@ for line in (
 
 
 def test_imports_run_one_way():
-    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    run = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", run, "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
