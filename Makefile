@@ -75,7 +75,7 @@ test: .venv/ready-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl notebooks/chapters tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl notebooks/chapters tests benchmarks scripts && git ls-files -z | xargs -0 $(BIN)/codespell
 
 # Without places_and_heads.py, which trains for a quarter of an hour.
 bench: .venv/ready-test
