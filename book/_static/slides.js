@@ -46,7 +46,9 @@
     const said = cell.querySelector(".cell_output"), code = cell.querySelector(".cell_input");
     const folded = cell.querySelector("details.hide");
     const widget = cell.querySelector("script[type='application/vnd.jupyter.widget-view+json']");
-    if (cell.matches(".tag_parameters, .tag_exercise") || cell.querySelector(".eo-passed")) return cell.remove();
+    const solved = cell.matches(".tag_exercise") || cell.querySelector(".eo-passed");
+    if (solved) shown = true; // what follows an exercise is not on its slide
+    if (solved || cell.matches(".tag_parameters")) return cell.remove();
     if (widget) cell.dataset.preventSwipe = "";
     if (folded || widget || cell.querySelector(".eo-run-status, .eo-quiz")) (folded || code)?.remove();
     if (!cell.querySelector(".cell_input") && !said) return cell.remove();
