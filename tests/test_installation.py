@@ -83,7 +83,9 @@ def test_the_makefile_installs_extras_that_exist_and_has_every_target_named_in_i
     assert extras and extras <= set(PROJECT["optional-dependencies"]) and "-c constraints.txt" in text
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     targets = re.findall(r"^make (\w+)", done.stdout, re.MULTILINE)
-    assert {"course", "test", "book", "lab", "student", "lint", "bench", "setup"} <= set(targets)
+    assert {"course", "test", "book", "slides", "bundle", "lab", "student", "lint", "bench", "setup"} <= set(
+        targets
+    )
     subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, check=True)
 
 
