@@ -162,10 +162,12 @@ def open_in(stem: str, url: str = "", branch: str = "main") -> str:
     name = url.rstrip("/").removeprefix("https://github.com/")
     codespaces = f"https://codespaces.new/{name}/tree/{branch}"
     colab = f"https://colab.research.google.com/github/{name}/blob/{branch}/notebooks/{stem}.ipynb"
-    first = f"!git clone -q --depth 1 -b {branch} {url} course && pip install -q './course[course]'"
+    clone = f"!git clone -q --depth 1 -b {branch} {url} course && pip install -q './course[course]'"
+    # The checkout comes first on the path: what is released with the course lies in it, not in the installed package.
+    first = f"{clone}\n%cd course/notebooks\nimport sys; sys.path.insert(0, '/content/course')"
     return (
         f'\n<div class="eo-open">\n<p>Open in <a href="{codespaces}">Codespaces</a> or in <a href="{colab}">Colab</a></p>'
-        f"\n<details><summary>In Colab, begin with this cell</summary><pre>{first}\n%cd course/notebooks</pre></details>"
+        f"\n<details><summary>In Colab, begin with this cell</summary><pre>{first}</pre></details>"
         "\n</div>\n"
     )
 
