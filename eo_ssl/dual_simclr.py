@@ -1,10 +1,8 @@
 """Dual-SimCLR on one page: two encoders, two heads, one loss, one loop.
 
-Sentinel-1 and Sentinel-2 see the same places. Each sensor has an encoder of its own; the two are trained until the
-radar patch of a place finds the optical patch of the same place among all others of its batch, and the reverse.
-Source: Scheibenreif et al. (2022), "Contrastive self-supervised data fusion for satellite imagery".
-
-`eo_ssl.train` does the same, update by update, and can go on after a stop, use many GPUs and do with less memory.
+The two are trained until the radar patch of a place finds its optical patch among all others of the
+batch, and the reverse. Source: Scheibenreif et al. (2022), "Contrastive self-supervised data fusion for
+satellite imagery". `eo_ssl.train` does the same, with resume, many GPUs and less memory.
 """
 
 import math
@@ -31,20 +29,20 @@ from eo_ssl.models.heads import ProjectionHead
 class DualSimCLR(nn.Module):
     """An encoder and a projection head for each sensor.
 
-    The head reads the last map of its encoder, averaged to 2 × 2 places, so that it sees in which quarter of the patch
-    a thing lies. It is dropped after training: what remains is the encoder, a function from an image to one vector.
-    Shape: s1 (N, 2, H, W) in standardised dB, s2 (N, 13, H, W) in standardised reflectance → z1, z2 (N, width).
+    The head reads the last map of its encoder, averaged to 2 × 2 places, so that it sees in which
+    quarter of the patch a thing lies. It is dropped after training: the encoder remains, a function from
+    an image to one vector. Shape: standardised s1 (N, 2, H, W), s2 (N, 13, H, W) → z1, z2 (N, width).
     """
 
     def __init__(self, backbone: str, image_size: int, width: int = 128) -> None:
         super().__init__()
-        radar, optical = (make_encoder(backbone, bands, image_size) for bands in (2, 13))  # networks of timm
+        radar, optical = (make_encoder(backbone, bands, image_size) for bands in (2, 13))  # of timm
         self.encoder = nn.ModuleDict({"s1": radar, "s2": optical})
         self.head1 = ProjectionHead(4 * radar.dim, width, width)  # Linear – ReLU – Linear
         self.head2 = ProjectionHead(4 * optical.dim, width, width)
 
     def forward(self, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
-        h1 = F.adaptive_avg_pool2d(self.encoder["s1"].maps(s1), 2)  # (N, dim, H/32, W/32) → (N, dim, 2, 2)
+        h1 = F.adaptive_avg_pool2d(self.encoder["s1"].maps(s1), 2)  # → (N, dim, 2, 2)
         h2 = F.adaptive_avg_pool2d(self.encoder["s2"].maps(s2), 2)
         return self.head1(h1.flatten(1)), self.head2(h2.flatten(1))  # (N, 4 · dim) → (N, width)
 
@@ -52,8 +50,8 @@ class DualSimCLR(nn.Module):
 class SameGround:
     """Which patches of a batch show partly the same ground, and must not be pushed apart.
 
-    Patches were cut with a stride of half a patch: two of one scene overlap when they are less than two steps apart in
-    both directions. Shape: rows of the catalogue (N,) → (N, N) bool, True on the diagonal.
+    Patches were cut with a stride of half a patch: two of one scene overlap when they are less than two
+    steps apart in both directions. Shape: rows of the catalogue (N,) → (N, N) bool, the diagonal True.
     """
 
     def __init__(self, catalog: pd.DataFrame) -> None:
@@ -95,7 +93,9 @@ def train(
     loader = Loader(crops, batch_size, shuffle=True, drop_last=True, seed=seed)
     held_out = Loader(others, 128, shuffle=False)
     same_ground, history, began = SameGround(source.catalog), [], time.perf_counter()
-    kernels, rest = ([p for p in model.parameters() if (p.ndim > 1) == decays] for decays in (True, False))
+    kernels, rest = (  # biases and norms do not decay
+        [p for p in model.parameters() if (p.ndim > 1) == decays] for decays in (True, False)
+    )
     groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1.0, fused=True)  # times what the schedule says
     updates, warmup = epochs * len(loader), round(warmup_epochs * len(loader))
@@ -123,7 +123,7 @@ def train(
 
 
 def embed(model: DualSimCLR, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings of both sensors, (N, width) each, and the rows of the patches, on the device of the model."""
+    """Embeddings of both sensors, (N, width) each, and the rows of the patches, where the model is."""
     device = next(model.parameters()).device
     z1, z2 = model(batch["s1"].to(device), batch["s2"].to(device))
     return z1, z2, batch["index"].to(device)
@@ -131,7 +131,7 @@ def embed(model: DualSimCLR, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, 
 
 @torch.no_grad()
 def examine(model: DualSimCLR, held_out: Loader, same_ground: SameGround, tau: float) -> dict[str, float]:
-    """Pairs that training never sees: their loss, how well partners find each other, how far patches lie apart."""
+    """Held-out pairs: their loss, how well partners find each other, how far patches lie apart."""
     model.eval()
     parts = [embed(model, batch) for batch in held_out]
     z1, z2, index = (torch.cat(part) for part in zip(*parts))
@@ -143,7 +143,7 @@ def examine(model: DualSimCLR, held_out: Loader, same_ground: SameGround, tau: f
 
 
 def save(model: DualSimCLR, folder: Path) -> None:
-    """Write the weights without pickle: the encoders, which remain, and the heads, which only retrieval needs."""
+    """Write the weights without pickle: the encoders, and the heads, which only retrieval needs."""
     heads = {name: value for name, value in model.state_dict().items() if name.startswith("head")}
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("model", model.encoder.state_dict()), ("heads", heads)):

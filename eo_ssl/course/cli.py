@@ -104,7 +104,7 @@ def release(
         bool, typer.Option("--same-sources", help="refuse other chapters or code")
     ] = False,
 ) -> None:
-    """Keep the results of a finished run with the course, in book/results/<profile>.json."""
+    """Keep the results of a finished run with the course, in book/results."""
     from eo_ssl.course.release import require_releasable, require_same_sources, write_release
 
     folder = _run_of(profile, run_dir)
@@ -122,11 +122,12 @@ def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
     """Compare a run with the last release of its profile; status 1 when a result moved."""
     from eo_ssl.course.release import NO_RELEASE, compare, markdown, read_release, summarise
 
-    released = read_release(profile)
+    folder = _run_of(profile, run_dir)
+    released = read_release(profile, status.read(folder).get("data", ""))
     if released is None:
         typer.echo(NO_RELEASE.format(profile))
         return
-    found = compare(released, summarise(_run_of(profile, run_dir)))
+    found = compare(released, summarise(folder))
     typer.echo(markdown(released, found))
     if "moved" in set(found["state"]):
         sys.exit(1)

@@ -1,9 +1,10 @@
-"""Released results: one JSON file per profile, kept with the course, and what in a later run differs from it.
+"""Released results: one JSON file per profile and data set, kept with the course, and what in a later run differs.
 
 Only a finished run at an evidence profile, made from a known commit, becomes a release. A result of a later run
 has *drifted* where the 95% intervals of both runs have nothing in common (`compare`).
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,27 @@ NO_RELEASE = "No release of profile {} yet: nothing to compare with. `eo-ssl cou
 def results_folder() -> Path:
     """Where released results are kept."""
     return session.project_root() / "book" / "results"
+
+
+def release_name(profile: str, data: str = "") -> str:
+    """What a release is called: its profile, and its data set unless that is the simulated one.
+
+    >>> release_name("laptop", "simulated laptop 2.0 seed 0"), release_name("laptop", "ben-ge-8k 1.0")
+    ('laptop', 'laptop-ben-ge-8k')
+    """
+    real = data.split()[0] if data and not data.startswith(session.SIMULATED) else ""
+    return "-".join(filter(None, (get_profile(profile).name, re.sub(r"[^\w.-]+", "-", real))))
+
+
+def others(run: session.Run) -> dict[str, dict[str, Any] | None]:
+    """What was released of other profiles and of other data, by name; None for a profile that was not released."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for profile in (profile.name for profile in PROFILES.values() if profile.is_evidence):
+        found[profile] = read_release(profile)
+        for path in sorted(results_folder().glob(f"{profile}-*.json")):
+            found[path.stem] = validate(read_json(path), str(path))
+    found.pop(release_name(run.profile.name, run.data_version), None)
+    return found
 
 
 def summarise(run_dir: Path) -> dict[str, Any]:
@@ -151,22 +173,22 @@ def _require_clean(run_dir: Path, commits: set[str]) -> None:
 
 
 def write_release(run_dir: Path, allow_dirty: bool = False) -> Path:
-    """Write the summary of a finished run to `book/results/<profile>.json`; what `require_releasable` refuses
+    """Write the summary of a finished run to `book/results/<release_name>.json`; what `require_releasable` refuses
     raises, and what was released before stays."""
     require_releasable(run_dir, allow_dirty)
     found = validate(summarise(run_dir), str(run_dir))
-    path = results_folder() / f"{found['profile']}.json"
+    path = results_folder() / f"{release_name(found['profile'], found['data_version'])}.json"
     write_json(path, found)
     return path
 
 
-def read_release(profile: str) -> dict[str, Any] | None:
-    """The released results of a profile, or None where there are none yet.
+def read_release(profile: str, data: str = "") -> dict[str, Any] | None:
+    """The released results of a profile on simulated or other `data`, or None where there are none yet.
 
     Raises `ConfigError` for a profile that does not exist, `DataError` naming file and entry where the file
     is not in the form of `summarise`.
     """
-    path = results_folder() / f"{get_profile(profile).name}.json"
+    path = results_folder() / f"{release_name(profile, data)}.json"
     if not path.is_file():
         return None
     return validate(read_json(path), str(path))
@@ -246,7 +268,7 @@ def report(profile: str, run_dir: Path) -> str:
         return f"## Run at profile {profile}\n\nNo chapter was executed.\n"
     released, changed = None, NO_RELEASE.format(profile)
     try:
-        if released := read_release(profile):
+        if released := read_release(profile, state["data"]):
             changed = markdown(released, compare(released, summarise(run_dir)))
     except EOError as error:
         changed = f"Not compared: {error}."

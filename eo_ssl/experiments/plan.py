@@ -88,6 +88,15 @@ _ROWS = [
         Method(f"{name}-frozen", f"{label}, frozen", "late", network, name, "frozen", released=True)
         for name, (label, network) in PUBLISHED.items()
     ),
+    Method(
+        "swinunet-papers-frozen",
+        f"SwinUNet on {PUBLISHED['papers-swin'][0]}, frozen",
+        "swin-unet",
+        PUBLISHED["papers-swin"][1],
+        "papers-swin",
+        "frozen",
+        released=True,
+    ),
 ]
 METHODS = {method.name: method for method in _ROWS}
 # Whose learning rate a method takes: the same network on other weights.
@@ -237,7 +246,7 @@ PLANS = {
     "laptop": Plan(
         Budget(100, 32, 3, 0, 2),
         Budget(100, 16, 2, 1, 2),
-        (5e-4, 2e-3, 8e-3),
+        (5e-4, 2e-3, 8e-3, 3.2e-2),
         _LAPTOP,
         4,
         8,
@@ -310,6 +319,8 @@ def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
     sweeps = [sweep for part in parts for sweep in _known("part of the grid", part, plan.parts)]
     if "few-labels" in parts and (given := tuple(f"{name}-frozen" for name in PUBLISHED if published(name))):
         sweeps += [Sweep("single", given, (0.1, 1.0)), Sweep("multi", given)]
+    if "segmentation" in parts and published("papers-swin"):
+        sweeps.append(Sweep("segment", ("swinunet-papers-frozen",)))
     cells: dict[str, Cell] = {}
     for sweep in sweeps:
         for cell in (cell for name in sweep.methods for cell in _cells(plan, sweep, name, seeds)):

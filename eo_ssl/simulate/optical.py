@@ -44,9 +44,13 @@ _SPREAD = np.array([0.10, 0.14, 0.12, 0.14, 0.13, 0.12, 0.16, 0.08], dtype=np.fl
 _CLOUDY = 0.12  # share of scenes with thin cloud
 
 
-def optical(land: Landscape) -> np.ndarray:
-    """The scene as Sentinel-2 would deliver it: (13, n, n) uint16 digital numbers on the 10 m grid."""
-    n = land.spec.padded
+def optical(land: Landscape, drawn: dict[str, float] | None = None) -> np.ndarray:
+    """The scene as Sentinel-2 would deliver it: (13, n, n) uint16 digital numbers on the 10 m grid.
+
+    `drawn` receives what was drawn for the whole scene and only light sees: "haze", the log of the day's load over
+    that of the region.
+    """
+    n, drawn = land.spec.padded, {} if drawn is None else drawn
     rng = land.spec.rng(23)
     fields = Fields(rng, n)
     # A matrix product on one thread rounds otherwise than on several: two, for the same bytes on any machine.
@@ -54,11 +58,10 @@ def optical(land: Landscape) -> np.ndarray:
         surface = (_local_spectra(land, rng).T @ abundances(land)).reshape(13, n, n)  # (13, n, n)
     surface *= np.exp(_brightness(land, rng))
     # Cultivars, moisture and residues tilt a spectrum: relative change of reflectance per micrometre.
-    luck = land.spec.luck(land.parcels.label, 33) - 0.5
-    tilt = (0.30 * luck * (land.cover != WATER) + rng.normal(0, 0.05)).astype(np.float32)
+    tilt = (0.30 * tint(land) * (land.cover != WATER) + rng.normal(0, 0.05)).astype(np.float32)
     surface *= 1 + tilt * (WAVELENGTH[:, None, None] - 0.9)
     surface *= _light(land)
-    path, through = _air(land, rng)
+    path, through = _air(land, rng, drawn)
     top = surface * through[:, None, None] + path[:, None, None]
     if rng.random() < _CLOUDY:
         top = _clouds(top, rng, fields)
@@ -105,9 +108,15 @@ def _light(land: Landscape) -> np.ndarray:
     return ((0.22 + 0.78 * direct) * (1 - shade)).astype(np.float32)
 
 
-def _air(land: Landscape, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def tint(land: Landscape) -> np.ndarray:
+    """The colour of each parcel, −0.5 (bluer) to 0.5 (redder), (n, n): radar has no part in it."""
+    return land.spec.luck(land.parcels.label, 33) - 0.5
+
+
+def _air(land: Landscape, rng: np.random.Generator, drawn: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
     """Path reflectance and transmittance of each band, (13,): clear air plus haze, thicker for a low sun."""
-    load = max(0.05, land.spec.region.haze * np.exp(rng.normal(0, 0.35)))
+    drawn["haze"] = rng.normal(0, 0.35)
+    load = max(0.05, land.spec.region.haze * np.exp(drawn["haze"]))
     mass = 0.5 * (1 + 1 / np.sin(np.deg2rad(land.season.sun)))
     haze = np.float32(0.014 * (load - 1.1) * mass) * (WAVELENGTH / 0.55) ** -1.3
     path = AIR_PATH * np.float32(0.55 + 0.3 * mass) + haze

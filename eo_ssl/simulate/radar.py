@@ -21,12 +21,16 @@ SPECKLE_SIGMA = 1.18
 _FLOOR = (10**-2.95, 10**-3.25)
 
 
-def radar(land: Landscape) -> np.ndarray:
-    """The scene as Sentinel-1 would deliver it: (2, n, n) float32, VV and VH in dB."""
-    rng = land.spec.rng(25)
+def radar(land: Landscape, drawn: dict[str, float] | None = None) -> np.ndarray:
+    """The scene as Sentinel-1 would deliver it: (2, n, n) float32, VV and VH in dB.
+
+    `drawn` receives what was drawn for the whole scene and only radar sees: "soil moisture" of the day, against that
+    of the region, and the "incidence angle" in degrees.
+    """
+    rng, drawn = land.spec.rng(25), {} if drawn is None else drawn
     fields = Fields(rng, land.spec.padded)
     look = 1 if rng.random() < 0.5 else -1
-    level = _backscatter(land, rng, fields) + _geometry(land, rng, look)
+    level = _backscatter(land, rng, fields, drawn) + _geometry(land, rng, look, drawn)
     out = np.empty_like(level)
     for k in range(2):
         power = to_linear(level[k]) + _houses(land, rng, k, look)
@@ -55,7 +59,9 @@ def speckle(rng: np.random.Generator, n: int) -> np.ndarray:
     return power / LOOKS
 
 
-def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> np.ndarray:
+def _backscatter(
+    land: Landscape, rng: np.random.Generator, fields: Fields, drawn: dict[str, float]
+) -> np.ndarray:
     """Backscatter of flat ground in dB, (2, n, n)."""
     spec, cover = land.spec, land.cover
     region, label = spec.region, land.parcels.label
@@ -70,7 +76,8 @@ def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> n
     patchy = _PATCHY[cover] * (0.8 * fields(8, 3.0) + 0.6 * land.patchy)
     level += (fine + patchy + _BETWEEN[cover] * between).astype(np.float32)
     stage = crop_stage(land, label) - 0.45
-    wet = region.moisture - 0.5 + rng.normal(0, 0.15)
+    drawn["soil moisture"] = rng.normal(0, 0.15)
+    wet = region.moisture - 0.5 + drawn["soil moisture"]
     crop, open_ground = cover == CROP, (cover != WATER) & (cover != FOREST) & (cover != URBAN)
     level[0] += crop * (0.8 * stage) + open_ground * np.float32(2.2 * wet)
     level[1] += (cover == GRASS) * (2.0 * spec.luck(label, 1) - 1.0)
@@ -85,9 +92,10 @@ def _backscatter(land: Landscape, rng: np.random.Generator, fields: Fields) -> n
     return level + (land.parcels.road & (cover != WATER) & (cover != URBAN)) * np.float32(-2.5)
 
 
-def _geometry(land: Landscape, rng: np.random.Generator, look: int) -> np.ndarray:
+def _geometry(land: Landscape, rng: np.random.Generator, look: int, drawn: dict[str, float]) -> np.ndarray:
     """What the side view does, (n, n) in dB: slopes, incidence across the scene, and the edges of woods."""
-    incidence = np.deg2rad(rng.uniform(31, 45))
+    drawn["incidence angle"] = rng.uniform(31, 45)
+    incidence = np.deg2rad(drawn["incidence angle"])
     rise = look * ndimage.gaussian_filter(land.terrain.east, 1.0)
     local = np.clip(incidence - np.arctan(rise), np.deg2rad(8), np.deg2rad(80))
     slope = 10 * np.log10(np.clip(np.tan(incidence) / np.tan(local), 0.15, 8.0))

@@ -77,6 +77,20 @@ def test_samples_are_updates_times_batch_and_what_the_run_folder_holds_is_done(t
     assert named("dual-simclr-")[0].done and [one.done for one in named("single s1")].count(True) == 1
 
 
+def test_a_frozen_encoder_sees_each_patch_once_and_rates_are_tried_without_the_test_set():
+    laptop = get_profile("laptop")
+    cells = {
+        one.key: one.samples for one in forecast.grid(run_of(laptop), forecast.sizes(laptop, "simulated"))
+    }
+    seen = [value for key, value in cells.items() if " dual-frozen " in key and key.endswith("s=0")]
+    seen += [value for key, value in cells.items() if " dual-frozen " in key and "s=0 lr" in key]
+    assert len(seen) > 4 and sum(value > 0 for value in seen) == 1
+    budget, there = get_plan("laptop").budget("single", tuning=True), forecast.sizes(laptop, "simulated")[0]
+    tried = [value for key, value in cells.items() if " late " in key and " lr=" in key]
+    val = there["val"] * 4  # tiles of a patch
+    assert tried and set(tried) == {budget.updates * budget.batch_size + val / 3}
+
+
 def test_without_data_paper_is_counted_with_the_published_numbers():
     there, _ = forecast.sizes(get_profile("paper"), "simulated")
     assert there["pretrain"] + there["pretrain_val"] == 180_662 and there["test"] == 5_128

@@ -18,6 +18,7 @@ from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.experiments.tables import interval
 from eo_ssl.files import read_json, write_json
+from eo_ssl.profiles import get_profile
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,15 @@ def test_a_release_is_read_as_it_was_written(run_dir, found, results):
     assert release.read_release("gpu") is None
     with pytest.raises(ConfigError, match="did you mean laptop"):
         release.read_release("laptp")
+
+
+def test_a_run_on_other_data_is_released_beside_the_simulated_one(run_dir, results, tmp_path):
+    simulated = release.write_release(run_dir)
+    real = {**read_json(simulated), "data_version": "ben-ge-8k"}
+    write_json(results / "laptop-ben-ge-8k.json", real)
+    assert release.read_release("laptop", "ben-ge-8k")["data_version"] == "ben-ge-8k"
+    run = session.Run(get_profile("laptop"), session.SIMULATED, tmp_path, 0)
+    assert release.others(run) == {"laptop-ben-ge-8k": real, "gpu": None, "paper": None}
 
 
 def drop_last_line(run_dir):

@@ -42,6 +42,18 @@ def test_a_grid_part_can_be_run_alone_and_an_unknown_one_names_the_nearest():
         get_method("lat")
 
 
+def test_a_swin_pair_that_the_user_has_brought_segments_too(tmp_path, monkeypatch):
+    plain = {cell.method for cell in make_grid("laptop", ("segmentation",)).cells}
+    (tmp_path / "papers-swin").mkdir()
+    (tmp_path / "papers-swin" / "config.json").write_text("{}")
+    monkeypatch.setenv("EO_SSL_WEIGHTS", str(tmp_path))
+    cells = make_grid("laptop", ("segmentation",)).cells
+    assert {cell.method for cell in cells} - plain == {"swinunet-papers-frozen"}
+    (cell,) = [cell for cell in cells if cell.method not in plain and cell.seed == 0 and cell.rate is None]
+    config = GridJob("laptop", "data", str(tmp_path)).config(cell, 1e-3)
+    assert (config.model, config.mode, config.init) == ("swin-unet", "frozen", str(tmp_path / "papers-swin"))
+
+
 def test_encoders_that_the_user_has_brought_are_frozen_rows_beside_the_others(tmp_path, monkeypatch):
     plain = make_grid("laptop")
     (tmp_path / "papers-resnet18").mkdir()

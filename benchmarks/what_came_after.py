@@ -1,0 +1,152 @@
+"""Three losses between two sensors, with and without a second view, at equal budget; and what alignment loses.
+
+    python benchmarks/what_came_after.py      # about half an hour on two CPU cores; run it again to go on
+
+Each of six variants (NT-Xent, sigmoid, Barlow Twins; between the sensors, and within each as well) and one that never
+lets the sensors meet is trained with three seeds. All encode as many images. The rate of each loss is the best of three
+on held-out pairs, one seed, half of the budget; no label is read for it. Written to `book/results/what_came_after.json`,
+which chapter 12 shows.
+"""
+
+import argparse
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pandas as pd
+import torch
+
+from eo_ssl.course.session import project_root, simulated
+
+sys.path.insert(0, str(project_root() / "notebooks"))
+
+from chapters import ch12
+from eo_ssl.data.dataset import open_source
+from eo_ssl.evaluate.intervals import hierarchical_interval, paired_difference
+from eo_ssl.evaluate.metrics import average_accuracy
+from eo_ssl.files import read_json, write_json
+from eo_ssl.parallel import cores
+from eo_ssl.profiles import get_profile
+from eo_ssl.provenance import commit, machine
+from eo_ssl.train.config import preset
+
+SEEDS = (0, 1, 2)
+RATES = (7e-4, 2e-3, 6e-3)
+SCENES = 240
+Job = tuple[ch12.Variant | None, int, float, int]  # variant (None: untrained), seed, rate, epochs
+
+
+def measure(job: Job, out: Path, profile: str, judge: bool) -> Path:
+    """Train one model and write what is asked of it: held-out pairs, and with `judge` classification and probes."""
+    variant, seed, rate, epochs = job
+    name = variant.name if variant else "untrained"
+    target = out / f"{name} rate={rate:g} epochs={epochs} seed={seed}.npz"
+    if target.is_file():
+        return target
+    source, config = open_source(simulated(get_profile(profile), 0)), preset("dual-simclr", profile)
+    if variant:
+        model, found = ch12.train(variant, source, config, epochs, rate, seed)
+    else:
+        model, found = ch12.untrained(config.with_(seed=seed)), {}
+    arrays = {"held_out": np.array([found.get("val_mrr", 0), found.get("val_top5", 0)])}
+    if judge:
+        places = kept_places(out)
+        known = ch12.features(model, places.images)
+        arrays |= {f"probe {factor}": ch12.probe(known, places, factor) for factor in ch12.FACTORS}
+        arrays["scene"] = places.scene
+        arrays["counts"], arrays["blocks"] = ch12.classified(model, source, config.image_size)
+    half = target.with_suffix(".half.npz")
+    np.savez_compressed(half, **arrays)
+    half.replace(target)
+    print(f"{target.stem}: partner among five {arrays['held_out'][1]:.3f}", flush=True)
+    return target
+
+
+def kept_places(out: Path) -> ch12.Places:
+    """The patches for probes, as `main` has kept them."""
+    with np.load(out / "places.npz") as file:
+        images = {name: torch.from_numpy(file[name]) for name in ("s1", "s2")}
+        factors = pd.DataFrame({factor: file[factor] for factor in ch12.FACTORS})
+        return ch12.Places(images, file["scene"], factors)
+
+
+def three(interval) -> list[float]:
+    """Value, low and high, rounded."""
+    return [round(float(value), 4) for value in (interval.value, interval.low, interval.high)]
+
+
+def main() -> None:
+    """Choose rates, train all, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/what-came-after"), help="where results go")
+    parser.add_argument("--json", type=Path, default=project_root() / "book/results/what_came_after.json")
+    parser.add_argument("--epochs", type=int, default=8, help="over the pairs, of a variant with one view")
+    parser.add_argument("--profile", default="laptop")
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    root, config = simulated(get_profile(asked.profile), 0), preset("dual-simclr", asked.profile)
+    if not (asked.out / "places.npz").is_file():
+        found = ch12.unseen_places(open_source(root).stats("pretrain"), config.image_size, SCENES)
+        arrays = {name: image.numpy() for name, image in found.images.items()}
+        np.savez(asked.out / "half.npz", scene=found.scene, **arrays, **found.factors)
+        (asked.out / "half.npz").replace(asked.out / "places.npz")
+
+    def run(jobs: list[Job], judge: bool) -> dict[tuple, dict[str, np.ndarray]]:
+        with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
+            waiting = {job: pool.submit(measure, job, asked.out, asked.profile, judge) for job in jobs}
+            return {job: dict(np.load(future.result())) for job, future in waiting.items()}
+
+    tries = [(ch12.Variant(loss), 0, rate, asked.epochs // 2) for loss in ch12.LOSSES for rate in RATES]
+    tried = {(job[0].loss, job[2]): found["held_out"][0] for job, found in run(tries, False).items()}
+    best = {loss: max(RATES, key=lambda rate: tried[loss, rate]) for loss in ch12.LOSSES}
+    kinds = [*ch12.VARIANTS, ch12.ALONE, None]
+    jobs = [(kind, seed, best[kind.loss] if kind else 0.0, asked.epochs) for seed in SEEDS for kind in kinds]
+    found = run(jobs, True)
+    by_kind = {kind: [found[job] for job in jobs if job[0] == kind] for kind in kinds}
+
+    def stacked(kind, name: str) -> np.ndarray:
+        return np.stack([one[name] for one in by_kind[kind]])
+
+    blocks, scene = (by_kind[kinds[0]][0][name] for name in ("blocks", "scene"))
+    variants = []
+    for kind in kinds:
+        counts = stacked(kind, "counts")
+        row = {
+            "name": kind.name if kind else "untrained",
+            "lr": best[kind.loss] if kind else 0.0,
+            "top5": [round(float(one["held_out"][1]), 4) for one in by_kind[kind]] if kind else [],
+            "aa": three(hierarchical_interval(counts, blocks, average_accuracy)),
+        }
+        if kind != kinds[0]:
+            gap = paired_difference(counts, stacked(kinds[0], "counts"), blocks, average_accuracy)
+            row["gap"] = three(gap.difference)
+        variants.append(row)
+    shown = {"aligned": kinds[0], "each sensor alone": ch12.ALONE, "untrained": None}
+    squares = {
+        name: {factor: stacked(kind, f"probe {factor}") for factor in ch12.FACTORS}
+        for name, kind in shown.items()
+    }
+    probes, both = ch12.scored(squares, scene), (squares["aligned"], squares["each sensor alone"])
+    lost = {
+        factor: three(paired_difference(*(each[factor] for each in both), scene, ch12.r_squared).difference)
+        for factor in ch12.FACTORS
+    }
+    about = {
+        "profile": asked.profile, "epochs": asked.epochs, "seeds": len(SEEDS), "scenes": SCENES,
+        "machine": machine(), "commit": commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }  # fmt: skip
+    rates = {
+        loss: {f"{rate:g}": round(float(tried[loss, rate]), 4) for rate in RATES} for loss in ch12.LOSSES
+    }
+    write_json(asked.json, {**about, "tried": rates, "variants": variants, "probes": probes, "lost": lost})
+    print(read_json(asked.json))
+
+
+if __name__ == "__main__":
+    main()

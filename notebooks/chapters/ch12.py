@@ -1,0 +1,396 @@
+"""Chapter 12: three losses of a pair, views within a sensor, and probes for what each sensor alone can see."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from eo_ssl import show
+from eo_ssl.course.checks import exercise, expect_close
+from eo_ssl.data.dataset import Loader, PatchDataset
+from eo_ssl.data.georef import spatial_blocks
+from eo_ssl.data.transforms import Normalise
+from eo_ssl.dual_simclr import DualSimCLR, SameGround, embed, examine, learning_rate
+from eo_ssl.evaluate.intervals import Interval, hierarchical_interval
+from eo_ssl.losses import barlow_loss, nt_xent, siglip_loss
+from eo_ssl.losses.barlow import cross_correlation
+from eo_ssl.models.dual import DualEncoder
+from eo_ssl.models.encoders import make_encoder
+from eo_ssl.parallel import cores, executor, unordered
+from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES
+from eo_ssl.simulate.landscape import CROP, FOREST, URBAN, WATER, crop_stage, make_landscape
+from eo_ssl.simulate.optical import optical, tint
+from eo_ssl.simulate.radar import radar
+from eo_ssl.simulate.world import SceneSpec, plan, profile_named
+from eo_ssl.train.step import seeded
+
+TEMPERATURE = 0.1
+LOSSES = ("NT-Xent", "sigmoid", "Barlow Twins")
+TERMS = ("cross", "cross + intra")
+# What the probes ask for, and who can see it.
+FACTORS = {
+    "soil moisture": "radar", "incidence angle": "radar",
+    "haze": "light", "tint of the parcels": "light",
+    "forest": "both", "built-up": "both", "growth of crops": "both",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A loss, and the pairs it is given: two sensors ("cross"), two views of one ("intra"), or both."""
+
+    loss: str = "NT-Xent"
+    terms: str = "cross"
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables."""
+        return f"{self.loss}, {self.terms}"
+
+
+VARIANTS = tuple(Variant(loss, terms) for loss in LOSSES for terms in TERMS)
+ALONE = Variant("NT-Xent", "intra")  # the sensors never meet: what alignment is compared with
+
+
+class PairLoss(nn.Module):
+    """One of the three losses between two batches of embeddings; the sigmoid's scale and bias learn."""
+
+    def __init__(self, loss: str) -> None:
+        super().__init__()
+        self.loss = loss
+        if loss == "sigmoid":
+            self.log_scale = nn.Parameter(torch.tensor(1 / TEMPERATURE).log())
+            self.bias = nn.Parameter(torch.tensor(-10.0))
+
+    def forward(self, z: Tensor, w: Tensor, same: Tensor) -> Tensor:
+        if self.loss == "NT-Xent":
+            return nt_xent(z, w, TEMPERATURE, same)
+        if self.loss == "sigmoid":
+            return siglip_loss(z, w, (-self.log_scale).exp(), same, self.bias)
+        return barlow_loss(z, w) / z.shape[1]  # a mean over dimensions, as large as the others
+
+
+def objective(loss: PairLoss, terms: str, views: Sequence[tuple[Tensor, Tensor]], same: Tensor) -> Tensor:
+    """Loss between the sensors in every view, and between the two views of a sensor: (z1, z2) for each view."""
+    total = []
+    if "cross" in terms:
+        total.append(torch.stack([loss(z1, z2, same) for z1, z2 in views]).mean())
+    if "intra" in terms:
+        (z1, z2), (w1, w2) = views
+        total.append((loss(z1, w1, same) + loss(z2, w2, same)) / 2)
+    return torch.stack(total).sum()
+
+
+def train(
+    variant: Variant, source: Any, config: Any, epochs: int, lr: float, seed: int
+) -> tuple[DualEncoder, dict[str, float]]:
+    """Train one variant; returns its encoders with their last weights, and what held-out pairs say.
+
+    A second view costs a second pass: with one, half as many epochs are made, so that every variant encodes as many
+    images. The views are two random windows of a patch, the second mirrored and turned.
+    """
+    with seeded(seed):
+        model, loss = DualSimCLR(config.backbone, config.image_size), PairLoss(variant.loss)
+    count = 1 if variant.terms == "cross" else 2
+    epochs, size, statistics = max(1, epochs // count), config.image_size, source.stats("pretrain")
+    views = [
+        Loader(
+            PatchDataset(source, source.rows("pretrain"), size, "random", seed=seed + 100 * k, statistics=statistics),
+            config.batch_size, shuffle=True, drop_last=True, seed=seed,
+        )
+        for k in range(count)
+    ]  # fmt: skip
+    same_ground, rng = SameGround(source.catalog), torch.Generator().manual_seed(seed)
+    weights = [*model.parameters(), *loss.parameters()]
+    kernels, rest = ([p for p in weights if (p.ndim > 1) == decays] for decays in (True, False))
+    groups = [{"params": kernels, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    optimizer, step, updates = torch.optim.AdamW(groups, fused=True), 0, epochs * len(views[0])
+    for epoch in range(epochs):
+        model.train()
+        for view in views:
+            view.set_epoch(epoch)
+        for batches in zip(*views):
+            embedded = []
+            for k, batch in enumerate(batches):
+                z1, z2, index = embed(model, turned(batch, rng) if k else batch)
+                embedded.append((z1, z2))
+            objective(loss, variant.terms, embedded, same_ground(index)).backward()
+            nn.utils.clip_grad_norm_(weights, max_norm=1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, updates, updates // 10, lr)
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+    others = PatchDataset(source, source.rows("pretrain_val")[:1024], size, "centre", statistics=statistics)
+    found = examine(model, Loader(others, 128, shuffle=False), same_ground, TEMPERATURE)
+    return DualEncoder(model.encoder["s1"], model.encoder["s2"]), found
+
+
+def turned(batch: dict[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
+    """A batch with both sensors mirrored or not, and turned by the same multiple of 90°."""
+    mirror, turns = torch.randint(2, (), generator=rng).item(), int(torch.randint(4, (), generator=rng))
+    images = {name: batch[name].flip(-1) if mirror else batch[name] for name in ("s1", "s2")}
+    return batch | {name: torch.rot90(image, turns, (-2, -1)) for name, image in images.items()}
+
+
+def untrained(config: Any) -> DualEncoder:
+    """Encoders of a pretraining before its first update."""
+    with seeded(config.seed):
+        return DualEncoder(*(make_encoder(config.backbone, bands, config.image_size) for bands in (2, 13)))
+
+
+@torch.no_grad()
+def features(encoders: nn.Module, images: dict[str, Tensor]) -> np.ndarray:
+    """Pooled features of both sensors for standardised images: (P, bands, H, W) each → (P, 2 · dim)."""
+    encoders.eval()
+    parts = zip(images["s1"].split(128), images["s2"].split(128))
+    return torch.cat([encoders({"s1": s1, "s2": s2}) for s1, s2 in parts]).numpy()
+
+
+# Probes
+
+
+@dataclass(frozen=True)
+class Places:
+    """Patches that no encoder has seen: images standardised (P, bands, H, W), scene (P,), factors (P, factors)."""
+
+    images: dict[str, Tensor]
+    scene: np.ndarray
+    factors: pd.DataFrame
+
+
+def _patches(task: tuple[SceneSpec, int]) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """The four corners of a scene: centre crops of both sensors, and what was drawn for them."""
+    spec, side = task
+    land, drawn = make_landscape(spec), {}
+    s1, s2 = radar(land, drawn), optical(land, drawn)
+    stage = crop_stage(land, land.parcels.label)
+    begin, rows, crops = (spec.padded - spec.size) // 2, [], []
+    for top in (0, spec.size - spec.patch):
+        for left in (0, spec.size - spec.patch):
+            y, x = (begin + at + (spec.patch - side) // 2 for at in (top, left))
+            here = (slice(y, y + side), slice(x, x + side))
+            cover = land.cover[here]
+            crop, dry = cover == CROP, cover != WATER
+            rows.append({
+                **drawn,
+                "tint of the parcels": tint(land)[here][dry].mean() if dry.mean() > 0.2 else np.nan,
+                "forest": (cover == FOREST).mean(), "built-up": (cover == URBAN).mean(),
+                "growth of crops": stage[here][crop].mean() if crop.mean() > 0.1 else np.nan,
+            })  # fmt: skip
+            crops.append((s1[:, *here], s2[:, *here] / np.float32(DN_PER_REFLECTANCE)))
+    first, second = (np.stack(part).astype(np.float32) for part in zip(*crops))
+    return first, second, pd.DataFrame(rows)[list(FACTORS)]
+
+
+def unseen_places(statistics: Any, side: int, scenes: int) -> Places:
+    """Four patches each of simulated scenes that come after those of the course's set."""
+    after = profile_named("laptop").scenes[0]
+    tasks = [(spec, side) for spec in plan("many", 0)[after : after + scenes]]
+    with executor(min(cores(), scenes)) as pool:
+        made = {task[0].number: future.result() for task, future in unordered(_patches, tasks, pool)}
+    parts = [made[number] for number in sorted(made)]
+    s1, s2 = (torch.from_numpy(np.concatenate([part[k] for part in parts])) for k in (0, 1))
+    scene = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+    images = Normalise(statistics)({"s1": s1, "s2": s2})
+    return Places(images, scene, pd.concat([part[2] for part in parts], ignore_index=True))
+
+
+def probe(known: np.ndarray, places: Places, factor: str) -> np.ndarray:
+    """Squared errors of a linear probe and squares of the factor around its mean, per patch: (P, D) → (P, 2).
+
+    Ridge regression, five folds of whole scenes: no patch is predicted by a probe that has seen its scene. Patches
+    without the factor count nothing. 1 − Σ first / Σ second is the R² of the probe.
+    """
+    truth = places.factors[factor].to_numpy(float)
+    there = np.isfinite(truth)
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(1, 6, 11)))
+    guess = cross_val_predict(model, known[there], truth[there], groups=places.scene[there], cv=GroupKFold(5))
+    squares = np.zeros((len(truth), 2))
+    squares[there] = np.stack([(guess - truth[there]) ** 2, (truth[there] - truth[there].mean()) ** 2], 1)
+    return squares
+
+
+def r_squared(squares: np.ndarray) -> np.ndarray:
+    """R² = 1 − Σ squared errors / Σ squares around the mean. Shape: (..., 2) → (...)."""
+    return 1 - squares[..., 0] / squares[..., 1]
+
+
+def classified(encoders: nn.Module, source: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Land cover by logistic regression on frozen features: counts (N, 8, 8) per test patch, and their blocks (N,)."""
+    statistics, known = source.stats("pretrain"), {}
+    for split in ("train", "test"):
+        tiles = PatchDataset(source, source.rows(split), size, "centre", statistics=statistics, labels=True)
+        batches = list(Loader(tiles, 128, shuffle=False))
+        found = [features(encoders, batch) for batch in batches]
+        label = torch.cat([batch["label"] for batch in batches]).numpy()
+        rows = torch.cat([batch["index"] for batch in batches]).numpy()
+        there = label != IGNORE
+        known[split] = np.concatenate(found)[there], label[there], rows[there]
+    learner = LogisticRegression(C=0.01, class_weight="balanced", max_iter=500)
+    learner = make_pipeline(StandardScaler(), learner).fit(*known["train"][:2])
+    x, truth, rows = known["test"]
+    counts = np.zeros((len(truth), NUM_CLASSES, NUM_CLASSES))
+    counts[np.arange(len(truth)), truth, learner.predict(x)] = 1
+    return counts, spatial_blocks(source.catalog.iloc[rows], source.patch_size)
+
+
+# What was measured, as the page shows it
+
+Scores = dict[str, dict[str, Sequence[float]]]  # by kind of encoder and factor: R², low, high
+
+
+def scored(squares: dict[str, dict[str, np.ndarray]], scene: np.ndarray) -> Scores:
+    """R² with its 95% interval over seeds and scenes, from squares (S, P, 2) by kind and factor."""
+    return {
+        kind: {factor: _three(hierarchical_interval(one, scene, r_squared)) for factor, one in each.items()}
+        for kind, each in squares.items()
+    }
+
+
+def _three(found: Interval) -> list[float]:
+    return [round(float(value), 4) for value in (found.value, found.low, found.high)]
+
+
+def probed(kinds: dict[str, nn.Module], places: Places) -> Scores:
+    """Every factor probed in the features of some encoders, each of one seed."""
+    known = {kind: features(encoders, places.images) for kind, encoders in kinds.items()}
+    squares = {
+        kind: {factor: probe(x, places, factor)[None] for factor in FACTORS} for kind, x in known.items()
+    }
+    return scored(squares, places.scene)
+
+
+def questions(z1: Tensor, z2: Tensor) -> Figure:
+    """What each loss sees of some pairs: z1, z2 (N, D) → three tables side by side, two of them of 24 pairs."""
+    some = slice(None, None, max(1, len(z1) // 24))
+    cosine = (F.normalize(z1[some], dim=1) @ F.normalize(z2[some], dim=1).T)[:24, :24]
+    tables = {
+        "NT-Xent: shares of a row": (cosine / TEMPERATURE).softmax(1),
+        "sigmoid (t = 10, b = −5): each alone": torch.sigmoid(10 * cosine - 5),
+        "Barlow Twins: dimensions": cross_correlation(z1, z2).abs(),
+    }
+    fig, axes = plt.subplots(1, 3, figsize=(9.0, 3.2))
+    for ax, (name, table) in zip(axes, tables.items()):
+        kind = "dimension" if name.startswith("Barlow") else "patch"
+        look = {"xlabel": f"{kind}, light", "ylabel": f"{kind}, radar"}
+        show.matrix({name: table.numpy()}, ax=ax, span=(0, 1), **look)
+    share = [float(table.diagonal().mean() / table.mean()) for table in tables.values()]
+    said = ", ".join(f"{name} {value:.1f}" for name, value in zip(tables, share))
+    return show.describe(
+        fig, f"Three tables of one batch. Mean of the diagonal over the mean of all cells: {said}."
+    )
+
+
+def comparison(found: dict[str, Any]) -> show.Table:
+    """Retrieval and accuracy of every variant, with the difference from NT-Xent between sensors alone."""
+    rows = []
+    for one in found["variants"]:
+        gap = one.get("gap")
+        beside = f"{show.signed(gap[0])} ({show.signed(gap[1])} to {show.signed(gap[2])})" if gap else "–"
+        top5 = " ".join(f"{100 * value:.0f}" for value in one["top5"]) or "–"
+        rate = f"{one['lr']:g}" if one["lr"] else "–"
+        rows.append((one["name"], rate, top5, show.percent(tuple(one["aa"])), beside))
+    head = ("Variant", "rate", "partner among five, %", "average accuracy", "against the first, points")
+    note = f"Retrieval: each of {found['seeds']} seeds, held-out pairs. Accuracy: land cover by logistic regression on "
+    note += "frozen features, all labels, 95% intervals over seeds and places."
+    return show.Table(head, tuple(rows), note)
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """Which variants differ from NT-Xent between the sensors, and what the best of them retrieves."""
+    first, *others = found["variants"]
+    clear = {one["name"]: one["gap"] for one in others if one["gap"][1] > 0 or one["gap"][2] < 0}
+    said = [f"{name} by {show.signed(gap[0])} points" for name, gap in clear.items()]
+    told = (
+        f"clearly different from it: {'; '.join(said)}" if said else "no variant is clearly different from it"
+    )
+    trained = [one for one in found["variants"] if one["top5"]]
+    best = max(trained, key=lambda one: np.mean(one["top5"]))
+    return (
+        f"Measured against {first['name']} ({first['aa'][0]:.0%}) in average accuracy, {told}. The partner is found "
+        f"best after **{best['name']}**: among the first five for {np.mean(best['top5']):.0%} of the held-out patches, "
+        f"after {first['name']} for {np.mean(first['top5']):.0%}. ({found['epochs']} epochs, {found['seeds']} seeds, "
+        f"profile {found['profile']}, {found['date']}.)"
+    )
+
+
+def probes(scores: Scores) -> Figure:
+    """R² of the probes for each factor, a bar for each kind of encoder, with 95% intervals."""
+    names = [f"{factor}\n({'both' if who == 'both' else f'only {who}'})" for factor, who in FACTORS.items()]
+    colours = dict(
+        zip(scores, (show.PALETTE[2], show.PALETTE[0] if len(scores) > 2 else "#999999", "#999999"))
+    )
+    heights, looks = {}, {}
+    for kind, each in scores.items():
+        value, low, high = np.array([each[factor] for factor in FACTORS]).T
+        heights[kind] = value.clip(-0.1)
+        errors = np.stack([heights[kind] - low.clip(-0.1), high.clip(-0.1) - heights[kind]]).clip(0)
+        looks[kind] = {"color": colours[kind], "yerr": errors}
+    label = "R² of a linear probe, unseen scenes"
+    return show.bars(heights, names, label, looks=looks, size=(9.0, 3.4), ylim=(-0.1, 1.0))
+
+
+def most_known(scores: Scores, kind: str) -> str:
+    """What can be read off best from one kind of encoder, for factors of each sensor and of both."""
+    said = []
+    for who in ("both", "radar", "light"):
+        factor = max((f for f, sees in FACTORS.items() if sees == who), key=lambda f: scores[kind][f][0])
+        value, low, high = scores[kind][factor]
+        seen = "of what both sensors see" if who == "both" else f"of what only {who} sees"
+        said.append(f"{seen}, {factor}, R² {value:.2f} ({low:.2f} to {high:.2f})")
+    return f"Best known to {kind}: {'; '.join(said)}."
+
+
+def lost(found: dict[str, Any]) -> str:
+    """What alignment did to each factor: R² after it minus R² after training each sensor alone."""
+    words: dict[str, list[str]] = {"less": [], "more": [], "neither": []}
+    for factor, who in FACTORS.items():
+        value, low, high = found["lost"][factor]
+        kind = "neither" if low <= 0 <= high else "less" if value < 0 else "more"
+        seen = "both" if who == "both" else f"only {who}"
+        words[kind].append(f"{factor} ({seen}; {value:+.2f}, {low:+.2f} to {high:+.2f})")
+    told = {
+        "less": "**Less** than after training each sensor alone is known of",
+        "more": "**More** is known of",
+        "neither": "No clear difference for",
+    }
+    said = ". ".join(f"{told[kind]} {'; '.join(names)}" for kind, names in words.items() if names)
+    return f"{said}. (Differences of R² with 95% intervals over seeds and scenes.)"
+
+
+# Exercises
+
+
+@exercise("sigmoid loss", praise="Each pair was a question of its own, and no softmax tied them together.")
+def check_sigmoid(sigmoid_loss: Callable[[Tensor, Tensor, float, float], Tensor]) -> None:
+    """The loss of the package on batches of several sizes."""
+    for n, scale, bias in ((2, 1.0, 0.0), (5, 10.0, -10.0), (8, 3.0, -2.0)):
+        rng = torch.Generator().manual_seed(n)
+        z1, z2 = (torch.randn(n, 6, generator=rng) for _ in range(2))
+        got, wanted = sigmoid_loss(z1, z2, scale, bias), siglip_loss(z1, z2, 1 / scale, bias=bias)
+        expect_close(got, wanted, f"the loss of {n} pairs at scale {scale:g} and bias {bias:g}")
+
+
+@exercise(
+    "common and unique", praise="The two sensors agree in the first dimensions, and the others are theirs."
+)
+def check_decur(decur_loss: Callable[[Tensor, int], Tensor]) -> None:
+    """The loss of DeCUR on the cross-correlation of both sensors."""
+    for dim, common in ((4, 2), (6, 6), (7, 3)):
+        rng = torch.Generator().manual_seed(dim)
+        shared = torch.randn(32, 1, generator=rng)  # makes redundant dimensions, which have to cost something
+        z1, z2 = (shared + 0.3 * torch.randn(32, dim, generator=rng) for _ in range(2))
+        got, wanted = decur_loss(cross_correlation(z1, z2), common), barlow_loss(z1, z2, common=common)
+        expect_close(got, wanted, f"the loss with {common} of {dim} dimensions in common")
