@@ -1,5 +1,7 @@
 """Load or train: what the chapters share, so that any chapter runs alone and nothing is trained twice."""
 
+import ctypes
+import gc
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +61,9 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     for method, family in grid.pretrainings:
         for seed in run.profile.seeds_of(method, family):
             pretrained(run, method, seed, family)
+    gc.collect()
+    with suppress(AttributeError, OSError):  # glibc keeps what a pretraining needed; the workers need it now
+        ctypes.CDLL(None).malloc_trim(0)
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.
     results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)

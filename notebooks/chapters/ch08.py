@@ -12,6 +12,7 @@ from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.errors import DataError
 from eo_ssl.evaluate.intervals import Interval
+from eo_ssl.experiments.plan import get_method
 from eo_ssl.show.results import curve
 
 SUPERVISED = ("s1", "s2", "early", "late")
@@ -26,6 +27,19 @@ def best_supervised(results: pd.DataFrame, folder: Path, task: str = "single") -
     points = curve(results, folder, task, known)
     points = points[np.isclose(points["fraction"], 1.0)]
     return points.loc[points["value"].idxmax()]
+
+
+def at_an_end(results: pd.DataFrame) -> str:
+    """For which methods the chosen rate was the smallest or the largest that was tried, as a sentence."""
+    said = []
+    for name, lines in results[results["task"] == "single"].groupby("method", sort=False):
+        tried = sorted(map(float, lines["rates"].iloc[0])) if isinstance(lines["rates"].iloc[0], dict) else []
+        if len(tried) > 1 and np.isclose(lines["lr"].iloc[0], (tried[0], tried[-1])).any():
+            end = "smallest" if np.isclose(lines["lr"].iloc[0], tried[0]) else "largest"
+            said.append(f"{get_method(name).label} ({end})")
+    if not said:
+        return "No chosen learning rate was the smallest or the largest of its list."
+    return f"The best learning rate was the smallest or the largest of its list for {', '.join(said)}: beyond it might be a better one."
 
 
 def claim(gap: Interval) -> str:

@@ -1,5 +1,6 @@
 """Chapter 08: the rival and the wording of the claim; checks accept any form and answer the usual mistakes by name."""
 
+import pandas as pd
 import pytest
 
 from chapters import ch08
@@ -28,3 +29,12 @@ def test_the_rival_is_the_best_supervised_model_with_all_labels(tmp_path, write_
         write_model(method, right, fraction)
     rival = ch08.best_supervised(read_results(tmp_path / "results.jsonl"), tmp_path)
     assert rival["method"] == "early" and rival["value"] == pytest.approx(0.8)
+
+
+def test_rates_at_an_end_of_their_list_are_named():
+    tried = {"0.001": 0.4, "0.01": 0.5, "0.1": 0.45}
+    rows = [("late", 0.01, tried), ("dual-frozen", 0.1, tried), ("s1", 0.001, {}), ("early", 0.001, tried)]
+    results = pd.DataFrame(rows, columns=["method", "lr", "rates"]).assign(task="single")
+    said = ch08.at_an_end(results)
+    assert "Dual-SimCLR, frozen (largest), Early fusion (smallest)" in said and "Late" not in said
+    assert "No chosen" in ch08.at_an_end(results[:1])
