@@ -1,5 +1,5 @@
 # One word does it all; each target sets up .venv by itself, and all are safe to repeat.
-#   make course [PROFILE=smoke|laptop|gpu|paper] [DATA=ben-ge-800|folder] [WEIGHTS=folder]     run the chapters, build the book
+#   make course [PROFILE=smoke|laptop|gpu|paper] [DATA=ben-ge-800|folder] [WEIGHTS=folder] [TORCH=cpu]     run the chapters, build the book
 .DEFAULT_GOAL := help
 .PHONY: help setup course book slides bundle lab student test lint bench clean
 SHELL := /bin/bash
@@ -7,6 +7,10 @@ PROFILE ?= laptop
 DATA ?= simulated
 WEIGHTS ?=
 EDITION ?= student
+# TORCH=cpu: the build of PyTorch that uv is asked for, without gigabytes of CUDA; pip takes what your configuration offers.
+ifneq ($(TORCH),)
+export UV_TORCH_BACKEND := $(TORCH)
+endif
 BIN := .venv/bin
 EO := $(BIN)/eo-ssl
 # The first Python that is new enough; PYTHON=... chooses another.

@@ -1,6 +1,7 @@
 """pyproject.toml, constraints.txt, environment.yml, the Makefile and the workflows say the same thing."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -101,9 +102,33 @@ def test_the_map_for_contributors_names_every_module_of_a_room_and_no_other(room
     assert set(re.findall(r"`(\w+)`", line)) == modules
 
 
-def test_the_citation_and_the_package_have_one_version():
+def test_the_citation_the_changelog_and_the_package_have_one_version():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(cited["version"]) == PROJECT["version"]
+    assert re.search(
+        rf"^## .*\b{re.escape(PROJECT['version'])}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+
+
+def test_the_paper_cites_what_the_book_knows_and_has_the_sections_of_its_journal():
+    _, head, text = (ROOT / "paper.md").read_text(encoding="utf-8").split("---\n", 2)
+    known = re.findall(
+        r"^@\w+\{(\w+)", (ROOT / yaml.safe_load(head)["bibliography"]).read_text("utf-8"), re.MULTILINE
+    )
+    assert set(re.findall(r"@(\w+)", text)) <= set(known)
+    wanted = {"Summary", "Statement of need", "Learning objectives", "Experience of use", "References"}
+    assert wanted <= set(re.findall(r"^# (.*)", text, re.MULTILINE))
+
+
+def test_the_devcontainer_installs_what_a_reader_of_the_course_needs_by_targets_that_exist():
+    made = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    targets = re.findall(r"make (\S+)", made["postCreateCommand"])
+    assert ".venv/ready-course" in targets and made["containerEnv"] == {"UV_TORCH_BACKEND": "cpu"}
+    subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, check=True)
+    said = subprocess.run(
+        ["make", "-pn", "setup", "TORCH=cpu"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    assert "UV_TORCH_BACKEND := cpu" in said
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)

@@ -3,6 +3,7 @@
 import base64
 import html
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -95,24 +96,28 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
     sources = book.parent / "notebooks"
     shutil.copytree(book / "_static", out / "assets", ignore=shutil.ignore_patterns("vendor"))
     shutil.copytree(browser_files, out / "assets" / "vendor")
-    shutil.copytree(book, out / "book", ignore=shutil.ignore_patterns("_*", "*.json"))
+    shutil.copytree(book, out / "book", ignore=shutil.ignore_patterns("_*", "*.json", "*.py", "*.toml"))
+    if (tables := book / "instructor" / "tables.py").is_file():
+        runpy.run_path(str(tables))["fill"](book.parent, out / "book")
     shutil.copytree(sources / "images", out / "notebooks" / "images")
     with tempfile.TemporaryDirectory() as download:
         student_edition(sources, Path(download, "notebooks"))
         shutil.make_archive(str(out / "assets" / "notebooks"), "zip", download)
     titles = {stem: chapter["title"] for stem, chapter in done.items()}
     picture = (sources / "images" / "course.svg").read_text(encoding="utf-8")
+    contents, settings = (
+        yaml.safe_load((book / name).read_text("utf-8")) for name in ("_toc.yml", "_config.yml")
+    )
+    published = settings.pop("repository", {})
     for stem, chapter in done.items():
         shown = prepare(notebooks.read(run_dir / f"{stem}.ipynb"), chapter["minutes"], set(done))
         title, _, text = shown.cells[0].source.partition("\n")
-        shown.cells[0].source = f"{title}\n\n{you_are_here(picture, stem)}\n{text}"
+        here = f"{you_are_here(picture, stem)}\n{open_in(stem, **published)}"
+        shown.cells[0].source = f"{title}\n\n{here}{text}"
         write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
     fill(out / "book" / "intro.md", "<!-- cover -->", cover(out, run_dir, list(titles)))
     about = f"{about_run(run_dir)}.\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
     fill(out / "book" / "status.md", "<!-- status -->", about)
-    contents, settings = (
-        yaml.safe_load((book / name).read_text("utf-8")) for name in ("_toc.yml", "_config.yml")
-    )
     for name, value in (("_toc.yml", toc(contents, titles)), ("_config.yml", config(settings, run_dir))):
         write_text(out / name, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
@@ -149,6 +154,23 @@ def you_are_here(picture: str, stem: str) -> str:
     small = lit.replace("<svg ", '<svg class="eo-small" ', 1).strip()
     slides = '<a href="?slides">this chapter as slides</a>'
     return f'<div class="eo-course">\n{small}\n<p>You are here: {number.upper()} · {slides}</p>\n</div>'
+
+
+def open_in(stem: str, url: str = "", branch: str = "main") -> str:
+    """Where a chapter can be opened with a click, and what Colab needs first, as HTML; "" without a repository."""
+    if not url:
+        return ""
+    name = url.rstrip("/").removeprefix("https://github.com/")
+    codespaces = f"https://codespaces.new/{name}/tree/{branch}"
+    colab = f"https://colab.research.google.com/github/{name}/blob/{branch}/notebooks/{stem}.ipynb"
+    clone = f"!git clone -q --depth 1 -b {branch} {url} course && pip install -q './course[course]'"
+    # The checkout comes first on the path: what is released with the course lies in it, not in the installed package.
+    first = f"{clone}\n%cd course/notebooks\nimport sys; sys.path.insert(0, '/content/course')"
+    return (
+        f'\n<div class="eo-open">\n<p>Open in <a href="{codespaces}">Codespaces</a> or in <a href="{colab}">Colab</a></p>'
+        f"\n<details><summary>In Colab, begin with this cell</summary><pre>{first}</pre></details>"
+        "\n</div>\n"
+    )
 
 
 def cover(out: Path, run_dir: Path, stems: list[str]) -> str:

@@ -19,7 +19,7 @@ SOLUTION = re.compile(
     rf"^([ \t]*){BEGIN}[ \t]*\n(?:(?!{BEGIN}).)*?^[ \t]*{END}[ \t]*$", re.MULTILINE | re.DOTALL
 )
 STUB = 'raise NotImplementedError("your turn")  # replace this line'
-CHECK = re.compile(r"^\s*ch\d\d\.check_\w+\(", re.MULTILINE)
+CHECK = re.compile(r"^\s*(?:display\()?(?:ch\d\d|capstone)\.check_\w+\(", re.MULTILINE)
 GO_ON = "raises-exception"  # lets "run all cells" go on past an exercise that is not solved yet
 WRITTEN = ".edition.json"  # SHA-256 of each file as it was written
 
@@ -88,7 +88,7 @@ def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Pa
         for path in sorted((folder / part).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
-    for path in notebooks.sources(folder):
+    for path in [*notebooks.sources(folder), *folder.glob("capstone.ipynb")]:  # which no run executes
         notebook = notebooks.read(path)
         edition = make_student(notebook, path.name)
         files[path.relative_to(folder)] = (nbformat.writes(edition, indent=1) + "\n").encode()

@@ -207,3 +207,19 @@ def test_mended_prose_reaches_the_book_without_a_run_and_changed_code_does_not(b
     changed = path.read_text().replace("Seeing better", "Seeing worse").replace('"fig"', '"figure"')
     write_text(path, changed)
     assert "Seeing better" in book.build(building, run_dir).read_text()
+
+
+def test_a_chapter_has_buttons_for_codespaces_and_colab_only_where_the_repository_is_named(project, run_dir):
+    page, settings = project / "staged" / "notebooks" / f"{STEM}.ipynb", project / "book" / "_config.yml"
+    for url in ("", "https://github.com/someone/course"):
+        shutil.rmtree(project / "staged", ignore_errors=True)
+        write_text(
+            settings, yaml.safe_dump({**yaml.safe_load(settings.read_text()), "repository": {"url": url}})
+        )
+        book.stage(project / "book", run_dir, project / "staged", project / "vendor")
+        text = notebooks.read(page).cells[0].source
+        assert ("eo-open" in text) == bool(url) and "repository" not in (
+            project / "staged/_config.yml"
+        ).read_text()
+    assert 'href="https://codespaces.new/someone/course/tree/main"' in text
+    assert f"/github/someone/course/blob/main/notebooks/{STEM}.ipynb" in text and "git clone" in text
