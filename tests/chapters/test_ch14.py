@@ -1,6 +1,5 @@
 """Chapter 14: memory and gradients are measured right, two readers and two processes agree, the checks know mistakes."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -89,12 +88,11 @@ def test_data_that_are_a_store_have_no_files_and_files_that_are_not_packed_are_p
 
 def test_held_out_pairs_are_ranked_and_a_group_of_one_learns_nothing(run):
     nothing = ~torch.eye(16, dtype=torch.bool)
-    rank, scenes, guess = ch14.found_after(run, nothing, epochs=1)
-    assert rank.shape == scenes.shape and (rank > 0).all() and (rank <= 1).all() and 0 < guess < 1
-    again, *_ = ch14.found_after(run, nothing, epochs=1)
-    np.testing.assert_array_equal(rank, again)
-    whole, *_ = ch14.found_after(run, ~nothing & nothing, epochs=1)
-    assert not np.array_equal(rank, whole)
+    found = ch14.trained(run, nothing, epochs=1)
+    assert found.rank.shape == found.scenes.shape and 0 < found.guess < 1
+    assert (found.rank > 0).all() and (found.rank <= 1).all()
+    np.testing.assert_array_equal(found.rank, ch14.trained(run, nothing, epochs=1).rank)
+    assert not np.array_equal(found.rank, ch14.trained(run, torch.zeros_like(nothing), epochs=1).rank)
 
 
 def test_the_interval_is_over_scenes():
@@ -126,7 +124,7 @@ def test_right_answers_pass():
         (lambda *a: ranked(*a, start=0), "key rank"),
         (
             lambda z1, z2, rank, world, tau: ranked(z1[rank * 3 :][:3], z2[rank * 3 :][:3], 0, 1, tau),
-            "own n keys",
+            "keys of the other processes are missing",
         ),
         (lambda z1, z2, rank, world, tau: ranked(z1, z2, 0, 1, tau), "all N anchors"),
         (lambda *a: ranked(*a, reduction="sum"), "mean over the anchors"),
