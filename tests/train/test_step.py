@@ -107,10 +107,10 @@ def test_bf16_gives_the_loss_and_the_direction_of_the_gradient_of_fp32(name, dev
         gradients(built(METHODS[name]), fabric=make_fabric(precision, accelerator=device))
         for precision in ("bf16", "32")
     )
-    assert loss == pytest.approx(expected, rel=0.02) and loss != expected
+    assert loss == pytest.approx(expected, rel=0.03) and loss != expected
     a, b = (torch.cat([gradient.flatten() for gradient in g.values()]).double() for g in (half, full))
-    assert torch.cosine_similarity(a, b, dim=0) > 0.97
-    assert float(a.norm()) == pytest.approx(float(b.norm()), rel=0.05)
+    assert torch.cosine_similarity(a, b, dim=0) > 0.95
+    assert float(a.norm()) == pytest.approx(float(b.norm()), rel=0.15)
 
 
 @pytest.mark.gpu
