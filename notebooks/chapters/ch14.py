@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -69,6 +70,20 @@ def training_step(
     return step
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing on the standard error, where the profiler of PyTorch notes each start, and each GPU that is not there."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
 def peak(work: Callable[[], Any], device: torch.device) -> int:
     """Bytes of tensors that `work` holds at once at most, beyond those that were there before it."""
     if device.type == "cuda":
@@ -76,7 +91,7 @@ def peak(work: Callable[[], Any], device: torch.device) -> int:
         before = torch.cuda.memory_allocated()
         work()
         return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    with silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
     with TemporaryDirectory() as folder:
         path = Path(folder, "trace.json")
