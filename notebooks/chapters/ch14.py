@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -39,6 +38,7 @@ from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
 Views = dict[str, Tensor]
 PAIRS = 2048  # pairs of the short trainings, at most
 PATIENCE = 300  # seconds that two processes may take
+os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # else PyTorch's profiler notes each of its starts on the page
 
 # --- One update ---
 
@@ -70,20 +70,6 @@ def training_step(
     return step
 
 
-@contextmanager
-def silent() -> Iterator[None]:
-    """Nothing on the standard error, where the profiler of PyTorch notes each start, and each GPU that is not there."""
-    sys.stderr.flush()
-    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
-
-
 def peak(work: Callable[[], Any], device: torch.device) -> int:
     """Bytes of tensors that `work` holds at once at most, beyond those that were there before it."""
     if device.type == "cuda":
@@ -91,7 +77,7 @@ def peak(work: Callable[[], Any], device: torch.device) -> int:
         before = torch.cuda.memory_allocated()
         work()
         return torch.cuda.max_memory_allocated() - before
-    with silent(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
     with TemporaryDirectory() as folder:
         path = Path(folder, "trace.json")
