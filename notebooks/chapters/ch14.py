@@ -38,6 +38,7 @@ from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
 Views = dict[str, Tensor]
 PAIRS = 2048  # pairs of the short trainings, at most
 PATIENCE = 300  # seconds that two processes may take
+os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # else PyTorch's profiler notes each of its starts on the page
 
 # --- One update ---
 
@@ -115,7 +116,8 @@ def readers(run: Any, folder: Path, most: int = 128) -> dict[str, tuple[Any, lis
         files = open_source(run.data_root, packed=False)
     else:
         found = catalog.find(run.data_root)
-        some = found[found["id"].isin(source.catalog["id"].iloc[source.rows("pretrain")[:most]])]
+        rows = [*source.rows("pretrain")[: most // 2], *source.rows("pretrain_val")[: most // 2]]
+        some = found[found["id"].isin(source.catalog["id"].iloc[rows])]  # of either split: a store has both
         store = StoreSource(pack(run.data_root, folder, catalog=some))
     ids = store.catalog["id"].head(most)
     found = {"GeoTIFF files": files, "packed store": store}

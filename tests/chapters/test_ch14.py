@@ -66,9 +66,9 @@ def test_both_readers_give_the_same_patches_whatever_form_the_data_have(run, tmp
 
 def test_held_out_pairs_are_ranked_after_a_training_that_repeats_itself_and_sees_the_mask(run):
     mask = ~torch.eye(16, dtype=torch.bool)
-    found = ch14.trained(run, mask, epochs=1)
+    found = ch14.trained(run, mask, epochs=2)
     assert found.rank.shape == found.scenes.shape and found.rank.min() > 0 and 0 < found.guess < 1
-    same, other = (ch14.trained(run, apart, epochs=1).model.state_dict() for apart in (mask, ~mask & mask))
+    same, other = (ch14.trained(run, apart, epochs=2).model.state_dict() for apart in (mask, ~mask & mask))
     weights = found.model.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in same.items())
     assert not all(torch.equal(weights[name], value) for name, value in other.items())
@@ -121,5 +121,3 @@ def test_the_explorer_computes_the_plan_of_the_exercise(opened):
         assert part in said.inner_text()
     page.get_by_label("number of GPUs").fill("0")
     assert "1 GPU: 10 hours" in said.inner_text() and page.locator("svg").inner_html() != before
-    page.get_by_label("€ for a GPU hour").fill("4")
-    assert "40 €" in said.inner_text()
