@@ -6,16 +6,16 @@ SHELL := /bin/bash
 PROFILE ?= laptop
 DATA ?= simulated
 WEIGHTS ?=
-# TORCH=cpu: the build of PyTorch that uv is asked for, without gigabytes of CUDA; pip takes what your configuration offers.
-ifneq ($(TORCH),)
-export UV_TORCH_BACKEND := $(TORCH)
-endif
 BIN := .venv/bin
 EO := $(BIN)/eo-ssl
 # The first Python that is new enough; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+# TORCH=cpu: the build of PyTorch that uv is asked for, without gigabytes of CUDA; pip takes what your configuration offers.
+ifneq ($(TORCH),)
+export UV_TORCH_BACKEND := $(TORCH)
+endif
 
 help:
 	@echo "make course    run the chapters and build the book (PROFILE=$(PROFILE), DATA=$(DATA))"
