@@ -1,27 +1,30 @@
 # One word does it all; each target sets up .venv by itself, and all are safe to repeat.
 #   make course [PROFILE=smoke|laptop|gpu|paper] [DATA=ben-ge-800|folder] [WEIGHTS=folder] [TORCH=cpu]     run the chapters, build the book
 .DEFAULT_GOAL := help
-.PHONY: help setup course book lab student test lint bench clean
+.PHONY: help setup course book slides bundle lab student test lint bench clean
 SHELL := /bin/bash
 PROFILE ?= laptop
 DATA ?= simulated
 WEIGHTS ?=
+EDITION ?= student
+# TORCH=cpu: the build of PyTorch that uv is asked for, without gigabytes of CUDA; pip takes what your configuration offers.
+ifneq ($(TORCH),)
+export UV_TORCH_BACKEND := $(TORCH)
+endif
 BIN := .venv/bin
 EO := $(BIN)/eo-ssl
 # The first Python that is new enough; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
-# TORCH=cpu: the build of PyTorch that uv is asked for, without gigabytes of CUDA; pip takes what your configuration offers.
-ifneq ($(TORCH),)
-export UV_TORCH_BACKEND := $(TORCH)
-endif
 
 help:
 	@echo "make course    run the chapters and build the book (PROFILE=$(PROFILE), DATA=$(DATA))"
-	@echo "make lab       open the chapters in JupyterLab, with their solutions folded"
+	@echo "make lab       open the student edition in JupyterLab: stubs to fill, solutions aside (EDITION=instructor: solved)"
 	@echo "make student   write the student edition, without solutions, to student/notebooks"
 	@echo "make book      build the book again from the executed chapters"
+	@echo "make slides    the same, and say where its chapters are shown as slides"
+	@echo "make bundle    one archive for rooms without network: book, slides, student edition, data, trained models"
 	@echo "make test      all tests, the smoke course and the built book in a browser"
 	@echo "make lint      ruff and codespell"
 	@echo "make bench     the benchmarks behind the performance claims"
@@ -50,9 +53,23 @@ course: .venv/ready-course
 book: .venv/ready-course
 	@$(EO) course book --profile $(PROFILE)
 
+slides: book
+	@echo "Each chapter as slides (arrows: move, Esc: overview, N: notes, ?: all keys):"
+	@for page in $(CURDIR)/book/_build/html/notebooks/*.html; do echo "  file://$$page?slides"; done
+
+bundle: .venv/ready-course
+	@$(BIN)/python scripts/bundle.py --profile $(PROFILE)
+
 lab: .venv/ready-course
-	@echo "Opening notebooks/, where exercises stand solved (folded); for stubs: make student, then open student/notebooks."
+ifeq ($(EDITION),instructor)
+	@echo "Opening notebooks/, the instructors' edition: exercises stand solved (folded)."
 	@$(BIN)/jupyter lab notebooks
+else
+	@$(EO) course student --solutions >/dev/null
+	@echo "Opening student/notebooks, the student edition: exercises are yours to solve, and what you write there is kept."
+	@echo "Solutions: student/notebooks/solutions. The solved notebooks: make lab EDITION=instructor."
+	@$(BIN)/jupyter lab student/notebooks
+endif
 
 student: .venv/ready-course
 	@$(EO) course student
@@ -62,11 +79,11 @@ test: .venv/ready-test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/ready-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl notebooks/chapters tests benchmarks && git ls-files -z | xargs -0 $(BIN)/codespell
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl notebooks/chapters tests benchmarks scripts && git ls-files -z | xargs -0 $(BIN)/codespell
 
-# Without places_and_heads.py, which trains for a quarter of an hour.
+# Without the two whose results chapters 05 and 12 show: they train for many minutes.
 bench: .venv/ready-test
-	@for script in $(filter-out benchmarks/places_and_heads.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/places_and_heads.py benchmarks/what_came_after.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf runs book/_build

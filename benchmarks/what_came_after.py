@@ -1,6 +1,6 @@
 """Three losses between two sensors, with and without a second view, at equal budget; and what alignment loses.
 
-    python benchmarks/what_came_after.py      # about half an hour on two CPU cores; run it again to go on
+    python benchmarks/what_came_after.py      # about 20 minutes on two CPU cores; run it again to go on
 
 Each of six variants (NT-Xent, sigmoid, Barlow Twins; between the sensors, and within each as well) and one that never
 lets the sensors meet is trained with three seeds. All encode as many images. The rate of each loss is the best of three
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/what-came-after"), help="where results go")
     parser.add_argument("--json", type=Path, default=project_root() / "book/results/what_came_after.json")
-    parser.add_argument("--epochs", type=int, default=8, help="over the pairs, of a variant with one view")
+    parser.add_argument("--epochs", type=int, default=6, help="over the pairs, of a variant with one view")
     parser.add_argument("--profile", default="laptop")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)

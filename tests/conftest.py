@@ -27,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("course") is None)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked `gpu` without one, and `gpu(2)` without two."""
+    if marker := item.get_closest_marker("gpu"):
+        from torch.cuda import device_count
+
+        if device_count() < (needed := (*marker.args, 1)[0]):
+            pytest.skip(f"needs {needed} GPU(s)")
+
+
 @pytest.fixture(autouse=True)
 def no_open_figures() -> Iterator[None]:
     """Close what a test has drawn, so that tests that count open figures do not see each other's."""

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
     "eo_ssl/**/*.py": 15_900,
     "eo_ssl/**/*.js": 1_100,
-    "notebooks/chapters/*.py": 3_650,
-    "tests/**/*.py": 13_950,
+    "notebooks/chapters/*.py": 4_250,
+    "tests/**/*.py": 14_400,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")
@@ -52,7 +52,8 @@ for line in (
 
 
 def test_imports_run_one_way():
-    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    run = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", run, "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

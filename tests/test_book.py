@@ -4,6 +4,7 @@ import html
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eo_ssl.course import notebooks, session, status
+from eo_ssl.course import notebooks, session, status, student, vendor
 from eo_ssl.data import fetch as sample_archives
 from eo_ssl.errors import DataError
 
@@ -23,6 +24,7 @@ CHAPTERS = [stem for stem in STEMS if "01" <= stem < "a"]  # with exercises and 
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 LARGEST_PAGE = 5_000_000  # bytes of HTML, pictures and widget data included
+KEPT = {".jsonl", ".npz", ".safetensors"}  # results and weights
 LOCAL = ("file:", "data:", "blob:", "about:")
 WIDGET = ".cell_output .widget-subarea"
 CONTROLS = "input[type=range], select, input[type=radio], input[type=checkbox]"
@@ -33,6 +35,37 @@ SET = """(c, end) => {
     else c.value = end ? c.max : c.min;
     for (const name of ["input", "change"]) c.dispatchEvent(new Event(name, {bubbles: true}));
 }"""
+# Tries what the first cells of every chapter and the grid of models need, in the folder of an unpacked bundle.
+BEGIN_ANYWHERE = """
+import os, sys
+from pathlib import Path
+import nbformat
+from eo_ssl.course import recipes
+
+os.chdir("notebooks")
+sys.path.insert(0, "")
+for path in sorted(Path().glob("*.ipynb")):
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    exec("\\n".join(cells[:2]), names := {})
+    print(path.stem)
+for part in ("fusion", "few-labels", "swin", "segmentation"):
+    assert len(recipes.compared(names["run"], part))
+print(names["run"].facts()["commit"])
+"""
+AXE = {
+    "name": "axe-core",
+    "version": "4.14.1",
+    "integrity": "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+}
+FOUND = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .filter(v => ["serious", "critical"].includes(v.impact))
+    .map(v => `${v.id}: ${v.nodes.length} × ${v.nodes[0].html.slice(0, 150)}`)"""
+# What takes the keyboard and does not show it.
+UNSEEN = """all => all.filter(e => {
+    e.focus({focusVisible: true});
+    const style = getComputedStyle(e);
+    return document.activeElement !== e || style.outlineStyle === "none" && style.boxShadow === "none";
+}).map(e => e.outerHTML.slice(0, 100))"""
 pytestmark = pytest.mark.course
 
 
@@ -120,8 +153,8 @@ def reader(browser: Any) -> Iterator[Any]:
     context.close()
 
 
-def open_page(reader: Any, book: Path, page: str) -> None:
-    reader.goto((book / f"{page}.html").as_uri())
+def open_page(reader: Any, book: Path, page: str, query: str = "") -> None:
+    reader.goto((book / f"{page}.html").as_uri() + query)
     reader.wait_for_load_state("load")
     if reader.locator("div.math, span.math").count():
         reader.wait_for_selector("mjx-container", state="attached", timeout=60_000)
@@ -198,3 +231,94 @@ def test_solutions_are_folded_and_open_with_a_click(reader, book, stem):
         assert not code.is_visible() and "solution" in summary.inner_text().lower()
     summary.click()
     assert code.is_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_keeps_nobody_out_in_light_or_dark_and_shows_where_the_keyboard_is(reader, book, page, axe):
+    open_page(reader, book, page)
+    reader.evaluate(axe)
+    for theme in ("light", "dark"):
+        reader.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        reader.wait_for_timeout(400)
+        assert reader.evaluate(FOUND) == [], theme
+        keyed = f"{WIDGET} :is({CONTROLS}, button, [tabindex='0']), .eo-quiz summary, div.cell summary"
+        assert reader.eval_on_selector_all(keyed, UNSEEN) == [], theme
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The script of axe-core; skips where npm or the network lack."""
+    try:
+        archive = vendor.fetch(AXE)
+    except DataError as error:
+        pytest.skip(str(error))
+    out = tmp_path_factory.mktemp("axe")
+    vendor.unpack(archive, {"axe.min.js": "axe.min.js"}, out)
+    return (out / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_a_chapter_is_slides_too_with_one_thing_each_no_solution_and_keys_that_explorers_keep(
+    reader, book, stem
+):
+    open_page(reader, book, f"notebooks/{stem}")
+    figures = reader.locator("article .cell_output .eo-figure").count()
+    open_page(reader, book, f"notebooks/{stem}", "?slides")
+    reader.wait_for_selector("body[data-slides]", timeout=60_000)
+    slides = reader.locator(".slides > section > section")
+    assert slides.count() >= 15 and reader.locator(".slides .tag_exercise, .slides details.hide").count() == 0
+    assert reader.locator(".slides .eo-figure").count() == figures
+    for slide in slides.all():
+        assert slide.locator("> :is(h1, h2, h3)").count() == 1 and slide.locator(".cell").count() <= 1
+    reader.keyboard.press("ArrowRight")
+    assert reader.evaluate("Reveal.getIndices().h") == 1
+    widget = reader.locator(f".slides {WIDGET}").first
+    widget.evaluate("w => { const at = Reveal.getIndices(w.closest('section')); Reveal.slide(at.h, at.v); }")
+    before = reader.evaluate("Reveal.getState()")
+    widget.locator(CONTROLS).first.press("ArrowRight")
+    assert reader.evaluate("Reveal.getState()") == before
+    assert moves(reader, widget)
+    assert reader.troubles == []
+
+
+@pytest.fixture(scope="session")
+def bundle(run_dir: Path, book: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked bundle of the run."""
+    out = tmp_path_factory.mktemp("bundle")
+    packed = runpy.run_path(str(ROOT / "scripts" / "bundle.py"))["bundle"](
+        ROOT, run_dir, out / "b.tar.gz", book
+    )
+    subprocess.run(["tar", "-xzf", packed], cwd=out, check=True)
+    return out / "eo_ssl-smoke"
+
+
+def test_the_bundle_begins_at_any_chapter_with_what_was_trained_without_network_or_git(bundle):
+    def state() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in (bundle / "runs").rglob("*") if p.suffix in KEPT}
+
+    before = state()
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    environment = {"PATH": str(Path(sys.executable).parent), "HOME": str(bundle), **nowhere}
+    command = [sys.executable, "start.py", "-c", BEGIN_ANYWHERE]
+    done = subprocess.run(command, cwd=bundle, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *begun, commit = done.stdout.split()
+    assert set(STEMS) <= set(begun) and commit.startswith("v"), "no git is asked"
+    assert state() == before != {}, "nothing was trained again"
+    edition = "".join(path.read_text() for path in (bundle / "notebooks").glob("*.ipynb"))
+    assert student.BEGIN not in edition and (bundle / "notebooks" / "solutions").is_dir()
+
+
+def test_a_bundle_of_nothing_is_refused_in_one_line(tmp_path):
+    command = [sys.executable, "scripts/bundle.py", "--profile", "smoke", "--run-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "run `make course` first" in done.stderr
+
+
+@pytest.mark.browser
+def test_the_first_page_of_the_bundle_leads_to_its_book(reader, bundle):
+    reader.goto((bundle / "index.html").as_uri())
+    reader.wait_for_url("**/html/book/intro.html")
+    assert reader.locator("h1").count() and reader.troubles == []

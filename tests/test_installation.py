@@ -19,6 +19,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+unix = pytest.mark.skipif(os.name != "posix", reason="Windows has neither make nor bash")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -76,13 +77,16 @@ def test_the_conda_environment_installs_the_same_package_from_the_same_lock():
     assert editable[1] in PROJECT["optional-dependencies"]
 
 
+@unix
 def test_the_makefile_installs_extras_that_exist_and_has_every_target_named_in_its_help():
     text = (ROOT / "Makefile").read_text()
     extras = set(re.findall(r"\.venv/ready-(\w+)", text))
     assert extras and extras <= set(PROJECT["optional-dependencies"]) and "-c constraints.txt" in text
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     targets = re.findall(r"^make (\w+)", done.stdout, re.MULTILINE)
-    assert {"course", "test", "book", "lab", "student", "lint", "bench", "setup"} <= set(targets)
+    assert {"course", "test", "book", "slides", "bundle", "lab", "student", "lint", "bench", "setup"} <= set(
+        targets
+    )
     subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, check=True)
 
 
@@ -137,6 +141,7 @@ def test_workflows_follow_the_schema_and_their_make_targets_exist(path):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+@unix
 def test_ci_runs_make_test_on_the_oldest_python_that_is_supported_and_requires_the_browser():
     job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
     assert f">={job['strategy']['matrix']['python'][0]}" == PROJECT["requires-python"]

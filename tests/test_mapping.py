@@ -1,6 +1,5 @@
 """Maps of whole scenes: no seams, the right pixels, files that others can read, and nothing half-written."""
 
-import resource
 import shutil
 
 import numpy as np
@@ -209,6 +208,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_no_file(s2, tmp_path):
         def forward(self, batch):
             return torch.randn(len(batch["s2"]), 8, *batch["s2"].shape[2:])
 
+    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Scene(s2) as scene:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # of any file
@@ -232,6 +232,7 @@ def test_the_command_maps_a_scene_and_says_what_it_found(s2, tmp_path):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_scene(tmp_path):
+    resource = pytest.importorskip("resource")
     profile = {"tiled": True, "compress": "deflate", "SPARSE_OK": True}
     with rasterio.open(
         tmp_path / "s2.tif", "w", driver="GTiff", count=13, height=10_000, width=10_000, dtype="uint16",

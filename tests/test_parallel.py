@@ -1,12 +1,12 @@
 """Doing many things at once: in this process, in a pool of processes, on a Dask cluster that loses a worker."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from eo_ssl.errors import ConfigError, EOError
@@ -26,7 +26,7 @@ def lost_once(marker: str) -> str:
     """Kill the worker the first time it is called."""
     if not Path(marker).exists():
         Path(marker).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        psutil.Process().kill()
     return marker
 
 

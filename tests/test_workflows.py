@@ -1,17 +1,24 @@
 """The workflows: who may start them, where they run, what they keep, and every shell step of them, run here.
 
-What cannot be here has a stand-in: the GPU and PyTorch's view of it, the list of finished runs (`gh`), the
-installation (the environment of these tests is linked in), and the size (profile smoke, two chapters).
+What cannot be here has a stand-in: the GPU and PyTorch's view of it, what GitHub answers (`gh`), the installation (the
+environment of these tests is linked in), and the size (profile smoke, two chapters).
 """
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request
 
+import nbformat
 import pytest
 import yaml
 from finished_run import finish
@@ -31,7 +38,8 @@ def load(name: str) -> dict[str, Any]:
     return yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8"))
 
 
-GPU, PAGES = load("gpu"), load("pages")
+GPU, PAGES, REHEARSAL = load("gpu"), load("pages"), load("rehearsal")
+on_a_runner = pytest.mark.skipif(sys.platform != "linux", reason="the runners of these workflows are Linux")
 
 
 def job(workflow: dict[str, Any]) -> dict[str, Any]:
@@ -40,9 +48,12 @@ def job(workflow: dict[str, Any]) -> dict[str, Any]:
 
 
 def step(workflow: dict[str, Any], part: str) -> dict[str, Any]:
-    """The step whose name, id or action holds `part`."""
+    """The step whose name, id or action holds `part`, with the environment of its job."""
     (found,) = [
-        s for s in job(workflow)["steps"] if part in (s.get("name") or s.get("uses", "") + s.get("id", ""))
+        {**s, "env": {**one.get("env", {}), **s.get("env", {})}}
+        for one in workflow["jobs"].values()
+        for s in one["steps"]
+        if part in (s.get("name") or s.get("uses", "") + s.get("id", ""))
     ]
     return found
 
@@ -56,13 +67,23 @@ def test_rights_are_few_every_job_ends_and_steps_take_nothing_from_outside_or_fr
     assert workflow["permissions"] == {"contents": "read"}
     for job_name, one in workflow["jobs"].items():
         writes = {what for what, right in one.get("permissions", {}).items() if right == "write"}
-        assert writes == ({"pages", "id-token"} if job_name == "deploy" else set())
+        assert writes == {"deploy": {"pages", "id-token"}, "next-job": {"actions"}}.get(job_name, set())
+        assert not (writes and "checkout" in str(one["steps"])), "no code of ours runs with a right to write"
         assert one["timeout-minutes"]
         known: set[str] = set()
         for each in one["steps"]:
             assert "${{" not in each.get("run", ""), f"{each}: pass it through env"
             assert set(re.findall(r"steps\.(\w+)\.", yaml.safe_dump(each))) <= known
             known |= {each["id"]} if "id" in each else set()
+
+
+def test_every_action_is_pinned_to_one_commit_whose_version_is_named():
+    used = re.findall(r"^[\s-]*uses: (.*)", "\n".join(map(Path.read_text, WORKFLOWS)), re.MULTILINE)
+    pins = [
+        re.fullmatch(r"([\w-]+/[\w-]+)[\w/-]*@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)", action) for action in used
+    ]
+    assert used and all(pins), used
+    assert len({pin.groups() for pin in pins}) == len({pin[1] for pin in pins})
 
 
 class Event(dict):
@@ -84,7 +105,9 @@ def test_the_full_run_starts_by_label_weekly_and_by_hand_on_one_runner_and_never
     assert starts["pull_request"] == {"types": ["labeled"]}
     assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", starts["schedule"][0]["cron"])
     assert starts["workflow_dispatch"]["inputs"]["profile"]["options"] == ["gpu", "paper"]
-    assert len(re.findall(r"^\s*runs-on:", text, re.MULTILINE)) == 1 and text.count("vars.GPU_RUNNER") == 1
+    runners = {name: one["runs-on"] for name, one in GPU["jobs"].items()}
+    assert "vars.GPU_RUNNER" in runners.pop("full-run") and set(runners.values()) == {"ubuntu-latest"}
+    assert text.count("vars.GPU_RUNNER") == 1
     assert allowed(GPU, event_name="schedule") and allowed(GPU, event_name="workflow_dispatch")
     for label, origin, runs in (("gpu", "us", True), ("gpu", "them", False), ("bug", "us", False)):
         about = {"label": {"name": label}, "pull_request": {"head": {"repo": {"full_name": origin}}}}
@@ -127,8 +150,38 @@ def test_a_run_on_our_own_machine_lies_outside_the_workspace_and_in_no_cache():
     assert "github.event_name == 'schedule'" in job(GPU)["env"]["FRESH"], "the weekly run begins anew"
     upload = step(GPU, "Keep the executed notebooks")
     assert upload["if"].startswith("always()"), "what it made is uploaded whatever happened"
-    for wanted in ("*.ipynb", "results.jsonl", "status.json", "counts", "book/_build/html"):
-        assert wanted in upload["with"]["path"]
+    kept = upload["with"]["path"].replace("runs/${{ env.PROFILE }}", "run").split()
+    small = ["run/*.ipynb", "run/results.jsonl", "run/status.json", "run/failures.log", "run/counts"]
+    assert kept == [*small, "book/_build/html"], "never gigabytes of checkpoints"
+
+
+def test_a_job_ends_itself_before_it_is_ended_and_the_next_has_the_same_commit():
+    one, run, following = job(GPU), step(GPU, "Run the course"), GPU["jobs"]["next-job"]
+    assert run["run"] == "scripts/full_run.sh"
+    assert one["env"]["MINUTES"] < run["timeout-minutes"] < one["timeout-minutes"] <= 360
+    assert following["needs"] == "full-run" and "outputs.state == 'unfinished'" in following["if"]
+    assert one["outputs"]["state"] == "${{ steps.run.outputs.state }}"
+    assert step(GPU, "checkout")["with"]["ref"] == "${{ inputs.commit }}"
+    assert step(GPU, "Ask for")["env"]["COMMIT"] == "${{ inputs.commit || github.sha }}"
+
+
+def test_the_rehearsal_runs_for_whatever_a_full_run_goes_through():
+    patterns = REHEARSAL[True]["pull_request"]["paths"]
+    code = [f"eo_ssl/{name}.py" for name in ("course/run", "experiments/grid", "train/loop", "profiles")]
+    for path in (
+        *code,
+        ".github/workflows/gpu.yml",
+        ".github/workflows/rehearsal.yml",
+        "scripts/full_run.sh",
+    ):
+        assert (ROOT / path).is_file() and any(fnmatch(path, pattern) for pattern in patterns), path
+    assert not any(fnmatch("README.md", pattern) for pattern in patterns)
+    assert (
+        job(REHEARSAL)["env"]["PROFILE"] == "paper-rehearsal" and job(REHEARSAL)["runs-on"] == "ubuntu-latest"
+    )
+    begin, killed, end = (step(REHEARSAL, f"job {word}") for word in ("ends before", "is killed", "finishes"))
+    assert all("scripts/full_run.sh" in one["run"] for one in (begin, killed, end))
+    assert begin["env"]["MINUTES"] < end["env"]["MINUTES"] and "process.kill()" in killed["run"]
 
 
 @pytest.mark.parametrize("name", ["ci", "pages"])
@@ -161,7 +214,8 @@ class Scratch:
         for entry in Path(sys.prefix).iterdir():
             if not entry.name.startswith("ready-"):
                 (self.folder / ".venv" / entry.name).symlink_to(entry)
-        (self.folder / ".venv" / "ready-course").touch()
+        for extra in ("course", "test"):
+            (self.folder / ".venv" / f"ready-{extra}").touch()
 
     def stub(self, name: str, script: str) -> None:
         """A stand-in for a program."""
@@ -172,11 +226,11 @@ class Scratch:
     def run(self, workflow: dict[str, Any], part: str, **values: str) -> subprocess.CompletedProcess:
         """Run a step as the runner would; `values` replace the expressions of its environment."""
         one = step(workflow, part)
-        environment = {**job(workflow).get("env", {}), **one.get("env", {}), **values}
+        environment = {name: str(value) for name, value in {**one["env"], **values}.items()}
         environment["GITHUB_OUTPUT"] = str(self.temp / "output")
         environment["GITHUB_STEP_SUMMARY"] = str(self.temp / "summary.md")
         environment |= {"RUNS": str(self.temp / "runs")} if "RUNS" in environment else {}
-        unknown = [name for name, value in environment.items() if "${{" in str(value)]
+        unknown = [name for name, value in environment.items() if "${{" in value]
         assert not unknown, f"this test must say what {unknown} are"
         environment |= {"RUNNER_TEMP": str(self.temp), "PATH": f"{self.bin}:{os.environ['PATH']}"}
         environment = {**os.environ, "PYTHONPATH": str(self.folder), **environment}
@@ -191,12 +245,14 @@ class Scratch:
         return dict(line.split("=", 1) for line in lines)
 
 
-SETTINGS = {"PROFILE": "smoke", "DATA": "simulated", "FRESH": "false"}
+SETTINGS = {"PROFILE": "smoke", "DATA": "simulated", "FRESH": "false", "JOB": "1"}
 CHOOSE = {"CPU_PROFILE": "smoke", "GH_TOKEN": "none", "GH_REPO": "us/course"}
 
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    if sys.platform != "linux":
+        pytest.skip("the runners of these workflows are Linux")
     return Scratch(tmp_path_factory.mktemp("workflows"))
 
 
@@ -273,6 +329,82 @@ def test_missing_data_are_named_before_anything_runs(scratch, with_gpu):
     assert not (scratch.folder / "pasted").exists()
 
 
+def test_a_job_that_goes_on_with_a_run_that_is_not_there_says_so(scratch, tmp_path):
+    """A rented machine forgets its disk: every job would begin anew, and none would end."""
+    values = {**SETTINGS, "JOB": "2", "FOLDER": str(tmp_path / "gone")}
+    done = scratch.run(GPU, "Take up the run folder", **values)
+    assert (
+        done.returncode == 1
+        and "::error title=The run is gone::" in done.stdout
+        and "GPU_RUNS" in done.stdout
+    )
+
+
+def test_an_unfinished_run_asks_for_its_next_job_and_a_pull_request_is_told_how(scratch):
+    scratch.stub("gh", 'echo "$*"')
+    about = {
+        "GH_TOKEN": "none",
+        "GH_REPO": "us/course",
+        "REF": "main",
+        "COMMIT": "0123abc",
+        "PROFILE": "paper",
+    }
+    about |= {"DATA": "/data", "JOB": "7", "EVENT": "workflow_dispatch"}
+    done = scratch.run(GPU, "Ask for the next job", **about)
+    inputs = "-f profile=paper -f data=/data -f fresh=false -f commit=0123abc -f job=8"
+    assert done.returncode == 0 and done.stdout == f"workflow run gpu.yml --ref main {inputs}\n"
+    assert set(re.findall(r"(\w+)=", inputs)) == set(GPU[True]["workflow_dispatch"]["inputs"])
+    for never in ({"EVENT": "pull_request"}, {"JOB": "100"}):
+        done = scratch.run(GPU, "Ask for the next job", **{**about, **never})
+        assert (
+            done.returncode == 1
+            and "goes on where it stopped" in done.stdout
+            and "gpu.yml" not in done.stdout
+        )
+
+
+SAVES = "sleep 0.2; touch runs/paper/metrics.csv"
+FAILS = "sleep 0.2; touch runs/paper/.running-03.ipynb runs/paper/03.failed.ipynb; sleep 60"
+
+
+@on_a_runner
+@pytest.mark.parametrize(
+    ("course", "status", "says"),
+    [
+        ("exit 0", 0, "state=finished"),
+        ("exit 3", 3, "::warning::"),
+        (f"trap 'exit 130' TERM; {SAVES}; sleep 60 & wait", 0, "state=unfinished"),
+        (f"trap '' TERM; {SAVES}; while :; do sleep 0.2; done", 0, "state=unfinished"),
+        (FAILS, 1, "::error title=No progress::"),
+    ],
+    ids=["finishes", "fails", "takes longer", "takes longer and heeds nothing", "makes nothing"],
+)
+def test_a_job_ends_with_what_the_course_did_in_its_minutes(tmp_path, course, status, says):
+    for folder in ("scripts", "runs/paper", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    script = shutil.copy(ROOT / "scripts" / "full_run.sh", tmp_path / "scripts")
+    program, output = tmp_path / ".venv" / "bin" / "eo-ssl", tmp_path / "output"
+    program.write_text(f"#!/bin/bash\n[ $1 = data ] && exit 1\n{course}\n")
+    program.chmod(0o755)
+    limits = {"MINUTES": "0.05", "GRACE": "1s", "GITHUB_OUTPUT": str(output)}
+    environment = {**os.environ, **limits, "PROFILE": "paper", "DATA": "/data"}
+    done = subprocess.run([script], env=environment, capture_output=True, text=True)
+    assert done.returncode == status and says in done.stdout
+    assert (output.read_text() if output.exists() else "") == (f"{says}\n" if status == 0 else "")
+
+
+@on_a_runner
+@pytest.mark.kill
+def test_a_rehearsal_that_is_killed_goes_on_to_its_end(tmp_path):
+    scratch = Scratch(tmp_path)
+    for part in ("outside the workspace", "is killed", "finishes", "Build the book"):
+        done = scratch.run(REHEARSAL, part, PROFILE="smoke")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert part != "is killed" or done.stdout.endswith("killed\n")
+    assert (tmp_path / "temp" / "run" / "results.jsonl").is_file()
+    assert all(f"| {stem} | done |" in (scratch.temp / "summary.md").read_text() for stem in CHAPTERS)
+
+
 def choose(scratch: Scratch, gh: str) -> str:
     """The profile that is published when `gh` answers so."""
     scratch.stub("gh", gh)
@@ -302,6 +434,13 @@ def test_a_finished_full_run_is_taken_and_a_smoke_run_in_its_place_is_not(
     finish(tmp_path / "gpu" / "runs" / "gpu", "gpu")
     assert choose(scratch, listing(tmp_path / "gpu")) == "gpu"
     assert read_json(scratch.folder / "runs" / "gpu" / "status.json")["profile"] == "gpu"
+    source = scratch.folder / "notebooks" / f"{CHAPTERS[1]}.ipynb"
+    before, book = source.read_text(), notebooks.read(source)
+    for kind, published in (("markdown", "gpu"), ("code", "smoke")):  # mended text is no reason to run again
+        next(cell for cell in book.cells[2:] if cell.cell_type == kind).source += "\nnew_words"
+        source.write_text(nbformat.writes(book))
+        assert choose(scratch, listing(tmp_path / "gpu")) == published
+    source.write_text(before)
 
 
 def test_every_shell_step_of_publishing_works_and_a_smoke_run_is_refused(ran, scratch):
@@ -327,3 +466,30 @@ def test_a_run_that_only_calls_itself_evidence_is_refused_and_a_real_one_is_publ
     assert len(pages) > len(CHAPTERS)
     assert all("Executed with profile laptop" in p.read_text() for p in pages)
     assert all("eo-banner" not in p.read_text() for p in pages)
+
+
+# ---- links -------------------------------------------------------------------------------------------------
+
+
+def test_addresses_that_are_gone_are_found_and_those_that_only_refuse_programs_are_not(tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("check_links", ROOT / "scripts" / "check_links.py")
+    links = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(links)
+
+    def answer(request: Request, timeout: float) -> nullcontext:
+        if not (code := request.full_url[-3:]).isdigit():
+            raise URLError("no such host")
+        if code >= "400":
+            raise HTTPError(request.full_url, int(code), "", {}, None)
+        return nullcontext()
+
+    links.urlopen, links.problem = answer, partial(links.problem, pause=0)
+    page, at = tmp_path / "page.md", "https://a.org"
+    page.write_text(
+        f'[one]({at}/200), <{at}/403>. See {at}/404.\n"{at}/410\\n", {at}/host {at}/x{{gap}} {at}'
+    )
+    assert links.main([str(page), str(tmp_path / "none")]) == 1
+    gone = re.findall(r"::error file=\S+page.md::(\S+): ", capsys.readouterr().out)
+    assert gone == [f"{at}/404", f"{at}/410", f"{at}/host", at]
+    page.write_text(f'{at}/200 {at}/403 xmlns="http://www.w3.org/2000/svg"')
+    assert links.main([str(page)]) == 0

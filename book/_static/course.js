@@ -4,7 +4,8 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const box of document.querySelectorAll("div.highlight pre, .cell_output .output")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
-  // Folded code and solutions: say so in plain words.
+  // Folded code and solutions: say so in plain words, to screen readers, too.
+  for (const summary of document.querySelectorAll("div.cell details.hide summary")) summary.removeAttribute("aria-label");
   for (const label of document.querySelectorAll("div.cell details.hide summary .collapsed")) label.textContent = "Show the code";
   for (const label of document.querySelectorAll("div.cell details.hide summary .expanded")) label.textContent = "Hide the code";
   for (const cell of document.querySelectorAll("div.cell.tag_exercise")) {

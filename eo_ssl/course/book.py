@@ -152,7 +152,8 @@ def you_are_here(picture: str, stem: str) -> str:
     number = stem[:2]
     lit = picture.replace(f'id="eo-ch{number}" class="', f'id="eo-ch{number}" class="eo-here ')
     small = lit.replace("<svg ", '<svg class="eo-small" ', 1).strip()
-    return f'<div class="eo-course">\n{small}\n<p>You are here: {number.upper()}</p>\n</div>'
+    slides = '<a href="?slides">this chapter as slides</a>'
+    return f'<div class="eo-course">\n{small}\n<p>You are here: {number.upper()} · {slides}</p>\n</div>'
 
 
 def open_in(stem: str, url: str = "", branch: str = "main") -> str:

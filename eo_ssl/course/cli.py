@@ -86,11 +86,12 @@ def book(
 def student(
     out: Annotated[Path, _folder("folder to write to")] = Path("student/notebooks"),
     notebooks: Notebooks = None,
+    solutions: Annotated[bool, typer.Option("--solutions", help="with a folder of solutions/")] = False,
 ) -> None:
     """Write the student edition: the notebooks with stubs in place of the solutions."""
     from eo_ssl.course.student import student_edition
 
-    for path in student_edition(notebooks or _sources(), out):
+    for path in student_edition(notebooks or _sources(), out, solutions):
         typer.echo(str(path))
 
 

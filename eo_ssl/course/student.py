@@ -64,11 +64,23 @@ def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.Noteboo
     return copy
 
 
-def student_edition(folder: Path, out: Path) -> list[Path]:
+def solutions_of(notebook: nbformat.NotebookNode) -> str:
+    """The solved exercises of a notebook as a Python file, each under its title; "" where there are none."""
+    parts, title = [], ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            title = "".join(re.findall(r"^### (.*)", cell.source, re.MULTILINE)[-1:])
+        elif "exercise" in notebooks.tags(cell):
+            parts.append(f"# {title}\n\n{without_markers(cell.source)}\n")
+    return "\n\n".join(parts)
+
+
+def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Path]:
     """Write the student edition of `folder` to `out`, with the modules and images that its notebooks need.
 
-    A learner's work is never overwritten: a file that differs from what this function wrote there before is kept,
-    and the new one written beside it as `NAME.new.ipynb`. Returns the paths of the notebooks.
+    With `solutions` they are there, too, out of sight: `solutions/NAME.py`. A learner's work is never overwritten: a file
+    that differs from what this function wrote there before is kept, and a new version of it is written once, beside it, as
+    `NAME.new.ipynb`. Returns the paths of the notebooks.
     """
     files = {
         path.relative_to(folder): path.read_bytes()
@@ -77,18 +89,21 @@ def student_edition(folder: Path, out: Path) -> list[Path]:
         if path.is_file() and "__pycache__" not in path.parts
     }
     for path in [*notebooks.sources(folder), *folder.glob("capstone.ipynb")]:  # which no run executes
-        edition = make_student(notebooks.read(path), path.name)
+        notebook = notebooks.read(path)
+        edition = make_student(notebook, path.name)
         files[path.relative_to(folder)] = (nbformat.writes(edition, indent=1) + "\n").encode()
+        if solutions and (solved := solutions_of(notebook)):
+            files[Path("solutions", f"{path.stem}.py")] = solved.encode()
     record = out / WRITTEN
     before, written = read_json(record) if record.is_file() else {}, []
     for name, content in files.items():
         target, digest = out / name, hashlib.sha256(content).hexdigest()
-        if target.exists() and sha256(target) not in (before.get(str(name)), digest):
+        known, before[str(name)] = before.get(str(name)), digest
+        if target.exists() and sha256(target) not in (known, digest) and known != digest:
             target = target.with_name(f"{name.stem}.new{name.suffix}")
-        else:
-            before[str(name)] = digest
-        with atomic_path(target) as temporary:
-            temporary.write_bytes(content)
+        if not target.exists() or known != digest:
+            with atomic_path(target) as temporary:
+                temporary.write_bytes(content)
         written += [target] if name.suffix == ".ipynb" else []
     write_json(record, before)
     return written

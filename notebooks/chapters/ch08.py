@@ -39,7 +39,8 @@ def at_an_end(results: pd.DataFrame) -> str:
             said.append(f"{get_method(name).label} ({end})")
     if not said:
         return "No chosen learning rate was the smallest or the largest of its list."
-    return f"The best learning rate was the smallest or the largest of its list for {', '.join(said)}: beyond it might be a better one."
+    named = ", ".join(said)
+    return f"The best learning rate was at an end of its list for {named}: beyond it might be a better one."
 
 
 def claim(gap: Interval) -> str:

@@ -7,7 +7,6 @@ By default two kills in a chapter that trains little of each kind. Ten kills all
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -55,7 +54,7 @@ def kill(process: subprocess.Popen, everything: bool) -> None:
             victim.suspend()
             victims += [child for child in victim.children() if child not in victims]
     for victim in victims:
-        victim.send_signal(signal.SIGKILL)
+        victim.kill()
     process.wait()
     psutil.wait_procs(victims, timeout=30)
 

@@ -46,6 +46,7 @@ def test_every_profile_says_how_long_it_takes():
 
 
 def test_private_folders_are_not_shown_in_full(monkeypatch, tmp_path):
+    pytest.importorskip("pwd")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert preflight.shown(tmp_path / "cache" / "x") == "~/cache/x"
     monkeypatch.delenv("HOME")

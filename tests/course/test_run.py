@@ -242,7 +242,7 @@ def command(monkeypatch, capsys, folder, run_dir):
         (["--only", "99"], "no chapter '99'; there are 00_first"),
         (["--only", "frst"], "did you mean 00_first"),
         (["--data", "/nowhere"], "is not a folder"),
-        (["--run-dir", "/dev/null/x"], "cannot write there"),
+        (["--run-dir", f"{__file__}/x"], "cannot write there"),
         (["--profile", "gpu"], "needs a CUDA GPU"),
         (["--profile", "paper"], "needs real data"),
     ],
@@ -291,7 +291,8 @@ def test_whatever_the_system_refuses_is_one_line_too(monkeypatch, capsys, error,
 
 def test_a_home_folder_in_an_option_is_expanded(write, folder, tmp_path, monkeypatch):
     write("00_first", "1")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "USERPROFILE"):  # of Windows
+        monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "sys.argv", ["eo-ssl", "course", "student", "--notebooks=~/notebooks", "--out=~/edition"]

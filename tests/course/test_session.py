@@ -27,7 +27,7 @@ def test_setup_creates_the_run_folder_and_nothing_else(tmp_path, monkeypatch):
         ({"seed": 0.5}, ConfigError, "whole number"),
         ({"seed": -1}, ConfigError, "whole number"),
         ({"seed": True}, ConfigError, "whole number"),
-        ({"run_dir": "/dev/null/run"}, ConfigError, "cannot write there"),
+        ({"run_dir": f"{__file__}/run"}, ConfigError, "cannot write there"),
     ],
 )
 def test_setup_refuses_what_does_not_fit(tmp_path, settings, error, words):

@@ -72,8 +72,29 @@ def test_modules_and_images_come_along_and_only_what_a_student_has_not_changed_i
     student_edition(folder, out)
     assert (out / "chapters" / "ch01.py").read_text() == "x = 2"
     path.write_text("my work")
+    assert student_edition(folder, out) == [path], "there is nothing new to put beside it"
+    chapter.write_text(chapter.read_text().replace("Title", "Better title"))
     (new,) = student_edition(folder, out)
-    assert path.read_text() == "my work" and new.name == "01_a.new.ipynb"
+    assert path.read_text() == "my work" and new.name == "01_a.new.ipynb" and "Better" in new.read_text()
+    new.unlink()
+    student_edition(folder, out)
+    assert path.read_text() == "my work" and not new.exists(), "what was thrown away does not come back"
+
+
+def test_solutions_are_left_out_unless_asked_for_and_then_stand_aside_under_their_titles(
+    chapter, folder, tmp_path
+):
+    notebook = nbformat.read(chapter, as_version=4)
+    notebook.cells.insert(2, nbformat.v4.new_markdown_cell("## Part\n\n### Exercise 1.1: twice\n\nDo it."))
+    nbformat.write(notebook, chapter)
+    student_edition(folder, tmp_path / "without")
+    assert not (tmp_path / "without" / "solutions").exists()
+    student_edition(folder, tmp_path / "with", solutions=True)
+    text = (tmp_path / "with" / "solutions" / "01_a.py").read_text()
+    assert text.startswith("# Exercise 1.1: twice\n\ndef f(x):") and BEGIN not in text
+    namespace = {}
+    exec(text, namespace)
+    assert namespace["f"](2) == 4
 
 
 def test_a_solution_outside_an_exercise_cell_is_refused(write, folder, tmp_path):

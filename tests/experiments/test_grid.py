@@ -3,7 +3,6 @@
 import gc
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -56,7 +55,7 @@ def kill_one(folder):
     def wait() -> None:
         while not grid_worker.trained(folder):
             time.sleep(0.02)
-        os.kill(int(grid_worker.trained(folder)[-1][0]), signal.SIGKILL)
+        psutil.Process(int(grid_worker.trained(folder)[-1][0])).kill()
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""One rank of a two-process run, started as torchrun would: `ddp_worker.py FOLDER`; writes FOLDER/<rank>.pt."""
+"""One rank of a two-process run, started as torchrun would: `ddp_worker.py FOLDER DEVICE`; writes FOLDER/<rank>.pt."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from lightning.fabric import Fabric
 from toy_pairs import ToySource
 
 from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig, SwinPairConfig
-from eo_ssl.train.devices import make_fabric
+from eo_ssl.train.devices import make_fabric, prepare
 from eo_ssl.train.loop import Overlaps, make_optimizer
 from eo_ssl.train.methods import make_method
 from eo_ssl.train.pretrain import pretrain, pretraining_rows
@@ -29,6 +29,8 @@ STEPS: dict[str, PretrainConfig] = {
     "swin-pair": SwinPairConfig(backbone="swin_nano", **COMMON),
     "swin-pair, adam": SwinPairConfig(backbone="swin_nano", optimizer="adam", **COMMON),
 }
+# On two GPUs alone: BatchNorm takes its statistics from both.
+SYNC: dict[str, PretrainConfig] = {"dual-simclr, sync": DualSimCLRConfig(backbone="resnet_nano", **COMMON)}
 RUN = SwinPairConfig(backbone="swin_nano", lr=1e-3, **COMMON)
 
 
@@ -38,15 +40,18 @@ def step(fabric: Fabric, config: PretrainConfig) -> dict[str, torch.Tensor]:
     data = pretraining_rows(source, config)
     with seeded(config.seed):
         method = make_method(config, data.statistics)
-    model, optimizer = fabric.setup(method.model, make_optimizer(config, method.model))
+    model = prepare(config, method.model, fabric)
+    model, optimizer = fabric.setup(model, make_optimizer(config, method.model))
     model.train()
     if config.batch_norm == "frozen":
         freeze_statistics(model)
+    torch.backends.cudnn.allow_tf32 = False
     whole = next(iter(data.loader(config)))
-    views = method.views(whole, torch.Generator().manual_seed(0))
+    views = {k: v.to(fabric.device) for k, v in method.views(whole, torch.Generator().manual_seed(0)).items()}
     share = config.batch_size // fabric.world_size
     rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-    mask = Overlaps(source.catalog)(whole["index"][rows], whole["index"])
+    index = whole["index"].to(fabric.device)
+    mask = Overlaps(source.catalog)(index[rows], index)
     loss = backward_pass(
         fabric, model, method.loss, {k: v[rows] for k, v in views.items()}, mask, config.micro_batch
     )
@@ -57,12 +62,13 @@ def step(fabric: Fabric, config: PretrainConfig) -> dict[str, torch.Tensor]:
     return {"loss": loss, "norm": norm, **gradients, **weights}
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, device: str) -> None:
     torch.set_num_threads(1)
-    fabric = make_fabric("32", devices=2, accelerator="cpu")
+    fabric = make_fabric("32", devices=2, accelerator=device)
     fabric.launch()
-    results: dict[str, Any] = {name: step(fabric, config) for name, config in STEPS.items()}
-    options = {"devices": 2, "accelerator": "cpu", "progress": False}
+    steps = STEPS | (SYNC if device == "cuda" else {})
+    results: dict[str, Any] = {name: step(fabric, config) for name, config in steps.items()}
+    options = {"devices": 2, "accelerator": device, "progress": False}
     results["metrics"] = pretrain(RUN, ToySource(), folder, **options).metrics
     # One patch of the training and one of the held-out pairs are not valid enough, each on one rank.
     holes, unmasked = ToySource(unusable=(3, 65)), RUN.with_(mask_overlaps=False)
@@ -71,4 +77,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -161,6 +161,7 @@ def test_a_full_disk_leaves_the_exported_model_intact(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no umask")
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_exported_files_have_the_permissions_of_any_file(umask, tmp_path):
     before = os.umask(umask)

@@ -144,6 +144,20 @@ def test_a_gpus_losses_are_looked_at_once_in_many_updates_and_still_name_the_bat
     assert report["patches"] == [f"patch{row}" for row in order[16:32]]
 
 
+@pytest.mark.gpu
+def test_a_batch_reaches_a_gpu_as_it_was_though_its_copy_is_only_ordered():
+    batch, busy = {"s2": torch.zeros(64, 13, 64, 64)}, torch.randn(4096, 4096, device="cuda")
+
+    def loader():
+        for number in range(20):
+            busy @ busy  # the copy has to wait for it
+            batch["s2"].fill_(number)  # the same memory again
+            yield batch
+
+    found = list(loop.on_device(loader(), torch.device("cuda")))
+    assert all(bool((copy["s2"] == number).all()) for number, copy in enumerate(found))
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [

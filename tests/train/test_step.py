@@ -16,6 +16,7 @@ from eo_ssl.train.config import (
     SimCLRConfig,
     SwinPairConfig,
 )
+from eo_ssl.train.devices import make_fabric, prepare
 from eo_ssl.train.downstream import architecture, parameter_groups
 from eo_ssl.train.loop import make_optimizer, set_learning_rate
 from eo_ssl.train.methods import Method, make_method
@@ -49,12 +50,18 @@ def views_of(method: Method, pairs: int) -> dict[str, torch.Tensor]:
     return method.views(batch, generator)
 
 
-def gradients(method: Method, micro_batch: int, mask: torch.Tensor | None = None) -> tuple[float, dict]:
+def gradients(
+    method: Method,
+    micro_batch: int = 0,
+    mask: torch.Tensor | None = None,
+    fabric: Fabric = FABRIC,
+    compile: bool = False,
+) -> tuple[float, dict]:
     method.model.zero_grad()
+    model = fabric.setup_module(prepare(method.config, method.model, fabric, compile))
+    views = {name: view.to(fabric.device) for name, view in views_of(method, 12).items()}
     with seeded(5):  # the same drop-path
-        loss = backward_pass(
-            FABRIC, FABRIC.setup_module(method.model), method.loss, views_of(method, 12), mask, micro_batch
-        )
+        loss = backward_pass(fabric, model, method.loss, views, mask, micro_batch)
     found = {name: p.grad.clone() for name, p in method.model.named_parameters() if p.grad is not None}
     return float(loss), found
 
@@ -82,6 +89,43 @@ def test_cached_gradients_respect_the_mask_of_false_negatives():
     mask = group[:, None] == group[None, :]
     assert_equal(gradients(method, 4, mask), gradients(method, 0, mask))
     assert gradients(method, 4, mask)[0] < gradients(method, 4)[0]
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions of a GPU in all bits of float32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", METHODS)
+def test_bf16_gives_the_loss_and_the_direction_of_the_gradient_of_fp32(name, device, exact):
+    (loss, half), (expected, full) = (
+        gradients(built(METHODS[name]), fabric=make_fabric(precision, accelerator=device))
+        for precision in ("bf16", "32")
+    )
+    assert loss == pytest.approx(expected, rel=0.02) and loss != expected
+    a, b = (torch.cat([gradient.flatten() for gradient in g.values()]).double() for g in (half, full))
+    assert torch.cosine_similarity(a, b, dim=0) > 0.97
+    assert float(a.norm()) == pytest.approx(float(b.norm()), rel=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", METHODS)
+def test_cached_gradients_on_a_gpu_drop_the_same_paths_in_both_passes(name, exact):
+    method, fabric = built(METHODS[name]), make_fabric("32", accelerator="cuda")
+    assert_equal(gradients(method, 5, fabric=fabric), gradients(method, fabric=fabric))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["dual-simclr", "swin-pair"])
+def test_a_compiled_model_has_the_loss_and_gradients_of_a_plain_one(name, exact):
+    method, fabric = built(METHODS[name]), make_fabric("32", accelerator="cuda")
+    method.model.eval()  # a compiler draws dropped paths in its own way
+    assert_equal(gradients(method, fabric=fabric, compile=True), gradients(method, fabric=fabric))
 
 
 class Noisy(nn.Module):

@@ -1,0 +1,295 @@
+"""Chapter 14: one update and its memory, two readers, negatives, two processes, the explorer; exercise checks."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from timeit import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.profiler import ProfilerActivity, profile
+
+from eo_ssl.course.checks import exercise, expect, expect_close
+from eo_ssl.data import catalog
+from eo_ssl.data.dataset import PatchDataset, open_source
+from eo_ssl.data.store import StoreSource, is_store, pack
+from eo_ssl.errors import EOError
+from eo_ssl.evaluate.intervals import Interval, hierarchical_interval
+from eo_ssl.losses import nt_xent
+from eo_ssl.train.config import PretrainConfig, preset
+from eo_ssl.train.devices import make_fabric
+from eo_ssl.train.loop import Overlaps, make_optimizer, on_device, set_learning_rate
+from eo_ssl.train.methods import make_method
+from eo_ssl.train.pretrain import pretraining_rows
+from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
+
+Views = dict[str, Tensor]
+PAIRS = 2048  # pairs of the short trainings, at most
+PATIENCE = 300  # seconds that two processes may take
+
+# --- One update ---
+
+
+def training_step(
+    config: PretrainConfig, views: Views, device: torch.device, precision: str = "auto", last: bool = True
+) -> Callable[[], float]:
+    """A whole update on views {sensor: (N, bands, H, W)}, with channels `last` or first; each call returns the loss.
+
+    Forward, loss, backward, clipping, AdamW. Raises `ConfigError` for a precision that the device cannot have.
+    """
+    fabric = make_fabric(precision, accelerator=device.type)
+    with seeded(0):
+        method = make_method(config)
+    if not last:
+        for encoder in method.encoders().values():
+            encoder.channels_last = False
+            encoder.net.to(memory_format=torch.contiguous_format)
+    model, optimizer = fabric.setup(method.model, make_optimizer(config, method.model))
+    model.train()
+
+    def step() -> float:
+        loss = backward_pass(fabric, model, method.loss, views)
+        fabric.clip_gradients(model, optimizer, max_norm=1.0, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss)
+
+    return step
+
+
+def peak(work: Callable[[], Any], device: torch.device) -> int:
+    """Bytes of tensors that `work` holds at once at most, beyond those that were there before it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        work()
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        seen.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    changes = sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: e["ts"])
+    return max(accumulate((e["args"]["Bytes"] for e in changes), initial=0))
+
+
+def still(config: PretrainConfig, seed: int = 0) -> nn.Module:
+    """Fresh encoders and heads whose BatchNorm holds its statistics; a seed gives the same weights anywhere.
+
+    Shape: {"s1": (N, 2, H, W), "s2": (N, 13, H, W)} → z1, z2 (N, D).
+    """
+    with seeded(seed):
+        model = make_method(config).model
+    freeze_statistics(model.train())
+    return model
+
+
+def gradient(model: nn.Module) -> Tensor:
+    """The gradients of all parameters as one long vector."""
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+# --- Files and store ---
+
+
+def readers(run: Any, folder: Path, most: int = 128) -> dict[str, tuple[Any, list[int]]]:
+    """The same patches as files and as a packed store: source and rows of each; the store alone where it is the data."""
+    source = run.source()
+    if is_store(run.data_root):
+        return {"packed store": (source, list(range(min(most, len(source.catalog)))))}
+    files, store = source, source
+    if isinstance(source, StoreSource):
+        files = open_source(run.data_root, packed=False)
+    else:
+        found = catalog.find(run.data_root)
+        some = found[found["id"].isin(source.catalog["id"].iloc[source.rows("pretrain")[:most]])]
+        store = StoreSource(pack(run.data_root, folder, catalog=some))
+    ids = store.catalog["id"].head(most)
+    found = {"GeoTIFF files": files, "packed store": store}
+    return {name: (one, pd.Index(one.catalog["id"]).get_indexer(ids).tolist()) for name, one in found.items()}
+
+
+def megabytes(source: Any, rows: list[int], root: Path) -> float:
+    """Megabytes on disk of both sensors of a patch, on average."""
+    if isinstance(source, StoreSource):
+        return 15 * 2 * source.patch_size**2 / 1e6  # 15 bands in 16 bit
+    paths = source.catalog.iloc[rows][["s1", "s2"]].to_numpy().ravel()
+    return sum((root / path).stat().st_size for path in paths) / len(rows) / 1e6
+
+
+# --- Negatives ---
+
+
+class Trained(NamedTuple):
+    """A network, what it made of every held-out pair, 1 / rank (M,), their scenes (M,), and what guessing makes."""
+
+    model: nn.Module
+    rank: np.ndarray
+    scenes: np.ndarray
+    guess: float
+
+
+def trained(run: Any, apart: Tensor, epochs: int) -> Trained:
+    """A tiny network trained on crops of 32 pixels, where pairs of a batch that are marked in `apart` (N, N) never meet."""
+    source = run.source()
+    config = preset("dual-simclr", "smoke", batch_size=len(apart), epochs=epochs, lr=2e-3)
+    data = pretraining_rows(source, config)
+    data, device = replace(data, train=data.train[:PAIRS]), run.device
+    with seeded(run.seed):
+        method = make_method(config)
+    model, overlaps, loader = method.model.to(device), Overlaps(source.catalog), data.loader(config)
+    optimizer = make_optimizer(config, model)
+    for epoch in range(epochs):
+        loader.set_epoch(epoch)
+        model.train()
+        for i, batch in enumerate(on_device(loader, device)):
+            set_learning_rate(optimizer, config, epoch * len(loader) + i, len(loader))
+            n = len(batch["index"])
+            never = apart[:n, :n].to(device) | overlaps(batch["index"])
+            method.loss(*model(batch), never).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    model.eval()
+    size, statistics = config.image_size, data.statistics
+    held = PatchDataset(source, data.held_out, size, "centre", statistics=statistics)
+    batch = held.__getitems__(range(len(held)))
+    with torch.no_grad():
+        z1, z2 = (F.normalize(z).cpu() for z in model({k: batch[k].to(device) for k in ("s1", "s2")}))
+    cosine, others, rank = z1 @ z2.T, ~overlaps(batch["index"]).cpu(), 0.0
+    for table in (cosine, cosine.T):  # radar looks for its picture, and the picture for its radar
+        rank = rank + 0.5 / (1 + ((table > table.diag()[:, None]) & others).sum(1))
+    guess = np.mean([np.mean(1 / np.arange(1, n + 2)) for n in others.sum(1).tolist()])
+    scenes = source.catalog["scene"].iloc[batch["index"].tolist()].to_numpy()
+    return Trained(model, rank.numpy(), scenes, float(guess))
+
+
+def over_scenes(values: np.ndarray, scenes: np.ndarray) -> Interval:
+    """Mean of values (N,) with a 95% interval over scenes (N,), whose patches are not independent."""
+    counts = np.stack([values, np.ones_like(values)], axis=1)[None]
+    return hierarchical_interval(counts, scenes, lambda total: total[..., 0] / total[..., 1])
+
+
+# --- Two processes ---
+
+
+def process(rank: int, world: int, folder: Path) -> None:
+    """One of `world` processes: its share of the pairs, its copy of the network, one gradient for all."""
+    torch.set_num_threads(1)
+    meeting = f"file://{folder / 'meeting'}"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+    job = torch.load(folder / "job.pt", weights_only=True)
+    model = still(preset("dual-simclr", job["profile"]), job["seed"])
+    parallel = DistributedDataParallel(model)
+    share = {name: x.chunk(world)[rank] for name, x in job["views"].items()}
+
+    def update() -> None:
+        parallel.zero_grad()
+        loss = nt_xent(*parallel(share), temperature=0.1)  # gathers the embeddings of all processes
+        loss.backward()  # averages the gradients of all processes
+
+    update()
+    found = {"gradient": gradient(model), "seconds": min(repeat(update, number=1, repeat=job["turns"]))}
+    if rank == 0:
+        torch.save(found, folder / "found.pt")
+    dist.destroy_process_group()
+
+
+def processes(views: Views, profile: str, seed: int, folder: Path, turns: int, world: int = 2) -> dict:
+    """Gradient and best seconds of an update that `world` processes on this computer make together.
+
+    Raises `EOError` with the last words of a process that failed.
+    """
+    for name in ("meeting", "found.pt"):
+        (folder / name).unlink(missing_ok=True)
+    torch.save({"views": views, "profile": profile, "seed": seed, "turns": turns}, folder / "job.pt")
+    local = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo", "CUDA_VISIBLE_DEVICES": ""}
+    local |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    commands = [[sys.executable, __file__, str(rank), str(world), str(folder)] for rank in range(world)]
+    how = {"env": os.environ | local, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, **how) for command in commands]
+    try:
+        for one in running:
+            said = one.communicate(timeout=PATIENCE)[1]
+            if one.returncode:
+                raise EOError(f"a process ended early: {(said.strip().splitlines() or ['killed'])[-1]}")
+    finally:
+        for one in running:
+            one.kill()
+    return torch.load(folder / "found.pt", weights_only=True)
+
+
+# --- The plan ---
+
+
+def plan_explorer(pairs: float, pairs_per_s: float, kept: float, watts: float, price: float) -> Any:
+    """Hours, energy and price over the number of GPUs, under sliders; `pairs` are those of all epochs."""
+    from eo_ssl.show.explore import Explorer
+
+    script = Path(__file__).with_name("ch14.js").with_suffix("")
+    return Explorer(str(script), pairs=pairs, rate=pairs_per_s, kept=kept, watts=watts, price=price)
+
+
+@exercise("the loss of one process", praise="A key gets a gradient from every process that used it.")
+def check_rank_loss(rank_loss: Callable[[Tensor, Tensor, int, int, float], Tensor]) -> None:
+    random = torch.Generator().manual_seed(0)
+    z1, z2 = (F.normalize(torch.randn(6, 4, generator=random), dim=1).requires_grad_() for _ in range(2))
+    tau, entropy = 0.5, F.cross_entropy
+    logits, first, own, both = z1 @ z2.T / tau, *torch.arange(6).split(3), torch.arange(6)
+    wanted = entropy(logits[own], own)
+    mistakes = {
+        "the partner of its first anchor is key rank · n of all N, not key 0": entropy(logits[own], first),
+        "the keys of the other processes are missing": entropy(logits[own][:, own], first),
+        "that is the loss of all N anchors; a process answers for its own n": entropy(logits, both),
+        "take the mean over the anchors, not the sum": 3 * wanted,
+        "divide by n, its own anchors, not by N: the mean over processes comes later": wanted / 2,
+        "these are the anchors of process 0: the rank is not used": entropy(logits[first], first),
+        "divide the cosines by the temperature": entropy(logits[own] * tau**2, own),
+    }
+    got = rank_loss(z1, z2, 1, 2, tau)
+    expect_close(got, wanted, "The loss of process 1 of 2, with 6 pairs", mistakes=mistakes)
+    expect(getattr(got, "requires_grad", False), "No gradient flows: return a tensor made from z1 and z2.")
+    mean = sum(rank_loss(z1, z2, rank, 2, tau) for rank in range(2)) / 2
+    for name, z in (("anchors", z1), ("keys", z2)):
+        whole = torch.autograd.grad(entropy(logits, both), z, retain_graph=True)[0]
+        part = torch.autograd.grad(mean, z, retain_graph=True, allow_unused=True)[0]
+        right = part is not None and torch.allclose(part, whole, atol=1e-6)
+        expect(right, f"The {name} have lost their gradient: this process would never move those of others.")
+
+
+@exercise("the plan", praise="More GPUs buy time; energy and money only grow.")
+def check_plan(plan: Callable[..., tuple[float, float, float]]) -> None:
+    about = dict(pairs=1e6, epochs=36, pairs_per_s=1000, gpus=8, kept=0.9, watts=500, price=2)
+
+    def bill(efficiency: float, used: float = 8, kilo: float = 1000, unit: float = 3600) -> list[float]:
+        hours = 36e6 / (1000 * 8 * efficiency) / unit
+        return [hours, used * 500 * hours / kilo, used * 2 * hours]
+
+    mistakes = {
+        "eight GPUs are not eight times as fast: multiply by kept ** log2(gpus)": bill(1.0),
+        "from 1 to 8 the number of GPUs doubles three times, and each doubling keeps 90%": bill(0.9),
+        "kept counts for each doubling, not for each GPU": bill(0.9**8),
+        "these are seconds, or made from them; an hour has 3600": bill(0.729, unit=1),
+        "all GPUs draw power and cost money, not one of them": bill(0.729, used=1),
+        "a kilowatt hour has 1000 watt hours": bill(0.729, kilo=1),
+    }
+    got = plan(**about)
+    expect(np.shape(got) == (3,), "Return three numbers: hours, kilowatt hours, price.")
+    expect_close(got, bill(0.729), "The plan for 8 GPUs", mistakes=mistakes)
+    expect_close(plan(**about | {"gpus": 1}), [10, 5, 20], "The plan for one GPU")
+
+
+if __name__ == "__main__":
+    process(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

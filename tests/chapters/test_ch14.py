@@ -1,0 +1,125 @@
+"""Chapter 14: memory is counted, two readers and two processes agree, the checks know usual mistakes."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from chapters import ch14
+from eo_ssl.course import setup
+from eo_ssl.course.checks import ExerciseFailed
+from eo_ssl.data.dataset import PatchDataset
+from eo_ssl.errors import EOError
+from eo_ssl.losses import nt_xent
+from eo_ssl.train.config import preset
+
+CPU, MILLION, SMOKE = torch.device("cpu"), 10**6, preset("dual-simclr", "smoke")
+NOISE = torch.randn(8, 15, 32, 32, generator=torch.Generator().manual_seed(1))
+VIEWS = {"s1": NOISE[:, :2], "s2": NOISE[:, 2:]}
+
+
+def plan(pairs, epochs, pairs_per_s, gpus, kept, watts, price):
+    hours = pairs * epochs / (pairs_per_s * gpus * kept ** np.log2(gpus)) / 3600
+    return hours, gpus * watts / 1000 * hours, gpus * price * hours
+
+
+def ranked(z1, z2, rank, world, tau, keys=lambda z: z, start=None, reduction="mean"):
+    rows = torch.arange(len(z1)).chunk(world)[rank]
+    own = rows if start is None else rows - rows[0] + start
+    return F.cross_entropy(z1[rows] @ keys(z2).T / tau, own, reduction=reduction)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return setup("smoke", run_dir=tmp_path_factory.mktemp("run"))
+
+
+def test_the_peak_counts_what_is_held_at_once_and_not_what_was_let_go():
+    let_go = lambda: [len(torch.zeros(MILLION)) for _ in range(5)]  # noqa: E731
+    kept = lambda: [torch.zeros(MILLION) for _ in range(5)]  # noqa: E731
+    assert [round(ch14.peak(work, CPU) / MILLION) for work in (let_go, kept)] == [4, 20]
+
+
+def test_an_update_learns_and_the_memory_format_does_not_change_the_loss():
+    first, last = (ch14.training_step(SMOKE, VIEWS, CPU, "32", layout) for layout in (False, True))
+    losses = [(first(), last()) for _ in range(4)]
+    np.testing.assert_allclose(*zip(*losses), rtol=1e-3)
+    assert losses[-1][0] < losses[0][0]
+
+
+def test_both_readers_give_the_same_patches_whatever_form_the_data_have(run, tmp_path):
+    class Unpacked:
+        data_root = run.data_root
+
+        def source(self):
+            return ch14.open_source(self.data_root, packed=False)
+
+    for one in (run, Unpacked()):
+        read = ch14.readers(one, tmp_path / "store", most=6)
+        first, second = (PatchDataset(*at, 32, "centre").__getitems__(range(6)) for at in read.values())
+        assert torch.equal(first["s2"], second["s2"]) and (first["s1"] - second["s1"]).abs().max() < 0.003
+        files, store = (ch14.megabytes(*at, run.data_root) for at in read.values())
+        assert 0 < files < 1 and store == 15 * 2 * 64**2 / MILLION
+    Unpacked.data_root = tmp_path / "store"
+    assert list(ch14.readers(Unpacked(), tmp_path / "unused")) == ["packed store"]
+
+
+def test_held_out_pairs_are_ranked_after_a_training_that_repeats_itself_and_sees_the_mask(run):
+    mask = ~torch.eye(16, dtype=torch.bool)
+    found = ch14.trained(run, mask, epochs=1)
+    assert found.rank.shape == found.scenes.shape and found.rank.min() > 0 and 0 < found.guess < 1
+    same, other = (ch14.trained(run, apart, epochs=1).model.state_dict() for apart in (mask, ~mask & mask))
+    weights = found.model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in same.items())
+    assert not all(torch.equal(weights[name], value) for name, value in other.items())
+
+
+def test_two_processes_have_the_gradient_of_one_and_one_that_fails_is_quoted(tmp_path):
+    found, alone = ch14.processes(VIEWS, "smoke", 3, tmp_path, turns=1), ch14.still(SMOKE, 3)
+    nt_xent(*alone(VIEWS), temperature=0.1).backward()
+    torch.testing.assert_close(found["gradient"], ch14.gradient(alone), rtol=1e-3, atol=1e-5)
+    with pytest.raises(EOError, match="no preset called 'nothing'"):
+        ch14.processes(VIEWS, "nothing", 3, tmp_path, turns=1)
+
+
+LOSSES = {
+    "key rank": lambda *a: ranked(*a, start=0),
+    "keys of the other": lambda a, b, r, w, tau: ranked(a[r * 3 :][:3], b[r * 3 :][:3], 0, 1, tau),
+    "all N anchors": lambda a, b, r, w, tau: ranked(a, b, 0, 1, tau),
+    "mean over the anchors": lambda *a: ranked(*a, reduction="sum"),
+    "divide by n": lambda *a: ranked(*a) / 2,
+    "rank is not used": lambda a, b, r, w, tau: ranked(a, b, 0, w, tau),
+    "by the temperature": lambda a, b, r, w, tau: ranked(a, b, r, w, 1 / tau),
+    "keys have lost their gradient": lambda *a: ranked(*a, keys=torch.detach),
+    "No gradient flows": lambda *a: ranked(*a).item(),
+}
+PLANS = {
+    "not eight times as fast": lambda **a: plan(**a | {"kept": 1}),
+    "doubles three times": lambda **a: plan(**a | {"pairs_per_s": 900 / 0.729}),
+    "not for each GPU": lambda **a: plan(**a | {"pairs_per_s": 1000 * 0.9**5}),
+    "an hour has 3600": lambda **a: np.array(plan(**a)) * 3600,
+    "not one of them": lambda **a: np.array(plan(**a)) / [1, 8, 8],
+    "1000 watt hours": lambda **a: np.array(plan(**a)) * [1, 1000, 1],
+    "three numbers": lambda **a: plan(**a)[:2],
+}
+
+
+@pytest.mark.parametrize("message", [*LOSSES, *PLANS])
+def test_right_answers_pass_and_mistakes_are_named(message):
+    check, right = (ch14.check_rank_loss, ranked) if message in LOSSES else (ch14.check_plan, plan)
+    check(right)
+    with pytest.raises(ExerciseFailed, match=message):
+        check((LOSSES | PLANS)[message])
+
+
+@pytest.mark.browser
+def test_the_explorer_computes_the_plan_of_the_exercise(opened):
+    page = opened(ch14.plan_explorer(36e6, 1000, 0.9, 500, 2.0))
+    said, before = page.get_by_role("status"), page.locator("svg").inner_html()
+    hours, energy, cost = plan(36e6, 1, 1000, 8, 0.9, 500, 2)
+    for part in ("8 GPUs", f"{hours:.1f} hours", f"{energy:.1f} kWh", f"{cost:.0f} €", "73%"):
+        assert part in said.inner_text()
+    page.get_by_label("number of GPUs").fill("0")
+    assert "1 GPU: 10 hours" in said.inner_text() and page.locator("svg").inner_html() != before
+    page.get_by_label("€ for a GPU hour").fill("4")
+    assert "40 €" in said.inner_text()
