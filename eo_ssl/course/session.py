@@ -86,10 +86,12 @@ class Run:
     def facts(self) -> dict[str, str]:
         """What the run-status line says, by name."""
         pretraining, finetuning = len(self.profile.pretrain_seeds), len(self.profile.finetune_seeds)
+        headline = len(self.profile.seeds_of("dual-simclr"))
+        more = f" ({headline} of Dual-SimCLR)" if headline > pretraining else ""
         return {
             "profile": self.profile.name,
             "device": device_name(),
-            "seeds": f"{pretraining} pretraining, {finetuning} fine-tuning (first: {self.seed})",
+            "seeds": f"{pretraining} pretraining{more}, {finetuning} fine-tuning (first: {self.seed})",
             "data": self.data_version,
             "commit": commit(),
         }

@@ -343,14 +343,17 @@ def probes(scores: Scores) -> Figure:
 
 
 def most_known(scores: Scores, kind: str) -> str:
-    """What can be read off best from one kind of encoder, for factors of each sensor and of both."""
+    """What can be read off best from one kind of encoder, of each sensor's own factors and of those of both."""
     said = []
     for who in ("both", "radar", "light"):
         factor = max((f for f, sees in FACTORS.items() if sees == who), key=lambda f: scores[kind][f][0])
         value, low, high = scores[kind][factor]
-        seen = "of what both sensors see" if who == "both" else f"of what only {who} sees"
-        said.append(f"{seen}, {factor}, R² {value:.2f} ({low:.2f} to {high:.2f})")
-    return f"Best known to {kind}: {'; '.join(said)}."
+        seen = "Of what both sensors see" if who == "both" else f"Of what only {who} sees"
+        best = f"{factor} (R² {value:.2f}, {low:.2f} to {high:.2f})"
+        said.append(
+            f"{seen}, {best} is known best" if low > 0 else f"{seen}, nothing can be read: at best {best}"
+        )
+    return f"{kind}. {'. '.join(said)}."
 
 
 def lost(found: dict[str, Any]) -> str:

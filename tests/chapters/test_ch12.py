@@ -146,4 +146,6 @@ def test_figures_say_their_numbers():
     assert "aligned: soil moisture" in ch12.probes(scores).eo_alt.replace("\n", " ")
     z, w = pairs(n=48, dim=7)
     assert "Mean of the diagonal" in ch12.questions(z, w).eo_alt
-    assert "R² 0.50" in ch12.most_known(scores, "aligned")
+    scores["aligned"] |= {f: [-0.1, -0.2, 0.1] for f, who in ch12.FACTORS.items() if who == "light"}
+    said = ch12.most_known(scores, "aligned")
+    assert "both sensors see, forest (R² 0.50" in said and "light sees, nothing can be read" in said
