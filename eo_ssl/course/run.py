@@ -112,7 +112,10 @@ def announce(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> di
     chapters = {chapter.stem: chapter.notebook for chapter in plan.chapters}
     found = forecast(run, chapters, threads_for(run), say)
     say(table(found, run, {c.stem for c in plan.chapters if c not in stale}))
-    status.update(run.root, {"expected": found.minutes, "counted": found.counted})
+    # Alone, a chapter is counted with what earlier ones train for it: the counts of a run of more chapters stand.
+    known = status.read(run.root).get("counted", {})
+    counted = known if known.keys() > chapters.keys() else found.counted
+    status.update(run.root, {"expected": found.minutes, "counted": counted})
     if (
         any(chapter.stem >= "02" for chapter in stale)
         and run.simulated
