@@ -4,6 +4,8 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const box of document.querySelectorAll("div.highlight pre, .cell_output .output")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
+  // The search field is called what stands on it.
+  for (const field of document.querySelectorAll(".search-button-field")) field.removeAttribute("aria-label");
   // Folded code and solutions: say so in plain words, to screen readers, too.
   for (const summary of document.querySelectorAll("div.cell details.hide summary")) summary.removeAttribute("aria-label");
   for (const label of document.querySelectorAll("div.cell details.hide summary .collapsed")) label.textContent = "Show the code";

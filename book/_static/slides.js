@@ -82,7 +82,7 @@
   function fit() {
     const body = Reveal.getCurrentSlide()?.querySelector(".eo-slide");
     for (const zoom of body ? [1, 0.9, 0.8, 0.7, 0.6, 0.5] : []) {
-      body.style.zoom = zoom;
+      [body.style.zoom, body.style.height] = [zoom, `${590 / zoom}px`];
       if (body.scrollHeight <= body.clientHeight + 1) break;
     }
   }
