@@ -266,7 +266,7 @@ def test_a_chapter_is_slides_too_with_one_thing_each_no_solution_and_keys_that_e
     open_page(reader, book, f"notebooks/{stem}")
     figures = reader.locator("article .cell_output .eo-figure").count()
     open_page(reader, book, f"notebooks/{stem}", "?slides")
-    reader.wait_for_selector("body[data-slides]", timeout=60_000)
+    reader.wait_for_selector("body[data-slides]", state="attached", timeout=60_000)
     slides = reader.locator(".slides > section > section")
     assert slides.count() >= 15 and reader.locator(".slides .tag_exercise, .slides details.hide").count() == 0
     assert reader.locator(".slides .eo-figure").count() == figures

@@ -4,6 +4,9 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const box of document.querySelectorAll("div.highlight pre, .cell_output .output")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
+  // Buttons are called what stands on them.
+  for (const field of document.querySelectorAll(".search-button-field")) field.removeAttribute("aria-label");
+  for (const one of document.querySelectorAll(".theme-switch-button")) one.setAttribute("aria-label", "Color mode: Light, Dark or System Settings");
   // Folded code and solutions: say so in plain words, to screen readers, too.
   for (const summary of document.querySelectorAll("div.cell details.hide summary")) summary.removeAttribute("aria-label");
   for (const label of document.querySelectorAll("div.cell details.hide summary .collapsed")) label.textContent = "Show the code";

@@ -82,7 +82,7 @@
   function fit() {
     const body = Reveal.getCurrentSlide()?.querySelector(".eo-slide");
     for (const zoom of body ? [1, 0.9, 0.8, 0.7, 0.6, 0.5] : []) {
-      body.style.zoom = zoom;
+      [body.style.zoom, body.style.height] = [zoom, `${590 / zoom}px`];
       if (body.scrollHeight <= body.clientHeight + 1) break;
     }
   }
@@ -91,17 +91,16 @@
   const free = ({ key, target }) => !target.closest("input, select, canvas, [tabindex='0']")
     && !([" ", "Enter"].includes(key) && target.closest("summary, button, a"));
 
-  async function start(Reveal) {
-    window.Reveal = Reveal;
+  async function start() {
     await window.MathJax?.startup?.promise;
     Reveal.on("slidechanged", fit);
     Reveal.on("resize", fit);
-    Reveal.addKeyBinding({ keyCode: 78, key: "N", description: "Notes" }, () => {
-      Reveal.configure({ showNotes: !Reveal.getConfig().showNotes });
-    });
     await Reveal.initialize({
       width: 1280, height: 720, margin: 0.04, center: false, transition: "none", hash: true, slideNumber: "c/t",
       scrollActivationWidth: null, keyboardCondition: free,
+    });
+    Reveal.addKeyBinding({ keyCode: 78, key: "N", description: "Show or hide the notes" }, () => {
+      Reveal.configure({ showNotes: !Reveal.getConfig().showNotes });
     });
     fit();
     document.body.dataset.slides = Reveal.getTotalSlides();
@@ -119,9 +118,12 @@
     }
     const look = make("link", document.head);
     [look.rel, look.href] = ["stylesheet", `${files}reveal.css`];
-    // RequireJS, which the explorers need, must fetch what knows of it; pages without it have no explorers.
-    const run = () => window.requirejs ? requirejs([`${files}reveal.js`], start) : Object.assign(
-      make("script", document.head), { src: `${files}reveal.js`, onload: () => start(window.Reveal) });
-    window.addEventListener("load", run);
+    // Reveal would hide itself in RequireJS, which the explorers need and use once all scripts are loaded: this one included.
+    const amd = window.define?.amd;
+    if (amd) window.define.amd = undefined;
+    const script = make("script", document.head);
+    script.addEventListener("load", () => { if (amd) window.define.amd = amd; });
+    script.src = `${files}reveal.js`;
+    window.addEventListener("load", start);
   });
 })();
