@@ -61,7 +61,7 @@ FOUND = """async () => (await axe.run(document, {resultTypes: ["violations"]})).
     .filter(v => ["serious", "critical"].includes(v.impact))
     .map(v => `${v.id}: ${v.nodes.length} × ${v.nodes[0].html.slice(0, 150)}`)"""
 # What takes the keyboard and does not show it.
-UNSEEN = """all => all.filter(e => {
+UNSEEN = """all => all.filter(e => e.checkVisibility()).filter(e => {
     e.focus({focusVisible: true});
     const style = getComputedStyle(e);
     return document.activeElement !== e || style.outlineStyle === "none" && style.boxShadow === "none";

@@ -4,6 +4,8 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const box of document.querySelectorAll("div.highlight pre, .cell_output .output")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
+  // A list whose entries are no list items is none.
+  for (const list of document.querySelectorAll(".citation-list")) list.removeAttribute("role");
   // Buttons are called what stands on them.
   for (const field of document.querySelectorAll(".search-button-field")) field.removeAttribute("aria-label");
   for (const one of document.querySelectorAll(".theme-switch-button")) one.setAttribute("aria-label", "Color mode: Light, Dark or System Settings");
