@@ -37,7 +37,7 @@ from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
 
 Views = dict[str, Tensor]
 PAIRS = 2048  # pairs of the short trainings, at most
-PATIENCE = 300  # seconds that two processes may take
+PATIENCE = 1800  # seconds that two processes may take, on a busy machine
 os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # else PyTorch's profiler notes each of its starts on the page
 
 # --- One update ---
