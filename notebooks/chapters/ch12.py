@@ -358,16 +358,21 @@ def most_known(scores: Scores, kind: str) -> str:
 
 def lost(found: dict[str, Any]) -> str:
     """What alignment did to each factor: R² after it minus R² after training each sensor alone."""
-    words: dict[str, list[str]] = {"less": [], "more": [], "neither": []}
+    words: dict[str, list[str]] = {"less": [], "more": [], "neither": [], "unread": []}
+    both = [found["probes"][kind] for kind in ("aligned", "each sensor alone")]
     for factor, who in FACTORS.items():
         value, low, high = found["lost"][factor]
         kind = "neither" if low <= 0 <= high else "less" if value < 0 else "more"
+        kind = (
+            kind if any(one[factor][1] > 0 for one in both) else "unread"
+        )  # below zero there is no more or less
         seen = "both" if who == "both" else f"only {who}"
         words[kind].append(f"{factor} ({seen}; {value:+.2f}, {low:+.2f} to {high:+.2f})")
     told = {
         "less": "**Less** than after training each sensor alone is known of",
         "more": "**More** is known of",
         "neither": "No clear difference for",
+        "unread": "After neither can a linear probe read",
     }
     said = ". ".join(f"{told[kind]} {'; '.join(names)}" for kind, names in words.items() if names)
     return f"{said}. (Differences of R² with 95% intervals over seeds and scenes.)"

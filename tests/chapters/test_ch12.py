@@ -128,6 +128,10 @@ MEASURED = {
         {"name": "untrained", "lr": 0.0, "top5": [], "aa": [0.4, 0.3, 0.5], "gap": [-0.2, -0.3, -0.1]},
     ],
     "lost": {factor: [-0.3, -0.4, -0.2] if factor == "haze" else [0.1, -0.1, 0.2] for factor in ch12.FACTORS},
+    "probes": dict.fromkeys(
+        ("aligned", "each sensor alone"),
+        {factor: [-0.1, -0.2, 0.0] if who == "radar" else [0.5, 0.4, 0.6] for factor, who in ch12.FACTORS.items()},
+    ),
 }  # fmt: skip
 
 
@@ -137,7 +141,8 @@ def test_sentences_follow_the_intervals():
     assert "**sigmoid, cross**" in said  # retrieves best
     told = ch12.lost(MEASURED)
     less, neither = told.split("No clear difference")
-    assert "haze (only light" in less and "forest (both" in neither
+    clear, unread = neither.split("After neither")
+    assert "haze (only light" in less and "forest (both" in clear and "incidence angle" in unread
     assert len(ch12.comparison(MEASURED).rows) == 3
 
 
