@@ -363,9 +363,8 @@ def lost(found: dict[str, Any]) -> str:
     for factor, who in FACTORS.items():
         value, low, high = found["lost"][factor]
         kind = "neither" if low <= 0 <= high else "less" if value < 0 else "more"
-        kind = (
-            kind if any(one[factor][1] > 0 for one in both) else "unread"
-        )  # below zero there is no more or less
+        if not any(one[factor][1] > 0 for one in both):  # below zero there is no more or less
+            kind = "unread"
         seen = "both" if who == "both" else f"only {who}"
         words[kind].append(f"{factor} ({seen}; {value:+.2f}, {low:+.2f} to {high:+.2f})")
     told = {
