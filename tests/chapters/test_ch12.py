@@ -120,6 +120,9 @@ def test_right_answers_pass_in_any_type_and_usual_mistakes_fail():
             check(answer)
 
 
+READ = {
+    factor: [-0.1, -0.2, 0.0] if who == "radar" else [0.5, 0.4, 0.6] for factor, who in ch12.FACTORS.items()
+}
 MEASURED = {
     "profile": "laptop", "epochs": 8, "seeds": 3, "date": "2026-01-01",
     "variants": [
@@ -128,7 +131,7 @@ MEASURED = {
         {"name": "untrained", "lr": 0.0, "top5": [], "aa": [0.4, 0.3, 0.5], "gap": [-0.2, -0.3, -0.1]},
     ],
     "lost": {factor: [-0.3, -0.4, -0.2] if factor == "haze" else [0.1, -0.1, 0.2] for factor in ch12.FACTORS},
-    "probes": {key: {factor: [-0.1, -0.2, 0.0] if who == "radar" else [0.5, 0.4, 0.6] for factor, who in ch12.FACTORS.items()} for key in ("aligned", "each sensor alone")},
+    "probes": {"aligned": READ, "each sensor alone": READ},
 }  # fmt: skip
 
 
