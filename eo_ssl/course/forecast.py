@@ -63,7 +63,7 @@ class Clock:
 
     def __init__(self, expected: Mapping[str, float]) -> None:
         self.waiting = dict(expected)
-        self.forecast = self.taken = 0.2  # chapters of seconds do not judge hours
+        self.forecast = self.taken = 0.1  # chapters of seconds do not judge hours
 
     def done(self, stem: str, minutes: float) -> None:
         """Note what a chapter took."""

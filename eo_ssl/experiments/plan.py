@@ -312,7 +312,7 @@ def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
     """All cells of a profile, or of some `parts` ("fusion", "few-labels", "swin", "segmentation").
 
     >>> make_grid("laptop", ("swin",)).cells[0].key
-    'single swin-finetune f=1 s=0 lr=0.0003'
+    'single swin-finetune f=1 s=0 lr=0.0005'
     """
     plan, seeds = get_plan(profile), get_profile(profile).finetune_seeds
     parts = parts or tuple(plan.parts)

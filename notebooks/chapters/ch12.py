@@ -272,15 +272,25 @@ def probed(kinds: dict[str, nn.Module], places: Places) -> Scores:
     return scored(squares, places.scene)
 
 
-def questions(z1: Tensor, z2: Tensor) -> Figure:
-    """What each loss sees of some pairs: z1, z2 (N, D) → three tables side by side, two of them of 24 pairs."""
-    some = slice(None, None, max(1, len(z1) // 24))
-    cosine = (F.normalize(z1[some], dim=1) @ F.normalize(z2[some], dim=1).T)[:24, :24]
-    tables = {
+def some(count: int) -> slice:
+    """About 24 of many pairs, evenly."""
+    step = max(1, count // 24)
+    return slice(0, 24 * step, step)
+
+
+def answers(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
+    """How alike a softmax over a row and a sigmoid find radar patch i and optical patch j: z1, z2 (N, D) → (N, N)."""
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
+    return {
         "NT-Xent: shares of a row": (cosine / TEMPERATURE).softmax(1),
         "sigmoid (t = 10, b = −5): each alone": torch.sigmoid(10 * cosine - 5),
-        "Barlow Twins: dimensions": cross_correlation(z1, z2).abs(),
     }
+
+
+def questions(z1: Tensor, z2: Tensor) -> Figure:
+    """What each loss sees of some pairs: z1, z2 (N, D) → three tables side by side, two of them of 24 pairs."""
+    part = some(len(z1))
+    tables = {**answers(z1[part], z2[part]), "Barlow Twins: dimensions": cross_correlation(z1, z2).abs()}
     fig, axes = plt.subplots(1, 3, figsize=(9.0, 3.2))
     for ax, (name, table) in zip(axes, tables.items()):
         kind = "dimension" if name.startswith("Barlow") else "patch"
