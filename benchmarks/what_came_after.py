@@ -76,11 +76,6 @@ def kept_places(out: Path) -> ch12.Places:
         return ch12.Places(images, file["scene"], factors)
 
 
-def three(interval) -> list[float]:
-    """Value, low and high, rounded."""
-    return [round(float(value), 4) for value in (interval.value, interval.low, interval.high)]
-
-
 def main() -> None:
     """Choose rates, train all, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -121,11 +116,11 @@ def main() -> None:
             "name": kind.name if kind else "untrained",
             "lr": best[kind.loss] if kind else 0.0,
             "top5": [round(float(one["held_out"][1]), 4) for one in by_kind[kind]] if kind else [],
-            "aa": three(hierarchical_interval(counts, blocks, average_accuracy)),
+            "aa": ch12.three(hierarchical_interval(counts, blocks, average_accuracy)),
         }
         if kind != kinds[0]:
             gap = paired_difference(counts, stacked(kinds[0], "counts"), blocks, average_accuracy)
-            row["gap"] = three(gap.difference)
+            row["gap"] = ch12.three(gap.difference)
         variants.append(row)
     shown = {"aligned": kinds[0], "each sensor alone": ch12.ALONE, "untrained": None}
     squares = {
@@ -134,7 +129,9 @@ def main() -> None:
     }
     probes, both = ch12.scored(squares, scene), (squares["aligned"], squares["each sensor alone"])
     lost = {
-        factor: three(paired_difference(*(each[factor] for each in both), scene, ch12.r_squared).difference)
+        factor: ch12.three(
+            paired_difference(*(each[factor] for each in both), scene, ch12.r_squared).difference
+        )
         for factor in ch12.FACTORS
     }
     about = {

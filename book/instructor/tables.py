@@ -4,7 +4,6 @@ Computing minutes are those of the released laptop run, exercise minutes stand u
 reading minutes are counted at the rates below. Nothing is typed that can be counted.
 """
 
-import json
 import math
 import tomllib
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from typing import Any
 import nbformat
 
 from eo_ssl.course import notebooks
-from eo_ssl.files import write_text
+from eo_ssl.files import read_json, write_text
 from eo_ssl.show.quiz import questions
 
 HERE = Path(__file__).parent
@@ -63,10 +62,10 @@ class Chapter:
 
 def read_chapters(root: Path) -> dict[str, Chapter]:
     """All chapters of the project in `root` by number ("04"), and the capstone by its name."""
-    released = json.loads((root / "book" / "results" / "laptop.json").read_text(encoding="utf-8"))["minutes"]
+    released = read_json(root / "book" / "results" / "laptop.json")["minutes"]
     found = {}
     folder = root / "notebooks"
-    for path in [*notebooks.sources(folder), *folder.glob("capstone.ipynb")]:
+    for path in notebooks.handed_out(folder):
         notebook = notebooks.read(path)
         number = path.stem if path.stem == "capstone" else path.stem[:2]
         found[number] = Chapter(

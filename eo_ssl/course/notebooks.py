@@ -28,6 +28,11 @@ def sources(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.ipynb") if PATTERN.fullmatch(path.name))
 
 
+def handed_out(folder: Path) -> list[Path]:
+    """The chapters, and the capstone, which no run executes."""
+    return [*sources(folder), *folder.glob("capstone.ipynb")]
+
+
 def select(folder: Path, only: list[str]) -> list[Path]:
     """The chapters named in `only` ("04", "simclr" or "04_simclr"); all when it is empty."""
     found = sources(folder)

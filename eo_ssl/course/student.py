@@ -88,7 +88,7 @@ def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Pa
         for path in sorted((folder / part).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
-    for path in [*notebooks.sources(folder), *folder.glob("capstone.ipynb")]:  # which no run executes
+    for path in notebooks.handed_out(folder):
         notebook = notebooks.read(path)
         edition = make_student(notebook, path.name)
         files[path.relative_to(folder)] = (nbformat.writes(edition, indent=1) + "\n").encode()

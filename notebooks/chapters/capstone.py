@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import rasterio
 
+from chapters.ch02 import confusion_counts
 from eo_ssl import show
 from eo_ssl.course.checks import Passed, exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.evaluate.intervals import paired_difference
@@ -179,10 +180,9 @@ def two_models() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     easy, gained = rng.uniform(0.1, 0.9, 30)[places], 0.8 * (rng.random(30) < 0.3)[places]
     second = rng.random(240) < easy
     first = second | (rng.random(240) < gained)
-    counts = np.zeros((2, 240, NUM_CLASSES, NUM_CLASSES), np.int64)
-    for model, right in enumerate((first, second)):
-        counts[model, np.arange(240), truth, np.where(right, truth, (truth + 1) % 4)] = 1
-    return counts[[0, 0]], counts[[1, 1]], places
+    guesses = (np.where(right, truth, (truth + 1) % 4) for right in (first, second))
+    one, other = (np.stack(2 * [confusion_counts(truth, guess)]) for guess in guesses)
+    return one, other, places
 
 
 @milestone("what you hand in", "Now give it to somebody who was not there, and see what they ask.")

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from chapters.ch02 import confusion_counts
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect_close
 from eo_ssl.data.dataset import Loader, PatchDataset
@@ -28,12 +29,12 @@ from eo_ssl.losses.barlow import cross_correlation
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import make_encoder
 from eo_ssl.parallel import cores, executor, unordered
-from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES
+from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE
 from eo_ssl.simulate.landscape import CROP, FOREST, URBAN, WATER, crop_stage, make_landscape
 from eo_ssl.simulate.optical import optical, tint
 from eo_ssl.simulate.radar import radar
 from eo_ssl.simulate.world import SceneSpec, plan, profile_named
-from eo_ssl.train.step import seeded
+from eo_ssl.train.step import decay_groups, seeded
 
 TEMPERATURE = 0.1
 LOSSES = ("NT-Xent", "sigmoid", "Barlow Twins")
@@ -113,8 +114,7 @@ def train(
     ]  # fmt: skip
     same_ground, rng = SameGround(source.catalog), torch.Generator().manual_seed(seed)
     weights = [*model.parameters(), *loss.parameters()]
-    kernels, rest = ([p for p in weights if (p.ndim > 1) == decays] for decays in (True, False))
-    groups = [{"params": kernels, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups = decay_groups([*model.named_parameters(), *loss.named_parameters()], config.weight_decay)
     optimizer, step, updates = torch.optim.AdamW(groups, fused=True), 0, epochs * len(views[0])
     for epoch in range(epochs):
         model.train()
@@ -241,9 +241,8 @@ def classified(encoders: nn.Module, source: Any, size: int) -> tuple[np.ndarray,
     learner = LogisticRegression(C=0.01, class_weight="balanced", max_iter=500)
     learner = make_pipeline(StandardScaler(), learner).fit(*known["train"][:2])
     x, truth, rows = known["test"]
-    counts = np.zeros((len(truth), NUM_CLASSES, NUM_CLASSES))
-    counts[np.arange(len(truth)), truth, learner.predict(x)] = 1
-    return counts, spatial_blocks(source.catalog.iloc[rows], source.patch_size)
+    blocks = spatial_blocks(source.catalog.iloc[rows], source.patch_size)
+    return confusion_counts(truth, learner.predict(x)), blocks
 
 
 # What was measured, as the page shows it
@@ -254,12 +253,13 @@ Scores = dict[str, dict[str, Sequence[float]]]  # by kind of encoder and factor:
 def scored(squares: dict[str, dict[str, np.ndarray]], scene: np.ndarray) -> Scores:
     """R² with its 95% interval over seeds and scenes, from squares (S, P, 2) by kind and factor."""
     return {
-        kind: {factor: _three(hierarchical_interval(one, scene, r_squared)) for factor, one in each.items()}
+        kind: {factor: three(hierarchical_interval(one, scene, r_squared)) for factor, one in each.items()}
         for kind, each in squares.items()
     }
 
 
-def _three(found: Interval) -> list[float]:
+def three(found: Interval) -> list[float]:
+    """Value, low and high, rounded, as they are kept."""
     return [round(float(value), 4) for value in (found.value, found.low, found.high)]
 
 
