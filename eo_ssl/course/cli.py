@@ -1,8 +1,6 @@
 """`eo-ssl course …`: run the notebooks, build the book and the student edition, keep and compare results."""
 
-import hashlib
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,7 +22,9 @@ def _folder(help: str) -> Any:
 ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu, paper or paper-rehearsal")]
 Data = Annotated[str, typer.Option(help='"simulated", "ben-ge-800" …, or a folder of one of these')]
 Seed = Annotated[int, typer.Option(help="first seed, and seed of the simulated data")]
-RunDir = Annotated[str, typer.Option(help="run folder; default runs/<profile>")]
+RunDir = Annotated[
+    str, typer.Option(help="run folder; default runs/<profile>, and one of its own for other data or seeds")
+]
 Notebooks = Annotated[Path | None, _folder("folder of the notebooks; default notebooks/")]
 Only = Annotated[list[str] | None, typer.Option(help="this chapter only, as in 04; repeatable")]
 
@@ -70,14 +70,16 @@ def _sources() -> Path:
 @app.command()
 def book(
     profile: ProfileName = "laptop",
+    data: Data = session.SIMULATED,
     run_dir: RunDir = "",
+    seed: Seed = 0,
     out: Annotated[Path | None, _folder("folder to write; default book/_build/html")] = None,
     publish: Annotated[bool, typer.Option("--publish", help="refuse what may not be published")] = False,
 ) -> None:
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course.book import build
 
-    folder = session.run_folder(get_profile(profile).name, run_dir)
+    folder = session.run_folder(profile, run_dir, data, seed)
     page = build(session.project_root(), folder, out, publish)
     typer.echo(f"the book is ready: {page}")
 
@@ -98,7 +100,9 @@ def student(
 @app.command()
 def release(
     profile: ProfileName = "laptop",
+    data: Data = session.SIMULATED,
     run_dir: RunDir = "",
+    seed: Seed = 0,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="accept code in no commit")] = False,
     check: Annotated[bool, typer.Option("--check", help="only say whether it could be released")] = False,
     same_sources: Annotated[
@@ -108,7 +112,7 @@ def release(
     """Keep the results of a finished run with the course, in book/results."""
     from eo_ssl.course.release import require_releasable, require_same_sources, write_release
 
-    folder = _run_of(profile, run_dir)
+    folder = _run_of(profile, run_dir, data, seed)
     if same_sources:
         require_same_sources(folder, _sources())
     if check:
@@ -119,11 +123,13 @@ def release(
 
 
 @app.command()
-def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
+def drift(
+    profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "", seed: Seed = 0
+) -> None:
     """Compare a run with the last release of its profile; status 1 when a result moved."""
     from eo_ssl.course.release import NO_RELEASE, compare, markdown, read_release, summarise
 
-    folder = _run_of(profile, run_dir)
+    folder = _run_of(profile, run_dir, data, seed)
     released = read_release(profile, status.read(folder).get("data", ""))
     if released is None:
         typer.echo(NO_RELEASE.format(profile))
@@ -135,11 +141,13 @@ def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
 
 
 @app.command()
-def summary(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
+def summary(
+    profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "", seed: Seed = 0
+) -> None:
     """Print times per chapter, failures and changed results of a run as Markdown."""
     from eo_ssl.course.release import report
 
-    typer.echo(report(profile, session.run_folder(profile, run_dir)), nl=False)
+    typer.echo(report(profile, session.run_folder(profile, run_dir, data, seed)), nl=False)
 
 
 @app.command()
@@ -148,13 +156,12 @@ def data_version(profile: ProfileName = "laptop", data: Data = session.SIMULATED
     if data != session.SIMULATED:
         data = str(session.check_data(data))
     name = session.Run(get_profile(profile), data, Path(), seed).data_version
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[:60]
-    typer.echo(f"{plain}-{hashlib.sha256(f'{data} {name}'.encode()).hexdigest()[:8]}")
+    typer.echo(session.folder_name(name, f"{data} {name}"))
 
 
-def _run_of(profile: str, run_dir: str) -> Path:
+def _run_of(profile: str, run_dir: str, data: str, seed: int) -> Path:
     """The run folder; raises `ConfigError` where it holds a run of another profile than the one asked for."""
-    folder = session.run_folder(get_profile(profile).name, run_dir)
+    folder = session.run_folder(profile, run_dir, data, seed)
     made = status.read(folder).get("profile") or profile
     if made != profile:
         raise ConfigError(f"{folder}: holds a run at profile {made!r}, not {profile!r}; use --profile {made}")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import nbformat
 
-from eo_ssl.course import session
+from eo_ssl.course import notebooks, session
 from eo_ssl.course.session import Run
 from eo_ssl.errors import DataError
 from eo_ssl.files import cache_dir, read_json, require_space
@@ -197,10 +197,7 @@ def asked(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, tuple[str, ...
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        try:
-            nodes = list(ast.walk(ast.parse(cell.source)))
-        except SyntaxError:
-            continue
+        nodes = ast.walk(notebooks.syntax(cell.source))
         for node in (node for node in nodes if isinstance(node, ast.Call)):
             name = getattr(node.func, "attr", "")
             if name in ("pretrained", "compared"):
