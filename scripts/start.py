@@ -12,12 +12,11 @@ PACK = """
 import json, sys
 from pathlib import Path
 from eo_ssl.course import setup
-from eo_ssl.course.student import hand_out
+from eo_ssl.course.student import student_edition
 from eo_ssl.errors import EOError
 
 try:
-    edition = [path for path in Path("edition").rglob("*") if path.is_file()]
-    hand_out({path.relative_to("edition"): path.read_bytes() for path in edition}, Path("notebooks"))
+    student_edition(Path("edition"), Path("notebooks"))
     print("Making the data ready ...")
     setup(**json.load(open("bundle.json"))).source()
 except (EOError, OSError) as error:

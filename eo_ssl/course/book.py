@@ -92,8 +92,7 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
     """
     sources = book.parent / "notebooks"
     chapters = notebooks.sources(sources)
-    done = status.done(run_dir, chapters)
-    if not done:
+    if not (done := status.done(run_dir, chapters)):
         raise DataError(f"{run_dir}: no executed chapter there; run `eo-ssl course run` first")
     shutil.copytree(book / "_static", out / "assets", ignore=shutil.ignore_patterns("vendor"))
     shutil.copytree(browser_files, out / "assets" / "vendor")
@@ -164,15 +163,13 @@ def open_in(stem: str, url: str = "", branch: str = "main") -> str:
     name = url.rstrip("/").removeprefix("https://github.com/")
     codespaces = f"https://codespaces.new/{name}/tree/{branch}"
     colab = f"https://colab.research.google.com/github/{name}/blob/{branch}/notebooks/{stem}.ipynb"
-    # Without the extra: Colab has Jupyter, and replacing parts of it asks for a restart.
-    clone = (
-        f"!git clone -q --depth 1 -b {branch} {url} course && pip install -q ./course anywidget umap-learn"
-    )
-    # The checkout comes first on the path: what is released with the course lies in it, not in the installed package.
+    # Not the extra, since Colab has a Jupyter of its own. The checkout comes first on the path: what is released lies in it.
+    install = "pip install -q ./course anywidget umap-learn"
+    clone = f"!git clone -q --depth 1 -b {branch} {url} course && {install}"
     first = f"{clone}\n%cd course/notebooks\nimport sys; sys.path.insert(0, '/content/course')"
     return (
-        f'\n<div class="eo-open">\n<p>Open in <a href="{codespaces}">Codespaces</a> or in <a href="{colab}">Colab</a>, '
-        "which shows the solutions, too</p>"
+        f'\n<div class="eo-open">\n<p>Open in <a href="{codespaces}">Codespaces</a>'
+        f' or, solved, in <a href="{colab}">Colab</a></p>'
         f"\n<details><summary>In Colab, begin with this cell</summary><pre>{first}</pre></details>"
         "\n</div>\n"
     )

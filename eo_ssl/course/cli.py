@@ -10,7 +10,6 @@ import typer
 
 from eo_ssl.course import session, status
 from eo_ssl.errors import ConfigError
-from eo_ssl.profiles import get_profile
 
 app = typer.Typer(help="Run the course, build the book and the student edition.", no_args_is_help=True)
 
@@ -23,7 +22,7 @@ ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu, paper or pap
 Data = Annotated[str, typer.Option(help='"simulated", "ben-ge-800" …, or a folder of one of these')]
 Seed = Annotated[int, typer.Option(help="first seed, and seed of the simulated data")]
 RunDir = Annotated[
-    str, typer.Option(help="run folder; default runs/<profile>, and one of its own for other data or seeds")
+    str, typer.Option(help="run folder; default runs/<profile>, or one for these data and seed")
 ]
 Notebooks = Annotated[Path | None, _folder("folder of the notebooks; default notebooks/")]
 Only = Annotated[list[str] | None, typer.Option(help="this chapter only, as in 04; repeatable")]
@@ -72,15 +71,13 @@ def book(
     profile: ProfileName = "laptop",
     data: Data = session.SIMULATED,
     run_dir: RunDir = "",
-    seed: Seed = 0,
     out: Annotated[Path | None, _folder("folder to write; default book/_build/html")] = None,
     publish: Annotated[bool, typer.Option("--publish", help="refuse what may not be published")] = False,
 ) -> None:
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course.book import build
 
-    folder = session.run_folder(profile, run_dir, data, seed)
-    page = build(session.project_root(), folder, out, publish)
+    page = build(session.project_root(), session.run_folder(profile, run_dir, data), out, publish)
     typer.echo(f"the book is ready: {page}")
 
 
@@ -102,7 +99,6 @@ def release(
     profile: ProfileName = "laptop",
     data: Data = session.SIMULATED,
     run_dir: RunDir = "",
-    seed: Seed = 0,
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="accept code in no commit")] = False,
     check: Annotated[bool, typer.Option("--check", help="only say whether it could be released")] = False,
     same_sources: Annotated[
@@ -112,7 +108,7 @@ def release(
     """Keep the results of a finished run with the course, in book/results."""
     from eo_ssl.course.release import require_releasable, require_same_sources, write_release
 
-    folder = _run_of(profile, run_dir, data, seed)
+    folder = _run_of(profile, run_dir, data)
     if same_sources:
         require_same_sources(folder, _sources())
     if check:
@@ -123,13 +119,11 @@ def release(
 
 
 @app.command()
-def drift(
-    profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "", seed: Seed = 0
-) -> None:
+def drift(profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "") -> None:
     """Compare a run with the last release of its profile; status 1 when a result moved."""
     from eo_ssl.course.release import NO_RELEASE, compare, markdown, read_release, summarise
 
-    folder = _run_of(profile, run_dir, data, seed)
+    folder = _run_of(profile, run_dir, data)
     released = read_release(profile, status.read(folder).get("data", ""))
     if released is None:
         typer.echo(NO_RELEASE.format(profile))
@@ -141,27 +135,22 @@ def drift(
 
 
 @app.command()
-def summary(
-    profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "", seed: Seed = 0
-) -> None:
+def summary(profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "") -> None:
     """Print times per chapter, failures and changed results of a run as Markdown."""
     from eo_ssl.course.release import report
 
-    typer.echo(report(profile, session.run_folder(profile, run_dir, data, seed)), nl=False)
+    typer.echo(report(profile, session.run_folder(profile, run_dir, data)), nl=False)
 
 
 @app.command()
-def data_version(profile: ProfileName = "laptop", data: Data = session.SIMULATED, seed: Seed = 0) -> None:
-    """Print a short name of the data set, fit for the name of a folder."""
-    if data != session.SIMULATED:
-        data = str(session.check_data(data))
-    name = session.Run(get_profile(profile), data, Path(), seed).data_version
-    typer.echo(session.folder_name(name, f"{data} {name}"))
+def where(profile: ProfileName = "laptop", data: Data = session.SIMULATED, seed: Seed = 0) -> None:
+    """Print the run folder of these settings."""
+    typer.echo(session.run_folder(profile, "", data, seed))
 
 
-def _run_of(profile: str, run_dir: str, data: str, seed: int) -> Path:
+def _run_of(profile: str, run_dir: str, data: str) -> Path:
     """The run folder; raises `ConfigError` where it holds a run of another profile than the one asked for."""
-    folder = session.run_folder(profile, run_dir, data, seed)
+    folder = session.run_folder(profile, run_dir, data)
     made = status.read(folder).get("profile") or profile
     if made != profile:
         raise ConfigError(f"{folder}: holds a run at profile {made!r}, not {profile!r}; use --profile {made}")

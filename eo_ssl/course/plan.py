@@ -128,9 +128,7 @@ def _reached(code: list[str], folder: Path) -> Iterator[tuple[str, str]]:
             yield name, _meaning(source)
             words += f"{source}{path.stem}.toml" if name.startswith("chapters.") else ""
             waiting |= {name.rpartition(".")[0], *_imported(source)}
-    if (
-        "eo_ssl.course.recipes" in seen
-    ):  # what loads or trains may take the encoders that come with the course
+    if "eo_ssl.course.recipes" in seen:  # may take the encoders that come with the course
         weights = (PACKAGE.parent / "book" / "results" / "encoders").glob("*/*.safetensors")
         yield "encoders", _digest([sha256(path) for path in sorted(weights)])
     beside = [p for part in ("chapters", "images") for p in folder.glob(f"{part}/*") if p.name in words]

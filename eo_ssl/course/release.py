@@ -62,7 +62,8 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     [`low`, `high`], the 95% interval over seeds and places of `eo_ssl.experiments.tables`;
     `seeds` and `n_labels` are how many. Raises `DataError` where there is no finished chapter.
     """
-    state, chapters = status.read(run_dir), status.done(run_dir, _sources())
+    sources = notebooks.sources(session.project_root() / "notebooks")
+    state, chapters = status.read(run_dir), status.done(run_dir, sources)
     if not chapters:
         raise DataError(f"{run_dir}: no finished chapter there; run `eo-ssl course run` first")
     results = _tested(run_dir, state["profile"])
@@ -80,11 +81,6 @@ def summarise(run_dir: Path) -> dict[str, Any]:
         "counted": state.get("counted", {}),
         "rows": _rows(run_dir, results),
     }
-
-
-def _sources() -> list[Path]:
-    """The chapters that the project has now."""
-    return notebooks.sources(session.project_root() / "notebooks")
 
 
 def _tested(run_dir: Path, profile: str) -> pd.DataFrame:
@@ -126,13 +122,14 @@ def require_publishable(run_dir: Path, allow_dirty: bool = False) -> None:
 
     With `allow_dirty` the code may differ from its commit, or be in none.
     """
-    state, done = status.read(run_dir), status.done(run_dir, _sources())
+    sources = notebooks.sources(session.project_root() / "notebooks")
+    state, done = status.read(run_dir), status.done(run_dir, sources)
     known = [profile.name for profile in PROFILES.values() if profile.is_evidence]
     if (profile := state.get("profile", known[0])) not in known:
         raise ConfigError(
             f"{run_dir}: a run at profile {profile!r} is no evidence and never a result; use {', '.join(known)}"
         )
-    _require_whole(run_dir, "chapters", {path.stem for path in _sources()} - set(done))
+    _require_whole(run_dir, "chapters", {path.stem for path in sources} - set(done))
     if not allow_dirty:
         _require_clean(run_dir, {state["commit"], *(chapter["commit"] for chapter in done.values())})
 

@@ -169,14 +169,10 @@ def run_folder(profile: str, run_dir: str | Path = "", data: str = SIMULATED, se
     if data != SIMULATED:
         root = check_data(data)
         fetched = root.parent == (cache_dir() / "data").resolve()
-        parts.append(root.name if fetched else folder_name(root.name, str(root)))
-    return project_root() / "runs" / "-".join([*parts, *([f"seed{seed}"] if seed else [])])
-
-
-def folder_name(text: str, meant: str) -> str:
-    """A text as the name of a folder, with eight hex digits of what it stands for."""
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")[:60]
-    return f"{plain}-{hashlib.sha256(meant.encode()).hexdigest()[:8]}"
+        parts += [re.sub(r"[^A-Za-z0-9.]+", "-", root.name)[:60].strip("-")]
+        parts += [] if fetched else [hashlib.sha256(str(root).encode()).hexdigest()[:8]]
+    parts += [f"seed{seed}"] if seed else []
+    return project_root() / "runs" / "-".join(parts)
 
 
 def require_writable(folder: Path) -> Path:

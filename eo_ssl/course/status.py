@@ -35,14 +35,11 @@ def update(
 
 
 def done(run_dir: Path, sources: Iterable[Path] | None = None) -> dict[str, dict[str, Any]]:
-    """The chapters that ended well and whose executed copy is there, in reading order.
-
-    With `sources` only theirs: a notebook that was renamed or removed since the run is no chapter any more.
-    """
+    """The chapters that ended well and whose executed copy is there, in reading order; with `sources` only theirs."""
     chapters = sorted(read(run_dir)["chapters"].items())
-    ended = {s: c for s, c in chapters if c.get("state") == "done" and (run_dir / f"{s}.ipynb").is_file()}
-    known = ended.keys() if sources is None else {path.stem for path in sources}
-    return {s: c for s, c in ended.items() if s in known}
+    known = dict(chapters) if sources is None else {path.stem for path in sources}
+    ended = ((s, c) for s, c in chapters if s in known and c.get("state") == "done")
+    return {s: c for s, c in ended if (run_dir / f"{s}.ipynb").is_file()}
 
 
 def table(run_dir: Path, titles: Mapping[str, str], sources: Iterable[Path]) -> str:

@@ -6,7 +6,6 @@ The stub is made from it, so that the two cannot drift apart.
 
 import hashlib
 import re
-from collections.abc import Mapping
 from itertools import chain, count
 from pathlib import Path
 
@@ -51,12 +50,14 @@ def without_markers(source: str) -> str:
 
 
 def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
-    """A copy of a notebook with stubs in place of the solutions, and without outputs."""
+    """A copy of a notebook with stubs in place of the solutions, and without outputs; it may be such a copy itself."""
     copy = nbformat.from_dict(notebook)
     for index, cell in enumerate(copy.cells):
         tags = notebooks.tags(cell)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+        if GO_ON in tags and BEGIN not in cell.source:  # of an edition
+            continue
         if "exercise" in tags:
             cell.source = stub(cell.source, f"{name}, cell {index}")
             cell.metadata["tags"] = [*(tag for tag in tags if tag != "hide-input"), GO_ON]
@@ -82,7 +83,9 @@ def solutions_of(notebook: nbformat.NotebookNode) -> str:
 def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Path]:
     """Write the student edition of `folder` to `out`, with the modules and images that its notebooks need.
 
-    With `solutions` they are there, too, out of sight: `solutions/NAME.py`. Returns the paths of the notebooks.
+    With `solutions` they are there, too, out of sight: `solutions/NAME.py`. A learner's work is never overwritten: a file
+    that this function has not written so is kept, and a new version is written once, beside it, as `NAME.new.ipynb` (or
+    `NAME.new2.ipynb`, where there is work in that one, too). Returns the paths of the notebooks.
     """
     files = {
         path.relative_to(folder): path.read_bytes()
@@ -96,15 +99,6 @@ def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Pa
         files[path.relative_to(folder)] = (nbformat.writes(edition, indent=1) + "\n").encode()
         if solutions and (solved := solutions_of(notebook)):
             files[Path("solutions", f"{path.stem}.py")] = solved.encode()
-    return hand_out(files, out)
-
-
-def hand_out(files: Mapping[Path, bytes], out: Path) -> list[Path]:
-    """Write these files below `out`, never over a learner's work; returns the paths of the notebooks.
-
-    A file that is no version that this function has written is kept, and a new version is written once beside it, as
-    `NAME.new.ipynb`, or as `NAME.new2.ipynb` where there is work in that one, too.
-    """
     record = out / WRITTEN
     before, written = read_json(record) if record.is_file() else {}, []
     for name, content in files.items():
