@@ -46,16 +46,16 @@ setup: .venv/ready-dev
 course: .venv/ready-course
 	@$(EO) data fetch || echo "Going on without the missing real patches; 'make course' tries again next time."
 	@$(if $(filter ben-ge-800 ben-ge-8k dfc2020,$(DATA)),$(EO) data fetch $(DATA))
-	@$(if $(WEIGHTS),EO_SSL_WEIGHTS="$(abspath $(WEIGHTS))") $(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
-		if [ $$code = 0 ] || { [ $$code = 1 ] && [ -f runs/$(PROFILE)/status.json ]; }; then \
-			$(EO) course book --profile $(PROFILE) || code=1; fi; exit $$code
+	@$(if $(WEIGHTS),EO_SSL_WEIGHTS="$$($(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$(WEIGHTS)")") $(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
+		if [ $$code = 0 ] || { [ $$code = 1 ] && ls runs/$(PROFILE)*/status.json >/dev/null 2>&1; }; then \
+			$(EO) course book --profile $(PROFILE) --data "$(DATA)" || code=1; fi; exit $$code
 
 book: .venv/ready-course
-	@$(EO) course book --profile $(PROFILE)
+	@$(EO) course book --profile $(PROFILE) --data "$(DATA)"
 
 slides: book
 	@echo "Each chapter as slides (arrows: move, Esc: overview, N: notes, ?: all keys):"
-	@for page in $(CURDIR)/book/_build/html/notebooks/*.html; do echo "  file://$$page?slides"; done
+	@$(BIN)/python -c 'import pathlib; print(*sorted(f"  {p.resolve().as_uri()}?slides" for p in pathlib.Path().glob("book/_build/html/notebooks/*.html")), sep="\n")'
 
 bundle: .venv/ready-course
 	@$(BIN)/python scripts/bundle.py --profile $(PROFILE)

@@ -20,6 +20,8 @@ def commit() -> str:
     git = ["git", "-C", str(Path(__file__).resolve().parents[1])]
     options = {"capture_output": True, "text": True, "timeout": 10, "check": True}
     try:
+        # A repository around this folder counts only if it keeps this package.
+        subprocess.run([*git, "ls-files", "--error-unmatch", "eo_ssl/__init__.py"], **options)
         head = subprocess.run([*git, "rev-parse", "--short=9", "HEAD"], **options).stdout.strip()
         changed = subprocess.run(
             [*git, "status", "--porcelain", "--", "eo_ssl", "notebooks"], **options

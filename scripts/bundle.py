@@ -2,9 +2,9 @@
 
     python scripts/bundle.py --profile laptop      # book/_build/eo_ssl-laptop.tar.gz; or: make bundle
 
-Inside lies a folder in the layout of the project: `index.html` leads to the book (and its slides), `notebooks/` is the
+Inside lies a folder in the layout of the project: `index.html` leads to the book (and its slides), `edition/` is the
 student edition with its solutions aside, `runs/` holds what was trained and tested, `cache/` the data, so that every
-chapter begins in seconds. `start.py` opens it; neither git nor a network is needed.
+chapter begins in seconds. `start.py` opens it, with the edition in `notebooks/`; neither git nor a network is needed.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from eo_ssl.course import book, session, status
-from eo_ssl.course.student import student_edition
+from eo_ssl.course.student import WRITTEN, student_edition
 from eo_ssl.errors import ConfigError, DataError, EOError
 from eo_ssl.files import atomic_path, cache_dir, write_json, write_text
 from eo_ssl.profiles import get_profile
@@ -27,10 +27,12 @@ PROJECT = (
     "data",
     "pyproject.toml",
     "constraints.txt",
+    "README.md",
     "LICENSE",
     "LICENSE-CONTENT",
 )
-LEFT_OUT = re.compile(r"__pycache__|\.store|resume\.pt|.*\.lock")  # made again where they are missed
+# Made again where they are missed; what was handed out to whom is known to each unpacked folder itself.
+LEFT_OUT = re.compile(rf"__pycache__|\.store|resume\.pt|.*\.lock|{re.escape(WRITTEN)}")
 DOOR = '<!doctype html><html lang="en"><title>The course</title><meta http-equiv="refresh" content="0; url=html/index.html">'
 DOOR += '<a href="html/index.html">The course</a></html>\n'
 START = """\
@@ -38,11 +40,12 @@ The course, for a computer without network.
 
   read      open index.html in a browser; under every title is a link to the chapter as slides
   do        python start.py        opens the notebooks in JupyterLab; exercises are yours to solve
-  solved    notebooks/solutions/
+  solved    edition/solutions/
 
 The second needs Python 3.11 or later and the packages of the course, installed beforehand, while there was a network:
 pip install -c constraints.txt ".[course]" in this folder. What the chapters train is here already (runs/), and so are
-the data (cache/): any chapter can be the first. What you and they make stays in this folder.
+the data (cache/): any chapter can be the first. What you and they make stays in this folder. A newer bundle that is
+unpacked over it replaces runs/; your work in notebooks/ is kept, and new versions lie beside it as NAME.new.ipynb.
 """
 
 
@@ -62,17 +65,18 @@ def bundle(root: Path, run_dir: Path, out: Path, pages: Path | None = None) -> P
         made = Path(temporary)
         if pages is None:
             pages = book.build(root, run_dir, made / "html").parent
-        for path in student_edition(root / "notebooks", made / "notebooks", solutions=True):
+        for path in student_edition(root / "notebooks", made / "edition", solutions=True):
             text = path.read_text(encoding="utf-8")
             text = text.replace('profile = \\"laptop\\"', f'profile = \\"{run.profile.name}\\"', 1)
             write_text(path, text.replace('"seed = 0"', f'"seed = {run.seed}"', 1))
         write_text(made / "index.html", DOOR)
         write_text(made / "START.txt", START)
         write_json(made / "bundle.json", {"profile": run.profile.name, "seed": run.seed})
-        parts = {made / name: name for name in ("index.html", "START.txt", "bundle.json", "notebooks")}
+        parts = {made / name: name for name in ("index.html", "START.txt", "bundle.json", "edition")}
         parts |= {pages: "html", root / "scripts" / "start.py": "start.py"}
         parts |= {root / name: name for name in PROJECT}
-        parts |= {run_dir / name: f"runs/{run.profile.name}/{name}" for name in TRAINED}
+        runs = f"runs/{session.run_folder(run.profile.name, seed=run.seed).name}"  # where notebooks will look
+        parts |= {run_dir / name: f"{runs}/{name}" for name in TRAINED}
         parts |= {data: f"cache/simulated/{data.name}", cache_dir() / "samples": "cache/samples"}
         with atomic_path(out) as archive, tarfile.open(archive, "w:gz", compresslevel=1) as tar:
             for path, name in parts.items():

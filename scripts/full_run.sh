@@ -15,7 +15,7 @@ trap 'rm -f "$begun"' EXIT
   echo "::warning::The small real data could not be fetched; the chapters go on with simulated patches."
 code=0
 timeout --kill-after="${GRACE:-5m}" "${MINUTES}m" \
-  .venv/bin/eo-ssl course run --profile "$PROFILE" --data "$DATA" --keep-going || code=$?
+  .venv/bin/eo-ssl course run --profile "$PROFILE" --data "$DATA" --run-dir "runs/$PROFILE" --keep-going || code=$?
 case $code in
   0) state=finished ;;
   124 | 137) state=unfinished ;;

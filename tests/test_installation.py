@@ -4,18 +4,25 @@ import ast
 import json
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from eo_ssl.course import session
+from eo_ssl.files import write_text
+from eo_ssl.profiles import get_profile
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -100,6 +107,45 @@ def test_the_map_for_contributors_names_every_module_of_a_room_and_no_other(room
     )
     modules = {path.stem for path in room.glob("*.py")} - {"__init__"}
     assert set(re.findall(r"`(\w+)`", line)) == modules
+
+
+@unix
+def test_make_goes_on_with_its_data_and_takes_folders_with_spaces(tmp_path):
+    work = tmp_path / "my course"
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        write_text(work / name, (ROOT / name).read_text())
+    write_text(work / "book" / "_build" / "html" / "notebooks" / "01_a.html", "")
+    write_text(work / ".venv" / "bin" / "eo-ssl", '#!/bin/bash\necho "$@ $EO_SSL_WEIGHTS"')
+    (work / ".venv" / "bin" / "eo-ssl").chmod(0o755)
+    (work / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (work / ".venv" / "ready-course").touch()
+    said = ""
+    for words in (["course", "DATA=my data", "WEIGHTS=my weights"], ["slides"]):
+        said += subprocess.run(["make", *words], cwd=work, capture_output=True, text=True, check=True).stdout
+    assert f"--keep-going {work}/my weights" in said and "book --profile laptop --data my data" in said
+    assert f"  {(work / 'book/_build/html/notebooks/01_a.html').as_uri()}?slides" in said
+
+
+@unix
+def test_a_bundle_can_be_installed_and_opening_it_keeps_work_asks_for_no_gpu_and_says_why_it_cannot(
+    tmp_path, monkeypatch
+):
+    packed = runpy.run_path(str(ROOT / "scripts" / "bundle.py"))["PROJECT"]
+    assert {"pyproject.toml", "constraints.txt", PROJECT["readme"], *PROJECT["license-files"]} <= set(packed)
+    shutil.copy(ROOT / "scripts" / "start.py", tmp_path)
+    (tmp_path / "eo_ssl").symlink_to(ROOT / "eo_ssl")
+    write_text(tmp_path / "bundle.json", '{"profile": "gpu", "seed": 0}')
+    monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path / "cache"))
+    card = session.simulated_target(get_profile("gpu"), 0) / "dataset.json"
+    write_text(card, "{}")
+    os.utime(card, (1, 1))
+    write_text(tmp_path / "edition" / "01_a.ipynb", nbformat.writes(nbformat.v4.new_notebook()))
+    write_text(tmp_path / "notebooks" / "01_a.ipynb", "my work")
+    done = subprocess.run([sys.executable, "start.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and re.fullmatch("error: .*no SEN12MS or DFC2020 patches.*\n", done.stderr)
+    assert (tmp_path / "notebooks" / "01_a.ipynb").read_text() == "my work"
+    assert (tmp_path / "notebooks" / "01_a.new.ipynb").is_file()
+    assert card.stat().st_mtime > 1, "files that a copy has made later would count as changed"
 
 
 def test_the_citation_the_changelog_and_the_package_have_one_version():

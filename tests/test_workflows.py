@@ -94,10 +94,10 @@ class Event(dict):
         return Event(found) if isinstance(found, dict) else found
 
 
-def allowed(workflow: dict[str, Any], **event: Any) -> bool:
+def allowed(workflow: dict[str, Any], runner: str = "", **event: Any) -> bool:
     """The job's condition for an event; its few operators are nearly those of Python."""
     text = " ".join(job(workflow)["if"].split()).replace("&&", " and ").replace("||", " or ")
-    return bool(eval(text, {"github": Event(event)}))
+    return bool(eval(text, {"github": Event(event), "vars": Event(GPU_RUNNER=runner)}))
 
 
 def test_the_full_run_starts_by_label_weekly_and_by_hand_on_one_runner_and_never_for_a_fork():
@@ -107,8 +107,9 @@ def test_the_full_run_starts_by_label_weekly_and_by_hand_on_one_runner_and_never
     assert starts["workflow_dispatch"]["inputs"]["profile"]["options"] == ["gpu", "paper"]
     runners = {name: one["runs-on"] for name, one in GPU["jobs"].items()}
     assert "vars.GPU_RUNNER" in runners.pop("full-run") and set(runners.values()) == {"ubuntu-latest"}
-    assert text.count("vars.GPU_RUNNER") == 1
-    assert allowed(GPU, event_name="schedule") and allowed(GPU, event_name="workflow_dispatch")
+    assert text.count("vars.GPU_RUNNER ||") == 1
+    assert allowed(GPU, event_name="workflow_dispatch") and allowed(GPU, '"gpu"', event_name="schedule")
+    assert not allowed(GPU, event_name="schedule"), "where there is no runner, nothing fails each week"
     for label, origin, runs in (("gpu", "us", True), ("gpu", "them", False), ("bug", "us", False)):
         about = {"label": {"name": label}, "pull_request": {"head": {"repo": {"full_name": origin}}}}
         assert allowed(GPU, event_name="pull_request", repository="us", event=about) is runs
@@ -119,6 +120,8 @@ def test_the_book_is_published_from_main_only_after_ci_has_passed():
     assert load("ci")["name"] == "CI" and PAGES["jobs"]["deploy"]["needs"] == "build"
     assert allowed(PAGES, event_name="workflow_dispatch", ref="refs/heads/main")
     assert not allowed(PAGES, event_name="workflow_dispatch", ref="refs/heads/other")
+    taken = step(PAGES, "Take the last full run")["run"]  # of a fork, `main` may be a branch, too
+    assert 'select(.event != "pull_request" and' in taken and "--json databaseId,displayTitle,event " in taken
     passed = {"conclusion": "success", "event": "push", "head_repository": {"full_name": "us"}}
     fork = {"head_repository": {"full_name": "them"}}
     about = {"event_name": "workflow_run", "repository": "us", "ref": "refs/heads/main"}
@@ -146,7 +149,11 @@ def test_a_run_on_a_rented_machine_goes_on_only_with_what_the_same_package_has_m
 def test_a_run_on_our_own_machine_lies_outside_the_workspace_and_in_no_cache():
     assert "actions/cache" not in (FOLDER / "gpu.yml").read_text()
     script = step(GPU, "must see the GPU")["run"]
-    assert "${RUNS:-$HOME/eo_ssl-runs}/$PROFILE-$data" in script, "profile and data are in the name"
+    assert "course where" in script and "${RUNS:-$HOME/eo_ssl-runs}/${folder##*/}" in script
+    group, settings = job(GPU)["concurrency"]["group"], job(GPU)["env"]
+    assert group == f"full-run-{settings['PROFILE']}-{settings['DATA']}", (
+        "and in what one job at a time holds"
+    )
     assert "github.event_name == 'schedule'" in job(GPU)["env"]["FRESH"], "the weekly run begins anew"
     upload = step(GPU, "Keep the executed notebooks")
     assert upload["if"].startswith("always()"), "what it made is uploaded whatever happened"
@@ -258,7 +265,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
 
 @pytest.fixture(scope="module")
 def with_gpu(scratch: Scratch) -> dict[str, str]:
-    """What makes the check of PyTorch meet a stand-in; `data-version`, in the same step, needs no torch."""
+    """What makes the check of PyTorch meet a stand-in; `where`, in the same step, needs no torch."""
     stand_in = scratch.temp / "torch" / "torch.py"
     write_text(stand_in, "class cuda:\n    get_device_name = staticmethod(lambda i: 'Test GPU')\n")
     return {"PYTHONPATH": f"{stand_in.parent}:{scratch.folder}"}
@@ -281,7 +288,7 @@ def test_every_shell_step_of_the_full_run_works(ran, scratch):
     assert {name: d.stdout[-2000:] + d.stderr[-2000:] for name, d in ran.items() if d.returncode} == {}
     assert ran["A GPU must be there"].stdout.startswith("Test GPU")
     run = scratch.folder / "runs" / "smoke"
-    assert str(run.resolve()).startswith(str(scratch.temp / "runs" / "smoke-simulated-smoke-"))
+    assert run.resolve() == scratch.temp / "runs" / "smoke"
     assert all((run / f"{stem}.ipynb").is_file() for stem in CHAPTERS) and (run / "results.jsonl").is_file()
     assert (scratch.folder / "book" / "_build" / "html" / "book" / "status.html").is_file()
     assert "No release of profile smoke yet" in ran["Compare the results with the last release"].stdout
@@ -363,6 +370,7 @@ def test_an_unfinished_run_asks_for_its_next_job_and_a_pull_request_is_told_how(
         )
 
 
+HERE = '[[ "$*" = *"--run-dir runs/$PROFILE "* ]] || exit 9'  # whatever the data
 SAVES = "sleep 0.2; touch runs/paper/metrics.csv"
 FAILS = "sleep 0.2; touch runs/paper/.running-03.ipynb runs/paper/03.failed.ipynb; sleep 60"
 
@@ -384,7 +392,7 @@ def test_a_job_ends_with_what_the_course_did_in_its_minutes(tmp_path, course, st
         (tmp_path / folder).mkdir(parents=True)
     script = shutil.copy(ROOT / "scripts" / "full_run.sh", tmp_path / "scripts")
     program, output = tmp_path / ".venv" / "bin" / "eo-ssl", tmp_path / "output"
-    program.write_text(f"#!/bin/bash\n[ $1 = data ] && exit 1\n{course}\n")
+    program.write_text(f"#!/bin/bash\n[ $1 = data ] && exit 1\n{HERE}\n{course}\n")
     program.chmod(0o755)
     limits = {"MINUTES": "0.05", "GRACE": "1s", "GITHUB_OUTPUT": str(output)}
     environment = {**os.environ, **limits, "PROFILE": "paper", "DATA": "/data"}
@@ -491,5 +499,6 @@ def test_addresses_that_are_gone_are_found_and_those_that_only_refuse_programs_a
     assert links.main([str(page), str(tmp_path / "none")]) == 1
     gone = re.findall(r"::error file=\S+page.md::(\S+): ", capsys.readouterr().out)
     assert gone == [f"{at}/404", f"{at}/410", f"{at}/host", at]
+    assert links.addresses([ROOT / "book" / "_config.yml"]) == {}, "an example is no address"
     page.write_text(f'{at}/200 {at}/403 xmlns="http://www.w3.org/2000/svg"')
     assert links.main([str(page)]) == 0

@@ -64,6 +64,7 @@
   function walk(section) {
     for (const block of [...section.children]) {
       if (block.tagName === "SECTION") walk(block);
+      else if (block.matches("span:empty")) continue; // what a label above a heading leaves
       else if (/^H\d$/.test(block.tagName)) {
         heading = block;
         heading.querySelector(".headerlink")?.remove();

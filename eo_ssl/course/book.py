@@ -90,10 +90,10 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
     Layout: `book/` pages, `notebooks/` executed chapters and their images, `assets/` style, browser files and the
     notebooks to download, `_toc.yml` and `_config.yml` for jupyter-book.
     """
-    done = status.done(run_dir)
-    if not done:
-        raise DataError(f"{run_dir}: no executed chapter there; run `eo-ssl course run` first")
     sources = book.parent / "notebooks"
+    chapters = notebooks.sources(sources)
+    if not (done := status.done(run_dir, chapters)):
+        raise DataError(f"{run_dir}: no executed chapter there; run `eo-ssl course run` first")
     shutil.copytree(book / "_static", out / "assets", ignore=shutil.ignore_patterns("vendor"))
     shutil.copytree(browser_files, out / "assets" / "vendor")
     shutil.copytree(book, out / "book", ignore=shutil.ignore_patterns("_*", "*.json", "*.py", "*.toml"))
@@ -116,7 +116,7 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
         shown.cells[0].source = f"{title}\n\n{here}{text}"
         write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
     fill(out / "book" / "intro.md", "<!-- cover -->", cover(out, run_dir, list(titles)))
-    about = f"{about_run(run_dir)}.\n\n{status.table(run_dir, titles)}\n\n{DOWNLOAD}"
+    about = f"{about_run(run_dir)}.\n\n{status.table(run_dir, titles, chapters)}\n\n{DOWNLOAD}"
     fill(out / "book" / "status.md", "<!-- status -->", about)
     for name, value in (("_toc.yml", toc(contents, titles)), ("_config.yml", config(settings, run_dir))):
         write_text(out / name, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
@@ -163,11 +163,13 @@ def open_in(stem: str, url: str = "", branch: str = "main") -> str:
     name = url.rstrip("/").removeprefix("https://github.com/")
     codespaces = f"https://codespaces.new/{name}/tree/{branch}"
     colab = f"https://colab.research.google.com/github/{name}/blob/{branch}/notebooks/{stem}.ipynb"
-    clone = f"!git clone -q --depth 1 -b {branch} {url} course && pip install -q './course[course]'"
-    # The checkout comes first on the path: what is released with the course lies in it, not in the installed package.
+    # Not the extra, since Colab has a Jupyter of its own. The checkout comes first on the path: what is released lies in it.
+    install = "pip install -q ./course anywidget umap-learn"
+    clone = f"!git clone -q --depth 1 -b {branch} {url} course && {install}"
     first = f"{clone}\n%cd course/notebooks\nimport sys; sys.path.insert(0, '/content/course')"
     return (
-        f'\n<div class="eo-open">\n<p>Open in <a href="{codespaces}">Codespaces</a> or in <a href="{colab}">Colab</a></p>'
+        f'\n<div class="eo-open">\n<p>Open in <a href="{codespaces}">Codespaces</a>'
+        f' or, solved, in <a href="{colab}">Colab</a></p>'
         f"\n<details><summary>In Colab, begin with this cell</summary><pre>{first}</pre></details>"
         "\n</div>\n"
     )

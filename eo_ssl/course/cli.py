@@ -1,8 +1,6 @@
 """`eo-ssl course …`: run the notebooks, build the book and the student edition, keep and compare results."""
 
-import hashlib
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,7 +10,6 @@ import typer
 
 from eo_ssl.course import session, status
 from eo_ssl.errors import ConfigError
-from eo_ssl.profiles import get_profile
 
 app = typer.Typer(help="Run the course, build the book and the student edition.", no_args_is_help=True)
 
@@ -24,7 +21,9 @@ def _folder(help: str) -> Any:
 ProfileName = Annotated[str, typer.Option(help="smoke, laptop, gpu, paper or paper-rehearsal")]
 Data = Annotated[str, typer.Option(help='"simulated", "ben-ge-800" …, or a folder of one of these')]
 Seed = Annotated[int, typer.Option(help="first seed, and seed of the simulated data")]
-RunDir = Annotated[str, typer.Option(help="run folder; default runs/<profile>")]
+RunDir = Annotated[
+    str, typer.Option(help="run folder; default runs/<profile>, or one for these data and seed")
+]
 Notebooks = Annotated[Path | None, _folder("folder of the notebooks; default notebooks/")]
 Only = Annotated[list[str] | None, typer.Option(help="this chapter only, as in 04; repeatable")]
 
@@ -70,6 +69,7 @@ def _sources() -> Path:
 @app.command()
 def book(
     profile: ProfileName = "laptop",
+    data: Data = session.SIMULATED,
     run_dir: RunDir = "",
     out: Annotated[Path | None, _folder("folder to write; default book/_build/html")] = None,
     publish: Annotated[bool, typer.Option("--publish", help="refuse what may not be published")] = False,
@@ -77,8 +77,7 @@ def book(
     """Build the book from the executed notebooks of a run; warnings are errors."""
     from eo_ssl.course.book import build
 
-    folder = session.run_folder(get_profile(profile).name, run_dir)
-    page = build(session.project_root(), folder, out, publish)
+    page = build(session.project_root(), session.run_folder(profile, run_dir, data), out, publish)
     typer.echo(f"the book is ready: {page}")
 
 
@@ -98,6 +97,7 @@ def student(
 @app.command()
 def release(
     profile: ProfileName = "laptop",
+    data: Data = session.SIMULATED,
     run_dir: RunDir = "",
     allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="accept code in no commit")] = False,
     check: Annotated[bool, typer.Option("--check", help="only say whether it could be released")] = False,
@@ -108,7 +108,7 @@ def release(
     """Keep the results of a finished run with the course, in book/results."""
     from eo_ssl.course.release import require_releasable, require_same_sources, write_release
 
-    folder = _run_of(profile, run_dir)
+    folder = _run_of(profile, run_dir, data)
     if same_sources:
         require_same_sources(folder, _sources())
     if check:
@@ -119,11 +119,11 @@ def release(
 
 
 @app.command()
-def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
+def drift(profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "") -> None:
     """Compare a run with the last release of its profile; status 1 when a result moved."""
     from eo_ssl.course.release import NO_RELEASE, compare, markdown, read_release, summarise
 
-    folder = _run_of(profile, run_dir)
+    folder = _run_of(profile, run_dir, data)
     released = read_release(profile, status.read(folder).get("data", ""))
     if released is None:
         typer.echo(NO_RELEASE.format(profile))
@@ -135,26 +135,22 @@ def drift(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
 
 
 @app.command()
-def summary(profile: ProfileName = "laptop", run_dir: RunDir = "") -> None:
+def summary(profile: ProfileName = "laptop", data: Data = session.SIMULATED, run_dir: RunDir = "") -> None:
     """Print times per chapter, failures and changed results of a run as Markdown."""
     from eo_ssl.course.release import report
 
-    typer.echo(report(profile, session.run_folder(profile, run_dir)), nl=False)
+    typer.echo(report(profile, session.run_folder(profile, run_dir, data)), nl=False)
 
 
 @app.command()
-def data_version(profile: ProfileName = "laptop", data: Data = session.SIMULATED, seed: Seed = 0) -> None:
-    """Print a short name of the data set, fit for the name of a folder."""
-    if data != session.SIMULATED:
-        data = str(session.check_data(data))
-    name = session.Run(get_profile(profile), data, Path(), seed).data_version
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[:60]
-    typer.echo(f"{plain}-{hashlib.sha256(f'{data} {name}'.encode()).hexdigest()[:8]}")
+def where(profile: ProfileName = "laptop", data: Data = session.SIMULATED, seed: Seed = 0) -> None:
+    """Print the run folder of these settings."""
+    typer.echo(session.run_folder(profile, "", data, seed))
 
 
-def _run_of(profile: str, run_dir: str) -> Path:
+def _run_of(profile: str, run_dir: str, data: str) -> Path:
     """The run folder; raises `ConfigError` where it holds a run of another profile than the one asked for."""
-    folder = session.run_folder(get_profile(profile).name, run_dir)
+    folder = session.run_folder(profile, run_dir, data)
     made = status.read(folder).get("profile") or profile
     if made != profile:
         raise ConfigError(f"{folder}: holds a run at profile {made!r}, not {profile!r}; use --profile {made}")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import nbformat
 
-from eo_ssl.course import session
+from eo_ssl.course import notebooks, session
 from eo_ssl.course.session import Run
 from eo_ssl.errors import DataError
 from eo_ssl.files import cache_dir, read_json, require_space
@@ -34,8 +34,6 @@ PUBLISHED = (180_662, 986, 5_128)  # pairs of SEN12MS, labelled and test patches
 OTHER = 0.3  # minutes that a chapter takes beside its trainings, where none was ever timed
 KEPT = 0.1  # share of its minutes that a chapter takes although its models are there
 Notebooks = Mapping[str, nbformat.NotebookNode]  # by stem, in reading order
-
-
 Sizes = tuple[dict[str, int], int]  # patches by split, and their width in pixels
 
 
@@ -102,7 +100,9 @@ def forecast(run: Run, chapters: Notebooks, threads: int = 1, say: Callable[[str
         counted[stem] = sum(map(minutes, some))
         missing = [one for one in some if not one.done]
         left[stem], number[stem] = sum(map(minutes, missing)), len(missing)
-    return Forecast(expected(counted, left, released(run.profile.name)), counted, number)
+    release = session.project_root() / "book" / "results" / f"{run.profile.name}.json"
+    known = read_json(release) if release.is_file() else {}
+    return Forecast(expected(counted, left, known), counted, number)
 
 
 def expected(
@@ -128,14 +128,6 @@ def expected(
             full = whole + OTHER * pace
         found[stem] = full * max(left[stem] / whole, KEPT) if whole else full
     return found
-
-
-def released(profile: str) -> dict[str, Any]:
-    """What the course released of a profile; empty where there is nothing that can be read."""
-    try:
-        return read_json(session.project_root() / "book" / "results" / f"{profile}.json")
-    except DataError:
-        return {}
 
 
 def table(found: Forecast, run: Run, current: Iterable[str] = ()) -> str:
@@ -197,10 +189,7 @@ def asked(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, tuple[str, ...
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        try:
-            nodes = list(ast.walk(ast.parse(cell.source)))
-        except SyntaxError:
-            continue
+        nodes = ast.walk(notebooks.syntax(cell.source))
         for node in (node for node in nodes if isinstance(node, ast.Call)):
             name = getattr(node.func, "attr", "")
             if name in ("pretrained", "compared"):

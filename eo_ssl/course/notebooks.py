@@ -5,6 +5,7 @@ import hashlib
 import re
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ data = "simulated"      # or "ben-ge-800", or a folder
 run_dir = ""            # default runs/<profile>
 seed = 0"""
 PATTERN = re.compile(r"(\d\d|a\d)_\w+\.ipynb")
+MAGIC = re.compile(r"^([ \t]*)(?:\w+ *= *)?[%!].*", re.MULTILINE)
 EFFORT = re.compile(r"^### Exercise .*\n\*(\d+) minutes · (●{1,3})○* · (must|stretch)\*$", re.MULTILINE)
 
 
@@ -56,6 +58,14 @@ def read(path: Path) -> nbformat.NotebookNode:
 def tags(cell: Any) -> list[str]:
     """The tags of a cell."""
     return list(cell.metadata.get("tags", []))
+
+
+def syntax(source: str) -> ast.Module:
+    """The syntax tree of a cell, whose lines of magic (%, !) do nothing; an empty one if it is no Python even so."""
+    for text in (source, MAGIC.sub(r"\1pass", source)):
+        with suppress(SyntaxError):
+            return ast.parse(text)
+    return ast.parse("")
 
 
 def parameters(notebook: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import nbformat
 from eo_ssl.course import forecast, notebooks, session, status
 from eo_ssl.data import catalog, fetch
 from eo_ssl.errors import DataError
+from eo_ssl.files import sha256
 from eo_ssl.provenance import meaning
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -71,7 +72,7 @@ def make_plan(
         data = str(session.check_data(data))
         if checked.real_data or any(path.stem >= LEARNING for path in chosen):
             catalog.require_complete(Path(data))
-    root = session.require_writable(session.run_folder(checked.name, run_dir))
+    root = session.require_writable(session.run_folder(profile, run_dir, data, seed))
     run = session.Run(checked, data, root, seed)
     if not dry:
         forecast.require_disk(run)
@@ -127,19 +128,19 @@ def _reached(code: list[str], folder: Path) -> Iterator[tuple[str, str]]:
             yield name, _meaning(source)
             words += f"{source}{path.stem}.toml" if name.startswith("chapters.") else ""
             waiting |= {name.rpartition(".")[0], *_imported(source)}
+    if "eo_ssl.course.recipes" in seen:  # may take the encoders that come with the course
+        weights = (PACKAGE.parent / "book" / "results" / "encoders").glob("*/*.safetensors")
+        yield "encoders", _digest([sha256(path) for path in sorted(weights)])
     beside = [p for part in ("chapters", "images") for p in folder.glob(f"{part}/*") if p.name in words]
     for path in sorted([*beside, *PACKAGE.rglob("*")]):
         if path.suffix in {".js", ".css", ".json", ".svg", ".toml"}:
-            yield path.name, hashlib.sha256(path.read_bytes()).hexdigest()
+            yield path.name, sha256(path)
 
 
 @cache
 def _imported(source: str) -> frozenset[str]:
-    """Modules, and names that may be modules, which a source imports anywhere; none if it is not plain Python."""
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except SyntaxError:
-        return frozenset()
+    """Modules, and names that may be modules, which a source imports anywhere; none if it is not Python."""
+    nodes = list(ast.walk(notebooks.syntax(source)))
     found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:

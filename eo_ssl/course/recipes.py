@@ -62,7 +62,8 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
         for seed in run.profile.seeds_of(method, family):
             pretrained(run, method, seed, family)
     gc.collect()
-    with suppress(AttributeError, OSError):  # glibc keeps what a pretraining needed; the workers need it now
+    # glibc keeps what a pretraining needed, and the workers need it now; other systems have no such function.
+    with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.

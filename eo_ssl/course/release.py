@@ -35,13 +35,13 @@ def results_folder() -> Path:
 
 
 def release_name(profile: str, data: str = "") -> str:
-    """What a release is called: its profile, and its data set unless that is the simulated one.
+    """What a release is called: its profile, and its data unless those are the ones simulated for it, with seed 0.
 
     >>> release_name("laptop", "simulated laptop 2.0 seed 0"), release_name("laptop", "ben-ge-8k 1.0")
-    ('laptop', 'laptop-ben-ge-8k')
+    ('laptop', 'laptop-ben-ge-8k-1.0')
     """
-    real = data.split()[0] if data and not data.startswith(session.SIMULATED) else ""
-    return "-".join(filter(None, (get_profile(profile).name, re.sub(r"[^\w.-]+", "-", real))))
+    usual = rf"({session.SIMULATED} {get_profile(profile).simulate} \S+ seed 0)?"
+    return profile if re.fullmatch(usual, data) else re.sub(r"[^\w.-]+", "-", f"{profile}-{data}")
 
 
 def others(run: session.Run) -> dict[str, dict[str, Any] | None]:
@@ -62,7 +62,8 @@ def summarise(run_dir: Path) -> dict[str, Any]:
     [`low`, `high`], the 95% interval over seeds and places of `eo_ssl.experiments.tables`;
     `seeds` and `n_labels` are how many. Raises `DataError` where there is no finished chapter.
     """
-    state, chapters = status.read(run_dir), status.done(run_dir)
+    sources = notebooks.sources(session.project_root() / "notebooks")
+    state, chapters = status.read(run_dir), status.done(run_dir, sources)
     if not chapters:
         raise DataError(f"{run_dir}: no finished chapter there; run `eo-ssl course run` first")
     results = _tested(run_dir, state["profile"])
@@ -121,14 +122,14 @@ def require_publishable(run_dir: Path, allow_dirty: bool = False) -> None:
 
     With `allow_dirty` the code may differ from its commit, or be in none.
     """
-    state, done = status.read(run_dir), status.done(run_dir)
+    sources = notebooks.sources(session.project_root() / "notebooks")
+    state, done = status.read(run_dir), status.done(run_dir, sources)
     known = [profile.name for profile in PROFILES.values() if profile.is_evidence]
     if (profile := state.get("profile", known[0])) not in known:
         raise ConfigError(
             f"{run_dir}: a run at profile {profile!r} is no evidence and never a result; use {', '.join(known)}"
         )
-    wanted = {path.stem for path in notebooks.sources(session.project_root() / "notebooks")}
-    _require_whole(run_dir, "chapters", (wanted | set(state["chapters"])) - set(done))
+    _require_whole(run_dir, "chapters", {path.stem for path in sources} - set(done))
     if not allow_dirty:
         _require_clean(run_dir, {state["commit"], *(chapter["commit"] for chapter in done.values())})
 

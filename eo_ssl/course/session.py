@@ -1,8 +1,10 @@
 """`setup(...)` opens the profile, the run folder, the data and the device: line one of every chapter."""
 
+import hashlib
 import html
 import multiprocessing
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,7 +116,7 @@ def setup(profile: str = "laptop", data: str = SIMULATED, run_dir: str | Path = 
     at once. Raises `ConfigError` naming the parameter that does not fit and what would.
     """
     checked = require_fitting(profile, data, seed)
-    run = Run(checked, data, require_writable(run_folder(checked.name, run_dir)), seed)
+    run = Run(checked, data, require_writable(run_folder(profile, run_dir, data, seed)), seed)
     run.figure_dir.mkdir(exist_ok=True)
     os.environ["EO_SSL_FIGURES"] = str(run.figure_dir)  # eo_ssl.show saves a copy of each figure there
     return run
@@ -156,9 +158,21 @@ def project_root() -> Path:
     return here
 
 
-def run_folder(profile: str, run_dir: str | Path = "") -> Path:
-    """The run folder: `run_dir` if given, otherwise `runs/<profile>` in the project."""
-    return Path(run_dir).expanduser().resolve() if run_dir else project_root() / "runs" / profile
+def run_folder(profile: str, run_dir: str | Path = "", data: str = SIMULATED, seed: int = 0) -> Path:
+    """The run folder: `run_dir` if given, otherwise `runs/<profile>` in the project.
+
+    Other data and other seeds have a folder of their own beside it: no run replaces what another has trained.
+    """
+    parts = [get_profile(profile).name]
+    if run_dir:
+        return Path(run_dir).expanduser().resolve()
+    if data != SIMULATED:
+        root = check_data(data)
+        fetched = root.parent == (cache_dir() / "data").resolve()
+        parts += [re.sub(r"[^A-Za-z0-9.]+", "-", root.name)[:60].strip("-")]
+        parts += [] if fetched else [hashlib.sha256(str(root).encode()).hexdigest()[:8]]
+    parts += [f"seed{seed}"] if seed else []
+    return project_root() / "runs" / "-".join(parts)
 
 
 def require_writable(folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """`status.json`: what each chapter of a run took, on what, from which sources; and the table made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,18 +34,20 @@ def update(
     write_json(path(run_dir), state)
 
 
-def done(run_dir: Path) -> dict[str, dict[str, Any]]:
-    """The chapters that ended well and whose executed copy is there, in reading order."""
+def done(run_dir: Path, sources: Iterable[Path] | None = None) -> dict[str, dict[str, Any]]:
+    """The chapters that ended well and whose executed copy is there, in reading order; with `sources` only theirs."""
     chapters = sorted(read(run_dir)["chapters"].items())
-    return {s: c for s, c in chapters if c.get("state") == "done" and (run_dir / f"{s}.ipynb").is_file()}
+    known = dict(chapters) if sources is None else {path.stem for path in sources}
+    ended = ((s, c) for s, c in chapters if s in known and c.get("state") == "done")
+    return {s: c for s, c in ended if (run_dir / f"{s}.ipynb").is_file()}
 
 
-def table(run_dir: Path, titles: Mapping[str, str]) -> str:
+def table(run_dir: Path, titles: Mapping[str, str], sources: Iterable[Path]) -> str:
     """The status page's table in Markdown, for chapters and their titles: minutes, device, commit, when.
 
-    Chapters that failed stand below the sum, with the cell and the kind of error; they have no page.
+    Chapters of `sources` that failed stand below the sum, with the cell and the kind of error; they have no page.
     """
-    chapters = read(run_dir)["chapters"]
+    chapters, known = read(run_dir)["chapters"], {path.stem for path in sources}
     rows = ["| chapter | minutes | device | commit | executed (UTC) |", "|---|--:|---|---|---|"]
     for stem, title in titles.items():
         c = {"minutes": 0.0, "device": "", "commit": "", "executed": "", **chapters.get(stem, {})}
@@ -54,7 +56,7 @@ def table(run_dir: Path, titles: Mapping[str, str]) -> str:
     total = sum(chapters.get(stem, {}).get("minutes", 0.0) for stem in titles)
     rows.append(f"| **all** | **{total:.1f}** | | | |")
     for stem, c in sorted(chapters.items()):
-        if c.get("state") == "failed" and stem not in titles:
+        if c.get("state") == "failed" and stem in known - titles.keys():
             where = ": ".join(str(c.get("error", "")).split(": ")[:2])  # not the message, which may be long
             rows.append(f"| {c.get('title', stem)} | **failed** | {where} | | |")
     return "\n".join(rows)

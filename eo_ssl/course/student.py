@@ -6,6 +6,7 @@ The stub is made from it, so that the two cannot drift apart.
 
 import hashlib
 import re
+from itertools import chain, count
 from pathlib import Path
 
 import nbformat
@@ -21,7 +22,7 @@ SOLUTION = re.compile(
 STUB = 'raise NotImplementedError("your turn")  # replace this line'
 CHECK = re.compile(r"^\s*(?:display\()?(?:ch\d\d|capstone)\.check_\w+\(", re.MULTILINE)
 GO_ON = "raises-exception"  # lets "run all cells" go on past an exercise that is not solved yet
-WRITTEN = ".edition.json"  # SHA-256 of each file as it was written
+WRITTEN = ".edition.json"  # SHA-256 of every version of each file that was written, the newest last
 
 
 def stub(source: str, where: str = "cell") -> str:
@@ -49,10 +50,14 @@ def without_markers(source: str) -> str:
 
 
 def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
-    """A copy of a notebook with stubs in place of the solutions."""
+    """A copy of a notebook with stubs in place of the solutions, and without outputs; it may be such a copy itself."""
     copy = nbformat.from_dict(notebook)
     for index, cell in enumerate(copy.cells):
         tags = notebooks.tags(cell)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        if GO_ON in tags and BEGIN not in cell.source:  # of an edition
+            continue
         if "exercise" in tags:
             cell.source = stub(cell.source, f"{name}, cell {index}")
             cell.metadata["tags"] = [*(tag for tag in tags if tag != "hide-input"), GO_ON]
@@ -79,8 +84,8 @@ def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Pa
     """Write the student edition of `folder` to `out`, with the modules and images that its notebooks need.
 
     With `solutions` they are there, too, out of sight: `solutions/NAME.py`. A learner's work is never overwritten: a file
-    that differs from what this function wrote there before is kept, and a new version of it is written once, beside it, as
-    `NAME.new.ipynb`. Returns the paths of the notebooks.
+    that this function has not written so is kept, and a new version is written once, beside it, as `NAME.new.ipynb` (or
+    `NAME.new2.ipynb`, where there is work in that one, too). Returns the paths of the notebooks.
     """
     files = {
         path.relative_to(folder): path.read_bytes()
@@ -98,12 +103,14 @@ def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Pa
     before, written = read_json(record) if record.is_file() else {}, []
     for name, content in files.items():
         target, digest = out / name, hashlib.sha256(content).hexdigest()
-        known, before[str(name)] = before.get(str(name)), digest
-        if target.exists() and sha256(target) not in (known, digest) and known != digest:
-            target = target.with_name(f"{name.stem}.new{name.suffix}")
-        if not target.exists() or known != digest:
+        known = before.get(str(name), "").split()
+        if not target.exists() or known[-1:] != [digest]:
+            beside = (target.with_name(f"{name.stem}.new{n}{name.suffix}") for n in chain([""], count(2)))
+            places = chain([target], beside)
+            target = next(p for p in places if not p.exists() or sha256(p) in (*known, digest))
             with atomic_path(target) as temporary:
                 temporary.write_bytes(content)
+        before[str(name)] = " ".join([*(one for one in known if one != digest), digest])
         written += [target] if name.suffix == ".ipynb" else []
     write_json(record, before)
     return written

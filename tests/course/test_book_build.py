@@ -31,7 +31,7 @@ def html_output(text):
 
 @pytest.fixture
 def run_dir(tmp_path):
-    """A run folder with one executed chapter, and one that failed."""
+    """A run folder with one executed chapter, one that failed, and one that is no part of the project any more."""
     solution = "### BEGIN SOLUTION\n1 + 1\n### END SOLUTION"
     picture = html_output(f'<img alt="A & B" src="data:image/png;base64,{PNG}">')
     code = nbformat.v4.new_code_cell
@@ -48,6 +48,8 @@ def run_dir(tmp_path):
     folder = tmp_path / "run"
     write_text(folder / f"{STEM}.ipynb", nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
     status.update(folder, FACTS, STEM, DONE)
+    write_text(folder / "03_mine.ipynb", nbformat.writes(nbformat.v4.new_notebook()))
+    status.update(folder, {}, "03_mine", {**DONE, "title": "Mine"})
     error = "02_there, cell 7: ValueError: a long | story"
     status.update(folder, {}, "02_there", {"state": "failed", "title": "There", "error": error})
     return folder
@@ -65,6 +67,8 @@ def project(tmp_path):
     write_text(tmp_path / "book" / "status.md", "# Status\n\n<!-- status -->")
     write_text(tmp_path / "vendor" / "widgets" / "icons.woff2", "")
     write_text(tmp_path / "notebooks" / "chapters" / "ch01.py", "")
+    for stem in (STEM, "02_there"):
+        write_text(tmp_path / "notebooks" / f"{stem}.ipynb", nbformat.writes(nbformat.v4.new_notebook()))
     write_text(tmp_path / "notebooks" / "images" / "windows.svg", "<svg/>")
     shutil.copy(ROOT / "notebooks" / "images" / "course.svg", tmp_path / "notebooks" / "images")
     return tmp_path
@@ -106,7 +110,11 @@ def test_under_the_title_stands_the_picture_of_the_course_with_the_number_of_the
 def test_the_status_page_lists_minutes_and_failures(staged):
     text = (staged / "book" / "status.md").read_text()
     assert "| [Seeing](../notebooks/01_seeing) | 1.3 | " in text and "2026-01-02 03:04" in text
-    assert "| There | **failed** | 02_there, cell 7: ValueError | | |" in text and "story" not in text
+    assert (
+        "| There | **failed** | 02_there, cell 7: ValueError | | |" in text
+        and "story" not in text
+        and "Mine" not in text
+    )
     assert "seeds: 1 pretraining, 2 fine-tuning" in text
 
 

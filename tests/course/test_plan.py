@@ -98,6 +98,8 @@ FILES = {
     "eo_ssl/losses/clip.py": "def clip():\n    from eo_ssl import deep\n",
     "eo_ssl/deep.py": "x = 1",
     "eo_ssl/course/book.py": "y = 1",
+    "eo_ssl/course/recipes.py": "v = 1",
+    "book/results/encoders/mma/model.safetensors": "1",
     "eo_ssl/show/explore.js": "1",
     "notebooks/chapters/ch01.py": "from eo_ssl.losses import clip\nFILE = 'a.json'",
     "notebooks/chapters/ch02.py": "z = 1",
@@ -119,6 +121,7 @@ FILES = {
         ("eo_ssl/deep.py", "x = 2", {"01_second"}),
         ("eo_ssl/deep.py", "x = 1  # one", set()),
         ("eo_ssl/course/book.py", "y = 2", set()),
+        ("book/results/encoders/mma/model.safetensors", "2", {"01_second"}),
         ("eo_ssl/show/explore.js", "2", {"00_first", "01_second", "02_third"}),
     ],
 )
@@ -128,8 +131,8 @@ def test_a_chapter_goes_stale_by_the_code_it_reaches_and_by_no_other(
     for path, code in FILES.items():
         write_text(tmp_path / path, code)
     monkeypatch.setattr(plans, "PACKAGE", tmp_path / "eo_ssl")
-    write("01_second", "from chapters import ch01")
-    write("02_third", "from chapters import ch02\nprint('windows.svg')")
+    write("01_second", "from chapters import ch01\nfrom eo_ssl.course import recipes")
+    write("02_third", "%matplotlib inline\nif 1:\n    !ls\nfrom chapters import ch02\nprint('windows.svg')")
     before = plans.sources_of(folder)
     write_text(tmp_path / name, text)
     after = plans.sources_of(folder)

@@ -2,7 +2,9 @@
 
 import copy
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from eo_ssl.course import release, session, status
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.experiments.tables import interval
-from eo_ssl.files import read_json, write_json
+from eo_ssl.files import read_json, write_json, write_text
 from eo_ssl.profiles import get_profile
 
 
@@ -97,6 +99,14 @@ def test_a_run_on_other_data_is_released_beside_the_simulated_one(run_dir, resul
     assert release.read_release("laptop", "ben-ge-8k")["data_version"] == "ben-ge-8k"
     run = session.Run(get_profile("laptop"), session.SIMULATED, tmp_path, 0)
     assert release.others(run) == {"laptop-ben-ge-8k": real, "gpu": None, "paper": None}
+    alike = (
+        "simulated laptop 1.1 seed 1",
+        "simulated-scenes of mine 1.0",
+        "my data winter",
+        "my data summer",
+    )
+    names = [release.release_name("laptop", data) for data in (*alike, real["data_version"], "")]
+    assert len(set(names)) == len(names), "one release never takes the place of another"
 
 
 def drop_last_line(run_dir):
@@ -163,6 +173,7 @@ def test_a_release_in_another_form_is_refused_with_file_and_entry(found, results
 
 
 def test_the_chapters_of_a_whole_run_are_those_of_the_project(run_dir, folder, write, monkeypatch):
+    status.update(run_dir, {}, "15_removed_since", {"state": "failed"})
     release.require_publishable(run_dir)
     write("99_new")
     monkeypatch.setattr(session, "project_root", lambda: folder.parent)
@@ -184,22 +195,26 @@ def test_the_command_checks_writes_and_refuses_another_profile_or_other_sources(
     assert invoke(*check).exit_code == 0
 
 
-def test_the_name_of_the_data_set_is_fit_for_the_key_of_a_cache(tmp_path):
-    folders = [tmp_path / n / "SEN 12, MS\n" for n in "ab"]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    choices = [("--profile", "gpu"), ("--profile", "smoke"), *(("--data", folder) for folder in folders)]
-    names = [invoke("data-version", *choice).output.strip() for choice in choices]
-    assert len(set(names)) == 4 and names[0].startswith("simulated-gpu-")
-    assert all(name.replace("-", "").replace(".", "").isalnum() and name.isascii() for name in names)
-
-
 def test_the_machine_is_named(tmp_path):
     found = provenance.machine()
     assert found["cpu"] and found["cores"] >= 1 and found["memory_gb"] > 0
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Fast: CPU\n")
     assert provenance.cpu_name(str(tmp_path / "cpuinfo")) == "Fast: CPU"
     assert provenance.cpu_name(str(tmp_path / "missing"))
+
+
+def test_only_a_repository_that_keeps_the_package_names_its_commit(tmp_path, monkeypatch):
+    def git(*words):
+        about = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *about, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    write_text(tmp_path / "eo_ssl" / "__init__.py", "")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "eo_ssl" / "provenance.py"))
+    git("init", "-q")
+    for options, commit in ((["--allow-empty"], "v.*"), (["--all"], "[0-9a-f]{9}")):
+        git("commit", "-q", "-m", "of somebody", *options)
+        assert re.fullmatch(commit, provenance.commit.__wrapped__())
+        git("add", "eo_ssl")
 
 
 # ---- drift -------------------------------------------------------------------------------------------------
@@ -293,7 +308,8 @@ def test_other_data_or_another_profile_are_refused_with_the_reason(facts):
 def small(tmp_path):
     """A run folder with one chapter that ended well and one that failed."""
     folder = tmp_path / "small"
-    facts = {"profile": "laptop", "device": "CPU", "evidence": True, "commit": "abc", "data": "simulated 1"}
+    facts = {"profile": "laptop", "device": "CPU", "evidence": True, "commit": "abc"}
+    facts["data"] = "simulated laptop 1 seed 0"
     status.update(folder, facts, "00_a", {"state": "done", "minutes": 1.25})
     status.update(folder, {}, "01_b", {"state": "failed", "error": "01_b, cell 3: no data"})
     return folder

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from eo_ssl.course import session, setup
+from eo_ssl.course.plan import make_plan
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.profiles import PROFILES
 
@@ -34,6 +35,22 @@ def test_setup_refuses_what_does_not_fit(tmp_path, settings, error, words):
     with pytest.raises(error, match=words) as caught:
         setup(**{"profile": "smoke", "run_dir": str(tmp_path / "run"), **settings})
     assert "\n" not in str(caught.value)
+
+
+def test_other_data_and_other_seeds_have_run_folders_of_their_own(tmp_path, monkeypatch, folder, write):
+    """So that nothing is trained again over what an earlier run has made."""
+    alike = [tmp_path / name / "my data, 2\n" for name in "ab"]
+    for data in (tmp_path / "cache" / "data" / "ben-ge-800", *alike):
+        data.mkdir(parents=True)
+    write("00_first")
+    monkeypatch.setattr(session, "project_root", lambda: tmp_path)
+    real, choices = {"data": "ben-ge-800"}, [{}, {"seed": 3}]
+    choices += [real, real | {"seed": 3}, *({"data": str(data)} for data in alike)]
+    roots = [setup("smoke", **choice).root for choice in choices]
+    assert roots == [make_plan(folder, "smoke", **choice).run.root for choice in choices]
+    names = [root.relative_to(tmp_path / "runs").name for root in roots]
+    assert names[:4] == ["smoke", "smoke-seed3", "smoke-ben-ge-800", "smoke-ben-ge-800-seed3"]
+    assert names[4] != names[5] and all(name.startswith("smoke-my-data-2-") for name in names[4:])
 
 
 def test_a_run_is_frozen_and_its_source_opened_once(tmp_path, monkeypatch):

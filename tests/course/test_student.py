@@ -46,6 +46,9 @@ def chapter(write, folder):
     notebook.cells[2].metadata["tags"] = ["exercise", "hide-input"]
     nbformat.write(notebook, path)
     notebooks.normalise(path)
+    notebook = nbformat.read(path, as_version=4)  # an instructor has run it
+    notebook.cells[3].outputs = [nbformat.v4.new_output("stream", text="return 2")]
+    nbformat.write(notebook, path)
     return path
 
 
@@ -76,9 +79,13 @@ def test_modules_and_images_come_along_and_only_what_a_student_has_not_changed_i
     chapter.write_text(chapter.read_text().replace("Title", "Better title"))
     (new,) = student_edition(folder, out)
     assert path.read_text() == "my work" and new.name == "01_a.new.ipynb" and "Better" in new.read_text()
-    new.unlink()
+    new.write_text("work there, too")
+    chapter.write_text(chapter.read_text().replace("Better", "Best"))
+    (newest,) = student_edition(folder, out)
+    assert new.read_text() == "work there, too" and newest.name == "01_a.new2.ipynb"
+    newest.unlink()
     student_edition(folder, out)
-    assert path.read_text() == "my work" and not new.exists(), "what was thrown away does not come back"
+    assert path.read_text() == "my work" and not newest.exists(), "what was thrown away does not come back"
 
 
 def test_solutions_are_left_out_unless_asked_for_and_then_stand_aside_under_their_titles(
