@@ -1,9 +1,9 @@
 """What is compared: the methods, the label fractions and budgets of each profile, and the cells they make.
 
-The learning rate of every method is chosen the same way: each rate of the plan's list is tried by the first two seeds,
-with all labels and a share of the updates (the schedule ends with them), and the best mean validation score decides for
-all fractions and seeds of that method. Multi-label models take the rate of the single-label ones, and some methods that of
-their twins.
+The learning rate of a method is chosen on validation: each rate of the plan's list (for a classifier's head alone of a list
+with larger ones) is tried by the first two seeds, with all labels and a share of the updates (the schedule ends with them),
+and the best mean score decides for all fractions and seeds of that method. Multi-label models take the rate of the
+single-label ones; released encoders and the untrained SwinUNet take that of their twin.
 """
 
 import os

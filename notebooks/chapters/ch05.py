@@ -16,8 +16,14 @@ from matplotlib.figure import Figure
 
 from eo_ssl import show
 from eo_ssl.course.checks import booleans, exercise, expect, expect_close, expect_shape, numbers
+from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate import retrieval as monitors
 from eo_ssl.files import read_json
+
+
+def image_of(pair: Pair) -> str:
+    """The image that a pair was cut from, by its name; a stand-in, whose name does not tell, is an image of its own."""
+    return pair.name if not pair.source.startswith("BigEarthNet") else pair.name.rsplit("_", 2)[0]
 
 
 def source_of(*things: Any) -> Markdown:
@@ -34,13 +40,19 @@ def choices(path: Path) -> str:
         "|---|---|---|---|---|---|",
     ]
     found = read_json(path)
-    for row in found["rows"]:
+    rows = found["rows"]
+    for row in rows:
         head = "pooled, as published" if row["head_grid"] == 1 else "last map, 2 × 2"
         scores = f"{row['val_loss']:.2f} | {row['val_top1']:.0%} | {row['val_top5']:.0%}"
         lines.append(f"| {head} | {row['scenes']} | {row['pairs']:,} | {scores} |")
-    first = found["rows"][0]
+    first, top5 = rows[0], {(row["head_grid"], row["scenes"]): row["val_top5"] for row in rows}
+    few, many = (end(row["scenes"] for row in rows) for end in (min, max))
+    head = [show.signed(top5[2, scenes] - top5[1, scenes]) for scenes in (few, many)]
+    places = [show.signed(top5[grid, many] - top5[grid, few]) for grid in (1, 2)]
     said = f"Guessing costs {first['guessing']:.2f} and has the partner among five for {first['val_chance_top5']:.1%} of"
-    said += f" {first['held_out']} held-out pairs. {found['epochs']} epochs, one seed each; {found['date']}."
+    said += f" the {first['held_out']} held-out pairs, which come from {first['held_out_scenes']} scenes. The finer head"
+    said += f" changed the share among five by {' and '.join(head)} points, the larger number of places by"
+    said += f" {' and '.join(places)}. {found['epochs']} epochs, one seed each; {found['date']}."
     return "\n".join(lines) + f"\n\n{said}"
 
 

@@ -1,16 +1,20 @@
-"""Chapter 06: maps in colours, the surface of the search over offsets, cases to explore; checks of its exercises."""
+"""Chapter 06: maps in colours, the search over offsets, cases to explore, scores by scene; checks of its exercises."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
+from chapters.ch04 import by_group, grouped
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.data.samples import Pair
 from eo_ssl.losses import map_similarity
+
+FEW = 6  # scenes: over fewer an interval promises more than it holds
 
 
 def as_colours(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -58,6 +62,26 @@ def places(wanted: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
             name = f"stand-in {i + 1} ({', '.join(pairs[i].labels) or 'no label'})"
         named[name] = i
     return named
+
+
+def by_scene(name: str, values: np.ndarray, scene: Sequence[Any]) -> dict[str, show.words.Score]:
+    """Rows of a forest for values (N,): all, with the interval over scenes (N,); few scenes stand one by one instead."""
+    each = by_group(values, scene)
+    if len(each) >= FEW:
+        return {name: grouped(values, scene)}
+    return {name: float(np.mean(values))} | {f"scene {k}": share for k, share in enumerate(each, 1)}
+
+
+def by_scene_words(values: np.ndarray, scene: Sequence[Any]) -> str:
+    """The same in words.
+
+    >>> by_scene_words(np.array([0.0, 1.0, 1.0, 1.0]), [7, 7, 8, 8])
+    '75% (by scene 50%, 100%)'
+    """
+    each = by_group(values, scene)
+    if len(each) >= FEW:
+        return show.percent(grouped(values, scene))
+    return f"{np.mean(values):.0%} (by scene {', '.join(f'{share:.0%}' for share in each)})"
 
 
 @exercise("map similarity", praise="Every place has one vote, however strong its features are.")

@@ -16,7 +16,6 @@ from torch import Tensor
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.course.recipes import Embeddings
-from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.retrieval import retrieval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
 
@@ -49,11 +48,6 @@ def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
         word = ("not to be told from guessing", "better than guessing", "worse than guessing")[side]
         said.append(f"{method} {recall:.0%} ({found.low:.0%} to {found.high:.0%}), {word}")
     return f"guessing finds {guess:.0%} among the first {k}. {'; '.join(said)}."
-
-
-def image_of(pair: Pair) -> str:
-    """The image that a pair was cut from, by its name; a stand-in, whose name does not tell, is an image of its own."""
-    return pair.name if not pair.source.startswith("BigEarthNet") else pair.name.rsplit("_", 2)[0]
 
 
 def features(embedded: Embeddings) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Chapter 05: agreement and overlap say what they show; right answers pass, known mistakes are told what they are."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -41,11 +42,19 @@ def test_pieces_of_the_page_are_read_from_their_file_and_choices_are_a_table(tmp
     assert "class DualSimCLR(nn.Module):" in middle and "def train(" in middle
     assert ch05.choices(tmp_path / "none.json") == ""
     row = {"scenes": 37, "pairs": 1813, "head_grid": 1, "val_loss": 7.1, "val_top1": 0.05, "val_top5": 0.13}
-    row |= {"val_chance_top5": 0.026, "held_out": 196, "guessing": 5.97}
+    row |= {"val_chance_top5": 0.026, "held_out": 196, "held_out_scenes": 4, "guessing": 5.97}
     write_json(
-        tmp_path / "some.json", {"date": "2026-01-02", "epochs": 13, "rows": [row, row | {"head_grid": 2}]}
+        tmp_path / "some.json",
+        {"date": "2026-01-02", "epochs": 13, "rows": [row, row | {"head_grid": 2, "val_top5": 0.31}]},
     )
     table = ch05.choices(tmp_path / "some.json")
     assert (
         "| pooled, as published | 37 | 1,813 | 7.10 | 5% | 13% |" in table and "Guessing costs 5.97" in table
     )
+    assert "come from 4 scenes" in table
+    assert "by +18.0 and +18.0 points, the larger number of places by 0.0 and 0.0" in table
+
+
+def test_pairs_of_one_image_are_told_by_their_names():
+    pair = SimpleNamespace(name="S2A_MSIL2A_20170613T101031_87_48", source="BigEarthNet v1")
+    assert ch05.image_of(pair) == "S2A_MSIL2A_20170613T101031"

@@ -27,3 +27,12 @@ def test_a_stand_in_is_not_called_a_river():
     other = [SimpleNamespace(source="simulated", labels=("Forest",))] * 10
     named = ch06.places({"river": 9, "fields": 6}, other)
     assert list(named.values()) == [9, 6] and not {"river", "fields"} & set(named)
+
+
+def test_few_scenes_are_shown_one_by_one_and_many_by_an_interval_over_scenes():
+    values = np.array([0.0, 1.0, 1.0, 1.0])
+    assert ch06.by_scene("all", values, [4, 4, 2, 2]) == {"all": 0.75, "scene 1": 0.5, "scene 2": 1.0}
+    scene = np.arange(4 * ch06.FEW) // 4
+    rows = ch06.by_scene("all", np.tile(values, ch06.FEW), scene)
+    assert list(rows) == ["all"] and rows["all"].low == rows["all"].high == 0.75
+    assert ch06.by_scene_words(np.tile(values, ch06.FEW), scene) == "75% (75–75%)"

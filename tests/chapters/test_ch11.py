@@ -60,6 +60,22 @@ def test_simclr_with_all_bands_stands_in_where_rgb_was_not_run(outcome):
     assert both.run[0][1][0] == "simclr-rgb-finetune" and both.status == ch11.HOLDS
 
 
+def test_the_usual_resnet_stands_in_for_the_deep_one_where_that_was_not_trained_and_only_there(outcome):
+    parts = (
+        (("resnet50-finetune", 0.1), ("resnet50-scratch", 0.1)),
+        (("resnet50-finetune", 1.0), ("resnet50-scratch", 1.0)),
+    )
+    claim = ch11.Claim("x", "transformers", "single", parts)
+    stood_in = outcome({"late": UP}, claim)
+    assert stood_in.run[0][:2] == (("dual-finetune", 1.0), ("late", 1.0)) and stood_in.status == ch11.IN_PART
+    deep = outcome({"late": DOWN, "resnet50-finetune": UP, "resnet50-scratch": UP}, claim)
+    assert deep.run[0][:2] == (("resnet50-finetune", 1.0), ("resnet50-scratch", 1.0))
+    lines = pd.DataFrame({"method": ["resnet50-finetune"], "fraction": [1.0]})
+    lines = lines.assign(task="single", seed=0, test_reads=1)
+    assert ch11.run_as(lines, "single", "resnet50-finetune") == "resnet50-finetune"
+    assert ch11.run_as(lines, "multi", "resnet50-finetune") == "dual-finetune"
+
+
 def test_the_published_side_names_its_closest_comparison_and_how_it_was_read():
     assert ch11.published_words(ch11.CLAIMS[0]) == "≈ 65.3 against 62 ± 4 %"
     ours = [claim for claim in ch11.CLAIMS if not claim.published]
