@@ -377,7 +377,7 @@ def check_sigmoid(sigmoid_loss: Callable[[Tensor, Tensor, float, float], Tensor]
         "multiply the cosine by the scale; here it was divided": cost(y * (cosine / scale + bias)),
     }
     got = numbers(sigmoid_loss(z1, z2, scale, bias), "the loss")
-    expect(got.ndim == 0, f"Return one number, not {got.size} of them.")
+    expect(got.ndim == 0, "Return one number: the sum over all pairs, divided by N.")
     expect_close(got, wanted, "the loss of 5 pairs at scale 3 and bias −2", mistakes=mistakes)
     far, why = (
         torch.eye(4),
@@ -402,6 +402,7 @@ def check_decur(decur_loss: Callable[[Tensor, int], Tensor]) -> None:
     mistakes = {
         "this is Barlow Twins: all dimensions in common": ones + weight * off.sum(),
         "beyond the first K, C_aa should be 0, not 1": ones + weight * redundant,
+        "the common dimensions are 0 to K − 1, without K": barlow_loss(z1, z2, common=common + 1),
         "entries between the two parts do not count": missing.sum() + weight * off.sum(),
         "the diagonal beyond the first K counts, too": missing[:common].sum() + weight * redundant,
         "the block of the unique dimensions counts, too": missing.sum()

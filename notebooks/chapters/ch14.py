@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 
-from eo_ssl.course.checks import exercise, expect, expect_close
+from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.data import catalog
 from eo_ssl.data.dataset import open_source
 from eo_ssl.data.store import StoreSource, is_store, pack
@@ -194,8 +194,10 @@ def check_rank_loss(rank_loss: Callable[[Tensor, Tensor, int, int, float], Tenso
         "divide the cosines by the temperature": entropy(logits[own] * tau**2, own),
         "the temperature is missing": entropy(logits[own] * tau, own),
         "radar asks: the anchors are rows of z1, the keys rows of z2": entropy(logits.T[own], own),
+        "in one direction only: radar asks": (wanted + entropy(logits.T[own], own)) / 2,
     }
     got = rank_loss(z1, z2, 1, 2, tau)
+    expect(numbers(got).ndim == 0, "Return one number: the mean over the anchors.")
     expect_close(got, wanted, "The loss of process 1 of 2, with 6 pairs", mistakes=mistakes)
     expect(getattr(got, "requires_grad", False), "No gradient flows: return a tensor made from z1 and z2.")
     mean = sum(rank_loss(z1, z2, rank, 2, tau) for rank in range(2)) / 2

@@ -119,6 +119,7 @@ SIGMOIDS = {
 DECURS = {
     "this is Barlow Twins": lambda c, k: decur(c, len(c)),
     "should be 0, not 1": lambda c, k: decur(c, k) + (1 - 2 * c.diagonal()[k:]).sum(),
+    "without K": lambda c, k: decur(c, k + 1),
     "between the two parts": lambda c, k: decur(c, k) + 0.01 * c[:k, k:].square().sum(),
     "diagonal beyond": lambda c, k: decur(c, k) - c.diagonal()[k:].square().sum(),
     "block of the unique": lambda c, k: decur(c[:k, :k], k) + c.diagonal()[k:].square().sum(),

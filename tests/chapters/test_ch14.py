@@ -82,7 +82,9 @@ LOSSES = {
     "rank is not used": lambda a, b, r, w, tau: ranked(a, b, 0, w, tau),
     "by the temperature": lambda a, b, r, w, tau: ranked(a, b, r, w, 1 / tau),
     "temperature is missing": lambda a, b, r, w, tau: ranked(a, b, r, w, 1),
-    "radar asks": lambda a, b, r, w, tau: ranked(b, a, r, w, tau),
+    "radar asks: the anchors": lambda a, b, r, w, tau: ranked(b, a, r, w, tau),
+    "one direction only": lambda a, b, r, w, tau: (ranked(a, b, r, w, tau) + ranked(b, a, r, w, tau)) / 2,
+    "Return one number": lambda *a: ranked(*a, reduction="none"),
     "keys have lost their gradient": lambda *a: ranked(*a, keys=torch.detach),
     "No gradient flows": lambda *a: ranked(*a).item(),
 }
