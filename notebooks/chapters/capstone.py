@@ -15,7 +15,7 @@ from IPython.display import Markdown
 from chapters.ch02 import confusion_counts
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
-from eo_ssl.evaluate.intervals import paired_difference
+from eo_ssl.evaluate.intervals import Interval, paired_difference
 from eo_ssl.evaluate.metrics import average_accuracy
 from eo_ssl.experiments.plan import get_plan
 from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
@@ -144,10 +144,7 @@ def check_tuned(tuned: Callable[[Any, float, int], Any], source: Any) -> None:
 def check_headline(headline: Callable) -> None:
     """Value and interval of a paired difference over places, on two imagined models."""
     first, second, places = two_models()
-    got = headline(first, second, places)
-    got = show.words.three(getattr(got, "difference", got))
-    expect(len(got) == 3, "Return three numbers: the difference, its lower and its upper end.")
-    value, low, high = (float(numbers(x)) for x in got)
+    value, low, high = three(headline(first, second, places))
     wanted = paired_difference(first, second, places, average_accuracy).difference
     mistakes = {"take the first minus the second": -wanted.value}
     mistakes["these are points; return a share"] = 100 * wanted.value
@@ -157,6 +154,15 @@ def check_headline(headline: Callable) -> None:
     wide = f"The interval is {ratio:.1f} times as wide as it should be"
     expect(ratio > 0.8, f"{wide}: patches of one place are no news to each other. Draw whole places.")
     expect(ratio < 1.25, f"{wide}: draw the *same* places for both models, and subtract within each draw.")
+
+
+def three(found: Any) -> tuple[float, ...]:
+    """Difference, lower and upper end as plain numbers, whether they come as a comparison, an interval, or three numbers."""
+    found = getattr(found, "difference", found)
+    found = (found.value, found.low, found.high) if isinstance(found, Interval) else found
+    values = numbers(found, "The difference with its interval")
+    expect(values.shape == (3,), "Return three numbers: the difference, its lower and its upper end.")
+    return tuple(values.tolist())
 
 
 def two_models() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -184,7 +190,7 @@ def check_report(report: Callable[[], Any], gap: Any) -> None:
     words, text = len(got.split()), got.lower().replace("−", "-")
     expect(words >= LEAST_WORDS, f"{words} words; a reader who was not there needs {LEAST_WORDS} or more.")
     _expect_all(PARTS, [part for part in PARTS if part in text], "in the text")
-    computed = [f"{abs(100 * x):.1f}" for x in show.words.three(gap)]
+    computed = [f"{abs(100 * x):.1f}" for x in three(gap)]
     _expect_all(computed, [x for x in computed if x in text], "in the text, but computed (in points)")
     sure = ", ".join(word for word in TOO_SURE if re.search(rf"\b{word}\b", text))  # "improves" is no proof
     return expect(not sure, f"'{sure}' says more than an interval can. Say what was measured, and where.")

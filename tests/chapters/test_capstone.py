@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import papermill
 import pytest
+import torch
 
 from chapters import capstone
 from eo_ssl.course import notebooks, student
@@ -44,6 +45,10 @@ GAP = (0.0123, -0.004, 0.031)
 REPORT = f"Question Data Result Limits: +1.2 points (−0.4 to +3.1). {'word ' * 100}"
 
 
+def by_course(*of):
+    return capstone.three(paired_difference(*of, average_accuracy))
+
+
 def alone(first, second, places):
     gap = paired_difference(first, second, np.arange(len(places)), average_accuracy).difference
     return gap.value, gap.low, gap.high
@@ -63,6 +68,8 @@ def apart(first, second, places):
         (capstone.check_look, lambda data: pd.DataFrame(look(data)).T, (source(),)),
         (capstone.check_baseline, lambda data: [int(c) % 8 for c in CLASSES[18:]][::-1], (source(),)),
         (capstone.check_headline, lambda *of: paired_difference(*of, average_accuracy), ()),
+        (capstone.check_headline, lambda *of: np.array(by_course(*of), np.float32), ()),
+        (capstone.check_headline, lambda *of: [torch.tensor(x) for x in by_course(*of)], ()),
         (capstone.check_report, lambda: REPORT, (GAP,)),
         (capstone.check_report, lambda: f"{REPORT} It improves.", (GAP,)),
     ],
@@ -98,6 +105,7 @@ def test_a_right_answer_passes(check, answer, given):
         (capstone.check_baseline, lambda data: CLASSES[18:], (source(),), "255 is missing"),
         (capstone.check_baseline, lambda data: CLASSES[18:] % 255, (source(),), "too good"),
         (capstone.check_baseline, lambda data: np.zeros(12), (source(),), "same class"),
+        (capstone.check_headline, lambda *of: by_course(*of)[:2], (), "three numbers"),
         (capstone.check_headline, alone, (), "Draw whole places"),
         (capstone.check_headline, apart, (), "the \\*same\\* places"),
         (capstone.check_report, lambda: REPORT.replace("+1.2", "some"), (GAP,), "computed.*1.2"),
