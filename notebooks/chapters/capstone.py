@@ -13,7 +13,6 @@ import rasterio
 from IPython.display import Markdown
 
 from chapters.ch02 import confusion_counts
-from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.evaluate.intervals import Interval, paired_difference
 from eo_ssl.evaluate.metrics import average_accuracy
