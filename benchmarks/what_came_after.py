@@ -15,25 +15,32 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from eo_ssl.course.session import project_root, simulated
 
 sys.path.insert(0, str(project_root() / "notebooks"))
 
 from chapters import ch12
-from eo_ssl.data.dataset import open_source
+from chapters.ch02 import confusion_counts
+from eo_ssl.data.dataset import Loader, PatchDataset, open_source
+from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.evaluate.intervals import hierarchical_interval, paired_difference
 from eo_ssl.evaluate.metrics import average_accuracy
 from eo_ssl.files import read_json, write_json
 from eo_ssl.parallel import cores
 from eo_ssl.profiles import get_profile
 from eo_ssl.provenance import commit, machine
+from eo_ssl.sensors import IGNORE
 from eo_ssl.train.config import preset
 
 SEEDS = (0, 1, 2)
@@ -60,12 +67,30 @@ def measure(job: Job, out: Path, profile: str, judge: bool) -> Path:
         known = ch12.features(model, places.images)
         arrays |= {f"probe {factor}": ch12.probe(known, places, factor) for factor in ch12.FACTORS}
         arrays["scene"] = places.scene
-        arrays["counts"], arrays["blocks"] = ch12.classified(model, source, config.image_size)
+        arrays["counts"], arrays["blocks"] = classified(model, source, config.image_size)
     half = target.with_suffix(".half.npz")
     np.savez_compressed(half, **arrays)
     half.replace(target)
     print(f"{target.stem}: partner among five {arrays['held_out'][1]:.3f}", flush=True)
     return target
+
+
+def classified(encoders: torch.nn.Module, source: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Land cover by logistic regression on frozen features: counts (N, 8, 8) per test patch, and their blocks (N,)."""
+    statistics, known = source.stats("pretrain"), {}
+    for split in ("train", "test"):
+        tiles = PatchDataset(source, source.rows(split), size, "centre", statistics=statistics, labels=True)
+        batches = list(Loader(tiles, 128, shuffle=False))
+        found = [ch12.features(encoders, batch) for batch in batches]
+        label = torch.cat([batch["label"] for batch in batches]).numpy()
+        rows = torch.cat([batch["index"] for batch in batches]).numpy()
+        there = label != IGNORE
+        known[split] = np.concatenate(found)[there], label[there], rows[there]
+    learner = LogisticRegression(C=0.01, class_weight="balanced", max_iter=500)
+    learner = make_pipeline(StandardScaler(), learner).fit(*known["train"][:2])
+    x, truth, rows = known["test"]
+    blocks = spatial_blocks(source.catalog.iloc[rows], source.patch_size)
+    return confusion_counts(truth, learner.predict(x)), blocks
 
 
 def kept_places(out: Path) -> ch12.Places:

@@ -5,6 +5,7 @@ reading minutes are counted at the rates below. Nothing is typed that can be cou
 """
 
 import math
+import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from eo_ssl.files import read_json, write_text
 from eo_ssl.show.quiz import questions
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1] / "notebooks"))
+
+from chapters.capstone import rubric  # noqa: E402 (the table that stands in the notebook)
+
 WORDS, LINES = 130, 15  # of prose, and of shown code, that are read in a minute
 FOLDED = {"hide-input", "remove-input", "remove-cell", "parameters"}
 KINDS = {"none": (), "must": ("must",), "all": ("must", "stretch")}
@@ -156,7 +161,7 @@ def schedule_table(schedule: dict[str, Any], chapters: dict[str, Chapter]) -> st
     return "\n".join([*out, "", f"Made for {schedule['minutes']} minutes, of which {left}."])
 
 
-# Notes, rubric, pages
+# Notes, pages
 
 
 def section_table(chapter: Chapter) -> str:
@@ -208,14 +213,6 @@ def note(chapter: Chapter, said: dict[str, str], quiz: Path) -> str:
     return "\n\n".join(parts)
 
 
-def rubric(path: Path) -> str:
-    """The rubric of the capstone in Markdown, from its file."""
-    found = tomllib.loads(path.read_text(encoding="utf-8"))["rubric"]
-    lines = ["| milestone | points | all of them | half of them |", "|---|--:|---|---|"]
-    lines += [f"| {one['milestone']} | {one['points']} | {one['full']} | {one['half']} |" for one in found]
-    return "\n".join([*lines, f"| {TOGETHER} | **{sum(one['points'] for one in found)}** | | |"])
-
-
 def fill(root: Path, book: Path) -> None:
     """Put the tables in the place of their marks, in the pages of a copy of the book's folder."""
     modules, chapters = root / "notebooks" / "chapters", read_chapters(root)
@@ -228,7 +225,7 @@ def fill(root: Path, book: Path) -> None:
         "notes": "\n\n".join(
             note(chapters[n], said.get(n, {}), quizzes[n]) for n in chapters if n in quizzes
         ),
-        "rubric": rubric(modules / "capstone.toml"),
+        "rubric": rubric().data,
     }
     for page in (*book.glob("instructor/*.md"), book / "capstone.md"):
         text = page.read_text(encoding="utf-8")

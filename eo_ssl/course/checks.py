@@ -45,21 +45,29 @@ class Passed:
 
 
 def exercise(title: str, praise: str = "") -> Callable[[Callable[..., None]], Callable[..., Passed]]:
-    """Turn a function that raises `ExerciseFailed` (through the `expect…` helpers) into a check."""
+    """Turn a function that raises `ExerciseFailed` (through the `expect…` helpers) into a check.
+
+    Its first argument is the learner's answer; others, such as the data, are handed on as they are.
+    """
 
     def decorate(check: Callable[..., None]) -> Callable[..., Passed]:
-        ((name, parameter),) = inspect.signature(check).parameters.items()
+        (name, parameter), *given = inspect.signature(check).parameters.items()
         asked = "class" if parameter.annotation is type else "function"
+        others = ", ".join(dict(given))
+        call = f"{check.__name__}({', '.join(filter(None, (name, others)))})"
+        number = "one thing is" if not given else f"{1 + len(given)} things are"
 
         @functools.wraps(check)
         def run(*answers: Any) -> Passed:
-            advice = f"Write {check.__name__}({name}): the name of your {asked}, with nothing around it."
-            expect(len(answers) == 1, f"{title}: one thing is asked for, not {len(answers)}. {advice}")
+            advice = f"Write {call}: the name of your {asked}, with nothing around it"
+            advice += f", then {others}." if given else "."
+            many = f"{title}: {number} asked for, not {len(answers)}. {advice}"
+            expect(len(answers) == 1 + len(given), many)
             answer = _not_stub(answers[0], title)
-            given = "class" if isinstance(answer, type) else "function" if callable(answer) else "result"
-            expect(given == asked, f"{title}: this is {_kind(answer)}. {advice}")
+            what = "class" if isinstance(answer, type) else "function" if callable(answer) else "result"
+            expect(what == asked, f"{title}: this is {_kind(answer)}. {advice}")
             with _taught(title):
-                check(answer if asked == "class" else _guard(answer, name))
+                check(answer if asked == "class" else _guard(answer, name), *answers[1:])
             return Passed(title, praise)
 
         return run

@@ -191,15 +191,20 @@ def similarity_explorer(
     overlap: np.ndarray,
     radar: Sequence[np.ndarray],
     optical: Sequence[np.ndarray],
+    what: str = "cosine",
+    of: str = "encoders",
 ) -> Any:
     """Matrices of cosines {name: (N, N)}, radar by optical; the cell under the pointer shows its two patches.
 
-    `overlap` (N, N) bool marks pairs that share ground; pictures radar[i], optical[i] (H, W, 3).
+    `overlap` (N, N) bool marks pairs that share ground; pictures radar[i], optical[i] (H, W, 3). What is no cosine says
+    by `what` the numbers in [−1, 1] are called, and by `of` the choice between the matrices.
     """
     size = len(overlap)
     return Explorer(
         "similarity",
         size=size,
+        what=what,
+        of=of,
         names=[*matrices],
         matrices=[_cosines(m) for m in matrices.values()],
         overlap=overlap,  # bool

@@ -10,39 +10,39 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from chapters.ch02 import confusion_counts
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect_close
+from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.data.dataset import Loader, PatchDataset
-from eo_ssl.data.georef import spatial_blocks
-from eo_ssl.data.transforms import Normalise
-from eo_ssl.dual_simclr import DualSimCLR, SameGround, embed, examine, learning_rate
+from eo_ssl.data.transforms import Compose, Flip, Normalise, Rotate90
+from eo_ssl.dual_simclr import DualSimCLR, SameGround, embed, examine
 from eo_ssl.evaluate.intervals import Interval, hierarchical_interval
 from eo_ssl.losses import barlow_loss, nt_xent, siglip_loss
 from eo_ssl.losses.barlow import cross_correlation
 from eo_ssl.models.dual import DualEncoder
-from eo_ssl.models.encoders import make_encoder
 from eo_ssl.parallel import cores, executor, unordered
-from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE
+from eo_ssl.sensors import DN_PER_REFLECTANCE
 from eo_ssl.simulate.landscape import CROP, FOREST, URBAN, WATER, crop_stage, make_landscape
 from eo_ssl.simulate.optical import optical, tint
 from eo_ssl.simulate.radar import radar
 from eo_ssl.simulate.world import SceneSpec, plan, profile_named
-from eo_ssl.train.step import decay_groups, seeded
+from eo_ssl.train.loop import make_optimizer, set_learning_rate
+from eo_ssl.train.methods import make_method
+from eo_ssl.train.step import seeded
 
 TEMPERATURE = 0.1
+TURN = Compose([Flip(), Rotate90()])  # both sensors alike
 LOSSES = ("NT-Xent", "sigmoid", "Barlow Twins")
 TERMS = ("cross", "cross + intra")
 # What the probes ask for, and who can see it.
 FACTORS = {
-    "soil moisture": "radar", "incidence angle": "radar",
-    "haze": "light", "tint of the parcels": "light",
+    "soil moisture": "only radar", "incidence angle": "only radar",
+    "haze": "only light", "tint of the parcels": "only light",
     "forest": "both", "built-up": "both", "growth of crops": "both",
 }  # fmt: skip
 
@@ -65,7 +65,10 @@ ALONE = Variant("NT-Xent", "intra")  # the sensors never meet: what alignment is
 
 
 class PairLoss(nn.Module):
-    """One of the three losses between two batches of embeddings; the sigmoid's scale and bias learn."""
+    """One of the three losses between two batches of embeddings, z and w (N, D); sigmoid's scale and bias learn.
+
+    `same` (N, N) is True where two patches share ground: no negatives (chapter 05). Barlow Twins has none anyway.
+    """
 
     def __init__(self, loss: str) -> None:
         super().__init__()
@@ -83,7 +86,7 @@ class PairLoss(nn.Module):
 
 
 def objective(loss: PairLoss, terms: str, views: Sequence[tuple[Tensor, Tensor]], same: Tensor) -> Tensor:
-    """Loss between the sensors in every view, and between the two views of a sensor: (z1, z2) for each view."""
+    """The loss across the sensors in every view, and within each sensor between the views: (z1, z2) of each view."""
     total = []
     if "cross" in terms:
         total.append(torch.stack([loss(z1, z2, same) for z1, z2 in views]).mean())
@@ -98,13 +101,14 @@ def train(
 ) -> tuple[DualEncoder, dict[str, float]]:
     """Train one variant; returns its encoders with their last weights, and what held-out pairs say.
 
-    A second view costs a second pass: with one, half as many epochs are made, so that every variant encodes as many
+    A second view costs a second pass: with it half as many epochs are made, so that every variant encodes as many
     images. The views are two random windows of a patch, the second mirrored and turned.
     """
     with seeded(seed):
         model, loss = DualSimCLR(config.backbone, config.image_size), PairLoss(variant.loss)
-    count = 1 if variant.terms == "cross" else 2
-    epochs, size, statistics = max(1, epochs // count), config.image_size, source.stats("pretrain")
+    count, size, statistics = 1 + ("intra" in variant.terms), config.image_size, source.stats("pretrain")
+    epochs = max(1, epochs // count)
+    config = config.with_(epochs=epochs, warmup_epochs=epochs / 10, lr=lr)
     views = [
         Loader(
             PatchDataset(source, source.rows("pretrain"), size, "random", seed=seed + 100 * k, statistics=statistics),
@@ -113,41 +117,29 @@ def train(
         for k in range(count)
     ]  # fmt: skip
     same_ground, rng = SameGround(source.catalog), torch.Generator().manual_seed(seed)
-    weights = [*model.parameters(), *loss.parameters()]
-    groups = decay_groups([*model.named_parameters(), *loss.named_parameters()], config.weight_decay)
-    optimizer, step, updates = torch.optim.AdamW(groups, fused=True), 0, epochs * len(views[0])
+    both = nn.ModuleList([model, loss])
+    optimizer, updates = make_optimizer(config, both), len(views[0])
     for epoch in range(epochs):
         model.train()
         for view in views:
             view.set_epoch(epoch)
-        for batches in zip(*views):
-            embedded = []
-            for k, batch in enumerate(batches):
-                z1, z2, index = embed(model, turned(batch, rng) if k else batch)
-                embedded.append((z1, z2))
-            objective(loss, variant.terms, embedded, same_ground(index)).backward()
-            nn.utils.clip_grad_norm_(weights, max_norm=1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, updates, updates // 10, lr)
+        for i, batches in enumerate(zip(*views)):
+            batches = [batches[0], *(TURN(batch, rng) for batch in batches[1:])]
+            z1, z2, index = zip(*(embed(model, batch) for batch in batches))
+            objective(loss, variant.terms, [*zip(z1, z2)], same_ground(index[0])).backward()
+            nn.utils.clip_grad_norm_(both.parameters(), max_norm=1.0)
+            set_learning_rate(optimizer, config, epoch * updates + i, updates)
             optimizer.step()
             optimizer.zero_grad()
-            step += 1
     others = PatchDataset(source, source.rows("pretrain_val")[:1024], size, "centre", statistics=statistics)
     found = examine(model, Loader(others, 128, shuffle=False), same_ground, TEMPERATURE)
     return DualEncoder(model.encoder["s1"], model.encoder["s2"]), found
 
 
-def turned(batch: dict[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
-    """A batch with both sensors mirrored or not, and turned by the same multiple of 90°."""
-    mirror, turns = torch.randint(2, (), generator=rng).item(), int(torch.randint(4, (), generator=rng))
-    images = {name: batch[name].flip(-1) if mirror else batch[name] for name in ("s1", "s2")}
-    return batch | {name: torch.rot90(image, turns, (-2, -1)) for name, image in images.items()}
-
-
 def untrained(config: Any) -> DualEncoder:
     """Encoders of a pretraining before its first update."""
     with seeded(config.seed):
-        return DualEncoder(*(make_encoder(config.backbone, bands, config.image_size) for bands in (2, 13)))
+        return make_method(config).model.encoder
 
 
 @torch.no_grad()
@@ -210,8 +202,8 @@ def unseen_places(statistics: Any, side: int, scenes: int) -> Places:
 def probe(known: np.ndarray, places: Places, factor: str) -> np.ndarray:
     """Squared errors of a linear probe and squares of the factor around its mean, per patch: (P, D) → (P, 2).
 
-    Ridge regression, five folds of whole scenes: no patch is predicted by a probe that has seen its scene. Patches
-    without the factor count nothing. 1 − Σ first / Σ second is the R² of the probe.
+    Ridge regression, a linear map whose weights are kept small, in five folds of whole scenes: no patch is predicted by
+    a probe that has seen its scene. Patches without the factor count nothing.
     """
     truth = places.factors[factor].to_numpy(float)
     there = np.isfinite(truth)
@@ -225,24 +217,6 @@ def probe(known: np.ndarray, places: Places, factor: str) -> np.ndarray:
 def r_squared(squares: np.ndarray) -> np.ndarray:
     """R² = 1 − Σ squared errors / Σ squares around the mean. Shape: (..., 2) → (...)."""
     return 1 - squares[..., 0] / squares[..., 1]
-
-
-def classified(encoders: nn.Module, source: Any, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Land cover by logistic regression on frozen features: counts (N, 8, 8) per test patch, and their blocks (N,)."""
-    statistics, known = source.stats("pretrain"), {}
-    for split in ("train", "test"):
-        tiles = PatchDataset(source, source.rows(split), size, "centre", statistics=statistics, labels=True)
-        batches = list(Loader(tiles, 128, shuffle=False))
-        found = [features(encoders, batch) for batch in batches]
-        label = torch.cat([batch["label"] for batch in batches]).numpy()
-        rows = torch.cat([batch["index"] for batch in batches]).numpy()
-        there = label != IGNORE
-        known[split] = np.concatenate(found)[there], label[there], rows[there]
-    learner = LogisticRegression(C=0.01, class_weight="balanced", max_iter=500)
-    learner = make_pipeline(StandardScaler(), learner).fit(*known["train"][:2])
-    x, truth, rows = known["test"]
-    blocks = spatial_blocks(source.catalog.iloc[rows], source.patch_size)
-    return confusion_counts(truth, learner.predict(x)), blocks
 
 
 # What was measured, as the page shows it
@@ -321,15 +295,13 @@ def comparison(found: dict[str, Any]) -> show.Table:
 def verdict(found: dict[str, Any]) -> str:
     """Which variants differ from NT-Xent between the sensors, and what the best of them retrieves."""
     first, *others = found["variants"]
-    clear = {one["name"]: one["gap"] for one in others if one["gap"][1] > 0 or one["gap"][2] < 0}
-    said = [f"{name} by {show.signed(gap[0])} points" for name, gap in clear.items()]
-    told = (
-        f"clearly different from it: {'; '.join(said)}" if said else "no variant is clearly different from it"
-    )
+    clear = [one for one in others if show.settled(one["gap"])]
+    said = "; ".join(f"{one['name']} ({show.signed(one['gap'][0])} points)" for one in clear)
+    told = f"these differ clearly: {said}" if said else "no variant differs clearly"
     trained = [one for one in found["variants"] if one["top5"]]
     best = max(trained, key=lambda one: np.mean(one["top5"]))
     return (
-        f"Measured against {first['name']} ({first['aa'][0]:.0%}) in average accuracy, {told}. The partner is found "
+        f"From {first['name']} ({first['aa'][0]:.0%}), by average accuracy, {told}. The partner is found "
         f"best after **{best['name']}**: among the first five for {np.mean(best['top5']):.0%} of the held-out patches, "
         f"after {first['name']} for {np.mean(first['top5']):.0%}. ({found['epochs']} epochs, {found['seeds']} seeds, "
         f"profile {found['profile']}, {found['date']}.)"
@@ -338,32 +310,25 @@ def verdict(found: dict[str, Any]) -> str:
 
 def probes(scores: Scores) -> Figure:
     """R² of the probes for each factor, a bar for each kind of encoder, with 95% intervals."""
-    names = [f"{factor}\n({'both' if who == 'both' else f'only {who}'})" for factor, who in FACTORS.items()]
-    colours = dict(
-        zip(scores, (show.PALETTE[2], show.PALETTE[0] if len(scores) > 2 else "#999999", "#999999"))
-    )
+    names = [f"{factor}\n({who})" for factor, who in FACTORS.items()]
     heights, looks = {}, {}
     for kind, each in scores.items():
         value, low, high = np.array([each[factor] for factor in FACTORS]).T
         heights[kind] = value.clip(-0.1)
         errors = np.stack([heights[kind] - low.clip(-0.1), high.clip(-0.1) - heights[kind]]).clip(0)
-        looks[kind] = {"color": colours[kind], "yerr": errors}
+        looks[kind] = {"yerr": errors} | ({"color": "#999999"} if kind == "untrained" else {})
     label = "R² of a linear probe, unseen scenes"
     return show.bars(heights, names, label, looks=looks, size=(9.0, 3.4), ylim=(-0.1, 1.0))
 
 
-def most_known(scores: Scores, kind: str) -> str:
-    """What can be read off best from one kind of encoder, of each sensor's own factors and of those of both."""
-    said = []
-    for who in ("both", "radar", "light"):
-        factor = max((f for f, sees in FACTORS.items() if sees == who), key=lambda f: scores[kind][f][0])
-        value, low, high = scores[kind][factor]
-        seen = "Of what both sensors see" if who == "both" else f"Of what only {who} sees"
-        best = f"{factor} (R² {value:.2f}, {low:.2f} to {high:.2f})"
-        said.append(
-            f"{seen}, {best} is known best" if low > 0 else f"{seen}, nothing can be read: at best {best}"
-        )
-    return f"{kind}. {'. '.join(said)}."
+def readable(scores: Scores, kind: str) -> str:
+    """What a linear probe can read off one kind of encoder, and what it cannot: where the interval of R² reaches 0."""
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for factor, who in FACTORS.items():
+        value, low, _ = scores[kind][factor]
+        told[low > 0].append(f"{factor} ({who}; R² {value:.2f})")
+    yes, no = ("; ".join(told[can]) or "nothing" for can in (True, False))
+    return f"{kind}. A linear probe can read {yes}. It cannot read {no}."
 
 
 def lost(found: dict[str, Any]) -> str:
@@ -372,11 +337,10 @@ def lost(found: dict[str, Any]) -> str:
     both = [found["probes"][kind] for kind in ("aligned", "each sensor alone")]
     for factor, who in FACTORS.items():
         value, low, high = found["lost"][factor]
-        kind = "neither" if low <= 0 <= high else "less" if value < 0 else "more"
+        kind = {-1: "less", 0: "neither", 1: "more"}[show.settled(found["lost"][factor])]
         if not any(one[factor][1] > 0 for one in both):  # below zero there is no more or less
             kind = "unread"
-        seen = "both" if who == "both" else f"only {who}"
-        words[kind].append(f"{factor} ({seen}; {value:+.2f}, {low:+.2f} to {high:+.2f})")
+        words[kind].append(f"{factor} ({who}; {value:+.2f}, {low:+.2f} to {high:+.2f})")
     told = {
         "less": "**Less** than after training each sensor alone is known of",
         "more": "**More** is known of",
@@ -392,12 +356,35 @@ def lost(found: dict[str, Any]) -> str:
 
 @exercise("sigmoid loss", praise="Each pair was a question of its own, and no softmax tied them together.")
 def check_sigmoid(sigmoid_loss: Callable[[Tensor, Tensor, float, float], Tensor]) -> None:
-    """The loss of the package on batches of several sizes."""
-    for n, scale, bias in ((2, 1.0, 0.0), (5, 10.0, -10.0), (8, 3.0, -2.0)):
-        rng = torch.Generator().manual_seed(n)
-        z1, z2 = (torch.randn(n, 6, generator=rng) for _ in range(2))
-        got, wanted = sigmoid_loss(z1, z2, scale, bias), siglip_loss(z1, z2, 1 / scale, bias=bias)
-        expect_close(got, wanted, f"the loss of {n} pairs at scale {scale:g} and bias {bias:g}")
+    """The loss of the package on five pairs, and on embeddings that are sure of themselves."""
+    n, scale, bias, rng = 5, 3.0, -2.0, torch.Generator().manual_seed(0)
+    z1, z2 = (torch.randn(n, 6, generator=rng) for _ in range(2))
+    cosine, y = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T, 2 * torch.eye(n) - 1
+
+    def cost(logits: Tensor) -> Tensor:
+        return -F.logsigmoid(logits).sum() / n
+
+    wanted, partners = siglip_loss(z1, z2, 1 / scale, bias=bias), (scale * cosine + bias).diagonal()
+    mistakes = {
+        "divide the sum over the N² pairs by N, not by N²": wanted / n,
+        "divide the sum over the N² pairs by N": wanted * n,
+        "the minus sign before the sum is missing": -wanted,
+        "the embeddings must have length 1 first": cost(y * (scale * z1 @ z2.T + bias)),
+        "all N² pairs count, not the partners alone": cost(partners),
+        "y is −1 for two different places, and not 1": cost(scale * cosine + bias),
+        "y stands before the whole bracket: it turns the bias, too": cost(y * scale * cosine + bias),
+        "add the bias; here it was subtracted": cost(y * (scale * cosine - bias)),
+        "multiply the cosine by the scale; here it was divided": cost(y * (cosine / scale + bias)),
+    }
+    got = numbers(sigmoid_loss(z1, z2, scale, bias), "the loss")
+    expect(got.ndim == 0, "Return one number: the sum over all pairs, divided by N.")
+    expect_close(got, wanted, "the loss of 5 pairs at scale 3 and bias −2", mistakes=mistakes)
+    far, why = (
+        torch.eye(4),
+        "the sigmoid of −200 is 0 to the computer, and its logarithm −∞: F.logsigmoid is safe",
+    )
+    got, wanted = sigmoid_loss(far, -far, 200.0, 0.0), siglip_loss(far, -far, 1 / 200, bias=0.0)
+    expect_close(got, wanted, "the loss of 4 pairs at scale 200", mistakes={why: torch.inf})
 
 
 @exercise(
@@ -405,9 +392,28 @@ def check_sigmoid(sigmoid_loss: Callable[[Tensor, Tensor, float, float], Tensor]
 )
 def check_decur(decur_loss: Callable[[Tensor, int], Tensor]) -> None:
     """The loss of DeCUR on the cross-correlation of both sensors."""
-    for dim, common in ((4, 2), (6, 6), (7, 3)):
-        rng = torch.Generator().manual_seed(dim)
-        shared = torch.randn(32, 1, generator=rng)  # makes redundant dimensions, which have to cost something
-        z1, z2 = (shared + 0.3 * torch.randn(32, dim, generator=rng) for _ in range(2))
-        got, wanted = decur_loss(cross_correlation(z1, z2), common), barlow_loss(z1, z2, common=common)
-        expect_close(got, wanted, f"the loss with {common} of {dim} dimensions in common")
+    rng, dim, common = torch.Generator().manual_seed(7), 7, 3
+    shared = torch.randn(32, 1, generator=rng)  # makes redundant dimensions, which have to cost something
+    z1, z2 = (shared + 0.3 * torch.randn(32, dim, generator=rng) for _ in range(2))
+    c, part, weight = cross_correlation(z1, z2), torch.arange(dim) < common, 0.005
+    off, inside = c.square().fill_diagonal_(0), part[:, None] == part  # (D, D) each
+    missing = (c.diagonal() - part.float()).square()  # (D,)
+    ones, redundant = (c.diagonal() - 1).square().sum(), (off * inside).sum()
+    mistakes = {
+        "this is Barlow Twins: all dimensions in common": ones + weight * off.sum(),
+        "beyond the first K, C_aa should be 0, not 1": ones + weight * redundant,
+        "the common dimensions are 0 to K − 1, without K": barlow_loss(z1, z2, common=common + 1),
+        "entries between the two parts do not count": missing.sum() + weight * off.sum(),
+        "the diagonal beyond the first K counts, too": missing[:common].sum() + weight * redundant,
+        "the block of the unique dimensions counts, too": missing.sum()
+        + weight * off[:common, :common].sum(),
+        "the diagonal does not belong to what is off it": missing.sum()
+        + weight * (c.square() * inside).sum(),
+        "the sum off the diagonal is missing": missing.sum(),
+        "weight is missing before the sum off the diagonal": missing.sum() + redundant,
+        "weight stands before the sum off the diagonal only": weight * (missing.sum() + redundant),
+    }
+    got, wanted = decur_loss(c.clone(), common), barlow_loss(z1, z2, common=common)
+    expect_close(got, wanted, f"the loss with {common} of {dim} dimensions in common", mistakes=mistakes)
+    got, wanted = decur_loss(c.clone(), dim), barlow_loss(z1, z2)
+    expect_close(got, wanted, f"the loss with all {dim} dimensions in common")

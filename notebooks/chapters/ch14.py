@@ -1,16 +1,16 @@
-"""Chapter 14: one update and its memory, two readers, negatives, two processes, the explorer; exercise checks."""
+"""Chapter 14: one update and its memory, two readers, two processes, the explorer; exercise checks."""
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import as_completed
+from datetime import timedelta
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from timeit import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,23 +21,20 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import ProfilerActivity, profile
 
-from eo_ssl.course.checks import exercise, expect, expect_close
+from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.data import catalog
-from eo_ssl.data.dataset import PatchDataset, open_source
+from eo_ssl.data.dataset import open_source
 from eo_ssl.data.store import StoreSource, is_store, pack
-from eo_ssl.errors import EOError
-from eo_ssl.evaluate.intervals import Interval, hierarchical_interval
 from eo_ssl.losses import nt_xent
+from eo_ssl.parallel import executor
 from eo_ssl.train.config import PretrainConfig, preset
 from eo_ssl.train.devices import make_fabric
-from eo_ssl.train.loop import Overlaps, make_optimizer, on_device, set_learning_rate
+from eo_ssl.train.loop import make_optimizer
 from eo_ssl.train.methods import make_method
-from eo_ssl.train.pretrain import pretraining_rows
 from eo_ssl.train.step import backward_pass, freeze_statistics, seeded
 
 Views = dict[str, Tensor]
-PAIRS = 2048  # pairs of the short trainings, at most
-PATIENCE = 1800  # seconds that two processes may take, on a busy machine
+PATIENCE = timedelta(minutes=30)  # that processes wait for each other, on a busy machine
 os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # else PyTorch's profiler notes each of its starts on the page
 
 # --- One update ---
@@ -132,70 +129,20 @@ def megabytes(source: Any, rows: list[int], root: Path) -> float:
     return sum((root / path).stat().st_size for path in paths) / len(rows) / 1e6
 
 
-# --- Negatives ---
-
-
-class Trained(NamedTuple):
-    """A network, what it made of every held-out pair, 1 / rank (M,), their scenes (M,), and what guessing makes."""
-
-    model: nn.Module
-    rank: np.ndarray
-    scenes: np.ndarray
-    guess: float
-
-
-def trained(run: Any, apart: Tensor, epochs: int) -> Trained:
-    """A tiny network trained on crops of 32 pixels, where pairs of a batch that are marked in `apart` (N, N) never meet."""
-    source = run.source()
-    config = preset("dual-simclr", "smoke", batch_size=len(apart), epochs=epochs, lr=2e-3)
-    data = pretraining_rows(source, config)
-    data, device = replace(data, train=data.train[:PAIRS]), run.device
-    with seeded(run.seed):
-        method = make_method(config)
-    model, overlaps, loader = method.model.to(device), Overlaps(source.catalog), data.loader(config)
-    optimizer = make_optimizer(config, model)
-    for epoch in range(epochs):
-        loader.set_epoch(epoch)
-        model.train()
-        for i, batch in enumerate(on_device(loader, device)):
-            set_learning_rate(optimizer, config, epoch * len(loader) + i, len(loader))
-            n = len(batch["index"])
-            never = apart[:n, :n].to(device) | overlaps(batch["index"])
-            method.loss(*model(batch), never).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-    model.eval()
-    size, statistics = config.image_size, data.statistics
-    held = PatchDataset(source, data.held_out, size, "centre", statistics=statistics)
-    batch = held.__getitems__(range(len(held)))
-    with torch.no_grad():
-        z1, z2 = (F.normalize(z).cpu() for z in model({k: batch[k].to(device) for k in ("s1", "s2")}))
-    cosine, others, rank = z1 @ z2.T, ~overlaps(batch["index"]).cpu(), 0.0
-    for table in (cosine, cosine.T):  # radar looks for its picture, and the picture for its radar
-        rank = rank + 0.5 / (1 + ((table > table.diag()[:, None]) & others).sum(1))
-    guess = np.mean([np.mean(1 / np.arange(1, n + 2)) for n in others.sum(1).tolist()])
-    scenes = source.catalog["scene"].iloc[batch["index"].tolist()].to_numpy()
-    return Trained(model, rank.numpy(), scenes, float(guess))
-
-
-def over_scenes(values: np.ndarray, scenes: np.ndarray) -> Interval:
-    """Mean of values (N,) with a 95% interval over scenes (N,), whose patches are not independent."""
-    counts = np.stack([values, np.ones_like(values)], axis=1)[None]
-    return hierarchical_interval(counts, scenes, lambda total: total[..., 0] / total[..., 1])
-
-
 # --- Two processes ---
 
 
-def process(rank: int, world: int, folder: Path) -> None:
+def process(
+    rank: int, world: int, folder: str, views: dict[str, np.ndarray], profile: str, seed: int, turns: int
+) -> tuple[np.ndarray, float]:
     """One of `world` processes: its share of the pairs, its copy of the network, one gradient for all."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # on the CPU, with one thread each
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     torch.set_num_threads(1)
-    meeting = f"file://{folder / 'meeting'}"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
-    job = torch.load(folder / "job.pt", weights_only=True)
-    model = still(preset("dual-simclr", job["profile"]), job["seed"])
+    dist.init_process_group("gloo", f"file://{folder}/meeting", PATIENCE, world, rank)
+    model = still(preset("dual-simclr", profile), seed)
     parallel = DistributedDataParallel(model)
-    share = {name: x.chunk(world)[rank] for name, x in job["views"].items()}
+    share = {name: torch.from_numpy(x).chunk(world)[rank] for name, x in views.items()}
 
     def update() -> None:
         parallel.zero_grad()
@@ -203,34 +150,20 @@ def process(rank: int, world: int, folder: Path) -> None:
         loss.backward()  # averages the gradients of all processes
 
     update()
-    found = {"gradient": gradient(model), "seconds": min(repeat(update, number=1, repeat=job["turns"]))}
-    if rank == 0:
-        torch.save(found, folder / "found.pt")
+    seconds = min(repeat(update, number=1, repeat=turns))
     dist.destroy_process_group()
+    return gradient(model).numpy(), seconds
 
 
-def processes(views: Views, profile: str, seed: int, folder: Path, turns: int, world: int = 2) -> dict:
-    """Gradient and best seconds of an update that `world` processes on this computer make together.
-
-    Raises `EOError` with the last words of a process that failed.
-    """
-    for name in ("meeting", "found.pt"):
-        (folder / name).unlink(missing_ok=True)
-    torch.save({"views": views, "profile": profile, "seed": seed, "turns": turns}, folder / "job.pt")
-    local = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo", "CUDA_VISIBLE_DEVICES": ""}
-    local |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    commands = [[sys.executable, __file__, str(rank), str(world), str(folder)] for rank in range(world)]
-    how = {"env": os.environ | local, "stderr": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **how) for command in commands]
-    try:
-        for one in running:
-            said = one.communicate(timeout=PATIENCE)[1]
-            if one.returncode:
-                raise EOError(f"a process ended early: {(said.strip().splitlines() or ['killed'])[-1]}")
-    finally:
-        for one in running:
-            one.kill()
-    return torch.load(folder / "found.pt", weights_only=True)
+def processes(views: Views, profile: str, seed: int, turns: int, world: int = 2) -> tuple[Tensor, float]:
+    """Gradient, and best seconds of an update, that `world` processes on this computer make together."""
+    job = {name: x.numpy() for name, x in views.items()}, profile, seed, turns
+    with TemporaryDirectory() as folder, executor(world) as pool:
+        running = [pool.submit(process, rank, world, folder, *job) for rank in range(world)]
+        for one in as_completed(running):
+            one.result()  # raises what stopped a process, and ends the others
+        found, seconds = running[0].result()
+    return torch.from_numpy(found), seconds
 
 
 # --- The plan ---
@@ -259,8 +192,12 @@ def check_rank_loss(rank_loss: Callable[[Tensor, Tensor, int, int, float], Tenso
         "divide by n, its own anchors, not by N: the mean over processes comes later": wanted / 2,
         "these are the anchors of process 0: the rank is not used": entropy(logits[first], first),
         "divide the cosines by the temperature": entropy(logits[own] * tau**2, own),
+        "the temperature is missing": entropy(logits[own] * tau, own),
+        "radar asks: the anchors are rows of z1, the keys rows of z2": entropy(logits.T[own], own),
+        "in one direction only: radar asks": (wanted + entropy(logits.T[own], own)) / 2,
     }
     got = rank_loss(z1, z2, 1, 2, tau)
+    expect(numbers(got).ndim == 0, "Return one number: the mean over the anchors.")
     expect_close(got, wanted, "The loss of process 1 of 2, with 6 pairs", mistakes=mistakes)
     expect(getattr(got, "requires_grad", False), "No gradient flows: return a tensor made from z1 and z2.")
     mean = sum(rank_loss(z1, z2, rank, 2, tau) for rank in range(2)) / 2
@@ -291,7 +228,3 @@ def check_plan(plan: Callable[..., tuple[float, float, float]]) -> None:
     expect(np.shape(got) == (3,), "Return three numbers: hours, kilowatt hours, price.")
     expect_close(got, bill(0.729), "The plan for 8 GPUs", mistakes=mistakes)
     expect_close(plan(**about | {"gpus": 1}), [10, 5, 20], "The plan for one GPU")
-
-
-if __name__ == "__main__":
-    process(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

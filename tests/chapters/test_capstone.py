@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import papermill
 import pytest
+import torch
 
 from chapters import capstone
 from eo_ssl.course import notebooks, student
@@ -26,7 +27,7 @@ def rows(part):
 
 
 def source(regions="abc"):
-    catalog = pd.DataFrame({"region": np.repeat(list(regions), [10, 8, 12])})
+    catalog = pd.DataFrame({"region": np.repeat(list(regions), [10, 8, 12]), "scene": np.arange(30) // 2})
     return SimpleNamespace(rows=rows, majority=lambda rows: CLASSES[rows], catalog=catalog)
 
 
@@ -44,6 +45,10 @@ GAP = (0.0123, -0.004, 0.031)
 REPORT = f"Question Data Result Limits: +1.2 points (−0.4 to +3.1). {'word ' * 100}"
 
 
+def by_course(*of):
+    return capstone.three(paired_difference(*of, average_accuracy))
+
+
 def alone(first, second, places):
     gap = paired_difference(first, second, np.arange(len(places)), average_accuracy).difference
     return gap.value, gap.low, gap.high
@@ -58,11 +63,15 @@ def apart(first, second, places):
     ("check", "answer", "given"),
     [
         (capstone.check_plan, lambda: PLAN | {"points": np.float32(-3)}, ()),
+        (capstone.check_plan, lambda: PLAN | {"points": 0}, ()),  # to expect no difference is an expectation
         (capstone.check_look, look, (source(),)),
         (capstone.check_look, lambda data: pd.DataFrame(look(data)).T, (source(),)),
         (capstone.check_baseline, lambda data: [int(c) % 8 for c in CLASSES[18:]][::-1], (source(),)),
         (capstone.check_headline, lambda *of: paired_difference(*of, average_accuracy), ()),
+        (capstone.check_headline, lambda *of: np.array(by_course(*of), np.float32), ()),
+        (capstone.check_headline, lambda *of: [torch.tensor(x) for x in by_course(*of)], ()),
         (capstone.check_report, lambda: REPORT, (GAP,)),
+        (capstone.check_report, lambda: f"{REPORT} It improves.", (GAP,)),
     ],
 )
 def test_a_right_answer_passes(check, answer, given):
@@ -75,12 +84,28 @@ def test_a_right_answer_passes(check, answer, given):
         (capstone.check_plan, lambda: None, (), "nothing is there yet"),
         (capstone.check_plan, lambda: PLAN | {"because": ""}, (), "Not said yet: because"),
         (capstone.check_plan, lambda: PLAN | {"points": 0.05}, (), "percentage points"),
-        (capstone.check_look, lambda data: look(data, share=True), (source(),), "these are shares"),
+        (capstone.check_look, lambda data: look(data, share=True), (source(),), "this is a share"),
         (capstone.check_look, look, (source("aba"),), "Regions on two sides: a"),
+        (
+            capstone.check_look,
+            lambda data: {p: t | {"regions": 5} for p, t in look(data).items()},
+            (source(),),
+            "scenes",
+        ),
+        (
+            capstone.check_look,
+            lambda data: {p: t | {"Water": 7} for p, t in look(data).items()},
+            (source(),),
+            "mostly Water",
+        ),
+        (capstone.check_look, look(source()), (source(),), "Write check_look\\(look, source\\)"),
+        (capstone.check_look, look, (), "2 things are asked for, not 1"),
         (capstone.check_baseline, lambda data: CLASSES[:10], (source(),), "as many as the training"),
+        (capstone.check_baseline, lambda data: CLASSES[10:18], (source(),), "as many as the validation"),
         (capstone.check_baseline, lambda data: CLASSES[18:], (source(),), "255 is missing"),
         (capstone.check_baseline, lambda data: CLASSES[18:] % 255, (source(),), "too good"),
         (capstone.check_baseline, lambda data: np.zeros(12), (source(),), "same class"),
+        (capstone.check_headline, lambda *of: by_course(*of)[:2], (), "three numbers"),
         (capstone.check_headline, alone, (), "Draw whole places"),
         (capstone.check_headline, apart, (), "the \\*same\\* places"),
         (capstone.check_report, lambda: REPORT.replace("+1.2", "some"), (GAP,), "computed.*1.2"),

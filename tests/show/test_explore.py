@@ -52,13 +52,13 @@ def leakage(rows=range(36)):
     return explore.leakage_explorer(source, rows, source.features[np.asarray(rows) % 36])
 
 
-def similarity(size=6):
+def similarity(size=6, **said):
     matrix = np.clip(np.random.default_rng(1).normal(0, 0.3, (size, size)) + np.eye(size) * 0.5, -1, 1)
     overlap = np.zeros((size, size), dtype=bool)
     overlap[1, 0] = overlap[0, 1] = True
     pictures = np.resize(PICTURES, (2 * size, 8, 8, 3))
     tables = {"before": -matrix, "after": matrix}
-    return explore.similarity_explorer(tables, overlap, pictures[:size], pictures[size:])
+    return explore.similarity_explorer(tables, overlap, pictures[:size], pictures[size:], **said)
 
 
 def offsets(small=6):
@@ -243,10 +243,11 @@ def test_the_temperature_explorer_shows_the_cross_entropy_of_its_sliders(opened)
 
 @pytest.mark.browser
 def test_the_similarity_explorer_moves_with_the_arrow_keys_and_names_false_negatives(opened):
-    widget = similarity()
+    widget = similarity(what="share", of="losses")
     matrix = np.frombuffer(base64.b64decode(widget.spec["matrices"][1]), np.int8).reshape(6, 6) / 127
     page = opened(widget)
-    assert "same place" in words(page)
+    assert "share +" in words(page) and "same place" in words(page)
+    assert page.get_by_role("group", name="losses").is_visible()
     page.locator("canvas").press("ArrowDown")
     assert "false negative" in words(page) and numbers(page)[0] == pytest.approx(matrix[1, 0], abs=0.01)
     page.get_by_label("before").check()

@@ -1,4 +1,4 @@
-// The N × N matrix of cosines between radar and optical embeddings; a cell shows its two patches.
+// An N × N matrix of cosines, or of what `what` says, between radar and optical patches; a cell shows its two.
 function render(spec, el) {
   const { size: n, names } = spec, tables = spec.matrices.map((m) => bytes(m, true)), overlap = bytes(spec.overlap);
   const rgb = scale(bytes(spec.colours), -1, 1), side = 400, cell = side / n;
@@ -7,7 +7,7 @@ function render(spec, el) {
 
   const root = frame(el, "Explorer: similarity of every radar patch with every optical patch");
   const controls = box(root, `${ROW}gap:8px 24px;margin-bottom:8px`);
-  choice(controls, "encoders", names, state.which, (i) => { state.which = i; draw(); });
+  choice(controls, spec.of, names, state.which, (i) => { state.which = i; draw(); });
   tick(controls, "outline neighbours that share ground", true, (on) => { state.mark = on; draw(); });
   const [left, right] = beside(root, side, 18);
   const [canvas, pen] = drawing(left, side, side, "Similarity matrix: rows are radar patches, columns optical patches. Move with the arrow keys.", true);
@@ -36,8 +36,8 @@ function render(spec, el) {
     optical(column);
     let rank = 1;
     for (let j = 0; j < n; j++) if (j !== row && !overlap[row * n + j] && value(row, j) > value(row, row)) rank++;
-    const what = row === column ? "the same place: this pair should be bright" : overlap[row * n + column] ? "neighbours that share ground: a false negative" : "two different places";
-    words.innerHTML = `cosine <b>${signed(value(row, column))}</b>, ${what}.<br>The true partner of radar patch ${row + 1} has cosine <b>${signed(value(row, row))}</b> and rank <b>${rank}</b> of ${n}.`;
+    const what = row === column ? "the same place: this cell should be deep red" : overlap[row * n + column] ? "neighbours that share ground: a false negative" : "two different places";
+    words.innerHTML = `${spec.what} <b>${signed(value(row, column))}</b>, ${what}.<br>The true partner of radar patch ${row + 1} has ${spec.what} <b>${signed(value(row, row))}</b> and rank <b>${rank}</b> of ${n}.`;
   }
 
   walk(canvas, () => [n, n], state, draw);
