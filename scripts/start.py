@@ -4,6 +4,7 @@ same surroundings: `python start.py -m eo_ssl.cli --help`. What the chapters mak
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +33,8 @@ os.environ["EO_SSL_CACHE"] = str(HERE / "cache")
 os.environ["PYTHONPATH"] = str(HERE)  # this copy of the package before an installed one
 os.environ.setdefault("EO_SSL_ALLOW_CPU", "1")  # whatever trained it: here it is read
 for card in HERE.glob("cache/simulated/*/dataset.json"):
-    os.utime(card)  # a copy may have lost its times, and files later than this one count as changed
+    with suppress(OSError):  # a copy may have lost its times, and files later than this one count as changed
+        os.utime(card)
 if code := subprocess.run([sys.executable, "-c", PACK], cwd=HERE).returncode:
     sys.exit(code)
 command = sys.argv[1:] or ["-m", "jupyter", "lab", "notebooks"]
