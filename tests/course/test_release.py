@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from eo_ssl import cli, provenance
 from eo_ssl.course import release, session, status
+from eo_ssl.course.plan import sources_of
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.experiments.tables import interval
@@ -182,6 +183,16 @@ def test_the_command_checks_writes_and_refuses_another_profile_or_other_sources(
     done = invoke(*check, "--same-sources")
     assert isinstance(done.exception, ConfigError) and "than those here (04_simclr)" in str(done.exception)
     assert invoke(*check).exit_code == 0
+
+
+def test_mended_text_is_no_other_source_and_changed_code_is(folder, write, tmp_path):
+    path = write("03_a", "1", prose="Old words.")
+    status.update(tmp_path, {}, path.stem, {"sources": sources_of(folder)[path]})
+    write("03_a", "1", prose="New words.")
+    release.require_same_sources(tmp_path, folder)
+    write("03_a", "2")
+    with pytest.raises(ConfigError, match="other sources than those here"):
+        release.require_same_sources(tmp_path, folder)
 
 
 def test_the_name_of_the_data_set_is_fit_for_the_key_of_a_cache(tmp_path):

@@ -3,12 +3,12 @@
 import gc
 import os
 import random
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import psutil
 import pytest
@@ -77,23 +77,25 @@ def test_a_dask_cluster_that_loses_a_worker_ends_with_the_same_lines(whole, tmp_
     assert lines_of(tmp_path) == whole and len(grid_worker.trained(tmp_path)) > len(whole)
 
 
+def slowly(folder):
+    """The grid with two workers, in a process to be killed."""
+    grid_worker.run(folder, workers=2)
+
+
 @pytest.mark.kill
 def test_a_grid_killed_again_and_again_ends_with_the_same_lines(whole, tmp_path):
-    def start(seconds):
-        command = [sys.executable, grid_worker.__file__, tmp_path, "2", str(seconds)]
-        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
-
-    rng, kills = random.Random(0), 3
-    for _ in range(kills):
-        process, before, deadline = start(0.3), len(grid_worker.trained(tmp_path)), time.time() + 120
-        while len(grid_worker.trained(tmp_path)) == before and time.time() < deadline:
+    rng = random.Random(0)
+    for _ in range(3):
+        before = len(grid_worker.trained(tmp_path))
+        process = forked.start(slowly, tmp_path, **{grid_worker.SECONDS: "0.3"})
+        while process.is_alive() and len(grid_worker.trained(tmp_path)) == before:
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.6))
         workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        process.wait()
+        process.join()
         assert not psutil.wait_procs(workers, timeout=30)[1]  # they end with the one they work for
-    assert start(0).wait(120) == 0
+    grid_worker.run(tmp_path, workers=1)
     assert lines_of(tmp_path) == whole
 
 
