@@ -13,11 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # helpers of several folders of tests
 from smoke import ROOT, eo_ssl, once
 
-from eo_ssl.data.fetch import fetch
 from eo_ssl.errors import DataError
 
 # Files whose tests take half a minute and more, the longest first.
@@ -85,11 +82,22 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def simulated(shared: Path) -> Path:
+    """The simulated data set of smoke; do not change it."""
+    from eo_ssl.simulate import simulate
+
+    out = shared / "simulated"
+    return once(out, shared, lambda: simulate(out, "smoke", seed=0, workers=1))
+
+
+@pytest.fixture(scope="session")
 def course_run(shared: Path) -> Path:
     """The run folder of the whole course at smoke (EO_SSL_TEST_RUN keeps it between test runs)."""
+    from eo_ssl.data.fetch import fetch
+
     out = Path(os.environ.get("EO_SSL_TEST_RUN") or shared / "smoke")
 
-    def execute() -> subprocess.CompletedProcess:
+    def execute() -> str:
         with suppress(DataError):  # the chapters say so and go on with simulated patches
             fetch()
         return eo_ssl("course", "run", "--profile", "smoke", "--run-dir", str(out), "--keep-going")
@@ -109,11 +117,10 @@ def bundle(course_run: Path, book: Path, shared: Path) -> Path:
     """The unpacked bundle of the run."""
     out = shared / "bundle"
 
-    def pack() -> subprocess.CompletedProcess:
+    def pack() -> None:
         out.mkdir()
         make = runpy.run_path(str(ROOT / "scripts" / "bundle.py"))["bundle"]
-        packed = make(ROOT, course_run, out / "b.tar.gz", book)
-        return subprocess.run(["tar", "-xzf", packed], cwd=out, capture_output=True, text=True)
+        subprocess.run(["tar", "-xzf", make(ROOT, course_run, out / "b.tar.gz", book)], cwd=out, check=True)
 
     return once(out, shared, pack) / "eo_ssl-smoke"
 

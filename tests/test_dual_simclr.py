@@ -1,6 +1,5 @@
 """The method on one page computes what the engine computes, and what it saves the engine reads."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,6 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent / "train"))
 from toy_pairs import ToySource
 
 from eo_ssl import dual_simclr

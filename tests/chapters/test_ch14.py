@@ -74,12 +74,14 @@ def test_held_out_pairs_are_ranked_after_a_training_that_repeats_itself_and_sees
     assert not all(torch.equal(weights[name], value) for name, value in other.items())
 
 
-def test_two_processes_have_the_gradient_of_one_and_one_that_fails_is_quoted(tmp_path):
+def test_two_processes_have_the_gradient_of_one_and_one_that_fails_is_quoted(tmp_path, monkeypatch):
     found, alone = ch14.processes(VIEWS, "smoke", 3, tmp_path, turns=1), ch14.still(SMOKE, 3)
     nt_xent(*alone(VIEWS), temperature=0.1).backward()
     torch.testing.assert_close(found["gradient"], ch14.gradient(alone), rtol=1e-3, atol=1e-5)
-    with pytest.raises(EOError, match="no preset called 'nothing'"):
-        ch14.processes(VIEWS, "nothing", 3, tmp_path, turns=1)
+    (tmp_path / "fails.py").write_text("print('loading')\nraise ValueError('no such thing')")
+    monkeypatch.setattr(ch14, "__file__", str(tmp_path / "fails.py"))
+    with pytest.raises(EOError, match="a process ended early: ValueError: no such thing"):
+        ch14.processes(VIEWS, "smoke", 3, tmp_path, turns=1)
 
 
 LOSSES = {
