@@ -18,14 +18,11 @@ def frame_of(places, epsg=32632):
     return pd.DataFrame(places, columns=["x", "y"]).assign(epsg=epsg, resolution=10.0)
 
 
-def test_shared_ground_is_the_share_of_the_square_that_training_squares_cover():
+def test_shared_ground_is_the_share_of_the_square_that_training_squares_of_its_zone_cover_counted_once():
     frame = frame_of([(0, 0), (640, 0), (640, -640), (5000, 0), (1280, 0)])
     in_test = np.array([True, False, False, True, False])
     shares = ch02.shared_ground(frame, in_test, size=128, cells=64)
     assert shares == pytest.approx([0.5, 0.0], abs=0.02)  # the corner patch covers nothing more
-
-
-def test_overlapping_squares_are_not_counted_twice_and_another_zone_shares_nothing():
     frame, in_test = frame_of([(0, 0), (640, 0), (640, 0)]), np.array([True, False, False])
     assert ch02.shared_ground(frame, in_test, 128)[0] == pytest.approx(0.5)
     assert ch02.shared_ground(frame.assign(epsg=[32632, 32633, 32633]), in_test, 128).tolist() == [0.0]

@@ -91,9 +91,10 @@ def test_a_frozen_encoder_sees_each_patch_once_and_rates_are_tried_without_the_t
     assert tried and set(tried) == {budget.updates * budget.batch_size + val / 3}
 
 
-def test_without_data_paper_is_counted_with_the_published_numbers():
+def test_plans_profiles_and_presets_know_the_same_names_and_paper_has_the_published_numbers():
     there, _ = forecast.sizes(get_profile("paper"), "simulated")
     assert there["pretrain"] + there["pretrain_val"] == 180_662 and there["test"] == 5_128
+    assert set(PLANS) == set(PROFILES) == set(presets.PROFILES)
 
 
 def test_a_data_root_is_counted_from_its_file_names(simulated, tmp_path):
@@ -202,7 +203,3 @@ def test_each_disk_is_asked_for_what_its_folder_needs(tmp_path, monkeypatch, sam
     )
     with wanted:
         forecast.require_disk(run_of(get_profile("gpu"), tmp_path / "run"))
-
-
-def test_plans_and_profiles_and_presets_know_the_same_names():
-    assert set(PLANS) == set(PROFILES) == set(presets.PROFILES)

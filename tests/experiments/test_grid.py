@@ -120,12 +120,9 @@ def test_a_finished_grid_trains_nothing_until_data_or_code_change(tmp_path, monk
     assert len(read_lines(results_path(tmp_path))) == 24
 
 
-def test_no_cell_begins_after_the_time_is_up(tmp_path):
+def test_no_cell_begins_after_the_time_is_up_and_missing_pretraining_names_the_command(tmp_path):
     job = GridJob("smoke", str(tmp_path), str(tmp_path), stop_at=time.time() - 1)
     assert run_grid(job, workers=1, cells=grid_worker.CELLS).empty
-
-
-def test_missing_pretraining_names_the_command(tmp_path):
     with pytest.raises(CheckpointError, match="eo-ssl pretrain dual-simclr --preset smoke"):
         run_grid(GridJob("smoke", "data", str(tmp_path)))
 
