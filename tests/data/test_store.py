@@ -163,16 +163,15 @@ def test_an_unreadable_file_stops_packing_by_name_and_what_was_packed_is_no_stor
         dataset.open_source(tmp_path / "store")
 
 
-def test_a_full_disk_is_noticed_before_anything_is_written(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(DataError, match="free"):
-        pack(world, tmp_path / "store")
-
-
-def test_waiting_for_another_packing_process_is_said_and_ends(world, tmp_path, monkeypatch):
+def test_waiting_for_another_process_is_said_and_ends_and_a_full_disk_is_noticed_first(
+    world, tmp_path, monkeypatch
+):
     monkeypatch.setattr(files, "locked", partial(files.locked, timeout=0.2))
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store/.lock"), pytest.raises(DataError, match="still held by another process"):
+        pack(world, tmp_path / "store")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(DataError, match="free"):
         pack(world, tmp_path / "store")
 
 
