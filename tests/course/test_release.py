@@ -187,7 +187,8 @@ def test_the_command_checks_writes_and_refuses_another_profile_or_other_sources(
 
 def test_mended_text_is_no_other_source_and_changed_code_is(folder, write, tmp_path):
     path = write("03_a", "1", prose="Old words.")
-    status.update(tmp_path, {}, path.stem, {"sources": sources_of(folder)[path]})
+    status.update(tmp_path, {}, path.stem, {"state": "done", "sources": sources_of(folder)[path]})
+    shutil.copy(path, tmp_path)
     write("03_a", "1", prose="New words.")
     release.require_same_sources(tmp_path, folder)
     write("03_a", "2")
