@@ -76,7 +76,7 @@ student: .venv/ready-course
 
 test: .venv/ready-test
 	@echo "Running all tests on $(JOBS) cores; the smoke course and the book take a few minutes of it."
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=15 $(ARGS)
 
 lint: .venv/ready-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check eo_ssl notebooks/chapters tests benchmarks scripts && git ls-files -z | xargs -0 $(BIN)/codespell

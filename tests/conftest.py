@@ -2,17 +2,32 @@
 
 import json
 import os
+import runpy
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from smoke import ROOT, eo_ssl, once
 
-sys.path.insert(0, str(Path(__file__).parent))  # helpers of several folders of tests
+from eo_ssl.errors import DataError
 
+# Files whose tests take half a minute and more, the longest first.
+LONG = (
+    "test_book",
+    "test_workflows",
+    "test_rehearsal",
+    "test_grid",
+    "test_kill_course",
+    "test_simulate",
+    "test_kill",
+)
+PAGES = "test_pages"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGE = """<!doctype html><body><div id="w"></div><script type="module">
 const state = {state}, source = {source};
@@ -23,8 +38,23 @@ document.body.dataset.ready = "1";
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the course and the book first; with several workers the rest runs beside them."""
-    items.sort(key=lambda item: item.get_closest_marker("course") is None)
+    """What takes longest comes first, and last what all workers can share: the pages of the book."""
+    place = {name: number for number, name in enumerate(LONG, start=-len(LONG))}
+    items.sort(key=lambda item: place.get(item.path.stem, item.path.stem == PAGES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker gets the tests of a whole file, in this order; of the book, those of one page."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrPage(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            page = nodeid.partition("[")[2] if f"{PAGES}.py" in nodeid else ""
+            return page or super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByFileOrPage(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -42,6 +72,60 @@ def no_open_figures() -> Iterator[None]:
     yield
     if "matplotlib.pyplot" in sys.modules:  # importing it here would slow down every other test
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what all workers use."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def simulated(shared: Path) -> Path:
+    """The simulated data set of smoke; do not change it."""
+    from eo_ssl.simulate import simulate
+
+    out = shared / "simulated"
+    return once(out, shared, lambda: simulate(out, "smoke", seed=0, workers=1))
+
+
+@pytest.fixture(scope="session")
+def course_run(shared: Path) -> Path:
+    """The run folder of the whole course at smoke (EO_SSL_TEST_RUN keeps it between test runs)."""
+    from eo_ssl.data.fetch import fetch
+
+    out = Path(os.environ.get("EO_SSL_TEST_RUN") or shared / "smoke")
+
+    def execute() -> str:
+        with suppress(DataError):  # the chapters say so and go on with simulated patches
+            fetch()
+        return eo_ssl("course", "run", "--profile", "smoke", "--run-dir", str(out), "--keep-going")
+
+    return once(out, shared, execute)
+
+
+@pytest.fixture(scope="session")
+def book(course_run: Path, shared: Path) -> Path:
+    """The folder of the built book."""
+    build = ("course", "book", "--profile", "smoke", "--run-dir", str(course_run), "--out")
+    return once(shared / "html", shared, lambda: eo_ssl(*build, str(shared / "html")))
+
+
+@pytest.fixture(scope="session")
+def bundle(course_run: Path, book: Path, shared: Path) -> Path:
+    """The unpacked bundle of the run."""
+    out = shared / "bundle"
+
+    def pack() -> None:
+        out.mkdir()
+        make = runpy.run_path(str(ROOT / "scripts" / "bundle.py"))["bundle"]
+        packed = make(ROOT, course_run, out / "b.tar.gz", book)
+        subprocess.run(["tar", "-xmzf", packed], cwd=out, check=True)  # as copies do that keep no times
+        for card in out.glob("eo_ssl-smoke/cache/simulated/*/dataset.json"):
+            os.utime(card, (1, 1))
+
+    return once(out, shared, pack) / "eo_ssl-smoke"
 
 
 @pytest.fixture(scope="session")

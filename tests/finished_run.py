@@ -15,7 +15,7 @@ from eo_ssl.experiments.tables import MAIN, SECOND
 from eo_ssl.files import write_json, write_text
 from eo_ssl.profiles import get_profile
 
-PATCHES = 60
+PATCHES = 24
 COMMIT = "0123abcde"
 
 

@@ -156,7 +156,7 @@ def is_cloud_optimized(path):
     """What GDAL's validator asks for: tiles, overviews down to one tile, all headers before all pixels, coarse first."""
     with rasterio.open(path) as image:
         levels, size = [1, *image.overviews(1)], max(image.shape)
-        assert image.is_tiled and image.block_shapes[0] == (512, 512) and size / levels[-1] <= 512
+        assert image.profile["tiled"] and image.block_shapes[0] == (512, 512) and size / levels[-1] <= 512
         assert image.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     first, headers = [], []
     for level in range(len(levels)):

@@ -12,14 +12,11 @@ from eo_ssl import sensors
 from eo_ssl.errors import DataError
 
 
-def test_bands_are_in_the_order_of_sen12ms_and_of_their_wavelengths():
+def test_bands_are_in_the_order_of_sen12ms_and_of_their_wavelengths_and_a_missing_one_is_named():
     assert " ".join(sensors.S2_BANDS) == "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12"
     assert sensors.S1_BANDS == ("VV", "VH")
     centres = [band.centre for band in sensors.S2]
     assert centres == sorted(centres)
-
-
-def test_band_index_names_the_missing_band():
     with pytest.raises(DataError, match="B10"):
         sensors.band_index("B10", sensors.S2_BANDS_L2A)
 

@@ -3,11 +3,10 @@
 import re
 from types import SimpleNamespace
 
+import fake_patches as fake
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
-from rasterio.transform import from_origin
 
 from chapters import ch02
 from eo_ssl.data.catalog import find
@@ -19,14 +18,11 @@ def frame_of(places, epsg=32632):
     return pd.DataFrame(places, columns=["x", "y"]).assign(epsg=epsg, resolution=10.0)
 
 
-def test_shared_ground_is_the_share_of_the_square_that_training_squares_cover():
+def test_shared_ground_is_the_share_of_the_square_that_training_squares_of_its_zone_cover_counted_once():
     frame = frame_of([(0, 0), (640, 0), (640, -640), (5000, 0), (1280, 0)])
     in_test = np.array([True, False, False, True, False])
     shares = ch02.shared_ground(frame, in_test, size=128, cells=64)
     assert shares == pytest.approx([0.5, 0.0], abs=0.02)  # the corner patch covers nothing more
-
-
-def test_overlapping_squares_are_not_counted_twice_and_another_zone_shares_nothing():
     frame, in_test = frame_of([(0, 0), (640, 0), (640, 0)]), np.array([True, False, False])
     assert ch02.shared_ground(frame, in_test, 128)[0] == pytest.approx(0.5)
     assert ch02.shared_ground(frame.assign(epsg=[32632, 32633, 32633]), in_test, 128).tolist() == [0.0]
@@ -72,25 +68,8 @@ def test_confusion_counts_add_up_to_a_confusion_matrix_of_labelled_patches():
     assert total.sum() == 3 and total[0, 0] == total[0, 1] == total[3, 3] == 1
 
 
-@pytest.fixture
-def root(tmp_path):
-    """Five labelled patches in layout A."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "root"
-    for sensor, data in (("s1", rng.uniform(-20, -5, (2, 16, 16)).astype("float32")),
-                         ("s2", rng.integers(200, 3000, (13, 16, 16)).astype("uint16")),
-                         ("dfc", rng.integers(1, 8, (1, 16, 16)).astype("uint8"))):  # fmt: skip
-        for n in range(5):
-            path = folder / f"ROIs0000_test/{sensor}_0/ROIs0000_test_{sensor}_0_p{n}.tif"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            place = from_origin(5e5 + n * 160, 5e6, 10, 10)
-            with rasterio.open(path, "w", driver="GTiff", width=16, height=16, count=len(data), dtype=data.dtype,
-                               crs="EPSG:32632", transform=place) as image:  # fmt: skip
-                image.write(data)
-    return folder
-
-
-def test_the_check_finds_every_damage_and_nothing_else(root, tmp_path):
+def test_the_check_finds_every_damage_and_nothing_else(tmp_path):
+    root = fake.make(tmp_path / "root", fake.layout_a("test", each=3))
     patches = find(root)
     done = ch02.damaged_copy(root, patches, tmp_path / "copy")
     found = {p.id: p.kind for p in check(tmp_path / "copy", workers=1).problems if p.id.startswith("ROIs")}

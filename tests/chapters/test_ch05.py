@@ -19,13 +19,10 @@ def test_strangers_share_no_ground():
     assert "partners 0.70, strangers 0.20" in ch05.matrices({"after": cosine}, overlap).eo_alt
 
 
-def test_the_framed_ground_is_the_same_in_both_patches():
+def test_the_framed_ground_is_the_same_in_both_patches_and_a_path_names_its_ends():
     fig = ch05.overlapping(np.zeros((8, 8, 3)), np.ones((8, 8, 3)), shift=2)
     frames = [ax.patches[-1].get_bbox() for ax in fig.axes]
     assert [(f.x0, f.x1) for f in frames] == [(1.5, 7.5), (-0.5, 5.5)] and "75% of each" in fig.eo_alt
-
-
-def test_the_path_names_its_ends():
     history = pd.DataFrame({"epoch": [1, 2], "val_alignment": [1.0, 0.5], "val_uniformity": [-0.5, -2.5]})
     assert (
         "from alignment 1.00, uniformity -0.50 to 0.50 and -2.50" in ch05.alignment_uniformity(history).eo_alt

@@ -50,7 +50,7 @@ def test_the_cosine_of_flattened_maps_is_what_mma_compares():
     assert torch.allclose(v1 @ v2.T, map_similarity(m1, m2), atol=1e-5)
 
 
-def test_neighbours_and_strangers_come_from_other_scenes_and_the_nearest_first():
+def test_neighbours_and_strangers_come_from_other_scenes_also_of_stand_ins_and_the_nearest_first():
     values = np.array([[1.0, 0.0], [1.0, 0.01], [1.0, 0.3], [0.0, 1.0], [-1.0, 0.2]])
     scene = ["a", "a", "b", "b", "c"]
     near = ch07.neighbours(values, scene, 2)
@@ -59,9 +59,6 @@ def test_neighbours_and_strangers_come_from_other_scenes_and_the_nearest_first()
     unit = (values - values.mean(0)) / values.std(0)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     assert near[0].tolist() == sorted([2, 3, 4], key=lambda j: -unit[0] @ unit[j])[:2]
-
-
-def test_every_stand_in_has_neighbours_in_other_images():
     names = [f"ROIs0000_validation_0_p{i}" for i in range(4)]  # of one data set: they were of one image once
     images = [ch05.image_of(SimpleNamespace(name=name, source="simulated")) for name in names]
     assert ch07.strangers(images, 2).shape == (4, 2)

@@ -148,16 +148,6 @@ def test_a_warning_fails_the_build_and_is_quoted(tmp_path):
         book.sphinx(tmp_path, tmp_path / "out", tmp_path / "log")
 
 
-@pytest.mark.parametrize("mark", ['<span class="eo-no-evidence">', book.BANNER])
-def test_a_page_of_a_smoke_run_is_never_published(tmp_path, mark):
-    page = tmp_path / "notebooks" / "a.html"
-    write_text(page, "text")
-    book.require_no_smoke(tmp_path)
-    write_text(page, mark)
-    with pytest.raises(book.BookFailed, match="shows a smoke run, which is never published"):
-        book.require_no_smoke(tmp_path)
-
-
 def test_publishing_is_refused_before_anything_is_built(run_dir, tmp_path):
     with pytest.raises(ConfigError, match="no evidence and never a result"):
         book.build(tmp_path, run_dir, publish=True)
@@ -175,6 +165,24 @@ def building(project, monkeypatch):
     monkeypatch.setattr(vendor, "provide", lambda *_: project / "vendor")
     monkeypatch.setattr(book, "sphinx", sphinx)
     return project
+
+
+@pytest.mark.parametrize("mark", ['<span class="eo-no-evidence">', book.BANNER])
+def test_a_page_of_a_smoke_run_is_never_published_whatever_its_folder_says(
+    building, run_dir, monkeypatch, mark
+):
+    for name in ("require_publishable", "require_same_sources"):
+        monkeypatch.setattr(book.release, name, lambda *_: None)
+    page = book.build(building, run_dir, publish=True)
+
+    def sphinx(staged, out, log):
+        write_text(out / "notebooks" / "a.html", mark)
+        return out / "index.html"
+
+    monkeypatch.setattr(book, "sphinx", sphinx)
+    with pytest.raises(book.BookFailed, match="shows a smoke run, which is never published"):
+        book.build(building, run_dir, publish=True)
+    assert page.is_file()
 
 
 @pytest.mark.parametrize("name", ["html", "staged", "new"])

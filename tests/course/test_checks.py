@@ -18,9 +18,13 @@ def check_half(half):
     expect_close(got, [1, 2], "half of 2 and 4", mistakes={"that is twice": [4, 8]})
 
 
-def test_a_right_answer_is_praised():
+def test_a_right_answer_is_praised_and_a_notebook_shows_no_traceback_of_a_wrong_one():
     passed = check_half(lambda x: x / 2)
     assert "halving" in repr(passed) and "Well halved." in passed._repr_html_()
+    with pytest.raises(ExerciseFailed) as caught:
+        expect(False, "Look at the sign.")
+    (line,) = caught.value._render_traceback_()
+    assert "Look at the sign." in line and "File" not in line
 
 
 def missing_operator():
@@ -152,10 +156,3 @@ def test_a_right_answer_is_right_in_whatever_type_it_comes_and_a_wrong_one_wrong
     else:
         with pytest.raises(ExerciseFailed, match="should hold True and False"):
             framework.booleans(got)
-
-
-def test_a_notebook_shows_the_message_without_a_traceback():
-    with pytest.raises(ExerciseFailed) as caught:
-        expect(False, "Look at the sign.")
-    (line,) = caught.value._render_traceback_()
-    assert "Look at the sign." in line and "File" not in line

@@ -1,6 +1,7 @@
 """The forecast counts what a run trains and measures a little of it here, without data, leaving nothing."""
 
 import os
+import shutil
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,6 @@ from eo_ssl.errors import DataError
 from eo_ssl.experiments.plan import METHODS, PLANS, get_plan, make_grid
 from eo_ssl.experiments.results import append_result
 from eo_ssl.profiles import PROFILES, get_profile
-from eo_ssl.simulate import simulate
 from eo_ssl.train import config as presets
 from eo_ssl.train.config import FinetuneConfig, preset
 
@@ -91,13 +91,14 @@ def test_a_frozen_encoder_sees_each_patch_once_and_rates_are_tried_without_the_t
     assert tried and set(tried) == {budget.updates * budget.batch_size + val / 3}
 
 
-def test_without_data_paper_is_counted_with_the_published_numbers():
+def test_plans_profiles_and_presets_know_the_same_names_and_paper_has_the_published_numbers():
     there, _ = forecast.sizes(get_profile("paper"), "simulated")
     assert there["pretrain"] + there["pretrain_val"] == 180_662 and there["test"] == 5_128
+    assert set(PLANS) == set(PROFILES) == set(presets.PROFILES)
 
 
-def test_a_data_root_is_counted_from_its_file_names(tmp_path):
-    root = simulate(tmp_path / "set", "smoke", seed=0, workers=1)
+def test_a_data_root_is_counted_from_its_file_names(simulated, tmp_path):
+    root = Path(shutil.copytree(simulated, tmp_path / "set"))
     found, planned = (forecast.sizes(SMOKE, data) for data in (str(root), "simulated"))
     assert found == planned and all(found[0].values())
     for path in root.rglob("*_test_*"):
@@ -140,21 +141,8 @@ def test_on_another_machine_every_chapter_takes_its_released_minutes_at_the_pace
     assert half == pytest.approx({s: m if s == "99" else m / 2 for s, m in found.items()})
 
 
-RECORDED = (
-    0.06,
-    0.3,
-    0.4,
-    2.3,
-    1.8,
-    1.5,
-    0.9,
-    1.0,
-    4.8,
-    5.4,
-    5.6,
-    0.3,
-    0.1,
-)  # minutes of the chapters of a run
+# Minutes of the chapters of a run.
+RECORDED = (0.06, 0.3, 0.4, 2.3, 1.8, 1.5, 0.9, 1.0, 4.8, 5.4, 5.6, 0.3, 0.1)
 errors = st.lists(st.floats(0.9, 1.1), min_size=len(RECORDED), max_size=len(RECORDED))
 
 
@@ -215,7 +203,3 @@ def test_each_disk_is_asked_for_what_its_folder_needs(tmp_path, monkeypatch, sam
     )
     with wanted:
         forecast.require_disk(run_of(get_profile("gpu"), tmp_path / "run"))
-
-
-def test_plans_and_profiles_and_presets_know_the_same_names():
-    assert set(PLANS) == set(PROFILES) == set(presets.PROFILES)

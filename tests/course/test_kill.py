@@ -2,10 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
+import forked
 import psutil
 import pytest
 
@@ -22,9 +21,9 @@ while not pathlib.Path(run_dir, "go").exists():
 """
 
 
-def heed_interrupt():
-    """A shell that starts tests in the background makes them deaf to Ctrl-C, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def run_course(*options):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are deaf to Ctrl-C
+    forked.command("course", "run", "--profile", "smoke", *options)
 
 
 def wait_for(condition, seconds=60):
@@ -45,28 +44,24 @@ def is_gone(pid):
 def test_a_stopped_run_leaves_no_kernel_and_resumes(write, folder, tmp_path):
     write("00_quick", "1")
     write("01_slow", SLOW)
-    run_dir, who = tmp_path / "run", tmp_path / "run" / "who"
-    command = [sys.executable, "-m", "eo_ssl.cli", "course", "run", "--profile", "smoke"]
-    command += ["--notebooks", str(folder), "--run-dir", str(run_dir)]
-    options = {
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.STDOUT,
-        "text": True,
-        "preexec_fn": heed_interrupt,
-    }
+    run_dir, who, log = tmp_path / "run", tmp_path / "run" / "who", tmp_path / "log"
+    options = ["--notebooks", str(folder), "--run-dir", str(run_dir)]
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        process = subprocess.Popen(command, **options)
+        log.unlink(missing_ok=True)
+        process = forked.start(run_course, *options, output=log)
         pid = int(wait_for(lambda: who.is_file() and who.read_text()))
-        process.send_signal(how)
-        said, _ = process.communicate(timeout=120)
+        os.kill(process.pid, how)
+        process.join(120)
+        said = log.read_text()
         if how is signal.SIGKILL:
-            assert process.returncode == -signal.SIGKILL
+            assert process.exitcode == -signal.SIGKILL
         else:
-            assert process.returncode == 130 and "goes on from here" in said and "Traceback" not in said, said
+            assert process.exitcode == 130 and "goes on from here" in said and "Traceback" not in said, said
         wait_for(lambda pid=pid: is_gone(pid))
         assert set(status.done(run_dir)) == {"00_quick"} and not (run_dir / "01_slow.ipynb").exists()
         who.unlink()
     (run_dir / "go").touch()
-    resumed = subprocess.run(command, **{**options, "stderr": None}, timeout=120)
-    assert resumed.returncode == 0 and set(status.done(run_dir)) == {"00_quick", "01_slow"}
+    process = forked.start(run_course, *options)
+    process.join(120)
+    assert process.exitcode == 0 and set(status.done(run_dir)) == {"00_quick", "01_slow"}
     assert sorted(p.name for p in run_dir.glob("*.ipynb")) == ["00_quick.ipynb", "01_slow.ipynb"]

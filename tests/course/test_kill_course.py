@@ -7,23 +7,24 @@ By default two kills in a chapter that trains little of each kind. Ten kills all
 
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from eo_ssl.course import status
+from eo_ssl.course import recipes, session, setup, status
+from eo_ssl.course.notebooks import sources
 from eo_ssl.experiments.results import read_lines
+from eo_ssl.profiles import PROFILES
 
 pytestmark = pytest.mark.kill
 
-ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("EO_SSL_KILLS", "2"))
 SEED = int(os.environ.get("EO_SSL_KILL_SEED", "0"))
 SAME = ("stamp", "lr", "rates", "val_score", "val", "test", "history")  # of a line of results
@@ -33,20 +34,19 @@ recipes.compared(setup(profile, data, run_dir, seed), "swin")
 """
 
 
-def start(folder: Path, notebooks: Path) -> subprocess.Popen:
-    """The course at smoke, with a cache of its own: the simulated data are part of what is killed."""
-    command = [sys.executable, "-m", "eo_ssl.cli", "course", "run", "--profile", "smoke"]
-    command += ["--notebooks", str(notebooks), "--run-dir", str(folder / "run")]
-    own = {"EO_SSL_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-    options = {"cwd": ROOT, "env": {**os.environ, **own}, "start_new_session": True}
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options)
-    while ": running" not in (folder / "log").read_text() and process.poll() is None:
-        time.sleep(0.05)
-    return process
+def start(folder: Path, notebooks: Path) -> BaseProcess:
+    """The course at smoke."""
+    options = ["--notebooks", str(notebooks), "--run-dir", str(folder / "run")]
+    command = ["course", "run", "--profile", "smoke", *options]
+    return forked.start(forked.command, *command, output=folder / "log")
 
 
-def kill(process: subprocess.Popen, everything: bool) -> None:
+def made(run_dir: Path) -> int:
+    """How much a run has kept of its trainings."""
+    return sum(path.suffix in (".pt", ".csv", ".npz", ".safetensors") for path in run_dir.rglob("*"))
+
+
+def kill(process: BaseProcess, everything: bool) -> None:
     """kill -9 of the runner, or as in a power cut of the runner, its kernels and all that they started."""
     victims = [psutil.Process(process.pid)]
     if everything:
@@ -55,8 +55,14 @@ def kill(process: subprocess.Popen, everything: bool) -> None:
             victims += [child for child in victim.children() if child not in victims]
     for victim in victims:
         victim.kill()
-    process.wait()
+    process.join()
     psutil.wait_procs(victims, timeout=30)
+
+
+def finish(folder: Path, notebooks: Path) -> None:
+    process = start(folder, notebooks)
+    process.join(1800)
+    assert process.exitcode == 0, (folder / "log").read_text()
 
 
 def results(run_dir: Path) -> dict[str, list]:
@@ -77,23 +83,31 @@ def test_a_course_killed_at_random_moments_ends_with_the_same_results(
     tmp_path: Path, folder: Path, write: Callable[..., Path]
 ) -> None:
     write("03_trains", TRAINS)
-    notebooks, luck = Path(os.environ.get("EO_SSL_KILL_NOTEBOOKS", folder)).resolve(), random.Random(SEED)
-    whole, killed = (tmp_path / name for name in ("whole", "killed"))
+    by_hand, luck = os.environ.get("EO_SSL_KILL_NOTEBOOKS"), random.Random(SEED)
+    notebooks = Path(by_hand or folder).resolve()
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
-    assert start(whole, notebooks).wait(1800) == 0, (whole / "log").read_text()
-    minutes = sum(chapter["minutes"] for chapter in status.done(whole / "run").values())
-    kills = 0
+    session.simulated(PROFILES["smoke"], 0)
+    begun = time.monotonic()
+    if by_hand:
+        finish(whole, notebooks)
+    else:  # the same, without a kernel
+        recipes.compared(setup("smoke", run_dir=whole / "run"), "swin")
+    seconds, kills = time.monotonic() - begun, 0
     for number in range(KILLS):
-        process = start(killed, notebooks)
-        time.sleep(60 * minutes / (KILLS + 1) * luck.uniform(0.5, 1.5))
-        if process.poll() is None:  # otherwise it was faster than the one that was timed
+        before, process = made(killed), start(killed, notebooks)
+        while process.is_alive() and made(killed) == before:
+            time.sleep(0.02)
+        time.sleep(luck.uniform(0, 2 * seconds / (KILLS + 1)))
+        if process.is_alive():  # otherwise it was faster than the one that was timed
             kill(process, everything=number % 2 == 0)
             kills += 1
     assert kills, (killed / "log").read_text()
-    assert start(killed, notebooks).wait(1800) == 0, (killed / "log").read_text()
+    finish(killed, notebooks)
     run_dir, other = whole / "run", killed / "run"
-    assert set(status.done(other)) == set(status.done(run_dir)) and results(other) == results(run_dir) != {}
+    assert list(status.done(other)) == [path.stem for path in sources(notebooks)]
+    assert results(other) == results(run_dir) != {}
     a, b = weights(run_dir), weights(other)
     assert a.keys() == b.keys() and any(name.startswith("pretrain/") for name in a)
     assert all(torch.equal(a[name], b[name]) for name in a)

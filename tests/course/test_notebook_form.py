@@ -47,12 +47,9 @@ def test_a_chapter_is_found_by_number_name_or_both(write, folder, name):
     assert [p.stem for p in notebooks.select(folder, [name])] == ["02_first"]
 
 
-def test_parameters_are_read_without_running_them(write):
+def test_parameters_are_read_without_running_them_and_a_broken_file_is_named(write, folder):
     notebook = notebooks.read(write("00_a", parameters="profile = 'x'\nseed = -3\nflag = True"))
     assert notebooks.parameters(notebook) == {"profile": "x", "seed": -3, "flag": True}
-
-
-def test_a_broken_file_is_named(folder):
     (folder / "00_a.ipynb").write_text("not json")
     with pytest.raises(DataError, match=r"00_a\.ipynb"):
         notebooks.normalise(folder / "00_a.ipynb")

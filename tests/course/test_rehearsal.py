@@ -8,6 +8,7 @@ from eo_ssl.course import recipes, setup
 from eo_ssl.data import catalog
 from eo_ssl.experiments.plan import PLANS, make_grid
 from eo_ssl.profiles import PROFILES
+from eo_ssl.simulate import world
 from eo_ssl.train.checkpoint import read_meta
 
 NAME = "paper-rehearsal"
@@ -36,7 +37,8 @@ def test_each_part_of_a_plan_holds_what_its_chapter_compares_at_smoke_and_the_re
 
 @pytest.mark.filterwarnings("ignore:epoch .*features collapse:RuntimeWarning")
 def test_a_rehearsal_reaches_its_end_from_pretraining_to_results(tmp_path, monkeypatch):
-    # One seed and all labels: a fraction of the time, and of the same kind.
+    # One seed, all labels, smaller patches: a fraction of the time, and of the same kind.
+    monkeypatch.setitem(world.PROFILES, "paper", replace(world.PROFILES["paper"], patch=64))
     monkeypatch.setitem(PROFILES, NAME, replace(PROFILES[NAME], pretrain_seeds=(1,), finetune_seeds=(0,)))
     parts = {
         n: tuple(replace(s, fractions=(1.0,)) for s in sweeps) for n, sweeps in PLANS[NAME].parts.items()

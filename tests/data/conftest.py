@@ -1,13 +1,8 @@
-"""Makes `fake_patches` importable, keeps caches out of the home folder, makes the sets many tests use."""
+"""Keeps caches out of the home folder, makes the sets many tests use."""
 
-import sys
-from pathlib import Path
-
+import fake_patches as fake
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import fake_patches as fake
 
 # Tests of these modules write caches; the others may use what is in the user's cache.
 _CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "fuzz", "ben_ge"}

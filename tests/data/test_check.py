@@ -182,9 +182,11 @@ def test_the_verdict_is_as_strict_as_what_training_needs(root, tmp_path, run, da
     assert not check(root).ok
     refused = 0
     for packed in (False, True):
+        source = None
         for task in ("pretrain", "single"):
             try:
-                require_trainable(open_source(root, packed=packed), 8, task)
+                source = source or open_source(root, packed=packed)
+                require_trainable(source, 8, task)
             except DataError as error:
                 refused += 1
                 assert str(root) in str(error) and "\n" not in str(error)

@@ -17,19 +17,16 @@ def area(n, x0=500_000.0, y0=5_000_000.0, epsg=32632, resolution=10.0):
     return pd.DataFrame(place | {"epsg": epsg, "resolution": resolution, "group": np.arange(n * n)})
 
 
-def test_an_area_of_one_block_is_one_block_wherever_it_lies():
+def test_an_area_of_one_block_is_one_block_wherever_it_lies_and_degrees_are_no_metres():
     for offset in (0.0, 777.0, 2_560.0):
         assert len(set(spatial_blocks(area(4, x0=500_000 + offset), 128))) == 1
+    assert 9 <= len(set(spatial_blocks(area(12, 8.0, 47.0, 4326, 1e-4), 128))) <= 16
 
 
 @pytest.mark.parametrize(("metres", "count"), [(1_280.0, 12), (2_560.0, 6), (5_120.0, 3), (100_000.0, 1)])
 def test_a_large_area_is_cut_into_squares_of_equal_size(metres, count):
     names, counts = np.unique(spatial_blocks(area(12), 128, metres), return_counts=True)
     assert len(names) == count**2 and set(counts) == {(12 // count) ** 2}
-
-
-def test_degrees_are_not_taken_for_metres():
-    assert 9 <= len(set(spatial_blocks(area(12, 8.0, 47.0, 4326, 1e-4), 128))) <= 16
 
 
 def test_patches_without_a_position_keep_their_overlap_group():

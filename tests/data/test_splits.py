@@ -96,15 +96,12 @@ def test_a_shared_group_region_or_scene_is_a_leak(left, right, unit):
             splits.check_disjoint(found.assign(**{column: "one"}), left, right)
 
 
-def test_validation_takes_a_region_that_is_not_tested_where_there_is_one():
+def test_validation_takes_a_region_that_is_not_tested_and_where_there_is_none_the_notes_say_so():
     for seed in range(5):
         found = splits.assign(published(["a", "b", "c"], ["a", "b", "z"]), seed)
         assert of(found, "val") == {"c"}
         assert found.attrs["shared_regions"] == {"train/test": ["a", "b"]}
         assert "trains and tests in the same region: a, b" in notes(found)
-
-
-def test_where_every_training_region_is_tested_the_notes_say_so():
     found = splits.assign(published(["a", "b"], ["a", "b"]))
     assert found.attrs["shared_regions"]["val/test"] == list(of(found, "val"))
     assert "every training region is tested" in notes(found)

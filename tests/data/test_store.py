@@ -1,15 +1,15 @@
 """The packed store: exact as stated, finished after any interruption, and honest about damage."""
 
+import itertools
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import fake_patches as fake
+import forked
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -163,16 +163,15 @@ def test_an_unreadable_file_stops_packing_by_name_and_what_was_packed_is_no_stor
         dataset.open_source(tmp_path / "store")
 
 
-def test_a_full_disk_is_noticed_before_anything_is_written(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(DataError, match="free"):
-        pack(world, tmp_path / "store")
-
-
-def test_waiting_for_another_packing_process_is_said_and_ends(world, tmp_path, monkeypatch):
+def test_waiting_for_another_process_is_said_and_ends_and_a_full_disk_is_noticed_first(
+    world, tmp_path, monkeypatch
+):
     monkeypatch.setattr(files, "locked", partial(files.locked, timeout=0.2))
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store/.lock"), pytest.raises(DataError, match="still held by another process"):
+        pack(world, tmp_path / "store")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(DataError, match="free"):
         pack(world, tmp_path / "store")
 
 
@@ -183,22 +182,21 @@ def test_a_simulated_root_is_packed_on_opening_and_found_again(root, encoded):
     assert isinstance(dataset.open_source(root, packed=False), TiffSource)
 
 
-KILLED = """
-import os, signal, sys
-from eo_ssl.data import store
-left = int(sys.argv[3])
-def counted(step):
-    def call(*args, **named):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*args, **named)
-    return call
-for name in ("encode", "_checksum", "_finish"):
-    setattr(store, name, counted(getattr(store, name)))
-store.pack(*sys.argv[1:3])
-"""
+def pack_and_die(root, out, left):
+    """Pack, and end as by kill -9 before the step that comes after `left` others."""
+    done = itertools.count()
+
+    def counted(step):
+        def call(*args, **named):
+            if next(done) == left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(*args, **named)
+
+        return call
+
+    for name in ("encode", "_checksum", "_finish"):
+        setattr(store, name, counted(getattr(store, name)))
+    pack(root, out)
 
 
 @pytest.mark.kill
@@ -206,8 +204,9 @@ store.pack(*sys.argv[1:3])
 def test_a_run_killed_at_any_step_ends_like_an_uninterrupted_one(root, out, tmp_path, encoded):
     expected, again = contents(out), tmp_path / "killed"
     for step in (0, 40, 41, 90, 108):  # 36 rows are looked at, 36 read and checked, and the end is written
-        command = [sys.executable, "-c", KILLED, str(root), str(again), str(step)]
-        assert subprocess.run(command).returncode == -signal.SIGKILL and not store.is_store(again)
+        process = forked.start(pack_and_die, root, again, step)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL and not store.is_store(again)
         assert contents(pack(root, again)) == expected and verify(again) == []
         shutil.rmtree(again)
     assert len(encoded) == 36 + 34 + 34 + 9 + 0  # what was packed is kept

@@ -1,13 +1,8 @@
-"""Cells that only pretend to train, in a module that workers can import; as a script, a grid to be killed.
-
-Run as `python grid_worker.py FOLDER WORKERS SECONDS`; every training leaves a line in FOLDER/trained.log.
-"""
+"""Cells that only pretend to train, in a module that workers can import; each leaves a line in FOLDER/trained.log."""
 
 import os
-import sys
 import time
 import zlib
-from pathlib import Path
 
 from eo_ssl.experiments import grid
 from eo_ssl.experiments.plan import Cell
@@ -41,10 +36,3 @@ def run(folder, data="data", **options):
     grid.run_cell = fake_cell
     grid.identity = str  # of the folder, which need not exist
     return grid.run_grid(grid.GridJob("smoke", data, str(folder), accelerator="cpu"), cells=CELLS, **options)
-
-
-if __name__ == "__main__":
-    import grid_worker  # under this name in the workers, too
-
-    os.environ[SECONDS] = sys.argv[3]
-    grid_worker.run(Path(sys.argv[1]), workers=int(sys.argv[2]))

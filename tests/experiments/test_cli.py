@@ -13,15 +13,12 @@ from eo_ssl.errors import EOError
 run = CliRunner().invoke
 
 
-def test_a_dry_run_lists_the_models_without_data_or_training(tmp_path):
+def test_a_dry_run_lists_the_models_without_data_or_training_and_the_table_says_there_are_none(tmp_path):
     found = run(
         app, ["evaluate", "label-fractions", "--data", "nowhere", "--run-dir", str(tmp_path), "--dry-run"]
     )
     assert found.exit_code == 0 and "single dual-finetune f=0.1 s=2" in found.stdout
     assert not list(tmp_path.iterdir())
-
-
-def test_the_table_of_an_empty_run_says_so(tmp_path):
     assert "no results" in run(app, ["evaluate", "table", str(tmp_path)]).stdout
 
 

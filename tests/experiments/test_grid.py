@@ -3,12 +3,12 @@
 import gc
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+import forked
+import grid_worker
 import numpy as np
 import psutil
 import pytest
@@ -20,9 +20,7 @@ from eo_ssl.experiments import grid, plan
 from eo_ssl.experiments.grid import GridJob, run_grid
 from eo_ssl.experiments.plan import PLANS, Cell, Sweep
 from eo_ssl.experiments.results import append_result, read_lines, results_path
-
-sys.path.insert(0, str(Path(__file__).parent))  # workers import it by its name
-import grid_worker
+from eo_ssl.files import read_json, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -77,23 +75,25 @@ def test_a_dask_cluster_that_loses_a_worker_ends_with_the_same_lines(whole, tmp_
     assert lines_of(tmp_path) == whole and len(grid_worker.trained(tmp_path)) > len(whole)
 
 
+def slowly(folder):
+    """The grid with two workers, in a process to be killed."""
+    grid_worker.run(folder, workers=2)
+
+
 @pytest.mark.kill
 def test_a_grid_killed_again_and_again_ends_with_the_same_lines(whole, tmp_path):
-    def start(seconds):
-        command = [sys.executable, grid_worker.__file__, tmp_path, "2", str(seconds)]
-        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
-
-    rng, kills = random.Random(0), 3
-    for _ in range(kills):
-        process, before, deadline = start(0.3), len(grid_worker.trained(tmp_path)), time.time() + 120
-        while len(grid_worker.trained(tmp_path)) == before and time.time() < deadline:
+    rng = random.Random(0)
+    for _ in range(3):
+        before = len(grid_worker.trained(tmp_path))
+        process = forked.start(slowly, tmp_path, **{grid_worker.SECONDS: "0.3"})
+        while process.is_alive() and len(grid_worker.trained(tmp_path)) == before:
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.6))
         workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        process.wait()
+        process.join()
         assert not psutil.wait_procs(workers, timeout=30)[1]  # they end with the one they work for
-    assert start(0).wait(120) == 0
+    grid_worker.run(tmp_path, workers=1)
     assert lines_of(tmp_path) == whole
 
 
@@ -120,12 +120,9 @@ def test_a_finished_grid_trains_nothing_until_data_or_code_change(tmp_path, monk
     assert len(read_lines(results_path(tmp_path))) == 24
 
 
-def test_no_cell_begins_after_the_time_is_up(tmp_path):
+def test_no_cell_begins_after_the_time_is_up_and_missing_pretraining_names_the_command(tmp_path):
     job = GridJob("smoke", str(tmp_path), str(tmp_path), stop_at=time.time() - 1)
     assert run_grid(job, workers=1, cells=grid_worker.CELLS).empty
-
-
-def test_missing_pretraining_names_the_command(tmp_path):
     with pytest.raises(CheckpointError, match="eo-ssl pretrain dual-simclr --preset smoke"):
         run_grid(GridJob("smoke", "data", str(tmp_path)))
 
@@ -189,13 +186,6 @@ def test_a_whole_run_at_laptop_stays_below_six_gigabytes_on_any_number_of_cores(
 # Real models
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    from eo_ssl.simulate import simulate
-
-    return simulate(tmp_path_factory.mktemp("data") / "set", "smoke", seed=0, workers=1)
-
-
 @pytest.fixture
 def job(simulated, tmp_path, monkeypatch):
     """A grid of few cells: two methods from scratch, two rates to choose from."""
@@ -257,8 +247,8 @@ def test_every_seed_tries_every_rate_and_the_best_mean_is_taken_by_all(job):
         assert file["counts"].sum(0).tolist() == line["test.confusion"]
 
 
-def mapped_share(job: GridJob) -> tuple[int, int]:
-    """In a worker: memory of the packed patches that it has read (RSS), and its share of it (PSS), in bytes."""
+def mapped_share(job: GridJob) -> None:
+    """Of the packed patches that this process has read: their memory (RSS) and its share of it (PSS), in bytes."""
     data = grid._read(job.data, job.version)
     for split in (data.train, data.val, data.test):
         split.kept(torch.device("cpu"))
@@ -272,17 +262,18 @@ def mapped_share(job: GridJob) -> tuple[int, int]:
             ours = line.endswith(".npy")
         elif ours and first in found:
             found[first] += int(rest[0]) * 1024
-    return found["Rss:"], found["Pss:"]
+    write_json(job.folder / f"share-{os.getpid()}.json", [found["Rss:"], found["Pss:"]])
+    time.sleep(1)  # until the other has looked, too
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells the share of a process")
 def test_all_workers_share_one_copy_of_the_labelled_patches(job):
-    from eo_ssl.parallel import executor
-
     assert job.version  # goes with the job
     open_source(job.data)  # packs, as the coordinating process does
     grid._read.cache_clear()  # a test before may have left a third reader here
     gc.collect()
-    with executor(2) as pool:
-        found = [future.result() for future in [pool.submit(mapped_share, job) for _ in range(2)]]
+    for process in [forked.start(mapped_share, job) for _ in range(2)]:
+        process.join(120)
+    found = [read_json(path) for path in job.folder.glob("share-*.json")]
+    assert len(found) == 2
     assert all(whole > 1e6 and 0.4 * whole < share < 0.75 * whole for whole, share in found)

@@ -24,11 +24,15 @@ def test_a_torn_last_line_is_ignored_and_then_replaced(tmp_path, torn):
     assert [line["key"] for line in read_lines(path)] == ["a", "b"]
 
 
-def test_a_broken_line_in_the_middle_is_named(tmp_path):
+def test_a_broken_line_in_the_middle_is_named_and_nan_never_written(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text('{"key": "a"}\nnonsense\n{"key": "b"}\n')
     with pytest.raises(DataError, match="line 2"):
         read_lines(path)
+    path = tmp_path / "new.jsonl"
+    with pytest.raises(ValueError):
+        append_result(path, {"loss": float("nan")})
+    assert not path.exists()
 
 
 def test_many_writers_lose_no_line(tmp_path):
@@ -36,13 +40,6 @@ def test_many_writers_lose_no_line(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: append_result(path, {"key": i, "pad": "x" * 5000}), range(60)))
     assert sorted(line["key"] for line in read_lines(path)) == list(range(60))
-
-
-def test_nan_is_refused_and_leaves_the_file_alone(tmp_path):
-    path = tmp_path / "results.jsonl"
-    with pytest.raises(ValueError):
-        append_result(path, {"loss": float("nan")})
-    assert not path.exists()
 
 
 def test_the_table_is_flat_and_takes_the_last_line_of_a_key(tmp_path):

@@ -52,12 +52,9 @@ def test_the_second_metric_and_the_printed_table(tmp_path):
     assert all(word in shown for word in ("late", "aa", "oa", "0.6"))
 
 
-def test_a_model_without_labels_of_its_own_has_none(tmp_path):
+def test_a_model_without_labels_of_its_own_has_none_and_nothing_measured_is_an_empty_table(tmp_path):
     write(tmp_path, "late", 1.0, 0, 5, n_labels=None)
     assert np.isnan(measured(read_results(tmp_path / "results.jsonl"), tmp_path)["n_labels"].iloc[0])
-
-
-def test_nothing_measured_is_an_empty_table_with_its_columns(tmp_path):
     assert list(measured(pd.DataFrame(), tmp_path).columns) == COLUMNS
 
 

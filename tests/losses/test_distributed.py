@@ -1,13 +1,8 @@
-"""Two processes give the loss and the gradients of one process on the whole batch.
+"""Two processes give the loss and the gradients of one process on the whole batch."""
 
-As a script, one rank of a gloo run: `test_distributed.py RANK FOLDER` writes what it got to FOLDER/RANK.pt.
-"""
-
-import os
-import subprocess
 import sys
-from pathlib import Path
 
+import forked
 import pytest
 import torch
 import torch.distributed as dist
@@ -65,7 +60,8 @@ def step(name, masked, chunk, rows=slice(0, PAIRS), wrap=lambda model: model):
     return {"loss": loss.detach(), **{k: p.grad.clone() for k, p in branches.named_parameters()}}
 
 
-def main(rank, folder):
+def rank_of_two(rank, folder):
+    """Writes what this rank got to FOLDER/RANK.pt."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'init'}", rank=rank, world_size=WORLD)
     rows = slice(rank * PAIRS // WORLD, (rank + 1) * PAIRS // WORLD)
@@ -86,16 +82,10 @@ def ranks(tmp_path_factory):
     if sys.platform == "win32":
         pytest.skip("gloo does not find its own address on Windows")
     folder = tmp_path_factory.mktemp("gloo")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": LOOPBACK}
-    commands = [[sys.executable, __file__, str(rank), str(folder)] for rank in range(WORLD)]
-    processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for command in commands]
-    try:
-        for process in processes:
-            _, stderr = process.communicate(timeout=120)
-            assert process.returncode == 0, stderr.decode()[-2000:]
-    finally:
-        for process in processes:
-            process.kill()
+    processes = [forked.start(rank_of_two, r, folder, GLOO_SOCKET_IFNAME=LOOPBACK) for r in range(WORLD)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * WORLD
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 
@@ -107,15 +97,8 @@ def test_loss_and_gradients_equal_one_process_on_the_whole_batch(ranks, setting)
         torch.testing.assert_close(results[str(setting)], expected, rtol=1e-5, atol=1e-10)
 
 
-def test_all_ranks_stop_together_where_one_is_wrong(ranks):
+def test_all_ranks_stop_together_where_one_is_wrong_and_one_alone_needs_no_setup(ranks):
     for results in ranks:
         assert "unequal batches" in results["unequal"] and "NaN or infinite" in results["nan"]
-
-
-def test_one_process_needs_no_setup():
     x = torch.randn(3, 2)
     assert gather(x) is x and mean_over_ranks(x.sum()).equal(x.sum())
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -17,12 +17,16 @@ def batch(size=32, n=3):
     return {k: torch.randn(n, c, size, size, generator=generator) for k, c in (("s1", 2), ("s2", 13))}
 
 
-def test_features_stand_side_by_side():
+def test_features_stand_side_by_side_and_a_joined_pyramid_has_the_announced_channels():
     model, x = pair(), batch()
     features = model.features(x)
     assert features["s1"].equal(model.s1(x["s1"])) and features["s2"].equal(model.s2(x["s2"]))
     assert model(x).equal(torch.cat([features["s1"], features["s2"]], dim=1))
     assert model(x).shape == (3, model.dim)
+    model = pair()
+    maps = model.pyramid(batch())
+    assert tuple(m.shape[1] for m in maps) == model.channels
+    assert maps[0].shape[2:] == (8, 8)
 
 
 @pytest.mark.parametrize("name", ["resnet_nano", "swin_nano"])
@@ -38,13 +42,6 @@ def test_a_missing_sensor_is_zeros_of_the_right_shape(name, missing, size):
         maps, all_maps = model.pyramids(gone), model.pyramids(x)
         assert [m.shape for m in maps[missing]] == [m.shape for m in all_maps[missing]]
         assert not any(m.any() for m in maps[missing])
-
-
-def test_joined_pyramid_has_the_announced_channels():
-    model = pair()
-    maps = model.pyramid(batch())
-    assert tuple(m.shape[1] for m in maps) == model.channels
-    assert maps[0].shape[2:] == (8, 8)
 
 
 def test_one_encoder_alone_is_enough_but_some_do_not_fit():

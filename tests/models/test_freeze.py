@@ -62,15 +62,12 @@ def test_an_unfrozen_backbone_does_change(make, fusion, backbone):
     assert backbone != "resnet_nano" or any("running_mean" in k for k in changed)
 
 
-def test_frozen_modules_stay_in_eval_mode_under_train_and_the_rest_does_not():
+def test_frozen_modules_stay_in_eval_mode_under_train_without_drop_path_and_the_rest_does_not():
     model = make_classifier("late", "resnet_nano", SIZE).freeze()
     assert model.training and model.head.training  # a new model trains
     assert not any(m.training for m in model.backbone.modules())
     model.eval().train()
     assert model.head.training and not any(m.training for m in model.backbone.modules())
-
-
-def test_drop_path_is_off_where_frozen():
     free, x = make_encoder("swin_tiny_patch4_window7_224", 2, SIZE), batch()["s1"]
     assert not free(x).equal(free(x))
     frozen = free.freeze().train()

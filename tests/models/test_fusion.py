@@ -50,12 +50,9 @@ def test_a_model_of_one_sensor_refuses_a_batch_without_it(sensor):
         make_classifier(sensor, "resnet_nano", 32)(x)
 
 
-def test_stacked_bands_keep_their_order():
+def test_stacked_bands_keep_their_order_and_an_unknown_fusion_is_named():
     x = batch()
     assert stack(x, ("s1", "s2")).equal(torch.cat([x["s1"], x["s2"]], dim=1))
-
-
-def test_an_unknown_fusion_is_named():
     with pytest.raises(ConfigError, match="unknown fusion 'middle'"):
         make_classifier("middle", "resnet_nano", 32)
 

@@ -55,15 +55,12 @@ def test_a_few_steps_of_training_find_a_bright_field(make):
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_padding_repeats_the_border_and_leaves_the_rest():
+def test_padding_repeats_the_border_leaves_the_rest_and_is_cropped_from_the_result():
     x = batch(5)["s1"]
     padded = pad_to_multiple(x, 4)
     assert padded.shape[2:] == (8, 8) and padded[:, :, :5, :5].equal(x)
     assert padded[:, :, 7, 7].equal(x[:, :, 4, 4])
     assert pad_to_multiple(batch(8)["s1"], 4).shape[2:] == (8, 8)
-
-
-def test_a_padded_image_gives_the_crop_of_the_padded_result():
     for model in (UNet(width=4).eval(), swin_unet().eval()):
         x = batch(30)
         padded = {k: pad_to_multiple(v, 16) for k, v in x.items()}

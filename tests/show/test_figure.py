@@ -62,11 +62,8 @@ def test_alt_texts_come_from_the_data_unless_given_and_get_a_true_minus(shown):
     assert shown[2].data == "from −8.5 to −10 dB"
 
 
-def test_the_same_figure_gives_the_same_bytes():
+def test_the_same_figure_gives_the_same_bytes_and_a_noisy_photograph_few():
     assert figures.render(drawn(), "a").png == figures.render(drawn(), "a").png
-
-
-def test_a_noisy_photograph_stays_small():
     noise = np.random.default_rng(0).random((400, 400, 3))
     picture = figures.render(show.grid([noise] * 4, columns=4, cell=1.8), "noise")
     assert len(picture.png) < 700_000 and 600 < picture.width < 800

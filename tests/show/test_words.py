@@ -30,11 +30,8 @@ def test_value_and_interval_agree_in_sign_and_the_winner_stands_first(three):
     assert middle == pytest.approx(100 * (-value if high < 0 else value), abs=0.051)
 
 
-def test_only_numbers_get_a_true_minus():
+def test_only_numbers_get_a_true_minus_and_nan_settles_nothing():
     assert words.minus("-8.5 to -10 dB, 2017-06-12, B-3, x-1") == "−8.5 to −10 dB, 2017-06-12, B-3, x-1"
-
-
-def test_nan_settles_nothing():
     assert words.settled((np.nan, np.nan, np.nan)) == 0
 
 

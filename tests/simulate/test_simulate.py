@@ -1,16 +1,14 @@
 """The simulated set on disk: names, formats, geography, labels; the same bytes however it was made."""
 
 import json
-import os
 import random
 import re
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import rasterio
@@ -37,16 +35,11 @@ def digest(root: Path, names: str = "*") -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return simulate(tmp_path_factory.mktemp("simulated") / "smoke", "smoke", seed=0, workers=1)
-
-
-@pytest.fixture(scope="module")
-def world(root) -> dict[str, dict[str, tuple[np.ndarray, rasterio.DatasetReader]]]:
+def world(simulated) -> dict[str, dict[str, tuple[np.ndarray, rasterio.DatasetReader]]]:
     """By sensor and path of the optical file of a patch: the pixels of the file, and the closed file for its facts."""
     found = defaultdict(dict)
-    for path in sorted(root.rglob("*.tif")):
-        name = path.relative_to(root).as_posix()
+    for path in sorted(simulated.rglob("*.tif")):
+        name = path.relative_to(simulated).as_posix()
         assert re.fullmatch(SEN12MS, name) or re.fullmatch(DFC2020, name)
         sensor = re.search("/(s1|s2|lc|dfc)_", name)[1]
         with rasterio.open(path) as file:
@@ -58,8 +51,8 @@ def world(root) -> dict[str, dict[str, tuple[np.ndarray, rasterio.DatasetReader]
     return found
 
 
-def test_every_patch_has_all_its_partners_on_the_same_ground(root, world):
-    counts = json.loads((root / "dataset.json").read_text())["counts"]
+def test_every_patch_has_all_its_partners_on_the_same_ground(simulated, world):
+    counts = json.loads((simulated / "dataset.json").read_text())["counts"]
     assert counts == {split: PROFILES["smoke"].patches(split) for split in SPLITS}
     assert len(world["s2"]) == sum(counts.values())
     labelled = {name for name in world["s2"] if "ROIs0000" in name}
@@ -119,7 +112,7 @@ def test_scenes_never_share_ground_nor_splits_regions_nor_patches_paths(profile)
 
 
 @pytest.mark.parametrize("where", ["pool", "cluster"])
-def test_where_it_is_computed_does_not_change_a_byte(root, tmp_path, monkeypatch, where):
+def test_where_it_is_computed_does_not_change_a_byte(simulated, tmp_path, monkeypatch, where):
     some, target = plan("smoke", 0)[::6], tmp_path / "set"
     monkeypatch.setattr(module, "plan", lambda *_: some)
     if where == "pool":
@@ -129,22 +122,22 @@ def test_where_it_is_computed_does_not_change_a_byte(root, tmp_path, monkeypatch
         with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
             simulate(target, "smoke", seed=0, scheduler=cluster.scheduler_address)
     paths = {path for spec in some for path in spec.paths()}
-    assert digest(target) == {k: v for k, v in digest(root).items() if k in paths} | digest(
+    assert digest(target) == {k: v for k, v in digest(simulated).items() if k in paths} | digest(
         target, "*.[jt][sx]*"
     )
 
 
-def test_the_number_of_threads_does_not_change_a_byte_and_another_seed_gives_other_data(root):
+def test_the_number_of_threads_does_not_change_a_byte_and_another_seed_gives_other_data(simulated):
     """One thread of the matrix product rounds otherwise than several."""
     first, second = plan("smoke", 0)[20], plan("smoke", 1)[20]
     assert not np.array_equal(render(first)["s2"], render(second)["s2"])
     for threads in (1, 3):
         with threadpool_limits(threads):
             for path, content in encoded(plan("smoke", 0)[16]).items():
-                assert (root / path).read_bytes() == content
+                assert (simulated / path).read_bytes() == content
 
 
-def test_an_interrupted_set_is_finished_to_the_same_bytes(root, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_set_is_finished_to_the_same_bytes(simulated, tmp_path, monkeypatch, capsys):
     real, made, redone = module.encoded, [], []
 
     def fails_later(spec):
@@ -161,7 +154,7 @@ def test_an_interrupted_set_is_finished_to_the_same_bytes(root, tmp_path, monkey
     (target / ".simulating" / "half").write_bytes(b"half a file")
     next(target.rglob("*.tif")).unlink()  # its scene is made again
     monkeypatch.setattr(module, "encoded", lambda spec: redone.append(spec) or real(spec))
-    assert digest(simulate(target, "smoke", seed=0, workers=1)) == digest(root)
+    assert digest(simulate(target, "smoke", seed=0, workers=1)) == digest(simulated)
     assert len(made) + len(redone) == len(plan("smoke", 0)) + 1
     before = {p: p.stat().st_mtime_ns for p in target.rglob("*")}
     simulate(target, "smoke", seed=0, workers=1)
@@ -169,11 +162,11 @@ def test_an_interrupted_set_is_finished_to_the_same_bytes(root, tmp_path, monkey
     assert capsys.readouterr().err == ""  # no bar is drawn where nobody watches
 
 
-def test_a_folder_that_holds_something_else_is_refused(root, tmp_path):
+def test_a_folder_that_holds_something_else_is_refused(simulated, tmp_path):
     thesis = tmp_path / "thesis.txt"
     thesis.write_text("do not touch")
     taken = {
-        root: "seed 0, not 1",
+        simulated: "seed 0, not 1",
         tmp_path: "not empty",
         thesis: "thesis.txt.*: cannot be written .*another folder",
     }
@@ -185,14 +178,12 @@ def test_a_folder_that_holds_something_else_is_refused(root, tmp_path):
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("moment", range(6))
-def test_a_run_killed_at_a_random_moment_resumes_to_the_same_bytes(root, tmp_path, moment):
-    chance, target = random.Random(moment), tmp_path / "set"
-    files, workers = chance.randrange(0, 700), chance.choice([1, 2])
-    code = f"from eo_ssl.simulate import simulate; simulate({str(target)!r}, 'smoke', 0, {workers})"
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while process.poll() is None and len(list(target.rglob("*.tif"))) < files:
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-    assert digest(simulate(target, "smoke", seed=0, workers=1)) == digest(root)
+def test_a_run_killed_again_and_again_at_random_moments_ends_with_the_same_bytes(simulated, tmp_path):
+    chance, target = random.Random(0), tmp_path / "set"
+    for files in sorted(chance.randrange(0, 700) for _ in range(6)):
+        process = forked.start(simulate, target, "smoke", 0, chance.choice([1, 2]))
+        while process.is_alive() and len(list(target.rglob("*.tif"))) < files:
+            time.sleep(0.002)
+        process.kill()
+        process.join()
+    assert digest(simulate(target, "smoke", seed=0, workers=1)) == digest(simulated)

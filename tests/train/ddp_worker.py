@@ -1,6 +1,5 @@
-"""One rank of a two-process run, started as torchrun would: `ddp_worker.py FOLDER DEVICE`; writes FOLDER/<rank>.pt."""
+"""One rank of a two-process run, started as by torchrun; writes what it got to FOLDER/<rank>.pt."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,3 @@ def main(folder: Path, device: str) -> None:
     holes, unmasked = ToySource(unusable=(3, 65)), RUN.with_(mask_overlaps=False)
     results["holes"] = pretrain(unmasked, holes, folder.with_name(f"{folder.name}-holes"), **options).metrics
     torch.save(results, folder / f"{fabric.global_rank}.pt")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])

@@ -71,9 +71,11 @@ def test_impossible_values_are_refused_by_field_name(field, value):
         DualSimCLRConfig.from_dict({"epochs": 50, field: value})
 
 
-def test_strings_from_a_command_line_take_the_type_of_their_field():
+def test_strings_take_the_type_of_their_field_and_settings_of_the_first_edition_are_read():
     config = preset("mma", "laptop", epochs="7", lr="1e-4", mask_overlaps="false")
     assert (config.epochs, config.lr, config.mask_overlaps) == (7, 1e-4, False)
+    old = {**FinetuneConfig(seed=3).to_dict(), "patience": 0, "dice": 0.0}
+    assert FinetuneConfig.from_dict(old) == FinetuneConfig(seed=3)
 
 
 def test_the_digest_changes_with_any_setting_and_only_then():
@@ -82,11 +84,6 @@ def test_the_digest_changes_with_any_setting_and_only_then():
     assert SimCLRConfig().digest() != SimCLRConfig(bands="rgb").digest()
     for config in (DualSimCLRConfig, FinetuneConfig):  # how it is computed is no other model
         assert config().digest() == config(micro_batch=3, precision="32").digest()
-
-
-def test_settings_of_the_first_edition_are_read_unless_they_ask_for_what_is_gone():
-    old = {**FinetuneConfig(seed=3).to_dict(), "patience": 0, "dice": 0.0}
-    assert FinetuneConfig.from_dict(old) == FinetuneConfig(seed=3)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

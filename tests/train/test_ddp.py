@@ -1,13 +1,12 @@
 """Two processes make the training step of one process on the whole batch."""
 
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import ddp_worker
+import forked
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -26,25 +25,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environment(rank: int, port: int) -> dict[str, str]:
-    """What torchrun sets for a process."""
-    return {
-        **os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test", "OMP_NUM_THREADS": "1",
+def both(folder: Path, device: str) -> Ranks:
+    """Results of both ranks, which find in their environment what torchrun sets."""
+    common = {
+        "GROUP_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test",
         "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     }  # fmt: skip
-
-
-def both(folder: Path, device: str) -> Ranks:
-    """Results of both ranks."""
-    command, port = [sys.executable, "-W", "ignore", ddp_worker.__file__, str(folder), device], free_port()
-    ranks = [subprocess.Popen(command, env=environment(rank, port)) for rank in range(2)]
-    try:
-        assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
-    finally:
-        for rank in ranks:
-            rank.kill()
+    ranks = [
+        forked.start(ddp_worker.main, folder, device, RANK=rank, LOCAL_RANK=rank, **common) for rank in "01"
+    ]
+    for rank in ranks:
+        rank.join(300)
+    assert [rank.exitcode for rank in ranks] == [0, 0]
     return [torch.load(folder / f"{rank}.pt", "cpu", weights_only=True) for rank in range(2)]
 
 

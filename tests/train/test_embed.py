@@ -24,13 +24,10 @@ def pair(size=20, bands=S2_BANDS_L2A, seed=0, level="L1C"):
     return Pair("a pair", s1, s2, bands, (), None, None, None, "Finland", "test", level=level)
 
 
-def test_a_band_that_level_2a_lacks_is_the_training_mean():
+def test_bands_are_standardised_centre_crops_and_one_that_level_2a_lacks_is_the_training_mean():
     batch = pair_batch([pair()], 16, STATISTICS)
     assert batch["s2"].shape == (1, 13, 16, 16) and torch.isfinite(batch["s2"]).all()
     assert batch["s2"][0, S2_BANDS.index("B10")].abs().max() < 1e-5
-
-
-def test_other_bands_are_standardised_centre_crops():
     one = pair()
     batch = pair_batch([one], 16, STATISTICS)
     for name in ("B02", "B12"):
@@ -54,15 +51,12 @@ def test_surface_reflectance_is_taken_to_the_sensor_for_encoders_that_know_l1c()
     assert same.equal(pair_batch([pair()], 16, STATISTICS)["s2"])
 
 
-def test_a_pair_smaller_than_the_crop_is_continued_by_its_mirror_image():
+def test_a_pair_smaller_than_the_crop_is_continued_by_its_mirror_image_and_below_half_of_it_named():
     """Real patches have 120 pixels, the crops of large profiles 128 and 224."""
     small, whole = (pair_batch([pair()], size, STATISTICS) for size in (20, 33))
     assert torch.equal(whole["s1"][..., 6:26, 6:26], small["s1"])
     assert torch.equal(whole["s2"][..., 6:26, 5], whole["s2"][..., 6:26, 7])
     assert whole["s2"].shape[-2:] == (33, 33)
-
-
-def test_a_pair_smaller_than_half_the_crop_is_named():
     with pytest.raises(DataError, match="a pair: 20 × 20 px is smaller than half the crop of 48"):
         pair_batch([pair()], 48, STATISTICS)
 

@@ -179,10 +179,17 @@ def test_micro_batches_change_nothing_without_batch_statistics(data, tmp_path):
         torch.testing.assert_close(cut[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_splits_that_share_a_patch_are_refused():
+def test_splits_that_share_a_patch_and_training_patches_without_a_label_are_refused_in_words():
     source = ToyLabels()
     source.catalog.loc[0, "group"] = source.catalog["group"].iloc[-1]
     with pytest.raises(DataError, match="share group"):
+        LabelledData(source)
+    source = ToyLabels()
+    source.masks[:] = 255
+    with pytest.raises(DataError, match="no training patch has a label"):
+        LabelledData(source)
+    source.catalog["split"] = ""
+    with pytest.raises(DataError, match="no usable labelled patches"):
         LabelledData(source)
 
 
@@ -204,21 +211,21 @@ def test_invalid_pixels_do_not_reach_the_model():
     assert np.isfinite(line["test"]["aa"])
 
 
-def test_crop_labels_agree_with_the_data_set():
+def test_crop_labels_agree_with_the_data_set_and_the_loss_of_none_is_zero_with_a_gradient():
     batch = PatchDataset(ToyLabels(), range(44), 16, "centre", labels=True).__getitems__(range(44))
     label, multilabel = crop_labels(batch["mask"])
     assert torch.equal(label, batch["label"]) and torch.equal(multilabel, batch["multilabel"])
     nothing, none = crop_labels(torch.full((1, 4, 4), 255))
     assert nothing.tolist() == [255] and none.sum() == 0
+    logits = torch.randn(2, 8, 4, 4, requires_grad=True)
+    cross_entropy(logits, torch.full((2, 4, 4), 255)).backward()
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-def test_balanced_batches_draw_rare_classes_as_often_as_frequent_ones():
+def test_balanced_batches_draw_every_class_as_often_and_plain_ones_every_patch_before_any_comes_again():
     labels, settings = torch.tensor([0] * 90 + [1] * 10 + [255] * 5), config(batch_size=50)
     drawn = torch.cat([labels[draw_patches(labels, settings, step)[0]] for step in range(40)])
     assert 255 not in drawn and 0.4 < (drawn == 1).float().mean() < 0.6
-
-
-def test_plain_batches_pass_over_every_patch_before_any_comes_again():
     labels, settings = torch.zeros(10, dtype=torch.long), config(batch_size=4, balanced=False, seed=3)
     drawn = torch.cat([draw_patches(labels, settings, step)[0] for step in range(5)])
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
@@ -232,12 +239,6 @@ def test_the_eight_symmetries_are_different_and_move_images_and_labels_together(
     assert len({tuple(x.flatten().tolist()) for x in turned["mask"]}) == 8
     assert torch.equal(turned["s2"][:, 0].long(), turned["mask"])
     assert torch.equal(turned["s1"], turned["s2"][:, :2])
-
-
-def test_losses_of_unlabelled_batches_are_zero_with_a_gradient():
-    logits = torch.randn(2, 8, 4, 4, requires_grad=True)
-    cross_entropy(logits, torch.full((2, 4, 4), 255)).backward()
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_a_kept_model_is_read_by_the_hub_and_those_of_the_first_edition_by_us(data, tmp_path):
@@ -262,16 +263,6 @@ def test_a_crop_larger_than_the_patches_is_one_line_before_any_work():
     source.fill = lambda *args: pytest.fail("the data were read")
     with pytest.raises(ConfigError, match=r"image_size 128 is larger than the patches .16 px.; lower it"):
         finetune(FinetuneConfig(backbone="resnet_nano"), source, accelerator="cpu")
-
-
-def test_training_patches_without_a_label_are_refused_in_words():
-    source = ToyLabels()
-    source.masks[:] = 255
-    with pytest.raises(DataError, match="no training patch has a label"):
-        LabelledData(source)
-    source.catalog["split"] = ""
-    with pytest.raises(DataError, match="no usable labelled patches"):
-        LabelledData(source)
 
 
 def test_runs_learn_repeat_themselves_and_open_the_test_set_only_when_asked(data):

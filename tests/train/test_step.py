@@ -233,7 +233,7 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine_with_every_update():
     assert optimizer.param_groups[0]["lr"] == rates[-1]
 
 
-def test_pretraining_and_fine_tuning_decay_the_same_weights():
+def test_pretraining_and_fine_tuning_decay_the_same_weights_and_the_papers_adam_everything():
     """Matrices and kernels; no biases, norms and position tables."""
     small = {"backbone": "swin_nano", "image_size": 16, "weight_decay": 0.1}
     model = architecture(FinetuneConfig(**small))
@@ -249,9 +249,6 @@ def test_pretraining_and_fine_tuning_decay_the_same_weights():
     ]
     for name, parameter in model.named_parameters():
         assert (id(parameter) in decayed[0]) == (parameter.ndim > 1 and "position_bias" not in name), name
-
-
-def test_the_papers_adam_decays_everything():
     optimizer = make_optimizer(DualSimCLRConfig(optimizer="adam", weight_decay=1e-4), nn.Linear(2, 2))
     assert type(optimizer) is torch.optim.Adam
     assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4]
