@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from eo_ssl.course import notebooks, session, status
+from eo_ssl.data.fetch import SETS
 from eo_ssl.errors import ConfigError, DataError, EOError
 from eo_ssl.experiments.plan import make_grid
 from eo_ssl.experiments.results import read_results
@@ -37,11 +38,14 @@ def results_folder() -> Path:
 def release_name(profile: str, data: str = "") -> str:
     """What a release is called: its profile, and its data unless those are the ones simulated for it, with seed 0.
 
+    A data set that has a name of its own is called by that, in whatever version.
+
     >>> release_name("laptop", "simulated laptop 2.0 seed 0"), release_name("laptop", "ben-ge-8k 1.0")
-    ('laptop', 'laptop-ben-ge-8k-1.0')
+    ('laptop', 'laptop-ben-ge-8k')
     """
     usual = rf"({session.SIMULATED} {get_profile(profile).simulate} \S+ seed 0)?"
-    return profile if re.fullmatch(usual, data) else re.sub(r"[^\w.-]+", "-", f"{profile}-{data}")
+    named = next((name for name in SETS if data.startswith(f"{name} ")), data)
+    return profile if re.fullmatch(usual, data) else re.sub(r"[^\w.-]+", "-", f"{profile}-{named}")
 
 
 def others(run: session.Run) -> dict[str, dict[str, Any] | None]:
