@@ -5,6 +5,8 @@ with executor(workers=4) as pool:
         print(task, done.result())
 """
 
+import ctypes
+import gc
 import math
 import os
 import threading
@@ -32,6 +34,13 @@ def affordable(each: float, shared: float = 0.0, most: float = math.inf) -> int:
     import psutil
 
     return max(0, int((min(psutil.virtual_memory().available, most) - shared) // each))
+
+
+def give_memory_back() -> None:
+    """Hand memory that is no longer used to the system, where glibc would keep it: other processes need it."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

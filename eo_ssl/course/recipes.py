@@ -1,7 +1,5 @@
 """Load or train: what the chapters share, so that any chapter runs alone and nothing is trained twice."""
 
-import ctypes
-import gc
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from eo_ssl.course.session import Run
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError
+from eo_ssl.parallel import give_memory_back
 from eo_ssl.train.embed import Embeddings, embed_batch, pair_batch
 
 if TYPE_CHECKING:
@@ -61,10 +60,7 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     for method, family in grid.pretrainings:
         for seed in run.profile.seeds_of(method, family):
             pretrained(run, method, seed, family)
-    gc.collect()
-    # glibc keeps what a pretraining needed, and the workers need it now; other systems have no such function.
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_memory_back()  # what a pretraining needed, the workers need now
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.
     results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)

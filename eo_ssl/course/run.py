@@ -28,7 +28,7 @@ from eo_ssl.course.forecast import Clock, forecast, table
 from eo_ssl.course.plan import Chapter, Plan, is_current
 from eo_ssl.errors import ConfigError, EOError
 from eo_ssl.files import write_text
-from eo_ssl.parallel import cores
+from eo_ssl.parallel import cores, give_memory_back
 from eo_ssl.provenance import machine, versions
 
 FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
@@ -116,6 +116,7 @@ def announce(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> di
         return {}
     chapters = {chapter.stem: chapter.notebook for chapter in plan.chapters}
     found = forecast(run, chapters, threads_for(run), say)
+    give_memory_back()  # the networks that were measured
     say(table(found, run, {c.stem for c in plan.chapters if c not in stale}))
     # Alone, a chapter is counted with what earlier ones train for it: the counts of a run of more chapters stand.
     known = status.read(run.root).get("counted", {})
