@@ -139,7 +139,8 @@ def process(
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # on the CPU, with one thread each
     os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/meeting", PATIENCE, world, rank)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", meeting, timeout=PATIENCE, rank=rank, world_size=world)
     model = still(preset("dual-simclr", profile), seed)
     parallel = DistributedDataParallel(model)
     share = {name: torch.from_numpy(x).chunk(world)[rank] for name, x in views.items()}
