@@ -8,9 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 15_900,
+    "eo_ssl/**/*.py": 15_880,
     "eo_ssl/**/*.js": 1_100,
-    "notebooks/chapters/*.py": 4_250,
+    "notebooks/chapters/*.py": 3_950,
     "tests/**/*.py": 14_600,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.

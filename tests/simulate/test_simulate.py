@@ -177,13 +177,20 @@ def test_a_folder_that_holds_something_else_is_refused(simulated, tmp_path):
         simulate(tmp_path / "new", "huge")
 
 
+def make(target, workers):
+    """The whole set, in a process to be killed."""
+    simulate(target, "smoke", seed=0, workers=workers)
+
+
 @pytest.mark.kill
 def test_a_run_killed_again_and_again_at_random_moments_ends_with_the_same_bytes(simulated, tmp_path):
-    chance, target = random.Random(0), tmp_path / "set"
+    chance, target, kills = random.Random(0), tmp_path / "set", 0
     for files in sorted(chance.randrange(0, 700) for _ in range(6)):
-        process = forked.start(simulate, target, "smoke", 0, chance.choice([1, 2]))
+        process = forked.start(make, target, chance.choice([1, 2]))
         while process.is_alive() and len(list(target.rglob("*.tif"))) < files:
             time.sleep(0.002)
+        kills += process.is_alive()
         process.kill()
         process.join()
+    assert kills > 3, "most runs ended before they were killed"
     assert digest(simulate(target, "smoke", seed=0, workers=1)) == digest(simulated)
