@@ -2,9 +2,8 @@
 
 How many threads PyTorch uses is measured before each chapter. Its threads wait for each other after every operation:
 as soon as another program keeps one core busy, all wait for the slowest, and a convolution on two threads takes up to
-ten times as long as on one. No rule tells when that happens. They wait asleep (`HABITS`), not turning in circles on
-the core that another needs: beside busy cores two threads are twice as fast so. And memory that an update frees is kept
-for the next one: to hand it back to the system and fetch it again takes a tenth of the time of a pretraining.
+ten times as long as on one. No rule tells when that happens. They wait asleep (`WAITING`), not turning in circles on
+the core that another needs: beside busy cores two threads are twice as fast so.
 """
 
 import logging
@@ -34,11 +33,7 @@ from eo_ssl.provenance import machine, versions
 FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
 PATIENCE = 1.0  # seconds after which the threads are measured no further
 BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone{postfix}"
-HABITS = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),  # of glibc; others pass over it
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-}
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class ChapterFailed(EOError):
@@ -178,7 +173,7 @@ def execute(chapter: Chapter, target: Path, threads: int) -> None:
     class Logged(Engine):
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
-            env = {**HABITS, **os.environ, "OMP_NUM_THREADS": str(threads)}
+            env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads)}
             with open(log, "wb") as file:
                 client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, **patience)
                 return client.execute(stderr=file, env=env)
