@@ -60,7 +60,8 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     for method, family in grid.pretrainings:
         for seed in run.profile.seeds_of(method, family):
             pretrained(run, method, seed, family)
-    give_memory_back()  # what a pretraining needed, the workers need now
+    run.source().unmap()  # what a pretraining needed, the workers need now
+    give_memory_back()
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.
     results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)

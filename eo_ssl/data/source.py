@@ -129,6 +129,9 @@ class Source(ABC):
     def _statistics(self, rows: np.ndarray) -> Statistics:
         """Mean and standard deviation over the patches of some rows."""
 
+    def unmap(self) -> None:  # noqa: B027
+        """Let go of what is mapped into memory, which counts for this process once it was read; reading maps it again."""
+
     def stats(self, split: str = "pretrain") -> Statistics:
         """Mean and standard deviation per band over a training split; `DataError` for another or an empty one."""
         if split not in ("pretrain", "train"):

@@ -78,11 +78,14 @@ class StoreSource(Source):
         super().__init__(path, catalog, seed, path / HOLDOUT if (path / HOLDOUT).exists() else None)
         self._fine = (catalog["dfc"] != "").to_numpy()
         self._holes = self._parts["rows"]["valid"] < 1
-        self._offset = self._parts["rows"]["s2_offset"]
+        self._offset = self._parts["rows"]["s2_offset"].copy()
 
     @cached_property
     def _parts(self) -> dict[str, np.ndarray]:
         return {part: open_part(self.path, part) for part in PARTS}
+
+    def unmap(self) -> None:
+        self.__dict__.pop("_parts", None)
 
     def __getstate__(self) -> dict[str, Any]:  # another process maps the files itself
         return {name: value for name, value in self.__dict__.items() if name != "_parts"}

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 # Small models leave most of a large GPU idle while one process cuts the next batch: up to three share one.
 PER_GPU, GPU_BYTES, GPU_CORES = 3, 20e9, 3  # memory and cores that each of them should find
-PROCESS_BYTES = 1e9  # of memory that a worker takes for itself; the patches of a store all of them share
-COURSE_BYTES = 1.5e9  # that the chapter and its runner take
+PROCESS_BYTES = 1e9  # of memory that a worker takes for itself
+COURSE_BYTES = 2.7e9  # that the chapter, its runner and the patches of a store, which all workers share, take
 _ONE_MODEL = threading.Lock()  # at a time in a process: the random numbers of torch are the whole process's
 
 

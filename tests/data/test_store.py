@@ -210,3 +210,14 @@ def test_a_run_killed_at_any_step_ends_like_an_uninterrupted_one(root, out, tmp_
         assert contents(pack(root, again)) == expected and verify(again) == []
         shutil.rmtree(again)
     assert len(encoded) == 36 + 34 + 34 + 9 + 0  # what was packed is kept
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not list what is mapped")
+def test_a_store_that_was_unmapped_keeps_no_file_open_and_reads_on(out):
+    source = StoreSource(out)
+    before = source.read(0)
+    source.unmap()
+    assert not any(
+        "npy" in line for line in Path("/proc/self/maps").read_text().splitlines() if str(out) in line
+    )
+    assert all(np.array_equal(source.read(0)[name], value, equal_nan=True) for name, value in before.items())
