@@ -246,7 +246,7 @@ def test_the_similarity_explorer_moves_with_the_arrow_keys_and_names_false_negat
     widget = similarity(what="share", of="losses")
     matrix = np.frombuffer(base64.b64decode(widget.spec["matrices"][1]), np.int8).reshape(6, 6) / 127
     page = opened(widget)
-    assert "share +" in words(page) and "same place" in words(page)
+    assert "share 0." in words(page) and "same place" in words(page)
     assert page.get_by_role("group", name="losses").is_visible()
     page.locator("canvas").press("ArrowDown")
     assert "false negative" in words(page) and numbers(page)[0] == pytest.approx(matrix[1, 0], abs=0.01)
