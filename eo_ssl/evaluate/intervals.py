@@ -1,7 +1,9 @@
 """How sure can we be? Bootstrap intervals over seeds and places, and paired comparisons of two methods."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -26,18 +28,22 @@ class Interval:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def bootstrap_interval(values: np.ndarray) -> Interval:
-    """95% interval of the mean of independent values, such as one score per seed.
+def bootstrap_interval(values: np.ndarray, groups: Sequence[Any] | None = None) -> Interval:
+    """95% interval of the mean of values (N,), drawing them again, or whole `groups` (N,) of those that belong together.
 
-    With three seeds it is short: it can never leave the range of the values. Prefer `hierarchical_interval`
-    where the per-patch counts are at hand. Raises ValueError without values.
+    Patches of a scene share ground, weather and season: not they, but their scenes are independent. With three values
+    or groups it is short: it can never leave their range. Prefer `hierarchical_interval` where the per-patch counts
+    are at hand. Raises ValueError without values.
+
+    >>> f"{bootstrap_interval(np.array([0.0, 1.0, 1.0, 1.0]), ['a', 'b', 'b', 'b']):.2f}"
+    '0.75 [0.00, 1.00]'
     """
     values = np.asarray(values, dtype=float)
     if not len(values) or not np.isfinite(values).all():
         raise ValueError(f"an interval needs finite values, got {values}")
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1)
-    return _interval(float(values.mean()), means)
+    groups = np.arange(len(values)) if groups is None else np.asarray(groups)
+    sums = np.stack([values, np.ones(len(values))], 1)[None]  # (1, N, 2): sum and number
+    return hierarchical_interval(sums, groups, lambda parts: parts[..., 0] / parts[..., 1])
 
 
 def hierarchical_interval(counts: np.ndarray, groups: np.ndarray, metric: CountMetric) -> Interval:

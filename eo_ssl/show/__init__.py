@@ -41,6 +41,6 @@ from eo_ssl.show.plots import (
 )
 from eo_ssl.show.quiz import quiz
 from eo_ssl.show.tables import Table
-from eo_ssl.show.words import caution, listed, percent, points, settled, share, signed, verdict
+from eo_ssl.show.words import caution, listed, percent, points, settled, signed, verdict
 
 use_style()

@@ -8,10 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from eo_ssl.evaluate.intervals import Interval, bootstrap_interval
+from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.profiles import NO_EVIDENCE
 
 Score = Interval | tuple[float, float, float] | float  # value, low, high, or a value alone
@@ -60,15 +59,6 @@ def percent(found: Score) -> str:
     """
     value, low, high = (f"{100 * x:.0f}" for x in three(found))
     return f"{value}% ({low}–{high}%)"
-
-
-def share(successes: np.ndarray) -> str:
-    """A share of 0/1 results (N,) with its bootstrap interval over the items.
-
-    >>> share(np.array([1, 1, 1, 1]))
-    '100% (100–100%)'
-    """
-    return percent(bootstrap_interval(successes))
 
 
 def points(gap: Score) -> str:

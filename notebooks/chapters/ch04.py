@@ -1,12 +1,10 @@
-"""Chapter 04: NT-Xent with every number on screen, temperatures, collapse, intervals over scenes; the checks."""
+"""Chapter 04: NT-Xent with every number on screen, temperatures, collapse, training curves; the checks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
@@ -14,7 +12,6 @@ from torch import Tensor
 
 from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close, numbers
-from eo_ssl.evaluate.intervals import Interval, hierarchical_interval
 from eo_ssl.losses import clip_loss, nt_xent
 
 PARTNER = show.PALETTE[2]
@@ -93,24 +90,6 @@ def circles(
     steps, plain = range(len(next(iter(spread.values())))), {name: {"marker": ""} for name in spread}
     show.lines(steps, spread, "update", "spread (1 = even)", styles=plain, ax=axes[-1], ylim=(0, 1.1))
     return show.describe(fig, f"Embeddings on the unit circle after training. {fig.eo_alt}")
-
-
-def by_group(values: np.ndarray, groups: Sequence[Any]) -> list[float]:
-    """Mean of the values (N,) of each group, such as a scene, in the order in which the groups (N,) come.
-
-    >>> by_group(np.array([0.0, 1.0, 1.0]), ["b", "b", "a"])
-    [0.5, 1.0]
-    """
-    return pd.Series(values).groupby(list(groups), sort=False).mean().tolist()
-
-
-def grouped(values: np.ndarray, groups: Sequence[Any]) -> Interval:
-    """The mean of values (N,) with its 95% interval when whole groups (N,) are drawn again.
-
-    Patches of a scene share ground, weather and season, so that the scenes are the evidence (chapter 08).
-    """
-    sums = np.stack([values, np.ones(len(values))], 1)[None]  # (1, N, 2): sum and number
-    return hierarchical_interval(sums, np.asarray(groups), lambda parts: parts[..., 0] / parts[..., 1])
 
 
 @exercise("NT-Xent", praise="The same loss trains SimCLR here and Dual-SimCLR in chapter 05.")

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 
-from chapters.ch04 import by_group, grouped
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.data.samples import Pair
+from eo_ssl.evaluate.intervals import bootstrap_interval
 from eo_ssl.losses import map_similarity
 
 FEW = 6  # scenes: over fewer an interval promises more than it holds
@@ -64,11 +65,20 @@ def places(wanted: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
     return named
 
 
+def by_group(values: np.ndarray, groups: Sequence[Any]) -> list[float]:
+    """Mean of the values (N,) of each group, such as a scene, in the order in which the groups (N,) come.
+
+    >>> by_group(np.array([0.0, 1.0, 1.0]), ["b", "b", "a"])
+    [0.5, 1.0]
+    """
+    return pd.Series(values).groupby(list(groups), sort=False).mean().tolist()
+
+
 def by_scene(name: str, values: np.ndarray, scene: Sequence[Any]) -> dict[str, show.words.Score]:
     """Rows of a forest for values (N,): all, with the interval over scenes (N,); few scenes stand one by one instead."""
     each = by_group(values, scene)
     if len(each) >= FEW:
-        return {name: grouped(values, scene)}
+        return {name: bootstrap_interval(values, scene)}
     return {name: float(np.mean(values))} | {f"scene {k}": share for k, share in enumerate(each, 1)}
 
 
@@ -80,7 +90,7 @@ def by_scene_words(values: np.ndarray, scene: Sequence[Any]) -> str:
     """
     each = by_group(values, scene)
     if len(each) >= FEW:
-        return show.percent(grouped(values, scene))
+        return show.percent(bootstrap_interval(values, scene))
     return f"{np.mean(values):.0%} (by scene {', '.join(f'{share:.0%}' for share in each)})"
 
 

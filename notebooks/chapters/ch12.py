@@ -189,9 +189,8 @@ def _patches(task: tuple[SceneSpec, int]) -> tuple[np.ndarray, np.ndarray, pd.Da
 def unseen_places(source: Any, side: int, scenes: int) -> Places:
     """Four patches each of simulated scenes that come after those of which `source` has pretraining patches."""
     known = int(source.catalog.loc[source.catalog["split"] == "pretrain", "scene"].nunique())
-    after = min(
-        known, profile_named("many").scenes[0] - scenes
-    )  # real scenes, however many, are none of these
+    # Of real scenes there may be more than are planned; none of them is one of these.
+    after = min(known, profile_named("many").scenes[0] - scenes)
     tasks = [(spec, side) for spec in plan("many", 0)[after : after + scenes]]
     with executor(min(cores(), scenes)) as pool:
         made = {task[0].number: future.result() for task, future in unordered(_patches, tasks, pool)}
@@ -381,10 +380,8 @@ def check_sigmoid(sigmoid_loss: Callable[[Tensor, Tensor, float, float], Tensor]
     got = numbers(sigmoid_loss(z1, z2, scale, bias), "the loss")
     expect(got.ndim == 0, "Return one number: the sum over all pairs, divided by N.")
     expect_close(got, wanted, "the loss of 5 pairs at scale 3 and bias −2", mistakes=mistakes)
-    far, why = (
-        torch.eye(4),
-        "the sigmoid of −200 is 0 to the computer, and its logarithm −∞: F.logsigmoid is safe",
-    )
+    far = torch.eye(4)
+    why = "the sigmoid of −200 is 0 to the computer, and its logarithm −∞: F.logsigmoid is safe"
     got, wanted = sigmoid_loss(far, -far, 200.0, 0.0), siglip_loss(far, -far, 1 / 200, bias=0.0)
     expect_close(got, wanted, "the loss of 4 pairs at scale 200", mistakes={why: torch.inf})
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from chapters import ch04
-from eo_ssl.evaluate.intervals import bootstrap_interval
 from eo_ssl.losses import chance_level, clip_loss, nt_xent
 
 
@@ -26,19 +25,3 @@ def test_the_worked_example_states_the_loss_of_its_own_numbers():
     logits = np.where(np.eye(4, dtype=bool), -np.inf, 0.0)
     alt = ch04.worked_example(np.eye(4), logits, share, pictures).eo_alt
     assert "mean 1.10, chance 1.10" in alt and "nan" not in alt
-
-
-def test_an_interval_over_groups_is_that_of_as_many_independent_values_and_keeps_the_mean_of_all():
-    rng = np.random.default_rng(0)
-    scene = np.repeat(np.arange(40), 16)
-    values = rng.random(40)[scene]  # all patches of a scene say the same
-    over_scenes, as_scenes, as_patches = (
-        ch04.grouped(values, scene),
-        bootstrap_interval(values[::16]),
-        bootstrap_interval(values),
-    )
-    wide, same, narrow = (one.high - one.low for one in (over_scenes, as_scenes, as_patches))
-    assert over_scenes.value == pytest.approx(values.mean())
-    assert wide == pytest.approx(same, rel=0.1) and wide > 3 * narrow
-    uneven = ch04.grouped(np.array([0.0, 1.0, 1.0, 1.0]), ["a", "b", "b", "b"])
-    assert uneven.value == 0.75 and (uneven.low, uneven.high) == (0, 1)

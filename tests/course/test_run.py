@@ -165,6 +165,13 @@ def test_on_a_terminal_a_bar_counts_to_the_end_and_elsewhere_there_are_only_line
     assert len(executed) == 2 and "%" not in said and "\r" not in said and said.count("\n") <= 9
 
 
+@pytest.mark.parametrize(
+    ("seconds", "chosen"), [({1: 1.0}, 1), ({1: 1.0, 2: 0.9, 4: 0.5}, 4), ({1: 1.0, 2: 0.5, 4: 0.45}, 2)]
+)
+def test_more_threads_are_taken_only_where_they_save_time(seconds, chosen):
+    assert runner.choose(seconds) == chosen
+
+
 def test_the_measured_number_of_threads_is_one_that_this_process_may_use():
     begun = time.perf_counter()
     assert 1 <= runner.fitting_threads() <= cores()

@@ -67,3 +67,19 @@ def test_an_interval_of_seeds_stays_within_them_and_needs_values():
         intervals.bootstrap_interval(np.array([]))
     with pytest.raises(ValueError):
         intervals.bootstrap_interval(np.array([np.nan]))
+
+
+def test_an_interval_over_groups_is_that_of_as_many_independent_values_and_keeps_the_mean_of_all():
+    rng = np.random.default_rng(0)
+    scene = np.repeat(np.arange(40), 16)
+    values = rng.random(40)[scene]  # all patches of a scene say the same
+    over_scenes, as_scenes, as_patches = (
+        intervals.bootstrap_interval(values, scene),
+        intervals.bootstrap_interval(values[::16]),
+        intervals.bootstrap_interval(values),
+    )
+    wide, same, narrow = (one.high - one.low for one in (over_scenes, as_scenes, as_patches))
+    assert over_scenes.value == pytest.approx(values.mean())
+    assert wide == pytest.approx(same, rel=0.1) and wide > 3 * narrow
+    uneven = intervals.bootstrap_interval(np.array([0.0, 1.0, 1.0, 1.0]), ["a", "b", "b", "b"])
+    assert uneven.value == 0.75 and (uneven.low, uneven.high) == (0, 1)
