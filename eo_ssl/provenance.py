@@ -7,6 +7,7 @@ import re
 import subprocess
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ def commit() -> str:
 def versions() -> dict[str, str]:
     """What results may depend on: Python, torch with CUDA and cuDNN, timm, the package and its commit."""
     import torch
-    from timm import __version__ as timm
 
     cudnn = torch.backends.cudnn
     found = {
@@ -43,7 +43,7 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "cudnn": cudnn.version() if cudnn.is_available() else None,
-        "timm": timm,
+        "timm": version("timm"),
         "eo_ssl": __version__,
         "commit": commit(),
     }

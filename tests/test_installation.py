@@ -59,6 +59,7 @@ def test_the_package_declares_what_it_imports_and_little_else():
     names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     sold = packages_distributions() | {"mpl_toolkits": ["matplotlib"], "distributed": ["dask"]}
+    sold["lightning_fabric"] = ["lightning-fabric"]  # pytorch-lightning, which lightly brings, holds a copy
     found = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"eo_ssl", "chapters"}
     extras = PROJECT["optional-dependencies"]
     listed = [*PROJECT["dependencies"], *extras["course"], *extras["cluster"]]

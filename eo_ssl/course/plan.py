@@ -22,7 +22,7 @@ from eo_ssl.provenance import meaning
 PACKAGE = Path(__file__).resolve().parents[1]
 # Installed packages whose version can change what a notebook shows.
 SHAPING = (
-    "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "scipy", "scikit-learn", "pandas",
+    "torch", "torchvision", "timm", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pandas",
     "rasterio", "matplotlib", "umap-learn", "anywidget",
 )  # fmt: skip
 LEARNING = "03"  # the first chapter that trains, and needs all parts of the data

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 READY, NOTE, STOP = "✓ ready", "• note", "✗ to do"
-SHOWN = ("torch", "timm", "lightning", "rasterio", "anywidget", "nbclient")
+SHOWN = ("torch", "timm", "lightning-fabric", "rasterio", "anywidget", "nbclient")
 
 
 class Item(NamedTuple):

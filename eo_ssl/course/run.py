@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from eo_ssl.provenance import machine, versions
 
 FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
 PATIENCE = 1.0  # seconds after which the threads are measured no further
+SAVED = 10  # seconds
+LARGE = ("matplotlib.pyplot", "sklearn.metrics", "timm", "torch")
 BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone{postfix}"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -53,7 +56,7 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False) -> lis
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 
-    with only_runner(run_dir):
+    with only_runner(run_dir), Kernels(plan.run, stale) as kernels:
         clock = Clock(announce(plan, stale, say))
         bar = tqdm(total=clock.left(), bar_format=BAR, disable=None, leave=False, mininterval=0)
         with bar:
@@ -68,7 +71,7 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False) -> lis
                 say(f"{label}: running, about {clock.left(chapter.stem):.1f} min of {clock.left():.1f} left")
                 begun = time.monotonic()
                 try:
-                    say(f"{label}: done in {run_chapter(chapter, plan.run):.1f} min")
+                    say(f"{label}: done in {run_chapter(chapter, plan.run, kernels):.1f} min")
                 except ChapterFailed as error:
                     failures.append(str(error))
                     if not keep_going:
@@ -127,7 +130,7 @@ def announce(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> di
     return {chapter.stem: found.minutes[chapter.stem] for chapter in stale}
 
 
-def run_chapter(chapter: Chapter, run: session.Run) -> float:
+def run_chapter(chapter: Chapter, run: session.Run, kernels: "Kernels") -> float:
     """Execute one chapter into the run folder and record it; returns the minutes it took."""
     running = run.root / f".running-{chapter.stem}.ipynb"
     failed = run.root / f"{chapter.stem}.failed.ipynb"
@@ -139,7 +142,7 @@ def run_chapter(chapter: Chapter, run: session.Run) -> float:
     status.update(run.root, facts, chapter.stem, begun)
     start = time.monotonic()
     try:
-        execute(chapter, running, threads_for(run))
+        execute(chapter, running, kernels)
     except ChapterFailed as error:
         status.update(run.root, facts, chapter.stem, {"state": "failed", "error": str(error)})
         if not running.is_file():
@@ -155,30 +158,74 @@ def run_chapter(chapter: Chapter, run: session.Run) -> float:
     return minutes
 
 
-def execute(chapter: Chapter, target: Path, threads: int) -> None:
-    """Run the notebook with papermill, writing `target` as it goes; PyTorch has so many threads there.
+class Kernels:
+    """Kernels for the chapters of a run, each of which has imported the large libraries (`LARGE`) before it answers.
 
-    Raises `ChapterFailed` for a failing cell, a kernel that died or one that did not start. What the kernel itself
-    says is kept in a log beside `target`.
+    At smoke, where imports would be a third of the time, the next chapter's kernel starts while one runs; otherwise
+    threads are measured first. What a kernel itself says is kept in a log beside the notebook that is written.
+    """
+
+    def __init__(self, run: session.Run, chapters: list[Chapter]) -> None:
+        self.run, self.waiting = run, {}
+        self.next = {} if run.is_evidence else {one.stem: two for one, two in pairwise(chapters)}
+
+    def __enter__(self) -> "Kernels":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kernel in self.waiting.values():
+            kernel.shutdown_kernel(now=True)
+
+    def take(self, chapter: Chapter) -> Any:
+        """The kernel manager for a chapter; that of the next one begins."""
+        kernel = self.waiting.pop(chapter.stem, None)
+        if kernel is None or not kernel.is_alive():
+            kernel = self.start(chapter)
+        if following := self.next.get(chapter.stem):
+            self.waiting[following.stem] = self.start(following)
+        return kernel
+
+    def start(self, chapter: Chapter) -> Any:
+        """Begin a kernel in the chapter's folder; PyTorch has as many threads there as suit this moment."""
+        from jupyter_client import KernelManager
+
+        client = "jupyter_client.asynchronous.AsyncKernelClient"  # as nbclient wants it
+        kernel = KernelManager(kernel_name=notebooks.KERNELSPEC["name"], client_class=client)
+        # No name must be left that a chapter could use without importing it.
+        first = f"--IPKernelApp.exec_lines={[f'[*map(__import__, {LARGE})] and None']!r}"
+        env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads_for(self.run))}
+        with open(self.run.root / f".running-{chapter.stem}.log", "wb") as log:
+            options = {
+                "extra_arguments": [first, "--HistoryManager.hist_file=:memory:"],
+                "env": env,
+                "stderr": log,
+            }
+            kernel.start_kernel(cwd=chapter.source.parent, **options)
+        return kernel
+
+
+def execute(chapter: Chapter, target: Path, kernels: Kernels) -> None:
+    """Run the notebook with papermill, writing `target` as it goes.
+
+    Raises `ChapterFailed` for a failing cell, a kernel that died or one that did not start.
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import Engine, papermill_engines
 
-    log = target.with_suffix(".log")
     # A busy machine may take minutes to start a kernel or to hand over a figure; one that died is noticed at once.
     patience = {"startup_timeout": 3600, "iopub_timeout": 60, "timeout": None}
 
-    class Logged(Engine):
+    class Started(Engine):
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
-            env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads)}
-            with open(log, "wb") as file:
-                client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, **patience)
-                return client.execute(stderr=file, env=env)
+            kernel = kernels.take(chapter)
+            client = PapermillNotebookClient(nb_man, km=kernel, kernel_name=kernel_name, **patience)
+            with saved_seldom(nb_man):
+                return client.execute(cleanup_kc=True)
 
-    papermill_engines.register("eo_ssl", Logged)
+    papermill_engines.register("eo_ssl", Started)
     for name in ("papermill", "papermill.translators"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Papermill takes paths for format strings, and the kernel that a notebook was last saved with.
@@ -192,10 +239,30 @@ def execute(chapter: Chapter, target: Path, threads: int) -> None:
         where = f"{chapter.stem}, cell {error.cell_index}"
         raise ChapterFailed(f"{where}: {error.ename}: {last[-1]}") from None
     except DeadKernelError:
+        log = target.with_suffix(".log")
         raise ChapterFailed(f"{chapter.stem}: the kernel died (often: out of memory; see {log})") from None
     except Exception as error:  # whatever keeps a kernel from starting
         reason = (str(error).splitlines() or [""])[0]
         raise ChapterFailed(f"{chapter.stem}: not executed: {type(error).__name__}: {reason}") from error
+
+
+@contextmanager
+def saved_seldom(manager: Any) -> Iterator[None]:
+    """Write the notebook every `SAVED` seconds at most, where papermill would before and after each cell.
+
+    With its figures in it that takes seconds a chapter. When the block has ended papermill writes it as always.
+    """
+    save = manager.save
+
+    def seldom(**_: Any) -> None:
+        if (manager.now() - manager.last_save_time).total_seconds() > SAVED:
+            save()
+
+    manager.save = seldom
+    try:
+        yield
+    finally:
+        manager.save = save
 
 
 def _plain(path: Path) -> str:

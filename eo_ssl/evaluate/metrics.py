@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import average_precision_score
 from torch import Tensor
-from torchmetrics.functional.classification import binary_average_precision
 
 from eo_ssl.errors import DataError
 from eo_ssl.losses import NonFiniteError
@@ -241,9 +241,10 @@ def multilabel_metrics(logits: Array, target: Array) -> Metrics:
     probability, target = _finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
     counts = np.asarray(multilabel_counts(probability, target))
     f1, (tp, fp, fn) = class_f1(counts), counts.sum(0)
-    target, precision = target.long(), np.full(target.shape[1], np.nan)
-    for c in np.flatnonzero(np.asarray(target.any(0))):
-        precision[c] = float(binary_average_precision(probability[:, c], target[:, c]))
+    truth, score = np.asarray(target.cpu()), np.asarray(probability.cpu())
+    precision = np.full(target.shape[1], np.nan)
+    for c in np.flatnonzero(truth.any(0)):
+        precision[c] = average_precision_score(truth[:, c], score[:, c])
     return {
         "f1_macro": _plain(class_mean(f1)),
         "f1_micro": float(2 * tp / (2 * tp + fp + fn)) if counts.any() else None,

@@ -23,7 +23,7 @@ def pretrain(
     micro_batch: Annotated[str | None, typer.Option(help="Pairs per forward pass; 0 is all.")] = None,
     epochs: Annotated[str | None, typer.Option(help="Passes over the training pairs.")] = None,
     lr: Annotated[str | None, typer.Option(help="Peak learning rate.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, 32, bf16 or 16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
     seed: Annotated[str | None, typer.Option(help="Weights, order, crops, augmentations.")] = None,
     set: Set = None,
     devices: Annotated[int, typer.Option(help="Devices on each node.")] = 1,

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from eo_ssl.errors import ConfigError, nearest
 from eo_ssl.profiles import get_profile
 
-PRECISIONS = ("auto", "32", "bf16", "16")
+PRECISIONS = ("auto", "32", "bf16")
 CLASSIFIERS = ("s1", "s2", "early", "late", "bands")
 SEGMENTERS = ("unet", "swin-unet")
 _PRESETS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("presets.toml").read_text("utf-8"))
@@ -117,7 +117,7 @@ class PretrainConfig(Settings):
         mask_overlaps: leave pairs of patches that share ground out of the negatives.
         batch_norm: "auto" takes statistics over all GPUs of a run (on CPUs each process its own), "local" those
             of each device, "sync" insists on all devices (GPUs only), "frozen" keeps mean 0 and variance 1.
-        precision: "32", "bf16", "16", or "auto" for bf16 where the device computes in it, else 32.
+        precision: "32", "bf16", or "auto" for bf16 where the device computes in it, else 32.
     """
 
     backbone: str = "resnet18"
@@ -297,7 +297,7 @@ class FinetuneConfig(Settings):
         unet_width: channels of the first level of the UNet.
         val_tiles, test_tiles: tiles of each patch that are evaluated, never cropped at random; 0 means all, as it
             should be.
-        precision: "32", "bf16", "16" or "auto".
+        precision: "32", "bf16" or "auto".
     """
 
     model: str = "late"

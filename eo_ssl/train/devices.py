@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import nn
 
 from eo_ssl.errors import CheckpointError, ConfigError, EOError
@@ -44,24 +44,21 @@ def loader_threads(accelerator: str = "auto") -> int:
 def make_fabric(
     precision: str = "auto", devices: int = 1, nodes: int = 1, accelerator: str = "auto"
 ) -> Fabric:
-    """A Fabric, not yet launched; raises `ConfigError` for fp16 on a CPU.
+    """A Fabric, not yet launched.
 
     Under torchrun or Slurm the processes are already there; from a shell command the other ranks are
     started by running the same command again; from a notebook they are forked.
     """
     device = device_type(accelerator)
-    if precision == "16" and device == "cpu":
-        raise ConfigError("precision 16 needs a GPU; on a CPU use bf16 or 32")
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "32"
-    kind = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
+    kind = {"32": "32-true", "bf16": "bf16-mixed"}[precision]
     strategy = "auto"
     if devices * nodes > 1:
         in_cluster = not {"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"}.isdisjoint(os.environ)
         strategy = "ddp_notebook" if "ipykernel" in sys.modules and not in_cluster else "ddp"
     # Not "Using bfloat16 …" for each of a hundred models.
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(accelerator=device, devices=devices, num_nodes=nodes, precision=kind, strategy=strategy)
 
 

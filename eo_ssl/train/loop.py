@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -82,9 +82,9 @@ class Trainer:
 def make_optimizer(config: PretrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     """AdamW without decay on biases, norms and position tables; or Adam with decay on all, as published.
 
-    One fused kernel does the update; fp16 needs the plain form, whose gradients can be unscaled and clipped.
+    One fused kernel does the update.
     """
-    options: dict[str, Any] = {"lr": config.lr, "fused": config.precision != "16"}
+    options: dict[str, Any] = {"lr": config.lr, "fused": True}
     if config.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), weight_decay=config.weight_decay, **options)
     return torch.optim.AdamW(decay_groups(model.named_parameters(), config.weight_decay), **options)

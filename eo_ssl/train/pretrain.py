@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -35,7 +35,7 @@ from eo_ssl.train.step import seeded
 HELD_OUT = 1024  # pairs that are looked at after every epoch
 SELECT = "val_mrr"  # rank of the partner: unlike the loss it does not punish confidence at a low temperature
 COLLAPSED = 0.1  # share of the spread of an even distribution below which features count as collapsed
-STATE = ("model", "best_model", "optimizer", "scaler", "history", "best", "seconds", "made_of", "code")
+STATE = ("model", "best_model", "optimizer", "history", "best", "seconds", "made_of", "code")
 
 
 @dataclass(frozen=True)
@@ -269,10 +269,6 @@ def _build(fabric: Fabric, job: _Job, saved: dict[str, Any] | None) -> Trainer:
     model, optimizer = fabric.setup(model, make_optimizer(config, method.model))
     if saved:
         optimizer.load_state_dict(saved["optimizer"])
-        for group in optimizer.param_groups:
-            group["fused"] = config.precision != "16"  # another precision may go on with the run
-        if saved["scaler"]:
-            fabric.strategy.precision.load_state_dict(saved["scaler"])
     world, catalog = fabric.world_size, data.source.catalog
     equal = len(data.held_out) // world * world  # as many for each rank
     rows = data.held_out[fabric.global_rank : equal : world]
@@ -284,7 +280,6 @@ def _save(trainer: Trainer, job: _Job, state: dict[str, Any]) -> None:
     now = {
         "model": trainer.method.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
-        "scaler": trainer.fabric.strategy.precision.state_dict(),
         "made_of": job.made_of,
         "code": training_code(),
     }

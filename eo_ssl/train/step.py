@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -59,7 +59,7 @@ def backward_pass(
                 fabric.no_backward_sync(model, enabled=i < len(parts) - 1),
                 _replayed(states[i], loss.device),
             ):
-                # d(surrogate)/dw = dL/dz · dz/dw, and a scalar passes through the loss scaling of fp16.
+                # d(surrogate)/dw = dL/dz · dz/dw
                 fabric.backward(sum((z * g).sum() for z, g in zip(_outputs(model, part), gradient)))
         return loss.detach()
     except torch.OutOfMemoryError as error:

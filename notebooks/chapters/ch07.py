@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from eo_ssl import show
@@ -72,11 +73,14 @@ def layout(values: np.ndarray, seed: int = 0, neighbours: int = 15) -> np.ndarra
     """UMAP of features (N, D) by cosine, each feature standardised first: (N, 2), scaled to [0, 1]."""
     import umap
 
+    values, count = standardised(values), min(neighbours, len(values) - 1)
+    # Of these few all distances are known at once; UMAP's own search would be compiled first, for seconds.
+    distances, nearest = NearestNeighbors(n_neighbors=count, metric="cosine").fit(values).kneighbors(values)
     options = {"metric": "cosine", "random_state": seed, "n_jobs": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on one thread with a seed: said in the text
-        model = umap.UMAP(n_neighbors=min(neighbours, len(values) - 1), **options)
-        plane = model.fit_transform(standardised(values))
+        model = umap.UMAP(n_neighbors=count, precomputed_knn=(nearest, distances), **options)
+        plane = model.fit_transform(values)
     low, high = plane.min(0), plane.max(0)
     return (plane - low) / np.maximum(high - low, 1e-9)
 

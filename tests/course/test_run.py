@@ -3,6 +3,7 @@
 import io
 import re
 import time
+from contextlib import suppress
 
 import nbformat
 import pytest
@@ -40,7 +41,7 @@ def run(folder, run_dir, capsys):
 def no_kernel(monkeypatch):
     """Chapters take no time: those that divide by zero fail, the others end as they are."""
 
-    def execute(chapter, target, threads):
+    def execute(chapter, target, kernels):
         nbformat.write(chapter.notebook, target)
         if any("1 / 0" in cell.source for cell in chapter.notebook.cells):
             raise ChapterFailed(f"{chapter.stem}, {DIVISION}")
@@ -195,6 +196,27 @@ def test_the_threads_are_measured_before_each_chapter_and_wait_asleep_and_the_us
     assert runner.threads_for(None) == 3
 
 
+@pytest.mark.parametrize("code", ["import sys; print('torch' in sys.modules, 'torch' in dir())", "1 / 0"])
+def test_at_smoke_the_next_kernel_starts_while_a_chapter_runs_leaves_no_name_and_never_stays(
+    write, run, run_dir, monkeypatch, code
+):
+    for stem in ("00_first", "01_second"):
+        write(stem, code)
+    started, start = {}, runner.Kernels.start
+
+    def noted(self, chapter):
+        kernel = start(self, chapter)
+        started[chapter.stem] = kernel, [*status.done(run_dir)]
+        return kernel
+
+    monkeypatch.setattr(runner.Kernels, "start", noted)
+    with suppress(ChapterFailed):
+        run()
+        assert outputs(run_dir, "01_second") == "True False\n"
+    assert {stem: done for stem, (_, done) in started.items()} == {"00_first": [], "01_second": []}
+    assert not any(kernel.has_kernel and kernel.is_alive() for kernel, _ in started.values())
+
+
 def test_what_it_will_take_is_said_first_and_the_time_left_follows_what_the_chapters_took(
     write, run, monkeypatch
 ):
@@ -204,7 +226,7 @@ def test_what_it_will_take_is_said_first_and_the_time_left_follows_what_the_chap
     found = Forecast(dict.fromkeys(stems, 2.0), dict.fromkeys(stems, 0.0), dict.fromkeys(stems, 0))
     now = [0.0]
 
-    def five_times_slower(chapter, _):
+    def five_times_slower(chapter, *_):
         now[0] += 5 * 2.0 * 60
         return 10.0
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import nn
 
 from eo_ssl.errors import ConfigError
