@@ -226,8 +226,8 @@ def execute(chapter: Chapter, target: Path, kernels: Kernels) -> None:
                 return client.execute(cleanup_kc=True)
 
     papermill_engines.register("eo_ssl", Started)
-    for name in ("papermill", "papermill.translators"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, least in (("papermill", "ERROR"), ("papermill.translators", "ERROR"), ("asyncio", "CRITICAL")):
+        logging.getLogger(name).setLevel(least)  # asyncio: tasks that an interrupt leaves behind
     # Papermill takes paths for format strings, and the kernel that a notebook was last saved with.
     source, out, folder = (_plain(p) for p in (chapter.source, target, chapter.source.parent))
     options = {"engine_name": "eo_ssl", "progress_bar": False, "cwd": folder, "language": "python"}
@@ -238,12 +238,16 @@ def execute(chapter: Chapter, target: Path, kernels: Kernels) -> None:
         last = error.evalue.strip().splitlines() or [""]
         where = f"{chapter.stem}, cell {error.cell_index}"
         raise ChapterFailed(f"{where}: {error.ename}: {last[-1]}") from None
-    except DeadKernelError:
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause := cause.__context__:
+            if isinstance(cause, KeyboardInterrupt):  # to end a kernel that is gone is an error of its own
+                raise cause from None
+        if not isinstance(error, DeadKernelError):  # whatever keeps a kernel from starting
+            reason = (str(error).splitlines() or [""])[0]
+            raise ChapterFailed(f"{chapter.stem}: not executed: {type(error).__name__}: {reason}") from error
         log = target.with_suffix(".log")
         raise ChapterFailed(f"{chapter.stem}: the kernel died (often: out of memory; see {log})") from None
-    except Exception as error:  # whatever keeps a kernel from starting
-        reason = (str(error).splitlines() or [""])[0]
-        raise ChapterFailed(f"{chapter.stem}: not executed: {type(error).__name__}: {reason}") from error
 
 
 @contextmanager

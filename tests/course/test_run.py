@@ -196,6 +196,22 @@ def test_the_threads_are_measured_before_each_chapter_and_wait_asleep_and_the_us
     assert runner.threads_for(None) == 3
 
 
+def test_what_goes_wrong_while_an_interrupted_kernel_ends_does_not_hide_the_interrupt(
+    write, run, monkeypatch
+):
+    write("00_first", "1")
+
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("no kernel is running")
+
+    monkeypatch.setattr("papermill.execute_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(keep_going=True)
+
+
 @pytest.mark.parametrize("code", ["import sys; print('torch' in sys.modules, 'torch' in dir())", "1 / 0"])
 def test_at_smoke_the_next_kernel_starts_while_a_chapter_runs_leaves_no_name_and_never_stays(
     write, run, run_dir, monkeypatch, code
