@@ -174,7 +174,7 @@ def test_solutions_are_folded_and_open_with_a_click(shown):
 
 
 @chapters
-def test_a_chapter_is_slides_too_with_one_thing_each_no_solution_and_keys_that_explorers_keep(shown):
+def test_a_chapter_is_slides_too_with_one_thing_each_no_solution_and_keys_that_explorers_keep(shown, axe):
     figures = shown.locator("article .cell_output .eo-figure").count()
     shown.add_init_script(LABEL)
     open_page(shown, f"{shown.place}?slides")
@@ -187,6 +187,8 @@ def test_a_chapter_is_slides_too_with_one_thing_each_no_solution_and_keys_that_e
     assert shown.evaluate("Reveal.getIndices().h") == 1
     widget = shown.locator(f".slides {WIDGET}").first
     widget.evaluate("w => { const at = Reveal.getIndices(w.closest('section')); Reveal.slide(at.h, at.v); }")
+    shown.evaluate(axe)
+    assert shown.evaluate(FOUND, {}) == []
     before = shown.evaluate("Reveal.getState()")
     widget.locator(CONTROLS).first.press("ArrowRight")
     assert shown.evaluate("Reveal.getState()") == before

@@ -86,6 +86,10 @@
       [body.style.zoom, body.style.height] = [zoom, `${590 / zoom}px`];
       if (body.scrollHeight <= body.clientHeight + 1) break;
     }
+    // What is scrolled takes the keyboard; the theme has looked at it in its place on the page.
+    for (const box of body?.querySelectorAll("pre, .output") ?? []) {
+      box.tabIndex = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight ? 0 : -1;
+    }
   }
 
   // Keys that belong to what has the focus: an explorer, a menu, a quiz.
