@@ -17,6 +17,8 @@ function node(tag, attributes = {}, parent = null, text = "") {
     if (key === "style") made.style.cssText = value;
     else made.setAttribute(key, value);
   }
+  // Its keys are its own; else the arrows of a slider or a radio button move JupyterLab to another cell.
+  if (made.matches("input, select, button, [tabindex]")) made.setAttribute("data-lm-suppress-shortcuts", "true");
   if (text) made.textContent = text;
   if (parent) parent.appendChild(made);
   return made;
