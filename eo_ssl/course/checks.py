@@ -140,7 +140,7 @@ def _short(values: np.ndarray) -> str:
 
 def _not_stub(value: Any, name: str) -> Any:
     there = value is not None and value is not Ellipsis
-    expect(there, f"{name}: nothing is there yet. Fill in the cell above and run it, then this one.")
+    expect(there, f"{name}: nothing is there yet, or returned. Fill in the cell above and run it, then this.")
     return value
 
 

@@ -104,8 +104,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         items = {name: html.escape(value) for name, value in self.facts().items()} | {"minutes": MINUTES}
-        cells = "".join(f"<span><b>{name}</b> {value}</span>" for name, value in items.items())
-        warning = "" if self.is_evidence else f'<span class="eo-no-evidence">{NO_EVIDENCE}</span>'
+        cells = " ".join(f"<span><b>{name}</b> {value}</span>" for name, value in items.items())
+        warning = "" if self.is_evidence else f' <span class="eo-no-evidence">{NO_EVIDENCE}</span>'
         return f'<div class="eo-run-status" role="note" aria-label="Run status">{cells}{warning}</div>'
 
 

@@ -21,6 +21,7 @@ SOLUTION = re.compile(
 )
 STUB = 'raise NotImplementedError("your turn")  # replace this line'
 CHECK = re.compile(r"^\s*(?:display\()?(?:ch\d\d|capstone)\.check_\w+\(", re.MULTILINE)
+HINT = re.compile(r"^:::\{dropdown\} (.*)\n((?:.*\n)*?):::$", re.M)  # JupyterLab folds HTML, not MyST
 GO_ON = "raises-exception"  # lets "run all cells" go on past an exercise that is not solved yet
 WRITTEN = ".edition.json"  # SHA-256 of every version of each file that was written, the newest last
 
@@ -54,6 +55,7 @@ def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.Noteboo
     copy = nbformat.from_dict(notebook)
     for index, cell in enumerate(copy.cells):
         tags = notebooks.tags(cell)
+        cell.source = HINT.sub(r"<details><summary>\1</summary>\n\n\2\n</details>", cell.source)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         if GO_ON in tags and BEGIN not in cell.source:  # of an edition

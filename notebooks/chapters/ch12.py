@@ -21,6 +21,7 @@ from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.data.dataset import Loader, PatchDataset
 from eo_ssl.data.transforms import Compose, Flip, Normalise, Rotate90
 from eo_ssl.dual_simclr import DualSimCLR, SameGround, embed, examine
+from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval, hierarchical_interval
 from eo_ssl.losses import barlow_loss, nt_xent, siglip_loss
 from eo_ssl.losses.barlow import cross_correlation
@@ -53,6 +54,11 @@ class Variant:
 
     loss: str = "NT-Xent"
     terms: str = "cross"
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES or not {*self.terms.split(" + ")} <= {"cross", "intra"}:
+            losses = ", ".join(LOSSES)
+            raise ConfigError(f"{self.name}: the losses are {losses}; the terms cross, intra, cross + intra")
 
     @property
     def name(self) -> str:

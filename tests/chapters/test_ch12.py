@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from chapters import ch12
 from eo_ssl.course.checks import ExerciseFailed
 from eo_ssl.data.statistics import Statistics
+from eo_ssl.errors import ConfigError
 from eo_ssl.losses import barlow_loss, nt_xent, siglip_loss
 from eo_ssl.simulate.landscape import make_landscape
 from eo_ssl.simulate.optical import optical
@@ -41,6 +42,12 @@ def test_a_pair_loss_is_that_of_the_package_and_terms_add_up(name, plain):
     assert torch.allclose(ch12.objective(loss, "cross", [first], NONE), plain(*first), rtol=1e-5)
     assert torch.allclose(ch12.objective(loss, "intra", views, NONE), within, rtol=1e-5)
     assert torch.allclose(ch12.objective(loss, "cross + intra", views, NONE), across + within, rtol=1e-5)
+
+
+@pytest.mark.parametrize("said", [("nt-xent", "cross"), ("Barlow Twins", "within"), ("sigmoid", "")])
+def test_a_variant_that_is_not_there_is_not_taken_for_another(said):
+    with pytest.raises(ConfigError, match="Barlow Twins; the terms cross"):
+        ch12.Variant(*said)
 
 
 def test_scale_and_bias_of_the_sigmoid_learn():

@@ -41,7 +41,7 @@ def test_whatever_is_inside_goes_and_whatever_is_outside_stays(before, one, betw
 
 @pytest.fixture
 def chapter(write, folder):
-    path = write("01_a", SOLVED, "ch01.check_twice(f)")
+    path = write("01_a", SOLVED, "ch01.check_twice(f)", prose=":::{dropdown} Hint\n`x`\n:::")
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[2].metadata["tags"] = ["exercise", "hide-input"]
     nbformat.write(notebook, path)
@@ -58,6 +58,7 @@ def test_the_edition_has_stubs_that_are_not_folded_and_do_not_stop_run_all(chapt
     assert BEGIN not in path.read_text() and "return 2" not in path.read_text()
     assert cells[2].metadata == {"tags": ["exercise", "raises-exception"]}, "nor hidden in JupyterLab"
     assert cells[3].metadata["tags"] == ["raises-exception"]
+    assert cells[0].source.endswith("<details><summary>Hint</summary>\n\n`x`\n\n</details>"), "folds, too"
 
 
 def test_modules_and_images_come_along_and_only_what_a_student_has_not_changed_is_brought_up_to_date(

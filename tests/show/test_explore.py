@@ -112,6 +112,8 @@ def opened(opened):
         page.wait_for_selector("canvas, table, svg")
         assert page.locator("input, select, canvas").evaluate_all(unnamed) == 0
         assert page.locator("button:empty").count() == 0
+        taken = page.locator(":is(input, select, button, [tabindex]):not([data-lm-suppress-shortcuts])")
+        assert taken.count() == 0, "JupyterLab would take its keys"
         return page
 
     return show
