@@ -224,7 +224,8 @@ def probe(known: np.ndarray, places: Places, factor: str) -> np.ndarray:
 
 def r_squared(squares: np.ndarray) -> np.ndarray:
     """R² = 1 − Σ squared errors / Σ squares around the mean. Shape: (..., 2) → (...)."""
-    return 1 - squares[..., 0] / squares[..., 1]
+    with np.errstate(invalid="ignore"):  # where nothing varies: NaN
+        return 1 - squares[..., 0] / squares[..., 1]
 
 
 # What was measured, as the page shows it
