@@ -1,5 +1,6 @@
 """Cached gradients equal plain ones, running statistics behave as documented, rates move with every update."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -42,10 +43,10 @@ def built(config: PretrainConfig) -> Method:
 
 
 def views_of(method: Method, pairs: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
+    generator, size = torch.Generator().manual_seed(0), method.config.image_size
     batch = {
-        "s1": torch.randn(pairs, 2, 16, 16, generator=generator),
-        "s2": torch.randn(pairs, 13, 16, 16, generator=generator),
+        "s1": torch.randn(pairs, 2, size, size, generator=generator),
+        "s2": torch.randn(pairs, 13, size, size, generator=generator),
     }
     return method.views(batch, generator)
 
@@ -103,8 +104,11 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", METHODS)
 def test_bf16_gives_the_loss_and_the_direction_of_the_gradient_of_fp32(name, device, exact):
+    # Not 16 pixels: the last block would see 1×1, where oneDNN on a processor with AMX writes the gradient of
+    # one tap of nine and returns for the others whatever the memory held.
+    config = replace(METHODS[name], image_size=32)
     (loss, half), (expected, full) = (
-        gradients(built(METHODS[name]), fabric=make_fabric(precision, accelerator=device))
+        gradients(built(config), fabric=make_fabric(precision, accelerator=device))
         for precision in ("bf16", "32")
     )
     assert loss == pytest.approx(expected, rel=0.03) and loss != expected
