@@ -5,6 +5,7 @@ The stub is made from it, so that the two cannot drift apart.
 """
 
 import hashlib
+import html
 import re
 from itertools import chain, count
 from pathlib import Path
@@ -21,7 +22,9 @@ SOLUTION = re.compile(
 )
 STUB = 'raise NotImplementedError("your turn")  # replace this line'
 CHECK = re.compile(r"^\s*(?:display\()?(?:ch\d\d|capstone)\.check_\w+\(", re.MULTILINE)
-HINT = re.compile(r"^:::\{dropdown\} (.*)\n((?:.*\n)*?):::$", re.M)  # JupyterLab folds HTML, not MyST
+# JupyterLab shows HTML, not MyST.
+HINT = re.compile(r"^:::\{dropdown\} (.*)\n((?:.*\n)*?):::$", re.M)
+CITED = re.compile(r"\{cite\}`([^`]+)`")
 GO_ON = "raises-exception"  # lets "run all cells" go on past an exercise that is not solved yet
 WRITTEN = ".edition.json"  # SHA-256 of every version of each file that was written, the newest last
 
@@ -50,12 +53,40 @@ def without_markers(source: str) -> str:
     return "\n".join(line for line in source.splitlines() if line.strip() not in (BEGIN, END))
 
 
-def make_student(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
-    """A copy of a notebook with stubs in place of the solutions, and without outputs; it may be such a copy itself."""
+def works(bibliography: Path) -> dict[str, str]:
+    """What stands in brackets for each work of a BibTeX file: its authors and year, its title under the pointer."""
+    from pybtex.database import parse_file
+    from pybtex.richtext import Text
+
+    def plain(tex: str) -> str:
+        return html.escape(str(Text.from_latex(tex)))
+
+    found = {}
+    for key, work in parse_file(str(bibliography), "bibtex").entries.items():
+        names = [plain(" ".join(p.prelast_names + p.last_names)) for p in work.persons["author"]]
+        who = f"{names[0]} et al." if len(names) > 2 or "others" in names else " and ".join(names)
+        found[key] = f'<abbr title="{plain(work.fields["title"])}">{who}, {work.fields["year"]}</abbr>'
+    return found
+
+
+def make_student(
+    notebook: nbformat.NotebookNode, name: str, known: dict[str, str] | None = None
+) -> nbformat.NotebookNode:
+    """A copy of a notebook with stubs in place of the solutions, and without outputs; it may be such a copy itself.
+
+    Works are cited as they are `known`, by author and year; where one is not, the citation stays as it is.
+    """
+    known = known or {}
+
+    def cited(role: re.Match) -> str:
+        keys = role[1].split(",")
+        return f"({'; '.join(known[key] for key in keys)})" if known.keys() >= set(keys) else role[0]
+
     copy = nbformat.from_dict(notebook)
     for index, cell in enumerate(copy.cells):
         tags = notebooks.tags(cell)
         cell.source = HINT.sub(r"<details><summary>\1</summary>\n\n\2\n</details>", cell.source)
+        cell.source = CITED.sub(cited, cell.source)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         if GO_ON in tags and BEGIN not in cell.source:  # of an edition
@@ -95,9 +126,11 @@ def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Pa
         for path in sorted((folder / part).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
+    bibliography = folder.parent / "book" / "references.bib"
+    known = works(bibliography) if bibliography.is_file() else {}
     for path in notebooks.handed_out(folder):
         notebook = notebooks.read(path)
-        edition = make_student(notebook, path.name)
+        edition = make_student(notebook, path.name, known)
         files[path.relative_to(folder)] = (nbformat.writes(edition, indent=1) + "\n").encode()
         if solutions and (solved := solutions_of(notebook)):
             files[Path("solutions", f"{path.stem}.py")] = solved.encode()

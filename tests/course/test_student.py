@@ -61,6 +61,24 @@ def test_the_edition_has_stubs_that_are_not_folded_and_do_not_stop_run_all(chapt
     assert cells[0].source.endswith("<details><summary>Hint</summary>\n\n`x`\n\n</details>"), "folds, too"
 
 
+def test_works_are_cited_by_author_and_year_as_jupyterlab_knows_no_roles(folder, write, tmp_path):
+    write_text(
+        folder.parent / "book" / "references.bib",
+        """@book{a, author = {von Neumann, John and Fr{\\"o}b, Ada}, title = {A <b> & c}, year = 1950}
+        @book{b, author = {Wu, Bo and others}, title = {{SAR} seen}, year = 2020}""",
+    )
+    write("01_a", prose="Two {cite}`a,b` and an unknown one {cite}`a,c`.")
+    (path,) = student_edition(folder, tmp_path / "student")
+    assert (
+        nbformat.read(path, as_version=4)
+        .cells[0]
+        .source.endswith(
+            'Two (<abbr title="A &lt;b&gt; &amp; c">von Neumann and Fröb, 1950</abbr>; '
+            '<abbr title="SAR seen">Wu et al., 2020</abbr>) and an unknown one {cite}`a,c`.'
+        )
+    )
+
+
 def test_modules_and_images_come_along_and_only_what_a_student_has_not_changed_is_brought_up_to_date(
     chapter, folder, tmp_path
 ):
