@@ -205,13 +205,10 @@ _LAPTOP = {
         Sweep("single", FROZEN + RELEASED, (0.01, 0.1, 1.0)),  # cached features: nearly free
         Sweep("single", ("mma-finetune",), (0.1, 1.0)),
         Sweep("single", ("simclr-finetune",)),
-        Sweep("multi", TUNED + FROZEN + RELEASED),
+        Sweep("multi", ("dual-finetune",) + FROZEN + RELEASED),
     ),
     "swin": (Sweep("single", SWIN, (0.1, 1.0)),),
-    "segmentation": (
-        Sweep("segment", SEGMENT),
-        Sweep("segment", ("swinunet-scratch", "swinunet-finetune"), (0.1,)),
-    ),
+    "segmentation": (Sweep("segment", SEGMENT),),
 }
 _GPU = {
     **_LAPTOP,
@@ -222,6 +219,10 @@ _GPU = {
         Sweep("multi", TUNED + FROZEN),
     ),
     "swin": (Sweep("single", SWIN + DEEP, (0.1, 1.0)),),
+    "segmentation": (
+        Sweep("segment", SEGMENT),
+        Sweep("segment", ("swinunet-scratch", "swinunet-finetune"), (0.1,)),
+    ),
 }
 # All that both papers show: the tables of single- and multi-label classification, the curves over label
 # fractions of classification and segmentation, Swin beside ResNet-50; UNet and ensemble for the figure.
@@ -245,7 +246,7 @@ _MOMENT = Budget(2, 4, 1, 1, 1)
 PLANS = {
     "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
     "laptop": Plan(
-        Budget(100, 32, 3, 0, 2),
+        Budget(100, 24, 3, 0, 2),
         Budget(100, 16, 2, 1, 1),
         (5e-4, 2e-3, 8e-3, 3.2e-2),
         _LAPTOP,
