@@ -205,7 +205,7 @@ _LAPTOP = {
         Sweep("single", FROZEN + RELEASED, (0.01, 0.1, 1.0)),  # cached features: nearly free
         Sweep("single", ("mma-finetune",), (0.1, 1.0)),
         Sweep("single", ("simclr-finetune",)),
-        Sweep("multi", ("dual-finetune",) + FROZEN + RELEASED),
+        Sweep("multi", TUNED + FROZEN + RELEASED),
     ),
     "swin": (Sweep("single", SWIN, (0.1, 1.0)),),
     "segmentation": (Sweep("segment", SEGMENT),),
