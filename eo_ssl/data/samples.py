@@ -58,6 +58,11 @@ class Pair:
     transform: tuple[float, ...] | None = None
     level: str = "L1C"
 
+    @property
+    def image(self) -> str:
+        """The image that the pair was cut from: satellite and second in the name of BigEarthNet; else it is its own."""
+        return "_".join(self.name.split("_")[:3]) if self.source.startswith("BigEarthNet") else self.name
+
     def band(self, name: str) -> np.ndarray:
         """One band (H, W) by name: reflectance for "B04", dB for "VV" or "VH"; `DataError` if absent."""
         if name in S1_BANDS:

@@ -19,13 +19,14 @@ from PIL import Image
 
 from eo_ssl.data.samples import Pair
 from eo_ssl.errors import ConfigError, DataError
-from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.plan import METHODS, UNTRAINED, get_method
 from eo_ssl.experiments.tables import MAIN, TASKS
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, NUM_CLASSES, S2
 from eo_ssl.show.composites import PRESETS, true_colour
 from eo_ssl.show.results import METRIC_NAMES, NOTHING, curve, short_name, style_of
 
 _ESM = Path(__file__).parent / "esm"
+_STARTS = {"": "from scratch", UNTRAINED: "untrained"}  # by pretraining; all others are pretrained
 _DB = (-45.0, 6.0)  # dB of byte 0 and byte 255 in the band explorer: steps of 0.2 dB
 _LARGEST = 1_100_000  # bytes of its bands: a page with more would load slowly on a telephone
 _MOST = 600  # patches of a page: more would make the browser wait
@@ -343,7 +344,7 @@ def results_table(table: pd.DataFrame, note: str = "") -> Any:
     kept, rows = ["task", "label", "fraction", "mean", "low", "high", "seeds", "values"], []
     for row in table.to_dict("records"):
         method = METHODS[row["method"]]
-        start = "mixed" if method.members else "pretrained" if method.pretraining else "from scratch"
+        start = "mixed" if method.members else _STARTS.get(method.pretraining, "pretrained")
         own = {"start": start, "metric": short_name(row["metric"]), "labels": np.round(row["n_labels"])}
         rows.append({key: row[key] for key in kept} | own)
     tasks = [one for one in TASKS.items() if (table["task"] == one[0]).any()]

@@ -144,7 +144,7 @@ def _check_gradient(my_nt_xent: Callable, z1: Tensor, z2: Tensor) -> None:
     expect_close(ours.grad, theirs.grad, "the gradient with respect to z1", rtol=1e-3, atol=1e-5)
 
 
-@exercise("information", praise="Doubling the batch buys at most one more bit.")
+@exercise("information", praise="Doubling the batch buys about one more bit.")
 def check_information(information: Callable) -> None:
     nats = math.log(255) - 2.0
     mistakes = {

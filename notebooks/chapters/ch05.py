@@ -16,14 +16,8 @@ from matplotlib.figure import Figure
 
 from eo_ssl import show
 from eo_ssl.course.checks import booleans, exercise, expect, expect_close, expect_shape, numbers
-from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate import retrieval as monitors
 from eo_ssl.files import read_json
-
-
-def image_of(pair: Pair) -> str:
-    """The image that a pair was cut from, by its name; a stand-in, whose name does not tell, is an image of its own."""
-    return pair.name if not pair.source.startswith("BigEarthNet") else pair.name.rsplit("_", 2)[0]
 
 
 def source_of(*things: Any) -> Markdown:

@@ -89,11 +89,13 @@ def real_scene(run: Any, instead: Path, folder: Path) -> tuple[Path, str]:
 
 
 def side_by_side(predict: Callable[[dict], Tensor], images: Mapping[str, Tensor], tile: int) -> Tensor:
-    """Probabilities (K, H, W) of tiles that touch and do not overlap, as chapter 10 would set them."""
+    """Probabilities (K, H, W) of tiles that touch, and overlap only at the lower and right edge, if no whole one fits."""
     height, width = images["valid"].shape
     found = torch.zeros(NUM_CLASSES, height, width)
-    for y in range(0, height - tile + 1, tile):
-        for x in range(0, width - tile + 1, tile):
+    # The last one first: those that stand in the grid are laid over it.
+    ys, xs = ([n - tile, *range(0, n - tile + 1, tile)] for n in (height, width))
+    for y in ys:
+        for x in xs:
             here = np.s_[..., y : y + tile, x : x + tile]
             found[here] = predict({name: image[here][None] for name, image in images.items()})[0].cpu()
     return found

@@ -1,7 +1,6 @@
 """Chapter 05: agreement and overlap say what they show; right answers pass, known mistakes are told what they are."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -50,8 +49,3 @@ def test_pieces_of_the_page_are_read_from_their_file_and_choices_are_a_table(tmp
     )
     assert "come from 4 scenes" in table
     assert "by +18.0 and +18.0 points, the larger number of places by 0.0 and 0.0" in table
-
-
-def test_pairs_of_one_image_are_told_by_their_names():
-    pair = SimpleNamespace(name="S2A_MSIL2A_20170613T101031_87_48", source="BigEarthNet v1")
-    assert ch05.image_of(pair) == "S2A_MSIL2A_20170613T101031"

@@ -88,6 +88,15 @@ def test_a_seam_is_a_step_from_tile_to_tile():
     assert ch13.seam(stairs, valid, 8) == pytest.approx(5)
 
 
+@pytest.mark.parametrize("size", [120, 128, 64])
+def test_tiles_side_by_side_leave_no_pixel_out_and_start_at_the_corner(size):
+    images = {"valid": torch.ones(size, size), "x": torch.arange(size * size).view(1, size, size).float()}
+    found = ch13.side_by_side(lambda batch: batch["x"].expand(1, 8, 64, 64) + 1, images, 64)
+    assert torch.equal(found[3], images["x"][0] + 1)
+    corners = ch13.side_by_side(lambda batch: batch["x"][..., :1, :1].expand(1, 8, 64, 64), images, 64)
+    assert corners[0, 0, 0] == corners[0, 63, 63] == 0
+
+
 def test_a_map_is_set_against_two_indices_and_its_own_confidence():
     s2, codes = np.zeros((13, 1, 4)), np.array([[7, 0, 7, 5]])
     s2[2], s2[3], s2[7] = 0.1, 0.05, [[0.05, 0.05, 0.4, 0.4]]  # green, red; water, water, canopy, canopy

@@ -219,6 +219,17 @@ def test_real_pairs_taken_to_the_sensor_lie_among_the_simulated_ones_in_the_band
         assert abs(at_the_top) < 2 < abs(as_it_is)
 
 
+def test_pairs_of_one_image_are_told_by_their_names_in_both_editions_of_bigearthnet():
+    def of(name, source):
+        images = np.zeros((2, 1, 1)), np.zeros((12, 1, 1))
+        return samples.Pair(name, *images, S2_BANDS_L2A, (), None, None, None, "", source).image
+
+    first = of("S2A_MSIL2A_20170613T101031_87_48", "BigEarthNet v1")
+    assert first == of("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57", "BigEarthNet v2")
+    assert first != of("S2A_MSIL2A_20170613T101032_87_48", "BigEarthNet v1")
+    assert of("ROIs0000_test_0_p1", "simulated") == "ROIs0000_test_0_p1"
+
+
 @pytest.mark.network
 def test_the_real_archives_arrive_and_read(tmp_path, monkeypatch):
     monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path))
