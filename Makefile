@@ -46,7 +46,7 @@ setup: .venv/ready-dev
 course: .venv/ready-course
 	@$(EO) data fetch || echo "Going on without the missing real patches; 'make course' tries again next time."
 	@$(if $(filter ben-ge-800 ben-ge-8k dfc2020,$(DATA)),$(EO) data fetch $(DATA))
-	@$(if $(WEIGHTS),EO_SSL_WEIGHTS="$$($(BIN)/python -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' "$(WEIGHTS)")") $(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
+	@$(if $(WEIGHTS),EO_SSL_WEIGHTS="$$($(BIN)/python -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(WEIGHTS)")") $(EO) course run --profile $(PROFILE) --data "$(DATA)" --keep-going; code=$$?; \
 		if [ $$code = 0 ] || { [ $$code = 1 ] && [ -f "$$($(EO) course where --profile $(PROFILE) --data "$(DATA)" 2>/dev/null)/status.json" ]; }; then \
 			$(EO) course book --profile $(PROFILE) --data "$(DATA)" || code=1; fi; exit $$code
 

@@ -146,7 +146,7 @@ def main() -> None:
         }
         if kind != kinds[0]:
             gap = paired_difference(counts, stacked(kinds[0], "counts"), blocks, average_accuracy)
-            row["gap"] = ch12.three(gap.difference)
+            row["gap"] = ch12.three(gap)
         variants.append(row)
     shown = {"aligned": kinds[0], "each sensor alone": ch12.ALONE, "untrained": None}
     squares = {
@@ -155,9 +155,7 @@ def main() -> None:
     }
     probes, both = ch12.scored(squares, scene), (squares["aligned"], squares["each sensor alone"])
     lost = {
-        factor: ch12.three(
-            paired_difference(*(each[factor] for each in both), scene, ch12.r_squared).difference
-        )
+        factor: ch12.three(paired_difference(*(each[factor] for each in both), scene, ch12.r_squared))
         for factor in ch12.FACTORS
     }
     about = {

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from eo_ssl.data.dataset import Loader, PatchDataset
+from eo_ssl.data.splits import evenly
 from eo_ssl.evaluate.retrieval import embedding_metrics, retrieval_metrics
 from eo_ssl.losses import nt_xent
 from eo_ssl.models.encoders import make_encoder
@@ -38,8 +39,8 @@ class DualSimCLR(nn.Module):
         super().__init__()
         radar, optical = (make_encoder(backbone, bands, image_size) for bands in (2, 13))  # of timm
         self.encoder = nn.ModuleDict({"s1": radar, "s2": optical})
-        self.head1 = ProjectionHead(4 * radar.dim, width, width)  # Linear – ReLU – Linear
-        self.head2 = ProjectionHead(4 * optical.dim, width, width)
+        self.head1 = ProjectionHead(4 * radar.channels[-1], width, width)  # Linear – ReLU – Linear
+        self.head2 = ProjectionHead(4 * optical.channels[-1], width, width)
 
     def forward(self, s1: Tensor, s2: Tensor) -> tuple[Tensor, Tensor]:
         h1 = F.adaptive_avg_pool2d(self.encoder["s1"].maps(s1), 2)  # → (N, dim, 2, 2)
@@ -89,7 +90,7 @@ def train(
     """
     size, statistics, split = model.encoder["s1"].image_size, source.stats("pretrain"), source.rows
     crops = PatchDataset(source, split("pretrain"), size, "random", seed=seed, statistics=statistics)
-    others = PatchDataset(source, split("pretrain_val")[:1024], size, "centre", statistics=statistics)
+    others = PatchDataset(source, evenly(split("pretrain_val"), 1024), size, "centre", statistics=statistics)
     loader = Loader(crops, batch_size, shuffle=True, drop_last=True, seed=seed)
     held_out = Loader(others, 128, shuffle=False)
     same_ground, history, began = SameGround(source.catalog), [], time.perf_counter()
@@ -124,9 +125,8 @@ def train(
 
 def embed(model: DualSimCLR, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Embeddings of both sensors, (N, width) each, and the rows of the patches, where the model is."""
-    device = next(model.parameters()).device
-    z1, z2 = model(batch["s1"].to(device), batch["s2"].to(device))
-    return z1, z2, batch["index"].to(device)
+    s1, s2, index = (batch[k].to(next(model.parameters()).device) for k in ("s1", "s2", "index"))
+    return *model(s1, s2), index
 
 
 @torch.no_grad()

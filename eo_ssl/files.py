@@ -62,7 +62,7 @@ def sha256(path: str | Path) -> str:
 def cache_dir() -> Path:
     """Folder for downloads: `EO_SSL_CACHE` if set, otherwise `~/.cache/eo_ssl`."""
     try:
-        return Path(os.environ.get("EO_SSL_CACHE") or "~/.cache/eo_ssl").expanduser()
+        return Path(os.environ.get("EO_SSL_CACHE") or "~/.cache/eo_ssl").expanduser().absolute()
     except RuntimeError as error:  # a user without an entry in the system's table, and no HOME
         raise DataError("this user has no home folder; set EO_SSL_CACHE to a folder for the cache") from error
 

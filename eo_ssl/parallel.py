@@ -26,14 +26,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def affordable(each: float, shared: float = 0.0, most: float = math.inf) -> int:
-    """Processes that fit into memory: `each` takes so many bytes for itself, all together `shared`.
+def affordable(each: float, most: float = math.inf) -> int:
+    """Processes that fit into memory, of which `each` takes so many bytes.
 
     What is free now and `most` bytes, whichever is less, must hold them; 0 where not even one fits.
     """
     import psutil
 
-    return max(0, int((min(psutil.virtual_memory().available, most) - shared) // each))
+    return max(0, int((min(psutil.virtual_memory().available, most)) // each))
 
 
 def give_memory_back() -> None:

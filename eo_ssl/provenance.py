@@ -68,13 +68,25 @@ def meaning(source: str) -> str:
 
     >>> meaning("x = 1  # one") == meaning("x  =  1"), meaning("x = 1") == meaning("x = 2")
     (True, False)
+    >>> meaning("def f(x): pass")  # the same for every version of Python
+    "Module(body=[FunctionDef(name='f', args=arguments(args=[arg(arg='x')]), body=[Pass()])])"
     """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         match getattr(node, "body", None):
             case [ast.Expr(value=ast.Constant(value=str())), *rest]:
                 node.body = rest
-    return ast.dump(tree)
+    return _outline(tree)
+
+
+def _outline(node: Any) -> str:
+    """A syntax tree as text, without empty fields, which differ between versions of Python; `ast.dump` shows some."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_outline, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = (f"{k}={_outline(v)}" for k, v in ast.iter_fields(node) if v is not None and v != [])
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 @cache

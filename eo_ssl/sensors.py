@@ -19,14 +19,6 @@ class OpticalBand:
     sees: str
 
 
-@dataclass(frozen=True)
-class RadarBand:
-    """One polarisation of Sentinel-1 (C band, 5.405 GHz, wavelength 5.55 cm)."""
-
-    name: str
-    sees: str
-
-
 # Centres and widths of Sentinel-2A, ESA MSI spectral response functions.
 S2 = (
     OpticalBand("B01", 442.7, 21, 60, "coastal aerosol"),
@@ -43,13 +35,11 @@ S2 = (
     OpticalBand("B11", 1613.7, 91, 20, "short-wave infrared 1"),
     OpticalBand("B12", 2202.4, 175, 20, "short-wave infrared 2"),
 )
-S1 = (
-    RadarBand("VV", "sent vertical, received vertical: rough surfaces, wind on water, double bounce"),
-    RadarBand("VH", "sent vertical, received horizontal: volume scattering in vegetation"),
-)
+# C band, 5.405 GHz. VV, sent and received vertical: rough surfaces, wind on water, double bounce; VH: volume scattering.
+S1_BANDS = ("VV", "VH")
 S2_BANDS = tuple(band.name for band in S2)
+B10 = S2_BANDS.index("B10")
 S2_BANDS_L2A = tuple(name for name in S2_BANDS if name != "B10")
-S1_BANDS = tuple(band.name for band in S1)
 RGB = ("B04", "B03", "B02")
 
 # Level-1C/2A digital number = reflectance x 1e4 (+ 1000 from processing baseline 04.00 on).

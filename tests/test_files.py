@@ -36,3 +36,9 @@ def test_require_space_states_need_and_fix(tmp_path):
     files.require_space(tmp_path / "not" / "yet", 1, "a byte")
     with pytest.raises(DataError, match=r"needs .* MB but only .* free some space"):
         files.require_space(tmp_path, 1 << 60, "the data set")
+
+
+def test_the_cache_is_one_folder_from_wherever_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EO_SSL_CACHE", "cache")
+    assert files.cache_dir() == tmp_path / "cache"

@@ -94,12 +94,12 @@ def embed(
     Of a split no more than `MOST` patches are taken, evenly, since what follows compares all with all.
     """
     from eo_ssl.data.dataset import PatchDataset
+    from eo_ssl.data.splits import evenly
 
     model, statistics = _method(run, folder, method)
     source = run.source()
-    if rows is None and len(rows := source.rows(split)) > MOST:
-        rows = rows[np.linspace(0, len(rows) - 1, MOST).astype(int)]
-    data = PatchDataset(source, np.asarray(rows), model.config.image_size, "centre", statistics=statistics)
+    rows = evenly(source.rows(split), MOST) if rows is None else np.asarray(rows)
+    data = PatchDataset(source, rows, model.config.image_size, "centre", statistics=statistics)
     batches = torch.arange(len(data)).split(BATCH)
     return Embeddings.joined([embed_batch(model, data.__getitems__(batch.tolist())) for batch in batches])
 

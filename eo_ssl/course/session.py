@@ -28,8 +28,8 @@ MINUTES = '<span class="eo-minutes">counted when the chapter ends</span>'
 class Run:
     """One run of the course: the profile, its folder, the seed, the device and the data.
 
-    `run.source()` opens the data set (creating the simulated one if needed); `run.figure_dir` is
-    where figures are saved; a cell that ends with `run` shows the run-status line.
+    `run.source()` opens the data set (creating the simulated one if needed); a cell that ends with `run` shows the
+    run-status line.
     """
 
     profile: Profile
@@ -43,11 +43,6 @@ class Run:
         import torch
 
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    @property
-    def figure_dir(self) -> Path:
-        """Folder for the figures of this run."""
-        return self.root / "figures"
 
     @property
     def simulated(self) -> Path | None:
@@ -117,8 +112,8 @@ def setup(profile: str = "laptop", data: str = SIMULATED, run_dir: str | Path = 
     """
     checked = require_fitting(profile, data, seed)
     run = Run(checked, data, require_writable(run_folder(profile, run_dir, data, seed)), seed)
-    run.figure_dir.mkdir(exist_ok=True)
-    os.environ["EO_SSL_FIGURES"] = str(run.figure_dir)  # eo_ssl.show saves a copy of each figure there
+    (run.root / "figures").mkdir(exist_ok=True)
+    os.environ["EO_SSL_FIGURES"] = str(run.root / "figures")  # eo_ssl.show saves a copy of each figure there
     return run
 
 

@@ -66,7 +66,8 @@ class Card:
     def offset(self, patch: dict[str, Any], declared: int) -> int:
         """S2 offset of a patch (a row of the catalog): what the card says, otherwise what the file declared."""
         if isinstance(self.s2_offset, dict):
-            return self.s2_offset.get(patch["id"], self.s2_offset.get(patch["scene"], declared))
+            names = (patch["id"], patch["scene"], patch["scene"].partition("/")[0])
+            return next((self.s2_offset[name] for name in names if name in self.s2_offset), declared)
         return declared if self.s2_offset is None else self.s2_offset
 
     def holdout_below(self, root: Path) -> Path | None:
@@ -127,6 +128,11 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values()).sort_values(["scene", "number"], kind="stable", ignore_index=True)
     frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
+    if isinstance(card.s2_offset, dict):
+        known = {*frame["id"], *frame["scene"], *frame["scene"].str.partition("/")[0]}
+        if lost := sorted(card.s2_offset.keys() - known):
+            such = f"names {lost[0]!r}, no patch and no scene here; a scene is {frame['scene'].iloc[0]!r}"
+            raise DataError(f"{root / 'dataset.json'}: s2_offset {such}")
     about = {"name": card.name, "version": card.version, "level": card.level, "simulated": simulated}
     found = {"state": _state(root, stamps, card), "unknown": unknown, "duplicates": duplicates}
     frame.attrs = about | {"card": card} | found

@@ -19,14 +19,13 @@ from eo_ssl.data.georef import contradiction
 from eo_ssl.data.source import LEAST_VALID, Source, class_counts, majority_of, valid_pixels
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.parallel import cores
-from eo_ssl.sensors import BASELINE_0400_OFFSET, DFC10_TO_EIGHT, IGBP_TO_EIGHT, IGNORE, S2_BANDS
+from eo_ssl.sensors import B10, BASELINE_0400_OFFSET, DFC10_TO_EIGHT, IGBP_TO_EIGHT, IGNORE
 
 FATAL, LEFT_OUT, WARNING = "fatal", "left out", "warning"
 CODES = {"lc": {*range(18), 255}, "dfc": {*range(11), 255}}
 USUAL_DB = (-60.0, 40.0)
 USUAL_DN = (256, 30_000)  # a picture of 8 bits; three times a white surface
 NEGATIVE = 200  # digital numbers below the offset that noise does not explain: reflectance −0.02
-B10 = S2_BANDS.index("B10")
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def check_patch(root: Path, patch: dict[str, Any], card: Card) -> tuple[list[Pro
         if low < USUAL_DB[0] or high > USUAL_DB[1]:
             say("range", WARNING, f"{patch['s1']}: backscatter from {low:.0f} to {high:.0f} dB")
     if "s2" in arrays:
-        for kind, severity, message in _optical_problems(arrays["s2"], offset):
+        for kind, severity, message in _optical_problems(arrays["s2"], offset, card.level):
             say(kind, severity, f"{patch['s2']}: {message}")
     for sensor, table in (("lc", IGBP_TO_EIGHT), ("dfc", DFC10_TO_EIGHT)):  # the finer one last: it counts
         if sensor in arrays:
@@ -186,7 +185,7 @@ def check_patch(root: Path, patch: dict[str, Any], card: Card) -> tuple[list[Pro
     return problems, majority
 
 
-def _optical_problems(numbers: np.ndarray, offset: int) -> list[tuple[str, str, str]]:
+def _optical_problems(numbers: np.ndarray, offset: int, level: str) -> list[tuple[str, str, str]]:
     """What is odd about digital numbers (13, H, W): their range, lowest values, and a B10 that is not the darkest."""
     found: list[tuple[str, str, str]] = []
     pixels = numbers[:, numbers.any(0)]
@@ -203,6 +202,9 @@ def _optical_problems(numbers: np.ndarray, offset: int) -> list[tuple[str, str, 
         found.append(("S2 offset", WARNING, f"looks offset: {starts} ({hint})"))
     elif darkest < offset - NEGATIVE:
         found.append(("S2 offset", FATAL, f"negative reflectance with the offset declared: {starts}"))
+    if not cirrus and level == "L1C":
+        hint = 'give "level": "L2A" in dataset.json if it is one'
+        found.append(("level", WARNING, f"no B10, as in products of level L2A, but taken for L1C ({hint})"))
     middle = np.median(pixels, axis=1)
     if cirrus and middle[B10] > middle.min() + NEGATIVE:
         why = "B10 (cirrus) is not the darkest band: the bands seem to be in another order"

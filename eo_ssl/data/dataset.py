@@ -53,10 +53,12 @@ def open_source(path: str | Path, seed: int = 0, packed: bool | None = None) -> 
 def _store_of(root: Path, found: pd.DataFrame) -> Path:
     """The store of a root, packed first where it is missing or the files have changed since."""
     own = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
-    out = root / ".store" if os.access(root, os.W_OK) else cache_dir() / "stores" / own
-    with suppress(DataError):  # none is there yet, or one of another version
-        if read_info(out)["data"]["state"] == found.attrs["state"]:
-            return out
+    beside, cached = root / ".store", cache_dir() / "stores" / own
+    for out in (beside, cached):
+        with suppress(DataError):  # none is there yet, or one of another version
+            if read_info(out)["data"]["state"] == found.attrs["state"]:
+                return out
+    out = beside if os.access(root, os.W_OK) else cached
     with ThreadPoolExecutor(cores()) as pool:
         return pack(root, out, pool, found)
 

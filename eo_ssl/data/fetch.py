@@ -160,7 +160,11 @@ def _fill_set(name: str, made: Path, work: Path) -> None:
         print(f"Fetching {file} ({size / 1e6:,.0f} MB, once) from {about.page} …", flush=True)
         pooch.get_logger().setLevel("ERROR")
         path = pooch.retrieve(url, checksum, file, work, downloader=partial(_resume, part=part, size=size))
-        unpack(Path(path), made, ("*",))
+        try:
+            unpack(Path(path), made, ("*",))
+        except BaseException:
+            os.replace(path, part)  # what took hours to come is kept
+            raise
     except requests.RequestException as error:
         answer = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
         why = f"{answer} from {error.request.url if error.request else about.page}"
@@ -192,6 +196,8 @@ def _published(about: DataSet, file: str) -> tuple[str, int, str]:
     url = hf_hub_url(about.repo, about.path, **at)
     reply = requests.head(url, allow_redirects=True, timeout=PATIENCE, headers=AS_IT_IS)
     reply.raise_for_status()
+    if "Content-Length" not in reply.headers:
+        raise requests.ConnectionError("it does not say how large the file is", request=reply.request)
     return url, int(reply.headers["Content-Length"]), about.checksum
 
 
@@ -295,10 +301,18 @@ def unpack(source: Path, target: Path, members: Sequence[str]) -> None:
     def wanted(name: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in members)
 
+    def inside(path: Path) -> bool:
+        return path.resolve().is_relative_to(target.resolve())
+
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             archive.extractall(target, filter(wanted, archive.namelist()))
     else:
         with tarfile.open(source) as archive:
-            archive.extraction_filter = tarfile.data_filter  # refuses links and names that lead out
-            archive.extractall(target, [member for member in archive if wanted(member.name)])
+            chosen = [member for member in archive if wanted(member.name)]
+            if hasattr(tarfile, "data_filter"):  # refuses links and names that lead out
+                archive.extraction_filter = tarfile.data_filter
+            for one in () if hasattr(tarfile, "data_filter") else chosen:  # Python before 3.11.4
+                if one.islnk() or one.issym() or not inside(target / one.name):
+                    raise tarfile.TarError(f"{one.name} leads out of the archive")
+            archive.extractall(target, chosen)

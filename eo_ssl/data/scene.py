@@ -22,6 +22,7 @@ from eo_ssl.sensors import DN_PER_REFLECTANCE, S1_BANDS, S2_BANDS
 
 _GDAL = {"GDAL_CACHEMAX": 128, "GTIFF_IGNORE_READ_ERRORS": "NO"}
 _RASTERS = (".tif", ".tiff", ".jp2")
+_PRODUCT = re.compile(r"S2[A-D]_MSI(?:L1C|L2A)_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5}")
 Bands = dict[str, tuple[Any, int]]  # by name: an open image, and the number of the band in it
 
 
@@ -42,9 +43,9 @@ class Scene:
             optical = self._find(s2, S2_BANDS, sensors.s2_band, "uint16")
             self.grid = min((image for image, _ in optical.values()), key=lambda image: image.res[0])
             self._require_place(s2)
-            product = re.search(r"MSI(L1C|L2A)", str(s2.resolve()))
+            product = re.search(r"MSI(L1C|L2A)", str(Path(self.grid.name).resolve()))
             self.level = level or (product[1] if product else "L1C" if "B10" in optical else "L2A")
-            self.offset = _offset(s2, self.grid) if offset is None else offset
+            self.offset = _offset(self.grid) if offset is None else offset
             self._bands = {"s2": self._on_grid(optical, 0)}
             if s1 is not None:
                 radar = self._find(s1, S1_BANDS, sensors.s1_band, "float32")
@@ -64,6 +65,9 @@ class Scene:
         if path.is_dir():  # MSK_…: masks of a product, named after bands
             inside = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in _RASTERS)
             files = [p for p in inside if not p.name.startswith("MSK_")]
+            products = {name[0] for p in files if (name := _PRODUCT.search(str(p.resolve())))}
+            if len(products) > 1:
+                raise DataError(f"{path}: holds {' and '.join(sorted(products))}; give the folder of one")
         found: Bands = {}
         seen: list[str] = []
         for file in files:
@@ -156,8 +160,9 @@ class Scene:
         return {k: np.pad(x, ((0, 0),) * (x.ndim - 2) + beyond, "symmetric") for k, x in found.items()}
 
 
-def _offset(path: Path, image: Any) -> int:
+def _offset(image: Any) -> int:
     """What was added to the digital numbers, as tags say it, or the baseline in the name of the product."""
+    path = Path(image.name)
     scale = (np.array(values, np.float32)[:, None, None] for values in (image.scales, image.offsets))
     said = geotiff.Image(np.empty(0), image.nodata, *scale, [], image.tags())
     baseline = re.search(r"_(N\d{4})_", str(path.resolve()))

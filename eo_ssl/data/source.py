@@ -20,7 +20,7 @@ from eo_ssl.data import geotiff, splits
 from eo_ssl.data.catalog import KNOWN_BROKEN, SENSORS, Card
 from eo_ssl.data.statistics import NO_SUMS, Statistics, band_sums
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS, level_change
+from eo_ssl.sensors import B10, DN_PER_REFLECTANCE, IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS, level_change
 
 LEAST_VALID = 0.9  # patches with a smaller share of valid pixels are left out
 STATISTICS_PATCHES = 4000  # read from files, enough for means to three digits; a store counts every patch
@@ -65,8 +65,11 @@ class Source(ABC):
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int, holdout: str | Path | None) -> None:
         self.path = path
         self._unusable = self._reasons(catalog)
-        assigned = splits.assign(catalog[~catalog["id"].isin(list(self._unusable))], seed, holdout)
-        self.catalog = catalog.assign(split=assigned["split"].reindex(catalog.index, fill_value=""))
+        # Drawn from the same rows whether it is known yet or not how much of each is valid.
+        drawn = catalog[~catalog["id"].isin(list(Source._reasons(self, catalog)))]
+        assigned = splits.assign(drawn, seed, holdout)
+        split = assigned["split"].reindex(catalog.index, fill_value="")
+        self.catalog = catalog.assign(split=split.mask(catalog["id"].isin(list(self._unusable)), ""))
         self.catalog.attrs = {**catalog.attrs, **assigned.attrs}
         self.name, self.version = catalog.attrs["name"], catalog.attrs["version"]
         self.level: str = catalog.attrs.get("level", "L1C")
@@ -191,9 +194,7 @@ class TiffSource(Source):
             db, numbers = db[part], numbers[part]
         np.multiply(db, affine.s1_scale, out=s1)
         s1 += affine.s1_shift
-        scale = affine.s2_scale / np.float32(DN_PER_REFLECTANCE)
-        np.multiply(numbers, scale, out=s2)
-        s2 += affine.s2_shift - np.float32(offset) * scale
+        to_reflectance(numbers, offset, affine.s2_scale, affine.s2_shift, s2)
         valid = valid_pixels(db, numbers) if self._shares[row] < 1 else None
         if valid is not None:
             s2[:, ~numbers.any(0)] = np.nan
@@ -213,8 +214,7 @@ class TiffSource(Source):
         return self._shares[row] >= LEAST_VALID
 
     def _statistics(self, rows: np.ndarray) -> Statistics:
-        if len(rows) > STATISTICS_PATCHES:
-            rows = rows[np.linspace(0, len(rows) - 1, STATISTICS_PATCHES).astype(int)]
+        rows = splits.evenly(rows, STATISTICS_PATCHES)
         state = [str(self.path.resolve()), self.catalog.attrs["state"], self.card.units(), rows.tolist()]
         key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:24]
         cache = files.cache_dir() / "statistics" / f"{key}.json"
@@ -261,6 +261,21 @@ def read_pair(
         geotiff.expect_size(root / patch["s1"], db, size)
         geotiff.expect_size(root / patch["s2"], numbers, size)
     return db, numbers, card.offset(patch, declared)
+
+
+def to_reflectance(
+    numbers: np.ndarray, offset: float, scale: np.ndarray, shift: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    """(number − offset) / 10,000 · scale + shift; a B10 that is 0 throughout is missing and has no offset.
+
+    Shape: numbers (13, H, W), scale and shift (13, 1, 1) → (13, H, W) float32.
+    """
+    per_number = scale / np.float32(DN_PER_REFLECTANCE)
+    added = np.full((len(S2_BANDS), 1, 1), offset, np.float32)
+    added[B10] *= bool(offset and numbers[B10].any())
+    out = np.multiply(numbers, per_number, out=out, dtype=np.float32)
+    out += shift - added * per_number
+    return out
 
 
 def valid_pixels(db: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:

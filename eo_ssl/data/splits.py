@@ -193,6 +193,15 @@ def _keep_lists(catalog: pd.DataFrame) -> None:
         catalog.attrs["shared_regions"][f"{keep}/{other}"] = sorted(_common(rows, keep, other, "region"))
 
 
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the rows: an even choice over all of them, the same every time.
+
+    >>> evenly(np.arange(10), 4).tolist(), evenly(np.arange(3), 4).tolist()
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
+
+
 def for_pretraining(split: pd.Series) -> pd.Series:
     """Splits as pretraining sees them: without patches of its own it takes the training patches, labels unseen.
 

@@ -12,8 +12,10 @@ packed again. S2 and labels are stored as they are. S1 is rounded to 0.005 dB (e
 the speckle), −163.8 to 163.8 dB, and NaN stays NaN.
 """
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import zlib
 from collections.abc import Sequence
@@ -31,11 +33,20 @@ from eo_ssl import files
 from eo_ssl.data import catalog as catalogs
 from eo_ssl.data import geotiff
 from eo_ssl.data.catalog import SENSORS, Card
-from eo_ssl.data.source import LEAST_VALID, Affine, Source, class_counts, majority_of, read_pair, valid_pixels
+from eo_ssl.data.source import (
+    LEAST_VALID,
+    Affine,
+    Source,
+    class_counts,
+    majority_of,
+    read_pair,
+    to_reflectance,
+    valid_pixels,
+)
 from eo_ssl.data.statistics import NO_SUMS, Statistics, band_sums
 from eo_ssl.errors import DataError
 from eo_ssl.parallel import unordered
-from eo_ssl.sensors import DFC10_TO_EIGHT, DN_PER_REFLECTANCE, IGBP_TO_EIGHT, S1_BANDS, S2_BANDS
+from eo_ssl.sensors import DFC10_TO_EIGHT, IGBP_TO_EIGHT, S1_BANDS, S2_BANDS
 
 FORMAT, VERSION = "eo_ssl store", 2
 STEP = 0.005  # dB
@@ -73,7 +84,7 @@ class StoreSource(Source):
 
     def __init__(self, path: Path, seed: int = 0) -> None:
         self.info = read_info(path)
-        catalog = pd.read_parquet(path / "catalog.parquet")
+        catalog = _read_catalog(path)
         catalog.attrs = dict(self.info["data"])
         super().__init__(path, catalog, seed, path / HOLDOUT if (path / HOLDOUT).exists() else None)
         self._fine = (catalog["dfc"] != "").to_numpy()
@@ -106,9 +117,7 @@ class StoreSource(Source):
         radar, numbers = self._parts["s1"][window], self._parts["s2"][window]
         np.multiply(radar, affine.s1_scale * np.float32(STEP), out=s1)
         s1 += affine.s1_shift
-        scale = affine.s2_scale * np.float32(1 / DN_PER_REFLECTANCE)
-        np.multiply(numbers, scale, out=s2)
-        s2 += affine.s2_shift - np.float32(self._offset[row]) * scale
+        to_reflectance(numbers, float(self._offset[row]), affine.s2_scale, affine.s2_shift, s2)
         if not self._holes[row]:
             return None
         s1[radar == INVALID] = np.nan
@@ -138,6 +147,13 @@ def open_part(path: Path, part: str, mode: Any = "r") -> np.ndarray:
         return np.load(file, mmap_mode=mode).view(np.ndarray)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{file}: missing or damaged ({error}); pack the data again") from error
+
+
+def _read_catalog(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path / "catalog.parquet")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path / 'catalog.parquet'}: damaged ({error}); pack the data again") from error
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -171,16 +187,21 @@ def pack(
     patches = usable[["id", "scene", *SENSORS]].assign(row=range(len(usable))).to_dict("records")
     size = int(geotiff.read_header(root / patches[0]["s2"]).width)
     work = partial(encode, root=root, card=card, size=size)
+    foreign = [
+        name for name in (*(f"{part}.npy" for part in IMAGES), "catalog.parquet") if (out / name).exists()
+    ]
+    if foreign and not is_store(out) and not (out / "rows.npy").exists():
+        raise DataError(f"{out}: holds a {foreign[0]} that was not packed here; choose a new folder")
     with files.locked(out / ".lock", "pack into this store"):
-        if is_store(out):  # from here on until it is finished it is none
-            (out / "store.json").unlink()
-            shutil.rmtree(out / "shards", ignore_errors=True)  # packed by version 1
         parts = _open(out, len(patches), size)
         rows = parts["rows"]
         keys = np.array([_key(root, patch, card) for patch in patches])
         rows["crc"][rows["key"] != keys] = MISSING
         rows["key"][:] = keys
         todo = [patch for patch in patches if not _is_packed(parts, patch["row"])]
+        if not todo and _is_whole(out, found.attrs["state"]):  # by another process while this one waited
+            return out
+        _begin(out)
         done = len(patches) - len(todo)
         with tqdm(total=len(patches), initial=done, desc="pack", unit="patch", disable=None) as bar:
             for patch, read in unordered(work, todo, pool, AHEAD):
@@ -196,15 +217,25 @@ def pack(
     return out
 
 
+def _is_whole(out: Path, state: str) -> bool:
+    """Whether this is a finished store of the state of the data, its catalog undamaged."""
+    with suppress(DataError, OSError):
+        info = read_info(out)
+        return info["data"]["state"] == state and files.sha256(out / "catalog.parquet") == info["catalog"]
+    return False
+
+
 def verify(store: str | Path) -> list[str]:
     """Problems of a finished store: rows that do not match their checksums."""
     store = Path(store)
     try:
-        read_info(store)
-        ids = pd.read_parquet(store / "catalog.parquet")["id"].tolist()
+        known = read_info(store)
+        ids = _read_catalog(store)["id"].tolist()
         parts = {part: open_part(store, part) for part in PARTS}
     except (DataError, OSError) as error:
         return [str(error)]
+    if files.sha256(store / "catalog.parquet") != known["catalog"]:
+        return [f"{store / 'catalog.parquet'}: does not match its checksum; pack the data again"]
     if {len(part) for part in parts.values()} != {len(ids)}:
         return [f"{store}: its files hold different numbers of patches"]
     bar = tqdm(range(len(ids)), desc="verify", unit="patch", disable=None)
@@ -222,7 +253,8 @@ def encode(patch: dict[str, str], root: Path, card: Card, size: int) -> dict[str
             labels[k] = codes
     classes = DFC10_TO_EIGHT[labels[0]] if patch["dfc"] else IGBP_TO_EIGHT[labels[1]]
     valid = valid_pixels(db, numbers)
-    reflectance = (numbers.astype(np.float32) - offset) / DN_PER_REFLECTANCE
+    physical = Affine.physical()
+    reflectance = to_reflectance(numbers, offset, physical.s2_scale, physical.s2_shift)
     reflectance[:, ~numbers.any(0)] = np.nan
     return {
         "s1": quantise(db),
@@ -245,18 +277,40 @@ def _key(root: Path, patch: dict[str, str], card: Card) -> bytes:
 
 def _open(out: Path, count: int, size: int) -> dict[str, np.ndarray]:
     """The files of the store, mapped for writing: those that are there if they fit, or new ones."""
-    forms = {part: ((count, bands, size, size), np.dtype(kind)) for part, (bands, kind) in IMAGES.items()}
-    forms["rows"] = ((count,), ROW)
+    forms = {"rows": ((count,), ROW)}  # first: it says that the others are ours
+    forms |= {part: ((count, bands, size, size), np.dtype(kind)) for part, (bands, kind) in IMAGES.items()}
+    parts = {}
     with suppress(DataError):  # none there, or damaged
         parts = {part: open_part(out, part, "r+") for part in PARTS}
-        if all((parts[part].shape, parts[part].dtype) == form for part, form in forms.items()):
-            return parts
-    needed = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in forms.values())
-    files.require_space(out, needed, "the packed store")
-    for part, (shape, kind) in forms.items():
-        (out / f"{part}.npy").unlink(missing_ok=True)
-        np.lib.format.open_memmap(out / f"{part}.npy", "w+", kind, shape)  # zeros: nothing is packed yet
+    if not parts or any((parts[part].shape, parts[part].dtype) != form for part, form in forms.items()):
+        needed = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in forms.values())
+        files.require_space(out, needed, "the packed store")
+        _begin(out)
+        for part, (shape, kind) in forms.items():
+            (out / f"{part}.npy").unlink(missing_ok=True)
+            np.lib.format.open_memmap(out / f"{part}.npy", "w+", kind, shape)  # zeros: nothing is packed yet
+    for part in PARTS:
+        _reserve(out / f"{part}.npy")
     return {part: open_part(out, part, "r+") for part in PARTS}
+
+
+def _begin(out: Path) -> None:
+    """From here on until it is finished `out` is no store."""
+    if is_store(out):
+        (out / "store.json").unlink()
+        shutil.rmtree(out / "shards", ignore_errors=True)  # packed by version 1
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space of a file made of zeros: on a full disk, to write into one that has none kills the process."""
+    try:
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except AttributeError:  # not on this system
+        return
+    except OSError as error:  # others: a file system that cannot
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"{path}: {error.strerror}; free some space or choose another folder") from error
 
 
 def _is_packed(parts: dict[str, np.ndarray], i: int) -> bool:

@@ -98,6 +98,7 @@ def retrieval_metrics(similarity: Tensor, ignore: Tensor | None = None) -> dict[
     >>> retrieval_metrics(torch.eye(4))["mean_rank"]
     1.0
     """
+    require_finite("retrieval, similarities", similarity)
     others = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     if ignore is not None:
         others &= ~ignore

@@ -15,7 +15,7 @@ def finetune(
     run_dir: Annotated[str, typer.Option(help="Folder for the results.")] = "runs/finetuning",
     model: Annotated[str, typer.Option(help="s1, s2, early, late, unet or swin-unet.")] = "late",
     task: Annotated[str, typer.Option(help="single, multi or segment.")] = "single",
-    init: Annotated[str, typer.Option(help='"scratch" or folder of a pretrained checkpoint.')] = "scratch",
+    init: Annotated[str, typer.Option(help='"scratch", "untrained" or folder of a checkpoint.')] = "scratch",
     mode: Annotated[str, typer.Option(help="finetune or frozen.")] = "finetune",
     fraction: Annotated[float, typer.Option(help="Share of the labelled patches, 0 to 1.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Label subset, weights, order, crops.")] = 0,
@@ -35,12 +35,12 @@ def finetune(
     from eo_ssl.provenance import training_code
     from eo_ssl.train import finetune as training
     from eo_ssl.train.checkpoint import read_meta
-    from eo_ssl.train.config import FinetuneConfig
+    from eo_ssl.train.config import FRESH, FinetuneConfig
     from eo_ssl.train.downstream import init_stamp
     from eo_ssl.train.labelled import LabelledData
 
     named: dict[str, Any] = {"model": model, "task": task, "mode": mode, "fraction": fraction, "seed": seed}
-    if init != "scratch":
+    if init not in FRESH:
         init = str(Path(init).expanduser())
         named |= {key: read_meta(init)[key] for key in ("backbone", "image_size")}
     config = FinetuneConfig.from_dict({**named, "init": init, **pairs(set)})
@@ -54,7 +54,9 @@ def finetune(
             line = known[-1]
         else:
             line = training.finetune(config, data_set, folder, name=key, accelerator=accelerator, keep=keep)
-            line = {"key": key, "stamp": stamp, "method": model, "tuning": False, **line}
+            # No name of the course's grid: the two are not to be averaged.
+            method = f"{model} {mode} {Path(init).name}"
+            line = {"key": key, "stamp": stamp, "method": method, "tuning": False, **line}
             append_result(path, line)
     scores = {name: value for name, value in sorted(line["test"].items()) if isinstance(value, float)}
     chosen = f"update {line['best_update']} of {line['updates']} by validation"

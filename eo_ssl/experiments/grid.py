@@ -81,7 +81,16 @@ class GridJob:
         for name in get_method(cell.method).members or (cell.method,):
             config = self.config(replace(cell, method=name), cell.rate or plan.rates[0])
             starts.append([init_stamp(config.init), {**config.to_dict(), "init": ""}])
-        return digest(starts, plan.rates, plan.alone, plan.tuning, plan.ratio, self.version, training_code())
+        return digest(
+            starts,
+            plan.rates,
+            plan.alone,
+            plan.tuning,
+            plan.tried_by,
+            plan.ratio,
+            self.version,
+            training_code(),
+        )
 
     def config(self, cell: Cell, rate: float) -> FinetuneConfig:
         """Settings of a cell at a learning rate."""
@@ -311,7 +320,7 @@ def default_workers(job: GridJob) -> int:
         gpus, free = len(gpu_names()), torch.cuda.mem_get_info(0)[0]
         wanted = gpus * max(1, min(PER_GPU, int(free // GPU_BYTES), cores() // (GPU_CORES * gpus)))
     most = get_profile(job.profile).memory_gb * 1e9 - COURSE_BYTES
-    return max(1, min(wanted, affordable(PROCESS_BYTES, 0, most)))
+    return max(1, min(wanted, affordable(PROCESS_BYTES, most)))
 
 
 def gpu_names() -> list[str]:

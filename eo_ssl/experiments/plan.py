@@ -1,9 +1,10 @@
 """What is compared: the methods, the label fractions and budgets of each profile, and the cells they make.
 
 The learning rate of a method is chosen on validation: each rate of the plan's list (for a classifier's head alone of a list
-with larger ones) is tried by the first two seeds, with all labels and a share of the updates (the schedule ends with them),
-and the best mean score decides for all fractions and seeds of that method. Multi-label models take the rate of the
-single-label ones; released encoders and the untrained SwinUNet take that of their twin.
+with larger ones) is tried by one seed or two (a head alone, which costs next to nothing, by all), with all labels and a
+share of the updates (the schedule ends with them), and the best mean score decides for all fractions and seeds of that
+method. Multi-label models take the rate of the single-label ones; released encoders and the untrained SwinUNet take that of
+their twin.
 """
 
 import os
@@ -18,7 +19,6 @@ from eo_ssl.profiles import get_profile
 T = TypeVar("T")
 
 UNTRAINED = "untrained"
-TRIED_BY = 2  # seeds: the third cost a tenth of the whole course and left 15 of 19 choices as they were
 # Encoders that others have released: what they are called, their network. They are frozen rows where the folder named by
 # EO_SSL_WEIGHTS holds them, each under its name, as `eo_ssl.train.checkpoint.save_published` writes them.
 PUBLISHED = {
@@ -48,6 +48,10 @@ class Method:
     mode: str = "finetune"
     members: tuple[str, ...] = ()
     released: bool = False
+
+    def is_head(self, task: str) -> bool:
+        """Whether nothing but a classifier's head learns, on features that are computed once."""
+        return self.mode == "frozen" and task != "segment"
 
 
 def _pair(name: str, label: str, model: str, family: str, pretraining: str) -> list[Method]:
@@ -151,9 +155,9 @@ class Budget:
 class Plan:
     """The grid of a profile.
 
-    `rates` are tried with `tuning` of the updates; of one rate nothing is tried. A classifier's head alone, on features
-    that stay as they are, bears `alone` times these. `ratio` is the backbone's learning rate over the head's in
-    fine-tuning.
+    `rates` are tried by the first `tried_by` seeds with `tuning` of the updates; of one rate nothing is tried. A
+    classifier's head alone, on features that stay as they are, bears `alone` times these and is tried by all seeds. `ratio`
+    is the backbone's learning rate over the head's in fine-tuning.
     """
 
     classify: Budget
@@ -164,6 +168,7 @@ class Plan:
     unet_width: int
     ratio: float = 0.3
     tuning: float = 0.5
+    tried_by: int = 2
     alone: float = 1.0
 
     def budget(self, task: str, tuning: bool = False) -> Budget:
@@ -173,7 +178,7 @@ class Plan:
 
     def tried(self, method: Method, task: str) -> tuple[float, ...]:
         """The learning rates that a method tries for a task: none where there is but one."""
-        factor = self.alone if method.mode == "frozen" and task != "segment" else 1.0
+        factor = self.alone if method.is_head(task) else 1.0
         return tuple(rate * factor for rate in self.rates) if len(self.rates) > 1 else ()
 
 
@@ -246,13 +251,15 @@ _MOMENT = Budget(2, 4, 1, 1, 1)
 PLANS = {
     "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
     "laptop": Plan(
-        Budget(100, 24, 3, 0, 2),
+        Budget(100, 32, 3, 0, 2),
         Budget(100, 16, 2, 1, 1),
         (5e-4, 2e-3, 8e-3, 3.2e-2),
         _LAPTOP,
         4,
         8,
-        tuning=0.4,
+        # One seed for most of the updates: two with half as many cost the same and did not tell the rates apart.
+        tuning=0.8,
+        tried_by=1,
         alone=10.0,
     ),
     "gpu": Plan(Budget(160, 48, 5, 2, 2), Budget(160, 16, 4, 1, 2), (3e-4, 1e-3, 3e-3), _GPU, 4, 32),
@@ -346,6 +353,7 @@ def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[
         return [Cell(sweep.task, name, f, s, needs=keys) for f, s, keys in needs]
     tuned, twin = "single" if sweep.task == "multi" else sweep.task, TWINS.get(name, name)
     rates = plan.tried(get_method(twin), tuned)
-    tried = [Cell(tuned, twin, 1.0, seed, rate) for rate in rates for seed in seeds[:TRIED_BY]]
+    by = seeds if get_method(twin).is_head(tuned) else seeds[: plan.tried_by]
+    tried = [Cell(tuned, twin, 1.0, seed, rate) for rate in rates for seed in by]
     keys, first = tuple(cell.key for cell in tried), (1.0, seeds[0])
     return tried + [Cell(sweep.task, name, f, s, needs=keys, keep=(f, s) == first) for f, s in order]

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from eo_ssl.errors import DataError
-from eo_ssl.evaluate.intervals import Comparison, Interval, hierarchical_interval, paired_difference
+from eo_ssl.evaluate.intervals import Interval, hierarchical_interval, paired_difference
 from eo_ssl.evaluate.metrics import METRICS
-from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.plan import METHODS
 from eo_ssl.files import inside
 
 TASKS = {"single": "one label per patch", "multi": "several labels per patch", "segment": "a label per pixel"}
@@ -74,7 +74,7 @@ def compare(
     first: tuple[str, float],
     second: tuple[str, float],
     metric: str = "",
-) -> Comparison:
+) -> Interval:
     """Difference of (method, fraction) `first` minus `second`, paired over seeds and places."""
     (a, groups), (b, _) = (counts_of(folder, pick(results, task, *one)) for one in (first, second))
     return paired_difference(a, b, groups, METRICS[metric or MAIN[task]])
@@ -94,7 +94,7 @@ def measured(results: pd.DataFrame, folder: str | Path, second: bool = False) ->
         what = {
             "task": task,
             "method": method,
-            "label": get_method(method).label,
+            "label": METHODS[method].label if method in METHODS else method,
             "fraction": float(fraction),
         }
         what |= {"n_labels": float(labels), "seeds": len(lines)}

@@ -51,9 +51,7 @@ class BackboneModel(nn.Module):
 
 
 class DualEncoder(Freezable):
-    """One encoder per sensor. A sensor that the batch does not hold gives a feature of zeros.
-
-    Zero is what a head sees least of: after it, only the other sensor and the bias speak. An encoder may be
+    """One encoder per sensor. A sensor that the batch does not hold gives a feature of zeros. An encoder may be
     None (SimCLR trains S2 alone): its sensor is then left out of everything.
 
     Attributes: `dim`, length of both features together; `channels` and `strides` of the joined pyramid.

@@ -72,7 +72,7 @@ class Encoder(Freezable):
         levels = list(self.net.feature_info)[-4:]
         self.channels = tuple(int(level["num_chs"]) for level in levels)
         self.strides = tuple(int(level["reduction"]) for level in levels)
-        self.dim = int(self.net.num_features)
+        self.dim = int(getattr(self.net, "head_hidden_size", None) or self.net.num_features)
         self.is_swin = isinstance(self.net, SwinTransformer)
         self.fixed_size = hasattr(self.net, "patch_embed") and not self.is_swin
         # Convolutions with batch norm are faster with the channels last, on CPU in bf16 about twice.

@@ -91,8 +91,15 @@ class Classifier(BackboneModel):
         self.head = FeatureHead(backbone.dim, num_classes)
 
     def encode(self, batch: Batch) -> Tensor:
-        """Pooled features, (B, dim); where the backbone is frozen they can be computed once and kept."""
-        return self.backbone(batch)
+        """Pooled features, (B, dim); where the backbone is frozen they can be computed once and kept.
+
+        Of a missing sensor they are the mean of the training patches: the head adds nothing for them.
+        """
+        features = self.backbone(batch)
+        if not isinstance(self.backbone, DualEncoder):
+            return features
+        here = [torch.full((e.dim,), name in held(batch)) for name, e in self.backbone.encoders().items()]
+        return torch.where(torch.cat(here).to(features.device), features, self.head.mean)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.head(self.encode(batch))
@@ -103,8 +110,8 @@ def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: in
 
     The fusion is "s1", "s2", "early" (one encoder, 15 bands), "late" (two encoders) or "bands" (`BandStatistics`, no
     encoder). A sensor missing at test
-    time: early fusion sees the training mean in its place (zeros after normalisation), late fusion a feature of
-    zeros, and a model of one sensor raises `ConfigError`.
+    time: early fusion sees the training mean in its place (zeros after normalisation), late fusion the mean feature
+    (zeros from scratch), and a model of one sensor raises `ConfigError`.
 
     >>> model = make_classifier("late", "resnet_nano", image_size=64)
     >>> model({"s1": torch.zeros(2, 2, 64, 64), "s2": torch.zeros(2, 13, 64, 64)}).shape

@@ -158,7 +158,7 @@ def versus(
     `other` is the label fraction of `second` where it differs from that of `first`.
     """
     both = ((first, fraction), (second, fraction if other is None else other))
-    gap = compare(folder, results, task, *both).difference
+    gap = compare(folder, results, task, *both)
     scores = [f"{interval(folder, results, task, *one).value:.1%}" for one in both]
     names = [get_method(name).label for name, _ in both]
     shares = ["all labels" if np.isclose(f, 1) else f"{f:.0%} of the labels" for _, f in both]
@@ -187,7 +187,7 @@ def gains(
         if both:
             rows.append((f"{get_method(first).label} − {get_method(second).label}",))
         for fraction in both:
-            gap = compare(folder, results, task, (first, fraction), (second, fraction)).difference
+            gap = compare(folder, results, task, (first, fraction), (second, fraction))
             sure = ("yes" if settled(gap) else "no") if evidence else NO_EVIDENCE
             span = f"{signed(gap.low)} to {signed(gap.high)}"
             rows.append((f"{fraction:.0%} of the labels", signed(gap.value), span, sure))

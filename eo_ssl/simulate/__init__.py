@@ -24,7 +24,7 @@ from eo_ssl.simulate.optical import optical
 from eo_ssl.simulate.radar import radar
 from eo_ssl.simulate.world import SPLITS, SceneSpec, plan, profile_named
 
-VERSION = "2.0"
+VERSION = "2.1"
 _HELD_OUT = "held_out_scenes.txt"  # in the form of SEN12MS_holdOutScenes.txt
 _STATE = ".simulating"  # folder of an unfinished set: whose it is, and the file being written
 _BYTES = 15  # on disk per pixel of a patch, all bands of all files, with some room

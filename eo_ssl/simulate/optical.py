@@ -64,7 +64,7 @@ def optical(land: Landscape, drawn: dict[str, float] | None = None) -> np.ndarra
     path, through = _air(land, rng, drawn)
     top = surface * through[:, None, None] + path[:, None, None]
     if rng.random() < _CLOUDY:
-        top = _clouds(top, rng, fields)
+        top = _clouds(land, top, rng, fields)
     return _sense(top, rng)
 
 
@@ -126,11 +126,12 @@ def _air(land: Landscape, rng: np.random.Generator, drawn: dict[str, float]) -> 
     return np.maximum(path, 0.0005).astype(np.float32), through.astype(np.float32)
 
 
-def _clouds(top: np.ndarray, rng: np.random.Generator, fields: Fields) -> np.ndarray:
-    """Thin cloud over part of the scene, and its shadow beside it."""
+def _clouds(land: Landscape, top: np.ndarray, rng: np.random.Generator, fields: Fields) -> np.ndarray:
+    """Thin cloud over part of the scene, and its shadow beside it, away from the morning sun."""
     density = np.clip(fields(fields.n / 8, 3.0) + 0.25 * fields(14, 3.2) - rng.uniform(0.9, 1.7), 0, None)
     thick = 1 - np.exp(-rng.uniform(0.15, 0.7) * density)
     dy, dx = rng.integers(14, 32), -rng.integers(10, 26)
+    dy = -dy if land.spec.region.latitude > 0 else dy  # rows count southwards
     shadow = ndimage.gaussian_filter(np.roll(thick, (dy, dx), (0, 1)), 1.5)
     white = np.where(WAVELENGTH < 1.2, 0.62, 0.45).astype(np.float32)
     white[9:11] = 0.30, 0.03

@@ -60,8 +60,9 @@ class SavedModel(PyTorchModelHubMixin, library_name="eo_ssl", license="mit"):
 
     @classmethod
     def _load_as_safetensor(cls, model: Any, model_file: str, map_location: str, strict: bool) -> Any:
-        model.saved().load_state_dict(load_file(model_file), strict=strict)
-        return model
+        # All weights, whatever the hub allows: a missing one would stay random.
+        model.saved().load_state_dict(load_file(model_file), strict=True)
+        return model.to(map_location).eval()
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The card that `save_pretrained` writes as README.md."""

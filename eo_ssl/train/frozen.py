@@ -47,7 +47,7 @@ class FeatureStream:
     """Batches and scores from features: a few augmented crops of every training patch, all tiles of the others.
 
     The crops are the same for every seed, so that one pass through the backbone serves all cells of a grid.
-    `encode` gives the features of a batch in physical units; they are kept in `folder` (None: nowhere).
+    `encode` gives the features of a batch in physical units; they are kept in `folder` (None: in memory).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FeatureStream:
         encode: Callable[[Batch], Tensor],
         folder: Path | None,
     ) -> None:
-        self.config, self.encode, self.folder = config, encode, folder
+        self.config, self.encode, self.folder, self.kept = config, encode, folder, {}
         backbone, self.device = backbone_hash(down.model.backbone), down.prepare.device
         self.key = [data.version, backbone, str(down.statistics), config.image_size, training_code()]
         down.model.eval()
@@ -98,9 +98,12 @@ class FeatureStream:
         self, what: str, patches: Patches, cut: Callable[[Tensor, int], Batch], crops: int
     ) -> Features:
         """Features of crop 0 … crops − 1 of every patch, from the disk if they are there, else computed once."""
+        name = digest(*self.key, what, crops, patches.rows)
         if self.folder is None:
-            return self._encoded(patches, cut, crops)
-        path = self.folder / f"{digest(*self.key, what, crops, patches.rows)}.safetensors"
+            if name not in self.kept:
+                self.kept[name] = self._encoded(patches, cut, crops)
+            return self.kept[name]
+        path = self.folder / f"{name}.safetensors"
         with locked(f"{path}.lock", "compute features"):
             if not path.exists():
                 with atomic_path(path) as temporary:

@@ -247,8 +247,10 @@ def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
 
 def task_loss(task: str, batch: Batch, logits: Tensor, _: None = None) -> Tensor:
     """Loss of logits against a batch: cross-entropy of crops or pixels, binary for several classes a crop."""
-    if task == "multi":
-        return F.binary_cross_entropy_with_logits(logits.float(), batch["multilabel"])
+    if task == "multi":  # of a crop without any label nothing is known
+        each = F.binary_cross_entropy_with_logits(logits.float(), batch["multilabel"], reduction="none")
+        known = batch["label"] != IGNORE
+        return (each.mean(1) * known).sum() / known.sum().clamp(min=1)
     return cross_entropy(logits, batch["label" if task == "single" else "mask"])
 
 
@@ -264,13 +266,14 @@ class Evaluation:
 def score_tiles(config: FinetuneConfig, found: TilePredictions, patches: int) -> Evaluation:
     """Metrics over all tiles as samples, and counts for each of the `patches` they came from."""
     k = found.logits.shape[1]
+    labelled = found.label != IGNORE
+    found = TilePredictions(*(x[labelled] for x in found))
     if config.task == "multi":
         guess, truth = found.logits > 0, found.multilabel > 0.5  # (T, K); logit 0 is probability 0.5
         per_tile = torch.stack([guess & truth, guess & ~truth, ~guess & truth], 2).long()  # (T, K, 3)
         counts = torch.zeros(patches, k, 3, dtype=torch.int64).index_add_(0, found.patch, per_tile)
         return Evaluation(multilabel_metrics(found.logits, found.multilabel), counts)
-    labelled = found.label != IGNORE
-    place = ((found.patch * k + found.label) * k + found.logits.argmax(1))[labelled]
+    place = (found.patch * k + found.label) * k + found.logits.argmax(1)
     counts = torch.bincount(place, minlength=patches * k * k).view(patches, k, k)
     return Evaluation(classification_metrics(found.logits, found.label), counts)
 

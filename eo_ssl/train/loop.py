@@ -146,7 +146,7 @@ def train_epoch(trainer: Trainer, loader: Any, epoch: int, bar: tqdm) -> dict[st
             shown = asked
         bar.update()
     seconds = max(time.perf_counter() - began, 1e-9)
-    speed = {"pairs_per_s": pairs / seconds, "waiting": waited / seconds}
+    speed = {"pairs_per_s": pairs * fabric.world_size / seconds, "waiting": waited / seconds}
     return {"train_loss": float(torch.stack(losses).mean()), "lr": rate, **speed}
 
 

@@ -41,8 +41,8 @@ class SensorPair(nn.Module):
     def __init__(self, encoder: DualEncoder, projection_dim: int, head_grid: int = 1) -> None:
         super().__init__()
         self.encoder, self.head_grid = encoder, head_grid
-        self.head1 = _head(encoder.s1.dim, projection_dim, head_grid)
-        self.head2 = _head(encoder.s2.dim, projection_dim, head_grid)
+        widths = (e.dim if head_grid == 1 else e.channels[-1] for e in (encoder.s1, encoder.s2))
+        self.head1, self.head2 = (_head(width, projection_dim, head_grid) for width in widths)
 
     def forward(self, views: Batch) -> tuple[Tensor, Tensor]:
         return self.head1(self._read("s1", views)), self.head2(self._read("s2", views))

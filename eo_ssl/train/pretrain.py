@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eo_ssl.data.dataset import Loader, PatchDataset
-from eo_ssl.data.splits import for_pretraining
+from eo_ssl.data.splits import evenly, for_pretraining
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.files import write_text
@@ -82,9 +82,7 @@ def pretraining_rows(source: Any, config: PretrainConfig) -> PretrainData:
         raise DataError(f"{len(train)} training pairs do not fill one batch of {config.batch_size}; lower it")
     if len(held_out) < 2:
         raise DataError("fewer than 2 held-out pairs: the pretraining data need scenes for validation")
-    if len(held_out) > HELD_OUT:  # an even choice over the scenes, the same in every run
-        held_out = held_out[np.linspace(0, len(held_out) - 1, HELD_OUT).astype(int)]
-    return PretrainData(source, train.tolist(), held_out.tolist())
+    return PretrainData(source, train.tolist(), evenly(held_out, HELD_OUT).tolist())
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def check_headline(headline: Callable) -> None:
     """Value and interval of a paired difference over places, on two imagined models."""
     first, second, places = two_models()
     value, low, high = three(headline(first, second, places))
-    wanted = paired_difference(first, second, places, average_accuracy).difference
+    wanted = paired_difference(first, second, places, average_accuracy)
     mistakes = {"take the first minus the second": -wanted.value}
     mistakes["these are points; return a share"] = 100 * wanted.value
     expect_close(value, wanted.value, "The difference of the average accuracies", mistakes=mistakes)

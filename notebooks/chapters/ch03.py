@@ -38,7 +38,7 @@ def fusion_verdict(results: pd.DataFrame, folder: Path, task: str) -> str:
     if not single:
         return f"{said}."
     names = get_method(fused).label, get_method(single).label
-    gain = compare(folder, results, task, (fused, 1.0), (single, 1.0)).difference
+    gain = compare(folder, results, task, (fused, 1.0), (single, 1.0))
     said += f"; of the single sensors {names[1]}, {show.percent(scores[single])}"
     return f"{said}. {show.verdict(*names, gain, metric)}, paired over seeds and places."
 

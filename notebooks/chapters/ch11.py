@@ -115,7 +115,7 @@ def examine(results: pd.DataFrame, folder: str | Path, claims: Sequence[Claim] =
         for pair in claim.parts:
             first, second = ((run_as(results, claim.task, method), fraction) for method, fraction in pair)
             if all((claim.task, method, round(fraction, 6)) in run for method, fraction in (first, second)):
-                gap = compare(folder, results, claim.task, first, second, claim.metric).difference
+                gap = compare(folder, results, claim.task, first, second, claim.metric)
                 parts.append((first, second, gap))
         outcomes.append(Outcome(claim, tuple(parts)))
     return outcomes
@@ -232,7 +232,7 @@ def column_differences(
         own = run_as(results, task, method)
         here: Any = np.nan
         if own in ours and len(rivals):
-            here = compare(folder, results, task, (own, 1.0), (rivals.idxmax(), 1.0), metric).difference
+            here = compare(folder, results, task, (own, 1.0), (rivals.idxmax(), 1.0), metric)
         label = get_method(own if own in ours else method).label
         rows[label] = {"published": values[method] - best, "this run": here}
     return rows

@@ -50,7 +50,7 @@ def by_course(*of):
 
 
 def alone(first, second, places):
-    gap = paired_difference(first, second, np.arange(len(places)), average_accuracy).difference
+    gap = paired_difference(first, second, np.arange(len(places)), average_accuracy)
     return gap.value, gap.low, gap.high
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from chapters import ch11
 from eo_ssl.errors import ConfigError
-from eo_ssl.evaluate.intervals import Comparison, Interval
+from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.experiments import tables
 from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.models.dual import DualEncoder
@@ -28,7 +28,7 @@ def outcome(monkeypatch):
     """`outcome({"early": UP, …})`: the claim examined in a run where these rivals were trained."""
 
     def make(gaps, claim=CLAIM):
-        monkeypatch.setattr(ch11, "compare", lambda *args: Comparison(gaps[args[4][0]], 0.5))
+        monkeypatch.setattr(ch11, "compare", lambda *args: gaps[args[4][0]])
         lines = pd.DataFrame({"method": ["dual-finetune", *gaps]})
         lines = lines.assign(task=claim.task, fraction=1.0, seed=0, test_reads=1)
         return ch11.examine(lines, ".", [claim])[0]

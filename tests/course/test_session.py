@@ -14,7 +14,7 @@ from eo_ssl.profiles import PROFILES
 def test_setup_creates_the_run_folder_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "simulated", lambda *_: pytest.fail("simulated too early"))
     run = setup("smoke", run_dir=str(tmp_path / "run"))
-    assert run.figure_dir.is_dir() and os.environ["EO_SSL_FIGURES"] == str(run.figure_dir)
+    assert os.environ["EO_SSL_FIGURES"] == str(run.root / "figures")
     assert [p.name for p in run.root.iterdir()] == ["figures"]
 
 

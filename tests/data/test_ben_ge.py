@@ -364,6 +364,17 @@ def host_has(host) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
+def test_what_has_come_is_kept_when_unpacking_is_interrupted(host, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(fetch, "unpack", interrupted)
+        fetch.fetch_set("ben-ge-800")
+    assert host_has(host) == len(host.archive)
+    assert fetch.fetch_set("ben-ge-800").is_dir() and len(host.asked) == 1, "not fetched again"
+
+
 def test_another_file_than_published_is_thrown_away_before_it_is_unpacked(host):
     whole = host.archive
     host.archive = whole[:-1] + bytes([whole[-1] ^ 1])

@@ -160,6 +160,18 @@ def test_what_the_card_says_is_read_and_nonsense_refused(root):
             catalog.find(root)
 
 
+def test_an_offset_of_a_scene_that_is_not_there_is_refused(root):
+    scene = catalog.find(root)["scene"].iloc[0]
+    files.write_json(root / "dataset.json", {"s2_offset": {scene: 1000}})
+    first = catalog.find(root)
+    card = first.attrs["card"]
+    assert card.offset(first.iloc[0].to_dict(), 0) == 1000
+    assert card.offset({"id": "x", "scene": f"{scene}/EPSG:32632-1"}, 0) == 1000, "as layout A is told apart"
+    files.write_json(root / "dataset.json", {"s2_offset": {"ROIs1158_spring_s2_8": 1000}})
+    with pytest.raises(DataError, match="names 'ROIs1158_spring_s2_8', no patch and no scene here"):
+        catalog.find(root)
+
+
 def test_what_cannot_be_listed_or_is_no_data_set_is_a_clear_error(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="no SEN12MS or DFC2020 patches"):
         catalog.find(tmp_path)

@@ -101,6 +101,19 @@ def test_offset_and_level_are_what_the_product_says(tags, folder, offset, truth,
         assert (scene.level, scene.offset) == ("L2A", 7)
 
 
+def test_a_folder_that_holds_a_product_is_that_product_and_one_of_two_is_refused(truth, tmp_path):
+    names = [f"S2A_MSIL2A_20230501T100000_N0509_R122_T33UU{tile}.SAFE" for tile in "PQ"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        for i, band in enumerate(S2_BANDS):
+            write(tmp_path / name / f"T33UUP_{band}_10m.tif", truth[i : i + 1].astype(np.uint16))
+        if name == names[0]:
+            with Scene(tmp_path) as scene:
+                assert (scene.level, scene.offset) == ("L2A", 1000)
+    with pytest.raises(DataError, match=r"T33UUP and .*T33UUQ; give the folder of one"):
+        Scene(tmp_path)
+
+
 def test_without_b10_the_level_is_l2a_and_the_band_says_nothing(truth, tmp_path):
     names = [name for name in S2_BANDS if name != "B10"]
     data = np.delete(truth, 10, 0).astype(np.uint16)

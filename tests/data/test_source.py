@@ -9,6 +9,7 @@ import torch
 
 from eo_ssl.data import catalog, geotiff
 from eo_ssl.data.dataset import PatchDataset, open_source
+from eo_ssl.data.source import to_reflectance
 from eo_ssl.data.store import pack
 from eo_ssl.data.transforms import Normalise, Statistics
 from eo_ssl.errors import DataError
@@ -226,3 +227,19 @@ def test_a_labelled_set_never_falls_back_to_coarse_labels_unnoticed(tmp_path, pa
     (root / first["dfc"]).unlink()
     source = open_source(root, packed=packed)
     assert source.left_out == {first["id"]: "no dfc file"} and source.catalog["split"][0] == ""
+
+
+def test_a_band_that_is_missing_has_no_offset():
+    one, numbers = np.ones((13, 1, 1), np.float32), np.full((13, 2, 2), 1500, np.uint16)
+    there = to_reflectance(numbers, 1000, one, 0 * one)
+    np.testing.assert_allclose(there, 0.05, atol=1e-6)
+    numbers[10] = 0
+    found = to_reflectance(numbers, 1000, one, 0 * one)
+    assert not found[10].any() and np.array_equal(np.delete(found, 10, 0), np.delete(there, 10, 0))
+
+
+def test_packing_leaves_every_patch_in_its_split(holes):
+    files, packed = (
+        open_source(holes, packed=kind).catalog.set_index("id")["split"] for kind in (False, True)
+    )
+    assert packed[packed != ""].equals(files[packed != ""]) and (packed == "").sum() == 1

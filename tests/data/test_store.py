@@ -11,6 +11,7 @@ from pathlib import Path
 import fake_patches as fake
 import forked
 import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
@@ -221,3 +222,46 @@ def test_a_store_that_was_unmapped_keeps_no_file_open_and_reads_on(out):
         "npy" in line for line in Path("/proc/self/maps").read_text().splitlines() if str(out) in line
     )
     assert all(np.array_equal(source.read(0)[name], value, equal_nan=True) for name, value in before.items())
+
+
+def test_a_packed_root_that_may_not_be_written_is_read_where_it_is(root, monkeypatch, encoded):
+    files.write_json(root / "dataset.json", {"name": "simulated", "version": "1"})
+    dataset.open_source(root)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert dataset.open_source(root).path == root / ".store" and len(encoded) == 36
+
+
+@pytest.mark.parametrize("name", ["s1.npy", "catalog.parquet"])
+def test_files_that_were_not_packed_here_are_left_alone(root, tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_bytes(b"mine")
+    with pytest.raises(DataError, match=f"holds a {name} that was not packed here"):
+        pack(root, tmp_path / "mine")
+    assert contents(tmp_path / "mine") == {name: b"mine"}
+
+
+def test_a_process_that_waited_for_another_leaves_its_store_as_it_is(root, out, monkeypatch):
+    monkeypatch.setattr(store, "_finish", lambda *_: pytest.fail("written again"))
+    before = (out / "store.json").stat().st_mtime_ns
+    assert pack(root, out) == out and (out / "store.json").stat().st_mtime_ns == before
+
+
+def test_a_disk_that_fills_up_is_an_error_before_anything_is_packed(root, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(DataError, match="No space left on device; free some space"):
+        pack(root, tmp_path / "store")
+
+
+def test_a_damaged_catalog_is_named_and_made_again(root, out):
+    before = contents(out)
+    table = pd.read_parquet(out / "catalog.parquet")
+    table.assign(majority=0).to_parquet(out / "catalog.parquet")
+    assert verify(out) == [f"{out / 'catalog.parquet'}: does not match its checksum; pack the data again"]
+    os.truncate(out / "catalog.parquet", 50)
+    assert "catalog.parquet: damaged" in verify(out)[0]
+    with pytest.raises(DataError, match=r"catalog\.parquet: damaged"):
+        dataset.open_source(out)
+    assert contents(pack(root, out)) == before

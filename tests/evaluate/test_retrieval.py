@@ -172,3 +172,8 @@ def test_average_accuracy_says_what_it_cannot_score():
         average_accuracy(np.full(3, 255), np.zeros(3, int))
     with pytest.raises(DataError, match="label -1 is not in the legend"):
         average_accuracy(np.array([0, -1]), np.zeros(2, int))
+
+
+def test_a_broken_encoder_is_no_perfect_one():
+    with pytest.raises(DataError, match="similarities: 1 of 4 rows hold NaN"):
+        retrieval_metrics(torch.eye(4).index_fill(0, torch.tensor([2]), torch.nan))

@@ -40,3 +40,17 @@ def test_what_does_not_fit_is_an_error_with_the_fix(arguments, words, tmp_path, 
 def test_help_does_not_wait_for_torch():
     code = "import sys; import eo_ssl.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent).returncode == 0
+
+
+def test_models_trained_one_by_one_stand_in_the_table_each_for_itself(simulated, tmp_path):
+    small = ["updates=1", "evaluations=1", "batch_size=2", "image_size=32", "val_tiles=1", "test_tiles=1"]
+    options = [part for one in small for part in ("--set", one)]
+    command = ["finetune", "--data", str(simulated), "--run-dir", str(tmp_path), "--no-keep", *options]
+    late, frozen = ["--set", "backbone=resnet_nano"], ["--mode", "frozen", "--init", "untrained"]
+    for more in (late, [*late, *frozen], ["--model", "bands", *frozen]):
+        done = run(app, [*command, *more])
+        assert done.exit_code == 0, done.output
+    table = run(app, ["evaluate", "table", str(tmp_path)])
+    assert table.exit_code == 0, table.exception
+    rows = ("late finetune scratch", "late frozen untrained", "bands frozen untrained")
+    assert all(f"{name} " in table.output for name in rows)

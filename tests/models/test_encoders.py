@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from eo_ssl.errors import ConfigError
+from eo_ssl.models.dual import DualEncoder
 from eo_ssl.models.encoders import SMALL, best_window, make_encoder
+from eo_ssl.train.methods import SensorPair
 
 TIMM = ("resnet18", "resnet50", "swin_tiny_patch4_window7_224", "convnext_atto")
 
@@ -110,3 +112,15 @@ def test_every_parameter_learns_and_a_state_dict_restores_the_encoder(name):
     copy.load_state_dict(encoder.state_dict())
     x = image(2, 32)
     assert copy.eval()(x).equal(encoder.eval()(x))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("grid", [1, 2])
+def test_networks_whose_pooled_feature_is_wider_than_their_maps_have_heads_that_fit(name, grid):
+    encoders = [make_encoder(name, bands, 64) for bands in (2, 13)]
+    for encoder, bands in zip(encoders, (2, 13)):
+        x = image(bands, 64)
+        assert encoder(x).shape == (2, encoder.dim) and encoder.maps(x).shape[1] == encoder.channels[-1]
+    pair = SensorPair(DualEncoder(*encoders), 8, grid)
+    z1, z2 = pair({"s1": image(2, 64), "s2": image(13, 64)})
+    assert z1.shape == z2.shape == (2, 8)

@@ -42,6 +42,17 @@ def test_a_missing_sensor_is_the_training_mean_or_a_feature_of_zeros(missing):
     assert late(gone).equal(late.head(torch.cat([features["s1"], features["s2"]], dim=1)))
 
 
+@pytest.mark.parametrize("missing", ["s1", "s2"])
+def test_a_missing_sensor_adds_nothing_to_a_head_that_knows_the_mean_feature(missing):
+    model, x = make_classifier("late", "resnet_nano", 32).eval(), batch()
+    model.head.standardise(7 + torch.randn(20, model.backbone.dim))
+    found = model({k: v for k, v in x.items() if k != missing})
+    known = model.encode(x) - model.head.mean
+    half = model.backbone.s1.dim
+    known[:, slice(half) if missing == "s1" else slice(half, None)] = 0
+    torch.testing.assert_close(found, model.head(known + model.head.mean))
+
+
 @pytest.mark.parametrize("sensor", ["s1", "s2"])
 def test_a_model_of_one_sensor_refuses_a_batch_without_it(sensor):
     x = batch()

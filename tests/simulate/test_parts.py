@@ -1,6 +1,7 @@
 """The parts of the simulator: fields, hashes, rivers, speckle, the size of a scene."""
 
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy.stats import skew
 from eo_ssl.data.measures import autocorrelation, looks
 from eo_ssl.simulate import render
 from eo_ssl.simulate.ground import Fields, drainage, generator, hash01
+from eo_ssl.simulate.optical import _clouds
 from eo_ssl.simulate.radar import speckle
 from eo_ssl.simulate.world import plan
 
@@ -55,3 +57,21 @@ def test_speckle_alone_is_gamma_with_five_looks_and_correlated():
     assert looks(power) == pytest.approx(5, abs=0.25)
     assert skew(power, axis=None) == pytest.approx(2 / np.sqrt(5), abs=0.08)  # gamma with L looks: 2/√L
     assert [autocorrelation(power, lag) for lag in (1, 8)] == pytest.approx([0.70, 0], abs=0.02)
+
+
+@pytest.mark.parametrize("latitude, side", [(50, -1), (-30, 1)])
+def test_shadows_of_clouds_fall_to_the_north_west_or_south_of_the_equator_to_the_south_west(latitude, side):
+    y, x = np.indices((256, 256)) - 128.0
+    blob = 9 * np.exp(-(y**2 + x**2) / 200)
+
+    class Sky:
+        n = 256
+
+        def __call__(self, scale, power):
+            return blob if scale > 14 else 0 * blob
+
+    land = SimpleNamespace(spec=SimpleNamespace(region=SimpleNamespace(latitude=latitude)))
+    change = _clouds(land, np.full((13, 256, 256), 0.3), np.random.default_rng(0), Sky())[3] - 0.3
+    dark = np.clip(-change, 0, None)
+    south, east = (dark * y).sum() / dark.sum(), (dark * x).sum() / dark.sum()
+    assert side * south > 10 and east < -5

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from toy_pairs import ToySource
 
 from eo_ssl.errors import CheckpointError
@@ -65,10 +66,20 @@ def test_we_and_the_hub_read_the_same_features_and_meta_data_need_no_weights(tmp
     method = saved(tmp_path)
     dual, meta = load_dual(tmp_path)
     assert not dual.training and dual.statistics == STATISTICS
-    for model in (dual, PretrainedEncoders.from_pretrained(tmp_path).eval()):
+    for model in (dual, PretrainedEncoders.from_pretrained(tmp_path)):
         torch.testing.assert_close(model(BATCH), method.model.encoder(BATCH))
     (tmp_path / "model.safetensors").unlink()
     assert read_meta(tmp_path) == meta and meta["code"] == training_code()
+
+
+def test_what_the_hub_reads_is_whole_and_ready_to_use(tmp_path):
+    saved(tmp_path)
+    assert not PretrainedEncoders.from_pretrained(tmp_path).training
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop(next(name for name in weights if name.endswith("weight")))
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(RuntimeError, match="Missing key"):
+        PretrainedEncoders.from_pretrained(tmp_path)
 
 
 def test_a_sensor_that_was_not_trained_is_none(tmp_path):

@@ -9,6 +9,7 @@ from toy_labels import ToyLabels
 
 from eo_ssl.data.dataset import PatchDataset
 from eo_ssl.errors import CheckpointError, ConfigError, DataError, EOError
+from eo_ssl.evaluate.predict import TilePredictions
 from eo_ssl.train import finetune as module
 from eo_ssl.train.checkpoint import load_dual, save_pretrained
 from eo_ssl.train.config import FinetuneConfig, preset
@@ -20,6 +21,7 @@ from eo_ssl.train.labelled import (
     cross_entropy,
     draw_patches,
     load_patches,
+    score_tiles,
     symmetries,
 )
 from eo_ssl.train.methods import make_method
@@ -245,7 +247,7 @@ def test_a_kept_model_is_read_by_the_hub_and_those_of_the_first_edition_by_us(da
     _, down = kept({"model": "s1"}, data, tmp_path)
     folder, settings = tmp_path / "models" / "kept", down.config
     batch = data.val.cut(*[torch.zeros(1, dtype=torch.int64)] * 3, 8)
-    for again in (Downstream.from_pretrained(folder).eval(), load_trained(folder)[0]):
+    for again in (Downstream.from_pretrained(folder), load_trained(folder)[0]):
         assert torch.equal(again(batch), down(batch)) and again.config == settings
     assert "s1 · single" in (folder / "README.md").read_text()
     facts = json.loads((folder / "config.json").read_text())
@@ -286,3 +288,25 @@ def test_a_checkpoint_without_the_needed_sensor_or_with_another_backbone_is_refu
     down = build(config(model="s2", init=init), data.source, torch.device("cpu"))
     s2 = down.prepare({"s2": torch.rand(1, 13, 8, 8)})["s2"]  # what was pretrained on RGB sees only RGB
     assert s2.abs().amax((0, 2, 3)).nonzero().flatten().tolist() == [1, 2, 3]
+
+
+def test_several_labels_of_a_crop_without_any_label_are_not_known():
+    torch.manual_seed(0)
+    logits, label = torch.randn(4, 8), torch.tensor([0, 255, 3, 255])
+    batch = {"multilabel": torch.randint(2, (4, 8)).float(), "label": label}
+    known = label != 255
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[known], batch["multilabel"][known])
+    torch.testing.assert_close(module.task_loss("multi", batch, logits), expected)
+    nothing = {name: value[[1, 3]] for name, value in batch.items()}
+    assert module.task_loss("multi", nothing, logits[[1, 3]]) == 0
+    tiles = TilePredictions(logits, label, batch["multilabel"], torch.tensor([0, 0, 1, 1]))
+    found = score_tiles(config(task="multi"), tiles, 2)
+    fewer = score_tiles(config(task="multi"), TilePredictions(*(x[known] for x in tiles)), 2)
+    assert found.counts.equal(fewer.counts) and found.metrics == fewer.metrics
+
+
+def test_without_a_folder_features_are_kept_in_memory(data, tmp_path, monkeypatch):
+    times, real = [], module.FeatureStream._encoded
+    monkeypatch.setattr("eo_ssl.train.frozen.FeatureStream._encoded", lambda *a: times.append(1) or real(*a))
+    run({"init": pretrained(tmp_path / "init"), "mode": "frozen"}, data)
+    assert len(times) == 3  # of training, validation and test, however often validation is looked at

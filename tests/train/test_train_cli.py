@@ -64,7 +64,7 @@ def test_finetune_writes_one_line_and_prints_it_again(tmp_path, monkeypatch):
     first, second = (CliRunner().invoke(app, command) for _ in range(2))
     assert first.exit_code == second.exit_code == 0 and first.stdout == second.stdout
     (line,) = read_lines(tmp_path / "results.jsonl")
-    assert line["method"] == "s1" and f"{line['test']['aa']:.4g}" in first.stdout
+    assert line["method"] == "s1 finetune scratch" and f"{line['test']['aa']:.4g}" in first.stdout
     with open(tmp_path / "results.jsonl", "a") as file:
         file.write('{"key": "torn by a ki')
     other = CliRunner().invoke(app, [*command, "--seed=1"])
