@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 16_100,
+    "eo_ssl/**/*.py": 16_075,
     "eo_ssl/**/*.js": 1_100,
     "notebooks/chapters/*.py": 3_950,
     "tests/**/*.py": 14_900,

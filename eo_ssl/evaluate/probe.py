@@ -1,13 +1,11 @@
 """What a frozen representation already knows: linear probe and nearest neighbours."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from eo_ssl.errors import DataError
@@ -17,21 +15,6 @@ from eo_ssl.sensors import IGNORE
 
 Features = np.ndarray  # (N, D)
 Labels = np.ndarray  # (N,), 255 = no label
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A fitted probe: the value chosen on validation, its validation AA, and `predict`."""
-
-    name: str
-    chosen: float
-    val_aa: float
-    tried: dict[float, float]
-    model: Any
-
-    def predict(self, features: Features) -> Labels:
-        """Class of each row. Shape: (N, D) -> (N,)."""
-        return self.model.predict(features)
 
 
 def average_accuracy(truth: Labels, prediction: Labels) -> float:
@@ -51,8 +34,8 @@ def linear_probe(
     train: tuple[Features, Labels],
     val: tuple[Features, Labels],
     cs: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0),
-) -> Probe:
-    """Multinomial logistic regression on standardised features, C chosen by validation AA.
+) -> Pipeline:
+    """Multinomial logistic regression on standardised features, fitted, C chosen by validation AA.
 
     C is the inverse regularisation; ties go to the stronger one. The validation rows select only; they are
     never trained on. Raises DataError when the training labels hold fewer than two classes.
@@ -63,7 +46,7 @@ def linear_probe(
 
 def knn(
     train: tuple[Features, Labels], val: tuple[Features, Labels], ks: Sequence[int] = (1, 5, 10, 20)
-) -> Probe:
+) -> Pipeline:
     """k nearest neighbours by cosine distance, k chosen on validation AA (largest k wins a tie)."""
     n = int((train[1] != IGNORE).sum())
     candidates = {
@@ -74,8 +57,8 @@ def knn(
 
 
 def _choose(
-    name: str, candidates: dict[float, Any], train: tuple[Features, Labels], val: tuple[Features, Labels]
-) -> Probe:
+    name: str, candidates: dict[float, Pipeline], train: tuple[Features, Labels], val: tuple[Features, Labels]
+) -> Pipeline:
     x, y = _labelled(f"{name} probe, training features", *train)
     if (n := len(np.unique(y))) < 2:
         raise DataError(f"{name} probe: the training labels hold {n} class; give it at least two")
@@ -83,8 +66,9 @@ def _choose(
     if not len(val_y):
         raise DataError(f"{name} probe: no labelled validation rows, so nothing to choose its setting on")
     tried = {c: average_accuracy(val_y, model.fit(x, y).predict(val_x)) for c, model in candidates.items()}
-    best = max(tried, key=tried.__getitem__)  # the first of equals, see the order of the candidates
-    return Probe(name, best, tried[best], tried, candidates[best])
+    return candidates[
+        max(tried, key=tried.__getitem__)
+    ]  # the first of equals, see the order of the candidates
 
 
 def _labelled(what: str, features: Features, labels: Labels) -> tuple[Features, Labels]:

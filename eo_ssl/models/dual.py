@@ -54,7 +54,7 @@ class DualEncoder(Freezable):
     """One encoder per sensor. A sensor that the batch does not hold gives a feature of zeros. An encoder may be
     None (SimCLR trains S2 alone): its sensor is then left out of everything.
 
-    Attributes: `dim`, length of both features together; `channels` and `strides` of the joined pyramid.
+    Attributes: `dim`, length of both features together; `strides` of both pyramids.
     """
 
     def __init__(self, s1: Encoder | None, s2: Encoder | None) -> None:
@@ -66,7 +66,6 @@ class DualEncoder(Freezable):
         if len({encoder.strides for encoder in encoders}) > 1:
             raise ConfigError(f"the pyramids differ in their strides: {[e.strides for e in encoders]}")
         self.dim = sum(encoder.dim for encoder in encoders)
-        self.channels = tuple(map(sum, zip(*(e.channels for e in encoders), strict=True)))
         self.strides = encoders[0].strides
 
     def features(self, batch: Batch) -> dict[str, Tensor]:
@@ -90,10 +89,6 @@ class DualEncoder(Freezable):
             name: encoder.pyramid(images[name]) if name in images else zeros(encoder)
             for name, encoder in self.encoders().items()
         }
-
-    def pyramid(self, batch: Batch) -> list[Tensor]:
-        """Both pyramids, joined level by level. → [(B, C1ᵢ + C2ᵢ, Hᵢ, Wᵢ)]"""
-        return [torch.cat(maps, dim=1) for maps in zip(*self.pyramids(batch).values(), strict=True)]
 
     def encoders(self) -> dict[str, Encoder]:
         """The encoders by sensor."""

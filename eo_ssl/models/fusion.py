@@ -32,13 +32,10 @@ class StackedEncoder(Freezable):
     def __init__(self, encoder: Encoder, sensors: tuple[str, ...]) -> None:
         super().__init__()
         self.encoder, self.sensors = encoder, sensors
-        self.dim, self.channels, self.strides = encoder.dim, encoder.channels, encoder.strides
+        self.dim = encoder.dim
 
     def forward(self, batch: Batch) -> Tensor:
         return self.encoder(stack(batch, self.sensors))  # (B, dim)
-
-    def pyramid(self, batch: Batch) -> list[Tensor]:
-        return self.encoder.pyramid(stack(batch, self.sensors))  # [(B, Cᵢ, Hᵢ, Wᵢ)]
 
 
 class BandStatistics(Freezable):

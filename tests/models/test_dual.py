@@ -17,16 +17,12 @@ def batch(size=32, n=3):
     return {k: torch.randn(n, c, size, size, generator=generator) for k, c in (("s1", 2), ("s2", 13))}
 
 
-def test_features_stand_side_by_side_and_a_joined_pyramid_has_the_announced_channels():
+def test_features_stand_side_by_side():
     model, x = pair(), batch()
     features = model.features(x)
     assert features["s1"].equal(model.s1(x["s1"])) and features["s2"].equal(model.s2(x["s2"]))
     assert model(x).equal(torch.cat([features["s1"], features["s2"]], dim=1))
     assert model(x).shape == (3, model.dim)
-    model = pair()
-    maps = model.pyramid(batch())
-    assert tuple(m.shape[1] for m in maps) == model.channels
-    assert maps[0].shape[2:] == (8, 8)
 
 
 @pytest.mark.parametrize("name", ["resnet_nano", "swin_nano"])
