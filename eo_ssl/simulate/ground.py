@@ -82,7 +82,7 @@ def incline(rng: Generator, n: int) -> np.ndarray:
 
 def make_terrain(rng: Generator, fields: Fields, relief: float, river: float) -> Terrain:
     """Terrain with `relief` metres of standard deviation and a river up to `river` pixels wide."""
-    # Rounded hills, and ridges where a field changes sign; lengths in metres do not depend on the scene's size.
+    # Rounded hills, and ridges where a field changes sign; the incline is one of the whole scene, whatever its size.
     shape = fields(140, 4.6) - 0.6 * np.abs(fields(80, 4.4)) + 0.06 * fields(36, 3.4)
     shape = ndimage.gaussian_filter(shape, 1.6)
     fall = incline(rng, fields.n)

@@ -20,7 +20,7 @@ _LCCS[1:18] = [
 def coarse_labels(land: Landscape) -> np.ndarray:
     """IGBP and the three LCCS legends on a 500 m grid, repeated at 10 m, (4, n, n) uint8.
 
-    The rules of the IGBP legend judge the shares in and a little around each cell; those of one in eight are wrong.
+    The rules of the IGBP legend judge the shares in and a little around each cell; in one of eight these are misjudged.
     """
     n = land.spec.padded
     rng = land.spec.rng(27)

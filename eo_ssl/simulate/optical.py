@@ -154,7 +154,7 @@ def _sense(top: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def abundances(land: Landscape) -> np.ndarray:
-    """Share of each material in each pixel, (K, n·n), rows summing to one."""
+    """Share of each material in each pixel, (K, n·n); what is missing to one lies in the shade of trees."""
     spec, season = land.spec, land.season
     n = spec.padded
     rng = spec.rng(22)
@@ -224,7 +224,7 @@ def _forest(v: _View) -> Shares:
     broad = v.map(v.land.mixed)
     needles, leaves = closed * (1 - broad), closed * broad * v.season.leaf
     rest = 1 - needles - leaves
-    # Bare branches and litter, a quarter of it in the shade of the trunks.
+    # Bare branches and litter; what is missing to one lies in the shade of the trunks.
     litter = _herbs(0.32 * rest, 0.6 * v.green) | _ground(0.30 * rest, 0.9)
     return {CONIFER: needles, BROADLEAF: leaves, **litter}
 

@@ -12,7 +12,7 @@ _LEVEL = np.array([
     [-8.3, -14.2], [-10.6, -16.6], [-11.2, -17.6], [-10.4, -17.3],
     [-10.6, -18.0], [-10.4, -16.8], [-13.3, -19.8], [-18.7, -27.0],
 ], dtype=np.float32)  # fmt: skip
-# Texture in dB common to both channels, fine (15 m) and patchy (60 m), per class.
+# Texture in dB common to both channels, fine (22 m) and patchy (75 m), per class.
 _FINE = np.array([1.5, 1.5, 1.2, 1.5, 1.2, 2.6, 1.6, 0.3], dtype=np.float32)
 _PATCHY = np.array([1.0, 1.2, 0.9, 1.3, 0.8, 1.2, 1.4, 0.3], dtype=np.float32)
 _BETWEEN = np.array([0.7, 0.9, 1.1, 1.0, 1.3, 0.8, 1.4, 0.0], dtype=np.float32)

@@ -14,7 +14,7 @@ class Region:
     """One region; the fields after `mix`, the shares of the eight classes, make it look unlike the others.
 
     `field` is the edge of a typical parcel in pixels, `relief` the standard deviation of the terrain in metres,
-    `haze` an aerosol load (1 = clean continental air), `sigma` an offset of all backscatter in dB; `moisture`,
+    `haze` an aerosol load (1.1: as clear as usual), `sigma` an offset of the backscatter of land in dB; `moisture`,
     `vigour`, `conifer`, `bright` (soil) and `turbid` (water) lie in 0 to 1.
     """
 
