@@ -25,7 +25,7 @@ help:
 	@echo "make book      build the book again from the executed chapters"
 	@echo "make slides    the same, and say where its chapters are shown as slides"
 	@echo "make bundle    one archive for rooms without network: book, slides, student edition, data, trained models"
-	@echo "make test      all tests, the smoke course and the built book in a browser"
+	@echo "make test      all tests but a slow one, the smoke course and the built book in a browser"
 	@echo "make lint      ruff and codespell"
 	@echo "make bench     the benchmarks behind the performance claims"
 	@echo "make setup     only install, into .venv"

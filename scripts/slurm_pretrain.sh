@@ -2,11 +2,11 @@
 # Pretraining on a cluster: one process per GPU, over one node or many.
 #
 #   sbatch scripts/slurm_pretrain.sh dual-simclr /data/SEN12MS                      # 1 node with 4 GPUs
-#   sbatch --nodes=4 scripts/slurm_pretrain.sh swin-pair /data/SEN12MS --epochs 300 # 4 nodes
+#   sbatch --nodes=4 scripts/slurm_pretrain.sh swin-pair /data/SEN12MS --batch-size 64 # 4 nodes; a multiple of the GPUs
 #
 # The first argument is the method, the second the data, all others go to `eo-ssl pretrain` as they are
 # (`eo-ssl pretrain --help`). Before the first job: `eo-ssl data check DATA`, then
-# `eo-ssl course run --profile paper --data DATA --dry-run` on one GPU for the hours and memory of every training.
+# `eo-ssl course run --profile paper --data DATA --dry-run` on one GPU for the minutes of every chapter, and the memory and disk of the whole.
 #
 # What to know
 # - batch_size counts the pairs in the loss over ALL devices. Each process holds batch_size / processes of them and
@@ -17,8 +17,8 @@
 # - A job that is killed or runs out of time loses one epoch at most: the same command goes on. `--max-minutes` below
 #   ends cleanly before the limit, `--requeue` puts the job back into the queue.
 # - Without Slurm, on each node:
-#     torchrun --nnodes 4 --nproc-per-node 4 --node-rank K --master-addr HOST --master-port 29500 \
-#         --no-python eo-ssl pretrain dual-simclr --data DATA --preset paper --devices 4 --nodes 4
+#     torchrun --nnodes 2 --nproc-per-node 4 --node-rank K --master-addr HOST --master-port 29500 \
+#         --no-python eo-ssl pretrain dual-simclr --data DATA --preset paper --devices 4 --nodes 2
 #   on one machine with 2 GPUs, without either:
 #     eo-ssl pretrain dual-simclr --data DATA --preset paper --devices 2
 # - All nodes must see DATA and the run folder. Packed data (`eo-ssl data pack`) read many times faster.
