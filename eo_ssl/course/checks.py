@@ -122,6 +122,7 @@ def numbers(value: Any, what: str = "the result") -> np.ndarray:
         return values.astype(float, casting="same_kind" if values.dtype != object else "unsafe")
     except (TypeError, ValueError):
         kind = "list of unequal lists" if isinstance(value, list) else type(value).__name__
+        kind = f"array of {value.dtype}" if isinstance(value, np.ndarray) else kind
         raise ExerciseFailed(f"{what} should be a number or an array, but it is a {kind}.") from None
 
 

@@ -101,11 +101,11 @@ def band_explorer(pairs: Sequence[Pair], titles: Sequence[str]) -> Any:
 
 def _bands(pair: Pair) -> tuple[dict[str, Any], bytes]:
     """Bytes of all bands, row by row as differences to the left neighbour, which compress to about half."""
-    low = pair.s2.min((1, 2), keepdims=True)  # (B, 1, 1)
-    high = np.maximum(pair.s2.max((1, 2), keepdims=True), low + 1e-6)
+    low = np.nanmin(pair.s2, (1, 2), keepdims=True)  # (B, 1, 1)
+    high = np.maximum(np.nanmax(pair.s2, (1, 2), keepdims=True), low + 1e-6)
     scaled = (pair.s2 - low) / (high - low)  # (B, H, W) in [0, 1]
     power = (pair.s1 - _DB[0]) / (_DB[1] - _DB[0])  # (2, H, W)
-    steps = _byte(np.concatenate([scaled, power]))
+    steps = _byte(np.nan_to_num(np.concatenate([scaled, power])))
     change = np.diff(steps, axis=-1, prepend=np.zeros_like(steps[..., :1]))  # wraps around, and back
     height, width = pair.s2.shape[1:]
     return {"height": height, "width": width, "low": low.ravel(), "high": high.ravel()}, change.tobytes()
@@ -200,10 +200,14 @@ def similarity_explorer(
     `overlap` (N, N) bool marks pairs that share ground; pictures radar[i], optical[i] (H, W, 3). What is no cosine says
     by `what` the numbers in [−1, 1] are called, and by `of` the choice between the matrices.
     """
-    size = len(overlap)
+    size, itself = len(overlap), np.eye(len(overlap), dtype=bool)
+    others = ~(np.asarray(overlap, dtype=bool) | itself)  # that the partner competes with
+    ranks = [1 + ((m > np.diag(m)[:, None]) & others).sum(1) for m in map(np.asarray, matrices.values())]
     return Explorer(
         "similarity",
         size=size,
+        ranks=[[int(rank) for rank in one] for one in ranks],
+        compared=(1 + others.sum(1)).tolist(),
         what=what,
         of=of,
         names=[*matrices],

@@ -63,8 +63,12 @@ def style_of(method: str) -> dict[str, str]:
     """Colour, line and marker that a method has in every figure."""
     found = get_method(method)
     key = next((k for k in (found.pretraining, found.model) if k in _COLOURS), "late")
-    line = "--" if found.mode == "frozen" else "-"
-    return {"color": _COLOURS[key], "marker": "osD^vPX*"[list(_COLOURS).index(key) % 8], "linestyle": line}
+    line, marker = "--" if found.mode == "frozen" else "-", "osD^vPX*"[list(_COLOURS).index(key) % 8]
+    if found.released:
+        line = ":"
+    elif key == "late" and found.family != "resnet":  # another network from scratch
+        line, marker = "-.", {"swin": "v", "deep": "<"}.get(found.family, ">")
+    return {"color": _COLOURS[key], "marker": marker, "linestyle": line}
 
 
 def table(results: pd.DataFrame, task: str) -> pd.DataFrame:

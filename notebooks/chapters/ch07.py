@@ -93,9 +93,12 @@ def class_group(codes: np.ndarray) -> dict[str, Any]:
 
 
 def place_group(names: Sequence[str]) -> dict[str, Any]:
-    """Colours by region for the explorer, in the order of appearance."""
-    codes, labels = pd.factorize(pd.Series(names))
-    table = plt.get_cmap("tab20")(np.arange(len(labels)) % 20, bytes=True)[:, :3]
+    """Colours by region for the explorer, in the order of appearance; of more than twenty the rare ones share one."""
+    regions = pd.Series(names)
+    if regions.nunique() > 20:
+        regions = regions.where(regions.isin(regions.value_counts().index[:19]), "other")
+    codes, labels = pd.factorize(regions)
+    table = plt.get_cmap("tab20")(np.arange(len(labels)), bytes=True)[:, :3]
     colours = ["#" + bytes(one).hex() for one in table]
     return {"name": "region", "labels": [str(x) for x in labels], "colours": colours, "codes": codes}
 

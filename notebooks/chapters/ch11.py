@@ -254,9 +254,6 @@ def curves_beside(results: pd.DataFrame, folder: Path) -> Figure:
         if len(finished(results, task)):
             ours = show.results.curve(results, folder, task, names, "aa")
         looks = [show.results.style_of(name) for name in names]
-        for i, look in enumerate(looks):
-            if look in looks[:i]:  # two models from scratch share their look
-                looks[i] = look | {"linestyle": ":", "marker": "v"}
         styles = dict(zip((get_method(name).label for name in names), looks))
         for ax, rows, where in ((left, scores, "published"), (right, ours, "this run")):
             methods = (

@@ -72,7 +72,7 @@ def real_scene(run: Any, instead: Path, folder: Path) -> tuple[Path, str]:
     try:
         bands = fetch(["l1c"])["l1c"] / SCENE
     except DataError as error:
-        why = f"**The real scene is not here** ({error}). What follows maps a *simulated* place instead"
+        why = f"**The real scene is not here** ({error}). What follows maps a place of this run instead"
         return instead, f"{why}; what is said of coasts, harvests and haze does not hold for it."
     if run.is_evidence:
         return bands, ""
@@ -229,10 +229,20 @@ def to_explore(scene: Scene, out: Path, kind: str, side: int = 128) -> list[dict
     _, whole = read_map(out, step)
     seen = scene.read(0, 0, height, width)["s2"][:, ::step, ::step]
     edge = min(whole.shape[1:])
-    items = [(f"{kind}, every {step}. pixel", seen[:, :edge, :edge], whole[:, :edge, :edge])]
+    unknown = "Nobody has drawn the truth of this place." if kind == "real" else ""
+    items = [
+        (
+            f"{kind}, every {step}. pixel",
+            seen[:, :edge, :edge],
+            whole[:, :edge, :edge],
+            f"All of it. {unknown}",
+        )
+    ]
     codes, full = read_map(out)
     side = min(side, height, width)
     corners = [(y, x) for y in range(0, height - side + 1, side) for x in range(0, width - side + 1, side)]
+    there = [(y, x) for y, x in corners if (codes[y : y + side, x : x + side] != IGNORE).mean() > 0.5]
+    corners = there or corners
     squares = [full[:, y : y + side, x : x + side] for y, x in corners]
     sure = [float(np.nan_to_num(one).max(0).mean()) for one in squares]
     kinds = [len(np.unique(codes[y : y + side, x : x + side])) for y, x in corners]
@@ -242,9 +252,13 @@ def to_explore(scene: Scene, out: Path, kind: str, side: int = 128) -> list[dict
         ("most classes", np.argmax(kinds)),
     ):
         y, x = corners[int(i)]
-        items.append((f"{name}, at row {y}, column {x}", scene.read(y, x, side, side)["s2"], squares[int(i)]))
-    note = "Nobody has drawn the truth of this place. The middle of the square is shown at 10 m."
-    about = {"note": note, "s2_bands": S2_BANDS, "truth": None}
+        title, note = (
+            f"{name}, at row {y}, column {x}",
+            f"The middle of the square is shown at 10 m. {unknown}",
+        )
+        items.append((title, scene.read(y, x, side, side)["s2"], squares[int(i)], note))
+    about = {"s2_bands": S2_BANDS, "truth": None}
     return [
-        {"name": name, "s2": np.nan_to_num(s2), "maps": [np.nan_to_num(p)], **about} for name, s2, p in items
+        {"name": name, "s2": np.nan_to_num(s2), "maps": [np.nan_to_num(p)], "note": note, **about}
+        for name, s2, p, note in items
     ]

@@ -6,7 +6,7 @@ function plan({ pairs, rate, kept, watts, price }, doublings) {
   return { gpus, hours, energy: gpus * watts * hours / 1000, cost: gpus * price * hours };
 }
 
-const short = (x) => (x >= 100 ? Math.round(x).toLocaleString("en") : x.toPrecision(2));
+const short = (x) => (x >= 99.5 ? Math.round(x).toLocaleString("en") : x.toPrecision(2));
 const time = (hours) => (hours >= 48 ? `${short(hours / 24)} days` : hours >= 1 ? `${short(hours)} hours` : `${short(60 * hours)} minutes`);
 
 function columns(values, chosen, { y, height, colour, title, form }) {

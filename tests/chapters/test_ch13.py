@@ -75,7 +75,7 @@ def test_without_the_real_scene_the_simulated_place_is_mapped_and_the_page_says_
 
     monkeypatch.setattr(ch13, "fetch", absent)
     path, note = ch13.real_scene(None, tmp_path / "place.tif", tmp_path)
-    assert path == tmp_path / "place.tif" and "no network" in note and "*simulated* place" in note
+    assert path == tmp_path / "place.tif" and "no network" in note and "a place of this run" in note
 
 
 def test_a_seam_is_a_step_from_tile_to_tile():

@@ -88,6 +88,16 @@ def test_methods_that_share_a_figure_can_be_told_apart():
     for names in (
         ("s1", "s2", "early", "late", "dual-finetune", "dual-frozen", "mma-finetune"),
         ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble"),
+        ("dual-finetune", "dual-frozen", "dual-released-frozen", "mma-frozen", "mma-released-frozen", "late"),
+        (
+            "swin-finetune",
+            "swin-frozen",
+            "swin-scratch",
+            "resnet50-scratch",
+            "dual-finetune",
+            "dual-frozen",
+            "late",
+        ),
     ):
         assert len({tuple(show.style_of(name).values()) for name in names}) == len(names)
     assert all(show.style_of(name) for name in METHODS)

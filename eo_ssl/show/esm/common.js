@@ -130,7 +130,7 @@ function scale(table, low, high) {
 function drawing(parent, width, height, label, focus = false) {
   const canvas = node("canvas", {
     width: 2 * width, height: 2 * height, role: "img", "aria-label": label, ...(focus ? { tabindex: 0 } : {}),
-    style: `width:${width}px;max-width:100%;height:auto;touch-action:none;border-radius:4px;cursor:${focus ? "crosshair" : "default"}`,
+    style: `width:${width}px;max-width:100%;height:auto;${focus ? "touch-action:none;" : ""}border-radius:4px;cursor:${focus ? "crosshair" : "default"}`,
   }, parent);
   const pen = canvas.getContext("2d");
   pen.scale(2, 2);

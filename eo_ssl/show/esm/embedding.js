@@ -53,7 +53,7 @@ function render(spec, el) {
   }
 
   function tell() {
-    const own = items[state.chosen], links = near[state.which][state.chosen], parts = (item) => item.label.split(", ");
+    const own = items[state.chosen], links = near[state.which][state.chosen], parts = (item) => item.label.split(", ").filter((part) => !part.startsWith("no "));
     big.forEach(([part, name]) => put(part, state.chosen, name));
     small.forEach(([part, caption], r) => { put(part, links[r], "Sentinel-2"); caption.textContent = items[links[r]].label; });
     const same = links.filter((j) => parts(items[j]).some((part) => parts(own).includes(part))).length;

@@ -59,7 +59,7 @@ function render(spec, el) {
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!held) return;
+    if (!held || !event.buttons) { held = null; return; }  // a menu swallows the end of a drag
     const [x, y] = place(canvas, event, H, H);
     move(Math.round(x - held[0]), Math.round(y - held[1]));
   });

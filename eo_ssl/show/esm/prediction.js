@@ -6,7 +6,8 @@ function render(spec, el) {
   const layers = () => [...models, ...(patches[state.patch].truth ? ["truth"] : [])];
   const read = (p, which, k) => {
     if (which >= p.maps.length) return p.truth[k] === 255 ? null : [p.truth[k], null];
-    return [p.maps[which][k] >> 5, (p.maps[which][k] & steps) / steps];
+    const byte = p.maps[which][k];  // the largest of eight shares is never 0
+    return byte & steps ? [byte >> 5, (byte & steps) / steps] : null;
   };
 
   const root = frame(el, "Explorer: predicted maps over the image");
@@ -29,13 +30,16 @@ function render(spec, el) {
     pen.drawImage(overlay, 0, 0, side, side);
     pen.globalAlpha = 1;
     cross(pen, (state.column + 0.5) * cell, (state.row + 0.5) * cell);
-    const say = (found) => (found ? names[found[0]] + (found[1] === null ? "" : `, ${percent(found[1])}`) : "unlabelled");
-    words.innerHTML = `row ${state.row}, column ${state.column}, ${layers()[state.model]}: <b>${say(read(p, state.model, k))}</b>`;
+    const say = (i) => {
+      const found = read(p, i, k);
+      return found ? names[found[0]] + (found[1] === null ? "" : `, ${percent(found[1])}`) : i < p.maps.length ? "no data" : "unlabelled";
+    };
+    words.innerHTML = `row ${state.row}, column ${state.column}, ${layers()[state.model]}: <b>${say(state.model)}</b>`;
     table.textContent = "";
     layers().forEach((name, i) => {
       const entry = box(table, `display:flex;justify-content:space-between;gap:10px;padding:2px 0;border-bottom:1px solid ${LINE}${i === state.model ? ";font-weight:600" : ""}`);
       node("span", {}, entry, name);
-      node("span", {}, entry, say(read(p, i, k)));
+      node("span", {}, entry, say(i));
     });
   }
 

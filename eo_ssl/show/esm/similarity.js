@@ -34,10 +34,8 @@ function render(spec, el) {
     outline(pen, [column * cell, row * cell, cell, cell], CHOSEN, 2);
     radar(row);
     optical(column);
-    let rank = 1;
-    for (let j = 0; j < n; j++) if (j !== row && !overlap[row * n + j] && value(row, j) > value(row, row)) rank++;
     const what = row === column ? "the same place: this cell should be deep red" : overlap[row * n + column] ? "neighbours that share ground: a false negative" : "two different places";
-    words.innerHTML = `${spec.what} <b>${signed(value(row, column))}</b>, ${what}.<br>The true partner of radar patch ${row + 1} has ${spec.what} <b>${signed(value(row, row))}</b> and rank <b>${rank}</b> of ${n}.`;
+    words.innerHTML = `${spec.what} <b>${signed(value(row, column))}</b>, ${what}.<br>The true partner of radar patch ${row + 1} has ${spec.what} <b>${signed(value(row, row))}</b> and rank <b>${spec.ranks[state.which][row]}</b> of ${spec.compared[row]}.`;
   }
 
   walk(canvas, () => [n, n], state, draw);
