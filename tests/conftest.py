@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from smoke import ROOT, eo_ssl, once
 
 from eo_ssl.errors import DataError
@@ -35,6 +36,9 @@ const module = await import(URL.createObjectURL(new Blob([source], {{type: "text
 module.default.render({{model: {{get: (key) => state[key]}}, el: document.getElementById("w")}});
 document.body.dataset.ready = "1";
 </script></body>"""
+
+settings.register_profile("shared", deadline=None)  # another worker may have the cores
+settings.load_profile("shared")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 16_075,
+    "eo_ssl/**/*.py": 16_090,
     "eo_ssl/**/*.js": 1_100,
     "notebooks/chapters/*.py": 3_950,
-    "tests/**/*.py": 14_900,
+    "tests/**/*.py": 14_970,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")

@@ -57,7 +57,8 @@ def reader(browser: Any) -> Iterator[Any]:
 
 
 def offline(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    view = {"width": 1280, "height": 900}
+    context = browser.new_context(viewport=view, offline=True, reduced_motion="reduce")
     page = context.new_page()
     page.troubles = []
     page.on("console", lambda m: page.troubles.append(m.text) if m.type == "error" else None)
@@ -84,19 +85,19 @@ def open_page(page: Any, place: str) -> None:
         page.wait_for_selector("mjx-container", state="attached", timeout=60_000)
     if page.locator("script[type='application/vnd.jupyter.widget-view+json']").count():
         page.wait_for_selector(WIDGET, state="attached", timeout=60_000)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(100)
 
 
 def dress(page: Any, theme: str) -> str:
     """Choose a theme; returns the colour behind the text."""
     page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(100)  # no transition: motion is reduced
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
 def test_the_browser_finds_no_error_no_failed_request_and_no_picture_without_alt_text(shown):
     shown.mouse.wheel(0, 100_000)  # whatever loads late, loads now
-    shown.wait_for_timeout(300)
+    shown.wait_for_timeout(100)
     assert shown.troubles == []
     bad = shown.eval_on_selector_all(
         "img", "all => all.filter(i => !i.alt || !i.complete || !i.naturalWidth).map(i => i.src)"
@@ -147,7 +148,7 @@ def moves(reader: Any, widget: Any) -> bool:
         before = drawn(widget)
         for end in (0, 1):
             controls.nth(index).evaluate(SET, end)
-            reader.wait_for_timeout(250)
+            reader.wait_for_timeout(100)
             if drawn(widget) != before:
                 return True
     return False

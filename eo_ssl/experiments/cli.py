@@ -88,6 +88,7 @@ def label_fractions(
     """
     import time
 
+    from eo_ssl.data.fetch import root_of
     from eo_ssl.experiments.grid import GridJob, run_grid
     from eo_ssl.experiments.plan import make_grid
 
@@ -98,7 +99,9 @@ def label_fractions(
         typer.echo("\n".join(cell.key for cell in cells))
         return typer.echo(f"{len(cells)} models, {tried} of them to choose learning rates")
     stop_at = time.time() + 60 * max_minutes if max_minutes else 0.0
-    run_grid(GridJob(profile, data, run_dir, parts, accelerator, stop_at), None, workers, scheduler)
+    run_dir = str(Path(run_dir).expanduser())
+    job = GridJob(profile, str(root_of(data)), run_dir, parts, accelerator, stop_at)
+    run_grid(job, None, workers, scheduler)
     return table(run_dir)
 
 
@@ -111,6 +114,7 @@ def table(
     from eo_ssl.experiments.results import read_results, results_path
     from eo_ssl.experiments.tables import finished, measured
 
-    rows = finished(read_results(results_path(run_dir)), task)
-    shown = measured(rows, Path(run_dir), second=True).drop(columns=["label", "values"]).round(4)
+    folder = Path(run_dir).expanduser()
+    rows = finished(read_results(results_path(folder)), task)
+    shown = measured(rows, folder, second=True).drop(columns=["label", "values"]).round(4)
     typer.echo(shown.to_string(index=False) if len(shown) else f"no results in {run_dir} yet")
