@@ -49,7 +49,7 @@ class Profile:
         return self.swin_image_size if family in ("swin", "deep") else self.image_size
 
 
-_LAPTOP = Profile("laptop", "laptop", 1_000, 6, "an hour or more on two CPU cores")
+_LAPTOP = Profile("laptop", "laptop", 1_000, 6, "about three quarters of an hour on two CPU cores")
 _TINY = {
     "image_size": 32, "swin_image_size": 32, "resnet": "resnet_nano", "deep": "resnet_nano", "swin": "swin_nano",
     "vgg": "vgg_mma_mini", "is_evidence": False, "headline_seeds": (0,), "requires_gpu": False, "run_mb": 400,
