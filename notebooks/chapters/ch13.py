@@ -36,7 +36,12 @@ def mosaic(source: Any, folder: Path) -> tuple[Path, Path, np.ndarray]:
     """Neighbouring validation patches as one scene: files of S2 and S1, and the truth (H, W); gaps are no data."""
     frame = source.catalog.iloc[source.rows("val")]
     frame = frame[frame["scene"] == frame["scene"].mode().iloc[0]]
-    size, step = source.patch_size, frame["resolution"].iloc[0]
+    size = source.patch_size
+    if frame["x"].isna().all():  # where they lie is not known: four of them, side by side, somewhere
+        frame, k = frame.head(4), np.arange(min(4, len(frame)))
+        places = {"x": 4e5 + 10 * size * (k % 2), "y": 5e6 - 10 * size * (k // 2)}
+        frame = frame.assign(epsg=32632, resolution=10.0, **places)
+    step = frame["resolution"].iloc[0]
     near = 3 * size * step  # of patches scattered over a scene those about the first
     frame = frame[
         (frame["x"] - frame["x"].iloc[0]).abs().lt(near) & (frame["y"] - frame["y"].iloc[0]).abs().lt(near)

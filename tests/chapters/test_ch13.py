@@ -69,6 +69,15 @@ def test_patches_become_the_image_they_were_cut_from(tmp_path):
     np.testing.assert_array_equal(truth, np.kron([[0, 1], [2, 3]], np.ones((4, 4))))
 
 
+def test_patches_that_lie_nowhere_are_set_side_by_side(tmp_path):
+    source = Patches()
+    source.catalog = source.catalog.assign(x=np.nan, y=np.nan, resolution=np.nan, epsg=0)
+    s2, s1, truth = ch13.mosaic(source, tmp_path)
+    np.testing.assert_array_equal(truth, np.kron([[0, 1], [2, 3]], np.ones((4, 4))))
+    with Scene(s2, s1) as scene:
+        np.testing.assert_allclose(scene.read(0, 0, 8, 8)["s2"], source.s2, atol=1e-6)
+
+
 def test_without_the_real_scene_the_simulated_place_is_mapped_and_the_page_says_so(tmp_path, monkeypatch):
     def absent(_):
         raise DataError("no network")
