@@ -33,7 +33,7 @@ def affordable(each: float, most: float = math.inf) -> int:
     """
     import psutil
 
-    return max(0, int((min(psutil.virtual_memory().available, most)) // each))
+    return max(0, int(min(psutil.virtual_memory().available, most) // each))
 
 
 def give_memory_back() -> None:

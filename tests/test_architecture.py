@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 16_090,
+    "eo_ssl/**/*.py": 16_085,
     "eo_ssl/**/*.js": 1_100,
     "notebooks/chapters/*.py": 3_950,
     "tests/**/*.py": 14_970,

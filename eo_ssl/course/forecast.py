@@ -240,7 +240,7 @@ def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Traini
         method, budget = get_method(cell.method), plan.budget(cell.task, cell.rate is not None)
         if method.members:
             continue
-        segments, frozen = cell.task == "segment", method.mode == "frozen"
+        segments = cell.task == "segment"
         config = FinetuneConfig(
             model=method.model, task="segment" if segments else "single",
             backbone=getattr(profile, method.family, method.family), image_size=profile.crop(method.family),
@@ -251,7 +251,7 @@ def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Traini
         val, test = (n[s] * min(getattr(budget, f"{s}_tiles") or tiles, tiles) for s in ("val", "test"))
         looked = budget.evaluations * val + (test if cell.rate is None else 0)
         samples = budget.updates * budget.batch_size + looked / 3
-        if frozen and not segments:  # features are computed once for all rates, fractions and tasks
+        if method.is_head(cell.task):  # features are computed once for all rates, fractions and tasks
             start = (method.pretraining, method.family, method.released, method.model, cell.seed)
             samples = 0 if start in encoded else (n["train"] * plan.cached_crops + val + test) / 3
             encoded.add(start)

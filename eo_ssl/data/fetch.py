@@ -301,9 +301,6 @@ def unpack(source: Path, target: Path, members: Sequence[str]) -> None:
     def wanted(name: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in members)
 
-    def inside(path: Path) -> bool:
-        return path.resolve().is_relative_to(target.resolve())
-
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             archive.extractall(target, filter(wanted, archive.namelist()))
@@ -312,7 +309,9 @@ def unpack(source: Path, target: Path, members: Sequence[str]) -> None:
             chosen = [member for member in archive if wanted(member.name)]
             if hasattr(tarfile, "data_filter"):  # refuses links and names that lead out
                 archive.extraction_filter = tarfile.data_filter
-            for one in () if hasattr(tarfile, "data_filter") else chosen:  # Python before 3.11.4
-                if one.islnk() or one.issym() or not inside(target / one.name):
-                    raise tarfile.TarError(f"{one.name} leads out of the archive")
+            else:  # Python before 3.11.4
+                for one in chosen:
+                    inside = (target / one.name).resolve().is_relative_to(target.resolve())
+                    if one.islnk() or one.issym() or not inside:
+                        raise tarfile.TarError(f"{one.name} leads out of the archive")
             archive.extractall(target, chosen)

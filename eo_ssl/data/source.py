@@ -64,12 +64,13 @@ class Source(ABC):
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int, holdout: str | Path | None) -> None:
         self.path = path
-        self._unusable = self._reasons(catalog)
+        reasons, low = self._reasons(catalog), self._low(catalog)
+        self._unusable = low | reasons
         # Drawn from the same rows whether it is known yet or not how much of each is valid.
-        drawn = catalog[~catalog["id"].isin(list(Source._reasons(self, catalog)))]
+        drawn = catalog[~catalog["id"].isin(list(reasons))]
         assigned = splits.assign(drawn, seed, holdout)
         split = assigned["split"].reindex(catalog.index, fill_value="")
-        self.catalog = catalog.assign(split=split.mask(catalog["id"].isin(list(self._unusable)), ""))
+        self.catalog = catalog.assign(split=split.mask(catalog["id"].isin(list(low)), ""))
         self.catalog.attrs = {**catalog.attrs, **assigned.attrs}
         self.name, self.version = catalog.attrs["name"], catalog.attrs["version"]
         self.level: str = catalog.attrs.get("level", "L1C")
@@ -81,6 +82,10 @@ class Source(ABC):
         for sensor, wanted in (("dfc", catalog["dataset"] != "sen12ms"), ("s2", True), ("s1", True)):
             reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
         return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
+
+    def _low(self, catalog: pd.DataFrame) -> dict[str, str]:
+        """Patches known before they are read to have too few valid pixels, by id, and how many they have."""
+        return {}
 
     @property
     def left_out(self) -> dict[str, str]:

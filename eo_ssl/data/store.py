@@ -101,10 +101,9 @@ class StoreSource(Source):
     def __getstate__(self) -> dict[str, Any]:  # another process maps the files itself
         return {name: value for name, value in self.__dict__.items() if name != "_parts"}
 
-    def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
+    def _low(self, catalog: pd.DataFrame) -> dict[str, str]:
         low = catalog[catalog["valid"] < LEAST_VALID]
-        shares = {patch: f"{share:.0%} valid" for patch, share in zip(low["id"], low["valid"])}
-        return shares | super()._reasons(catalog)
+        return {patch: f"{share:.0%} valid" for patch, share in zip(low["id"], low["valid"])}
 
     @property
     def patch_size(self) -> int:

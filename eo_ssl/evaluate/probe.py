@@ -66,9 +66,8 @@ def _choose(
     if not len(val_y):
         raise DataError(f"{name} probe: no labelled validation rows, so nothing to choose its setting on")
     tried = {c: average_accuracy(val_y, model.fit(x, y).predict(val_x)) for c, model in candidates.items()}
-    return candidates[
-        max(tried, key=tried.__getitem__)
-    ]  # the first of equals, see the order of the candidates
+    best = max(tried, key=tried.__getitem__)  # the first of equals, see the order of the candidates
+    return candidates[best]
 
 
 def _labelled(what: str, features: Features, labels: Labels) -> tuple[Features, Labels]:

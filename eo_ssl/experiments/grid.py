@@ -81,16 +81,8 @@ class GridJob:
         for name in get_method(cell.method).members or (cell.method,):
             config = self.config(replace(cell, method=name), cell.rate or plan.rates[0])
             starts.append([init_stamp(config.init), {**config.to_dict(), "init": ""}])
-        return digest(
-            starts,
-            plan.rates,
-            plan.alone,
-            plan.tuning,
-            plan.tried_by,
-            plan.ratio,
-            self.version,
-            training_code(),
-        )
+        rates = (plan.rates, plan.alone, plan.tuning, plan.tried_by, plan.ratio)
+        return digest(starts, *rates, self.version, training_code())
 
     def config(self, cell: Cell, rate: float) -> FinetuneConfig:
         """Settings of a cell at a learning rate."""

@@ -92,11 +92,12 @@ class Classifier(BackboneModel):
 
         Of a missing sensor they are the mean of the training patches: the head adds nothing for them.
         """
-        features = self.backbone(batch)
-        if not isinstance(self.backbone, DualEncoder):
+        features, sensors = self.backbone(batch), held(batch)
+        encoders = self.backbone.encoders() if isinstance(self.backbone, DualEncoder) else {}
+        if encoders.keys() <= sensors.keys():
             return features
-        here = [torch.full((e.dim,), name in held(batch)) for name, e in self.backbone.encoders().items()]
-        return torch.where(torch.cat(here).to(features.device), features, self.head.mean)
+        here = torch.cat([torch.full((e.dim,), name in sensors) for name, e in encoders.items()])  # (dim,)
+        return torch.where(here.to(features.device), features, self.head.mean)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.head(self.encode(batch))

@@ -206,7 +206,7 @@ def similarity_explorer(
     return Explorer(
         "similarity",
         size=size,
-        ranks=[[int(rank) for rank in one] for one in ranks],
+        ranks=[one.tolist() for one in ranks],
         compared=(1 + others.sum(1)).tolist(),
         what=what,
         of=of,

@@ -235,14 +235,8 @@ def to_explore(scene: Scene, out: Path, kind: str, side: int = 128) -> list[dict
     seen = scene.read(0, 0, height, width)["s2"][:, ::step, ::step]
     edge = min(whole.shape[1:])
     unknown = "Nobody has drawn the truth of this place." if kind == "real" else ""
-    items = [
-        (
-            f"{kind}, every {step}. pixel",
-            seen[:, :edge, :edge],
-            whole[:, :edge, :edge],
-            f"All of it. {unknown}",
-        )
-    ]
+    title, note = f"{kind}, every {step}. pixel", f"All of it. {unknown}"
+    items = [(title, seen[:, :edge, :edge], whole[:, :edge, :edge], note)]
     codes, full = read_map(out)
     side = min(side, height, width)
     corners = [(y, x) for y in range(0, height - side + 1, side) for x in range(0, width - side + 1, side)]
@@ -257,10 +251,8 @@ def to_explore(scene: Scene, out: Path, kind: str, side: int = 128) -> list[dict
         ("most classes", np.argmax(kinds)),
     ):
         y, x = corners[int(i)]
-        title, note = (
-            f"{name}, at row {y}, column {x}",
-            f"The middle of the square is shown at 10 m. {unknown}",
-        )
+        title = f"{name}, at row {y}, column {x}"
+        note = f"The middle of the square is shown at 10 m. {unknown}"
         items.append((title, scene.read(y, x, side, side)["s2"], squares[int(i)], note))
     about = {"s2_bands": S2_BANDS, "truth": None}
     return [
