@@ -30,10 +30,8 @@ SWINS = {
 }
 VGGS = {"vgg_mma": (64, 128, 256, 128), "vgg_mma_mini": (8, 24, 48, 64)}
 SMALL = (*RESNETS, *SWINS, *VGGS)
-PEAK, WHOLE = (
-    "peak_",
-    224,
-)  # such a Swin keeps the windows that it was published with, whatever is shown to it
+PEAK = "peak_"
+WHOLE = 224  # a Swin called so keeps the windows that it was published with, whatever is shown to it
 
 
 class Freezable(nn.Module):
@@ -106,10 +104,8 @@ class Encoder(Freezable):
         """Maps from fine to coarse, channels first. Shape: (B, in_chans, H, W) → [(B, Cᵢ, H/sᵢ, W/sᵢ)]."""
         if not hasattr(self.net, "forward_intermediates"):
             raise ConfigError(f"{self.name} has no feature pyramid; use a ResNet or a Swin")
-        levels = len(self.channels)
-        return self.net.forward_intermediates(
-            self._prepare(x), indices=levels, norm=True, intermediates_only=True
-        )
+        options = {"indices": len(self.channels), "norm": True, "intermediates_only": True}
+        return self.net.forward_intermediates(self._prepare(x), **options)
 
     def maps(self, x: Tensor) -> Tensor:
         """The coarsest maps, those that MMA compares. Shape: (B, in_chans, H, W) → (B, E, h, w)."""
@@ -128,9 +124,8 @@ def make_encoder(name: str, in_chans: int, image_size: int) -> Encoder:
     >>> encoder(torch.randn(2, 13, 64, 64)).shape
     torch.Size([2, 256])
     """
-    if in_chans < 1 or image_size < 8:
-        need = "in_chans ≥ 1 and image_size ≥ 8 are needed"
-        raise ConfigError(f"{name}: {need}, got {in_chans} and {image_size}")
+    if image_size < 8:
+        raise ConfigError(f"{name}: image_size must be 8 or more, not {image_size}")
     return Encoder(name, in_chans, image_size)
 
 
@@ -186,14 +181,11 @@ class DoubleConv(nn.Sequential):
     """(conv 3×3 – batch norm – ReLU) twice. Shape: (B, in_chans, H, W) → (B, out_chans, H, W)."""
 
     def __init__(self, in_chans: int, out_chans: int) -> None:
-        convolutions = (nn.Conv2d(c, out_chans, 3, padding=1, bias=False) for c in (in_chans, out_chans))
-        super().__init__(
-            *(
-                layer
-                for conv in convolutions
-                for layer in (conv, nn.BatchNorm2d(out_chans), nn.ReLU(inplace=True))
-            )
-        )
+        layers = []
+        for chans in (in_chans, out_chans):
+            convolution = nn.Conv2d(chans, out_chans, 3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(out_chans), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
 
 
 class VGG(nn.Module):

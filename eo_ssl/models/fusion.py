@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.dual import BackboneModel, Batch, DualEncoder, held
+from eo_ssl.models.dual import Batch, DualEncoder, held
 from eo_ssl.models.encoders import Encoder, Freezable, make_encoder
-from eo_ssl.sensors import S1_BANDS, S2_BANDS
+from eo_ssl.sensors import NUM_CLASSES, S1_BANDS, S2_BANDS
 
 BANDS = {"s1": len(S1_BANDS), "s2": len(S2_BANDS)}
 FUSIONS = {"s1": ("s1",), "s2": ("s2",), "early": ("s1", "s2"), "late": ("s1", "s2"), "bands": ("s1", "s2")}
@@ -18,8 +18,6 @@ def stack(batch: Batch, sensors: tuple[str, ...]) -> Tensor:
     Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, 2, 13 or 15, H, W). `ConfigError` where none is there.
     """
     here = held(batch, sensors)
-    if not here:
-        raise ConfigError(f"the model reads {' and '.join(sensors)}, which the batch does not hold")
     like = next(iter(here.values()))
     b, _, h, w = like.shape
     blank = {name: like.new_zeros(b, BANDS[name], h, w) for name in sensors if name not in here}
@@ -76,40 +74,39 @@ class FeatureHead(nn.Linear):
             return super().forward((x.float() - self.mean) / self.scale)
 
 
-class Classifier(BackboneModel):
-    """A backbone and one linear layer on its pooled features. Shape: batch → (B, num_classes) logits.
+class Classifier(nn.Module):
+    """A backbone and one linear layer on its pooled features. Shape: batch → (B, 8) logits.
 
     The logits are read by softmax for one label per patch, by sigmoid for several.
     """
 
-    def __init__(self, backbone: StackedEncoder | DualEncoder | BandStatistics, num_classes: int = 8) -> None:
+    def __init__(self, backbone: StackedEncoder | DualEncoder | BandStatistics) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = FeatureHead(backbone.dim, num_classes)
+        self.head = FeatureHead(backbone.dim, NUM_CLASSES)
 
     def encode(self, batch: Batch) -> Tensor:
         """Pooled features, (B, dim); where the backbone is frozen they can be computed once and kept.
 
         Of a missing sensor they are the mean of the training patches: the head adds nothing for them.
         """
-        features, sensors = self.backbone(batch), held(batch)
-        encoders = self.backbone.encoders() if isinstance(self.backbone, DualEncoder) else {}
-        if encoders.keys() <= sensors.keys():
-            return features
-        here = torch.cat([torch.full((e.dim,), name in sensors) for name, e in encoders.items()])  # (dim,)
-        return torch.where(here.to(features.device), features, self.head.mean)
+        if not isinstance(self.backbone, DualEncoder):
+            return self.backbone(batch)
+        found, encoders = self.backbone.features(batch), self.backbone.encoders()
+        means = self.head.mean.split([encoder.dim for encoder in encoders.values()])
+        size = len(next(iter(found.values())))
+        return torch.cat([found.get(name, mean.expand(size, -1)) for name, mean in zip(encoders, means)], 1)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.head(self.encode(batch))
 
 
-def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: int = 8) -> Classifier:
+def make_classifier(fusion: str, backbone: str, image_size: int) -> Classifier:
     """A classifier from scratch; pretrained encoders go in with `Classifier(DualEncoder(s1, s2))`.
 
     The fusion is "s1", "s2", "early" (one encoder, 15 bands), "late" (two encoders) or "bands" (`BandStatistics`, no
-    encoder). A sensor missing at test
-    time: early fusion sees the training mean in its place (zeros after normalisation), late fusion the mean feature
-    (zeros from scratch), and a model of one sensor raises `ConfigError`.
+    encoder). A sensor missing at test time: early fusion sees the training mean in its place (zeros after
+    normalisation), late fusion the mean feature (zeros from scratch), and a model of one sensor raises `ConfigError`.
 
     >>> model = make_classifier("late", "resnet_nano", image_size=64)
     >>> model({"s1": torch.zeros(2, 2, 64, 64), "s2": torch.zeros(2, 13, 64, 64)}).shape
@@ -118,9 +115,9 @@ def make_classifier(fusion: str, backbone: str, image_size: int, num_classes: in
     if fusion not in FUSIONS:
         raise ConfigError(f"unknown fusion {fusion!r}; choose one of {', '.join(FUSIONS)}")
     if fusion == "bands":
-        return Classifier(BandStatistics(), num_classes)
+        return Classifier(BandStatistics())
     bands = [BANDS[name] for name in FUSIONS[fusion]]
     if fusion == "late":
-        return Classifier(DualEncoder(*(make_encoder(backbone, n, image_size) for n in bands)), num_classes)
+        return Classifier(DualEncoder(*(make_encoder(backbone, n, image_size) for n in bands)))
     encoder = make_encoder(backbone, sum(bands), image_size)
-    return Classifier(StackedEncoder(encoder, FUSIONS[fusion]), num_classes)
+    return Classifier(StackedEncoder(encoder, FUSIONS[fusion]))

@@ -5,9 +5,10 @@ from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.dual import BackboneModel, Batch, DualEncoder, image_of
+from eo_ssl.models.dual import Batch, DualEncoder
 from eo_ssl.models.encoders import Encoder
 from eo_ssl.models.unet import pad_to_multiple
+from eo_ssl.sensors import NUM_CLASSES
 
 
 class PatchExpand(nn.Module):
@@ -75,21 +76,21 @@ def _mirror(stage: SwinTransformerStage, dim: int) -> SwinTransformerStage:
     )
 
 
-class SwinUNet(BackboneModel):
+class SwinUNet(nn.Module):
     """Two Swin encoders, two decoders; their outputs side by side, four times finer, one 1×1 convolution.
 
     The backbone is the pair of encoders, as pretrained. Unlike the published code, a skip is the output of
-    its stage (there the input), `freeze()` keeps the encoders in eval mode, and there are no unused layers.
+    its stage (there the input), `backbone.freeze()` keeps the encoders in eval mode, and there are no unused layers.
 
-    Shape: batch → (B, num_classes, H, W) logits. H and W should be multiples of patch · 2^(stages−1) · window
+    Shape: batch → (B, 8, H, W) logits. H and W should be multiples of patch · 2^(stages−1) · window
     (4·4·4 = 64 for `swin_mini`, 4·8·7 = 224 for Swin-T); otherwise the image is padded to a multiple of the
     coarsest stride by repeating its border, attention pads its windows, and the result is cropped.
-    A missing sensor is a pyramid of zeros. Raises `ConfigError` for encoders that are no Swin.
+    Raises `ConfigError` for encoders that are no Swin.
     Source: Scheibenreif et al. (2022), "Self-supervised vision transformers for land-cover segmentation and
     classification", after Cao et al. (2021).
     """
 
-    def __init__(self, s1: Encoder, s2: Encoder, num_classes: int = 8) -> None:
+    def __init__(self, s1: Encoder, s2: Encoder) -> None:
         super().__init__()
         for encoder in (s1, s2):
             if not encoder.is_swin or encoder.strides[0] != 4:
@@ -98,13 +99,13 @@ class SwinUNet(BackboneModel):
         self.decoders = nn.ModuleDict({"s1": SwinDecoder(s1), "s2": SwinDecoder(s2)})
         dim = s1.channels[0] + s2.channels[0]
         self.expand = PatchExpand(dim, dim, scale=4)
-        self.head = nn.Conv2d(dim, num_classes, 1)
+        self.head = nn.Conv2d(dim, NUM_CLASSES, 1)
 
     def forward(self, batch: Batch) -> Tensor:
-        h, w = image_of(batch).shape[2:]
-        multiple = self.backbone.strides[-1]
-        padded = {k: pad_to_multiple(batch[k], multiple) for k in self.decoders if batch.get(k) is not None}
-        pyramids = self.backbone.pyramids(padded)
-        decoded = [self.decoders[k](pyramids[k]) for k in self.decoders]  # 2 × (B, H/4, W/4, C)
+        h, w = batch["s1"].shape[2:]
+        decoded = []
+        for name, encoder in self.backbone.encoders().items():
+            maps = encoder.pyramid(pad_to_multiple(batch[name], encoder.strides[-1]))
+            decoded.append(self.decoders[name](maps))  # (B, H/4, W/4, C)
         x = self.expand(torch.cat(decoded, dim=-1))  # (B, H, W, 2C)
         return self.head(x.permute(0, 3, 1, 2))[:, :, :h, :w]

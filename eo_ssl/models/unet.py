@@ -4,12 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eo_ssl.errors import ConfigError
-from eo_ssl.models.dual import BackboneModel, Batch
+from eo_ssl.models.dual import SENSORS, Batch
 from eo_ssl.models.encoders import DoubleConv
-from eo_ssl.models.fusion import stack
-
-SENSORS_OF = {2: ("s1",), 13: ("s2",), 15: ("s1", "s2")}
+from eo_ssl.models.fusion import BANDS, stack
+from eo_ssl.sensors import NUM_CLASSES
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
@@ -19,31 +17,27 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, pad, mode="replicate") if any(pad) else x
 
 
-class UNet(BackboneModel):
+class UNet(nn.Module):
     """Four times down, four times up, a skip at every level; nothing in it is pretrained.
 
-    `in_chans` names the sensors: 2 S1, 13 S2, 15 both (a missing one is zeros, the training mean). The levels
-    have width·(1, 2, 4, 8, 16) channels; 64 is the classic width (31 M parameters).
+    It reads the bands of both sensors (a missing one is zeros, the training mean). The levels have
+    width·(1, 2, 4, 8, 16) channels; 64 is the classic width (31 M parameters).
 
-    Shape: batch → (B, num_classes, H, W) logits, for any H and W (padded to a multiple of 16, then cropped).
+    Shape: batch → (B, 8, H, W) logits, for any H and W (padded to a multiple of 16, then cropped).
     Source: Ronneberger et al. (2015), with padding, batch norm and bilinear upsampling.
     """
 
-    def __init__(self, in_chans: int = 15, num_classes: int = 8, width: int = 64) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        if in_chans not in SENSORS_OF:
-            raise ConfigError(f"a UNet reads 2 (S1), 13 (S2) or 15 bands (both), got {in_chans}")
-        self.backbone = None  # all of it learns
-        self.sensors = SENSORS_OF[in_chans]
         c = [width * 2**i for i in range(5)]
-        self.stem = DoubleConv(in_chans, c[0])
+        self.stem = DoubleConv(sum(BANDS.values()), c[0])
         self.down = nn.ModuleList(DoubleConv(c[i], c[i + 1]) for i in range(4))
         self.up = nn.ModuleList(DoubleConv(c[i + 1] + c[i], c[i]) for i in reversed(range(4)))
-        self.head = nn.Conv2d(c[0], num_classes, 1)
+        self.head = nn.Conv2d(c[0], NUM_CLASSES, 1)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, batch: Batch) -> Tensor:
-        image = stack(batch, self.sensors)  # (B, in_chans, H, W)
+        image = stack(batch, SENSORS)  # (B, 15, H, W)
         h, w = image.shape[2:]
         x = pad_to_multiple(image, 16).contiguous(memory_format=torch.channels_last)
         skips = [self.stem(x)]

@@ -14,7 +14,7 @@ from eo_ssl.files import sha256
 from eo_ssl.models.fusion import Classifier, StackedEncoder, make_classifier
 from eo_ssl.models.swin_unet import SwinUNet
 from eo_ssl.models.unet import UNet
-from eo_ssl.sensors import CLASS_NAMES, NUM_CLASSES, RGB, S1_BANDS, S2_BANDS, band_index
+from eo_ssl.sensors import CLASS_NAMES, RGB, S2_BANDS, band_index
 from eo_ssl.train.checkpoint import SavedModel, load_dual, read_model, write_model
 from eo_ssl.train.config import FRESH, FinetuneConfig
 from eo_ssl.train.step import decay_groups, seeded
@@ -91,11 +91,11 @@ class Downstream(nn.Module, SavedModel):
 def architecture(config: FinetuneConfig) -> nn.Module:
     """The model with fresh weights; pretrained encoders fit into the same one."""
     if config.model == "unet":
-        return UNet(len(S1_BANDS) + len(S2_BANDS), NUM_CLASSES, config.unet_width)
+        return UNet(config.unet_width)
     if config.model == "swin-unet":
         pair = make_classifier("late", config.backbone, config.image_size).backbone
-        return SwinUNet(pair.s1, pair.s2, NUM_CLASSES)
-    return make_classifier(config.model, config.backbone, config.image_size, NUM_CLASSES)
+        return SwinUNet(pair.s1, pair.s2)
+    return make_classifier(config.model, config.backbone, config.image_size)
 
 
 def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Downstream:
@@ -114,7 +114,7 @@ def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Do
             about = {"pretrained": meta["method"], "rgb": rgb, "model": model}
         down = Downstream(config.to_dict(), known, **about, level=source.level)
     if config.mode == "frozen":
-        down.model.freeze()
+        down.model.backbone.freeze()
     return down.to(device)
 
 
@@ -127,10 +127,10 @@ def _pretrained(config: FinetuneConfig) -> tuple[nn.Module, dict[str, Any]]:
     if meta["backbone"] != config.backbone:
         raise CheckpointError(f"{config.init}: backbone is {meta['backbone']}, not {config.backbone}")
     if config.model == "swin-unet":
-        return SwinUNet(dual.s1, dual.s2, NUM_CLASSES), meta
+        return SwinUNet(dual.s1, dual.s2), meta
     one_sensor = config.model != "late"
     encoder = StackedEncoder(getattr(dual, config.model), (config.model,)) if one_sensor else dual
-    return Classifier(encoder, NUM_CLASSES), meta
+    return Classifier(encoder), meta
 
 
 def init_stamp(init: str) -> str:
@@ -154,11 +154,12 @@ def parameter_groups(model: nn.Module, config: FinetuneConfig) -> list[dict[str,
 
     From scratch there is nothing to protect: every layer learns at `lr_head`.
     """
-    apart = config.init != "scratch" and config.lr_backbone != config.lr_head and hasattr(model, "backbone")
-    own = {id(parameter) for parameter in model.backbone.parameters()} if apart else set()
+    pretrained, new = [], []
+    for name, parameter in model.named_parameters():
+        protected = config.init != "scratch" and name.startswith("backbone.")
+        (pretrained if protected else new).append((name, parameter))
     groups = []
-    for rate, pretrained in ((config.lr_backbone, True), (config.lr_head, False)):
-        part = [(name, p) for name, p in model.named_parameters() if (id(p) in own) == pretrained]
+    for rate, part in ((config.lr_backbone, pretrained), (config.lr_head, new)):
         groups += decay_groups(part, config.weight_decay, lr=rate, peak=rate)
     return groups
 

@@ -384,7 +384,7 @@ def parameters(model: Any) -> dict[str, int]:
     parts = {
         "S1 encoder": model.backbone.s1.parameters(),
         "S2 encoder": model.backbone.s2.parameters(),
-        "head": model.head_parameters(),
+        "head": [p for name, p in model.named_parameters() if not name.startswith("backbone.")],
     }
     return {name: sum(p.numel() for p in part) for name, part in parts.items()}
 
