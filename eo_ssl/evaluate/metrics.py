@@ -21,28 +21,23 @@ from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 Metrics = dict[str, Any]
 Array = Tensor | np.ndarray
 CountMetric = Callable[[np.ndarray], np.ndarray]  # (..., K, K) or (..., K, 3) -> (...)
-SHOWN = 5  # broken rows that an error names
 
 # Checks
 
 
-def require_finite(what: str, values: Array, used: np.ndarray | None = None) -> None:
-    """Raise `DataError` that names the rows of `values` (N, ...) with NaN or infinity, among the `used` ones (N,).
+def require_finite(what: str, values: Array) -> None:
+    """Raise `DataError` that counts the rows of `values` (N, ...) with NaN or infinity, and names the first.
 
     A NaN loses every comparison: it would pass for a poor match instead of a broken encoder.
 
     >>> require_finite("embeddings", np.array([[0.0, 1.0], [np.nan, 1.0]]))
     Traceback (most recent call last):
-    eo_ssl.errors.DataError: embeddings: 1 of 2 rows hold NaN or infinity (row 1); check encoder and statistics
+    eo_ssl.errors.DataError: embeddings: 1 of 2 rows hold NaN or infinity, first row 1; check encoder and statistics
     """
-    broken = ~torch.isfinite(torch.as_tensor(values)).flatten(1).all(1).cpu().numpy()  # (N,)
-    rows = np.flatnonzero(broken if used is None else broken & used)
-    if len(rows):
-        named = ", ".join(map(str, rows[:SHOWN])) + (" …" if len(rows) > SHOWN else "")
-        raise DataError(
-            f"{what}: {len(rows)} of {len(broken)} rows hold NaN or infinity "
-            f"(row{'s' * (len(rows) > 1)} {named}); check encoder and statistics"
-        )
+    broken = torch.nonzero(~torch.isfinite(torch.as_tensor(values)).flatten(1).all(1))
+    if len(broken):
+        found = f"{len(broken)} of {len(values)} rows hold NaN or infinity, first row {int(broken[0])}"
+        raise DataError(f"{what}: {found}; check encoder and statistics")
 
 
 def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = True) -> Tensor:
@@ -73,7 +68,8 @@ def _pair(prediction: Array, truth: Array) -> tuple[Tensor, Tensor]:
     return prediction, truth
 
 
-def _finite_logits(logits: Array) -> Tensor:
+def finite_logits(logits: Array) -> Tensor:
+    """The logits; raises `NonFiniteError` when they hold NaN or infinity: a diverged model has no score."""
     logits = torch.as_tensor(logits)
     if not torch.isfinite(logits).all():
         raise NonFiniteError("the logits hold NaN or infinity: training diverged, lower the learning rate")
@@ -224,21 +220,17 @@ def segmentation_metrics(confusion: Array) -> Metrics:
 
 
 def classification_metrics(logits: Array, label: Array) -> Metrics:
-    """`confusion_metrics` of the most likely class. Shape: logits (N, K), label (N,) with 255 for no label.
-
-    Raises `NonFiniteError` when the logits hold NaN or infinity: a diverged model has no score.
-    """
-    logits = _finite_logits(logits)
+    """`confusion_metrics` of the most likely class. Shape: logits (N, K), label (N,) with 255 for no label."""
+    logits = finite_logits(logits)
     return confusion_metrics(confusion_matrix(logits.argmax(1), label, logits.shape[1]))
 
 
 def multilabel_metrics(logits: Array, target: Array) -> Metrics:
     """Macro and micro F1 at probability 0.5 and mean average precision (mAP) of independent sigmoids.
 
-    Shape: logits (N, K), target (N, K) of 0 and 1.
-    Raises `NonFiniteError` when the logits hold NaN or infinity, `DataError` for soft targets.
+    Shape: logits (N, K), target (N, K) of 0 and 1. Raises `NonFiniteError` or, for soft targets, `DataError`.
     """
-    probability, target = _finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
+    probability, target = finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
     counts = np.asarray(multilabel_counts(probability, target))
     f1, (tp, fp, fn) = class_f1(counts), counts.sum(0)
     truth, score = np.asarray(target.cpu()), np.asarray(probability.cpu())
@@ -284,9 +276,7 @@ def _matched(edges: Tensor, others: Tensor, tolerance: int) -> Tensor:
     return edges.masked_fill(~found, IGNORE)
 
 
-def boundary_counts(
-    prediction: Tensor, truth: Tensor, tolerance: int = 2, num_classes: int = NUM_CLASSES
-) -> Tensor:
+def boundary_counts(prediction: Tensor, truth: Tensor, tolerance: int = 2) -> Tensor:
     """Boundary pixels per class, all and those matched within `tolerance` pixels (Chebyshev distance).
 
     Shape: prediction, truth (B, H, W) -> (K, 4) int64: matched predicted, all predicted, matched true, all true.
@@ -295,7 +285,7 @@ def boundary_counts(
     ours, theirs = boundaries(prediction), boundaries(truth)
     columns = [_matched(ours, theirs, tolerance), ours, _matched(theirs, ours, tolerance), theirs]
     counts = [torch.bincount(column.flatten().int(), minlength=256) for column in columns]
-    return torch.stack(counts, 1)[:num_classes]
+    return torch.stack(counts, 1)[:NUM_CLASSES]
 
 
 def boundary_f1(counts: Array) -> Metrics:
@@ -309,27 +299,3 @@ def boundary_f1(counts: Array) -> Metrics:
     f1 = _share(2 * precision * recall, precision + recall, precision + recall > 0)
     f1 = np.where(all_t > 0, np.nan_to_num(f1), np.nan)
     return {"boundary_f1": _plain(class_mean(f1)), "boundary_f1_per_class": _plain(f1)}
-
-
-class SegmentationScore:
-    """Collects counts over batches of whole patches; `metrics()` gives everything, pooled."""
-
-    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
-        self.confusions: list[Tensor] = []  # one (K, K) per patch, for intervals over patches
-        self.edges = torch.zeros(num_classes, 4, dtype=torch.int64)
-
-    def update(self, logits: Tensor, truth: Tensor) -> None:
-        """Add patches. Shape: logits (or log-probabilities) (B, K, H, W), truth (B, H, W)."""
-        prediction = _finite_logits(logits).max(1).indices  # (B, H, W); much faster than argmax on a CPU
-        truth, k = torch.as_tensor(truth), len(self.edges)
-        self.confusions += [confusion_matrix(one, mask, k).cpu() for one, mask in zip(prediction, truth)]
-        self.edges += boundary_counts(prediction, truth.long(), num_classes=k).cpu()
-
-    def counts(self) -> Tensor:
-        """Confusion matrix of every patch, (N, K, K)."""
-        k = len(self.edges)
-        return torch.stack(self.confusions) if self.confusions else self.edges.new_zeros(0, k, k)
-
-    def metrics(self) -> Metrics:
-        """All pixel metrics of the patches seen so far."""
-        return {**segmentation_metrics(self.counts().sum(0)), **boundary_f1(self.edges)}
