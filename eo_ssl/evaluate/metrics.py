@@ -40,10 +40,10 @@ def require_finite(what: str, values: Array) -> None:
         raise DataError(f"{what}: {found}; check encoder and statistics")
 
 
-def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = True) -> Tensor:
+def class_codes(labels: Array, ignore: bool = True) -> Tensor:
     """Labels as int64 class codes; raises `DataError` that names a value outside the legend, and the legend.
 
-    The legend is 0 … K−1 and, with `ignore`, 255 for no label. Shape: any.
+    The legend is that of the eight classes and, with `ignore`, 255 for no label. Shape: any.
 
     >>> class_codes(np.array([0, 7, -1]))
     Traceback (most recent call last):
@@ -51,11 +51,9 @@ def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = Tr
     """
     labels = torch.as_tensor(labels)
     codes = labels.long()
-    known = (codes >= 0) & (codes < num_classes) & (codes == labels) | (ignore & (labels == IGNORE))
+    known = (codes >= 0) & (codes < NUM_CLASSES) & (codes == labels) | (ignore & (labels == IGNORE))
     if not bool(known.all()):
-        names = CLASS_NAMES if num_classes == NUM_CLASSES else [""] * num_classes
-        legend = [f"{code} {name}".strip() for code, name in enumerate(names)]
-        legend += [f"{IGNORE} no label"] * ignore
+        legend = [f"{code} {name}" for code, name in enumerate(CLASS_NAMES)] + [f"{IGNORE} no label"] * ignore
         raise DataError(f"label {labels[~known][0].item():g} is not in the legend: {', '.join(legend)}")
     return codes
 
@@ -79,33 +77,33 @@ def finite_logits(logits: Array) -> Tensor:
 # Counts
 
 
-def confusion_matrix(prediction: Array, truth: Array, num_classes: int = NUM_CLASSES) -> Tensor:
+def confusion_matrix(prediction: Array, truth: Array) -> Tensor:
     """Count truth (rows) against prediction (columns); truth 255 is left out.
 
-    Shape: any two equal shapes of class codes -> (K, K) int64. Raises `DataError` for codes outside the legend.
+    Shape: any two equal shapes of class codes -> (8, 8) int64. Raises `DataError` for codes outside the legend.
 
-    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 255]), num_classes=2).tolist()
+    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 255]))[:2, :2].tolist()
     [[1, 0], [0, 1]]
     """
     prediction, truth = _pair(prediction, truth)
-    truth = class_codes(truth, num_classes)
+    truth = class_codes(truth)
     keep = truth != IGNORE
-    found = class_codes(prediction[keep], num_classes, ignore=False)
-    counts = torch.bincount(truth[keep] * num_classes + found, minlength=num_classes**2)
-    return counts.view(num_classes, num_classes)
+    found = class_codes(prediction[keep], ignore=False)
+    counts = torch.bincount(truth[keep] * NUM_CLASSES + found, minlength=NUM_CLASSES**2)
+    return counts.view(NUM_CLASSES, NUM_CLASSES)
 
 
 def multilabel_counts(probability: Array, target: Array) -> Tensor:
-    """True positives, false positives and false negatives per class, at probability 0.5.
+    """True positives, false positives and false negatives per sample and class, at probability 0.5.
 
-    Shape: probability (N, K), target (N, K) of 0 and 1 -> (K, 3) int64. Raises `DataError` for soft targets.
+    Shape: probability (N, K), target (N, K) of 0 and 1 -> (N, K, 3) int64. Raises `DataError` for soft targets.
     """
     probability, target = _pair(probability, target)
     soft = (target != 0) & (target != 1)
     if bool(soft.any()):
         raise DataError(f"a target is 0 or 1 for each class, not {target[soft][0].item():g}")
     found, true = probability > 0.5, target.bool()
-    return torch.stack([(found & true).sum(0), (found & ~true).sum(0), (~found & true).sum(0)], 1)
+    return torch.stack([found & true, found & ~true, ~found & true], 2).long()
 
 
 # Scores of counts
@@ -220,9 +218,9 @@ def segmentation_metrics(confusion: Array) -> Metrics:
 
 
 def classification_metrics(logits: Array, label: Array) -> Metrics:
-    """`confusion_metrics` of the most likely class. Shape: logits (N, K), label (N,) with 255 for no label."""
+    """`confusion_metrics` of the most likely class. Shape: logits (N, 8), label (N,) with 255 for no label."""
     logits = finite_logits(logits)
-    return confusion_metrics(confusion_matrix(logits.argmax(1), label, logits.shape[1]))
+    return confusion_metrics(confusion_matrix(logits.argmax(1), label))
 
 
 def multilabel_metrics(logits: Array, target: Array) -> Metrics:
@@ -231,7 +229,7 @@ def multilabel_metrics(logits: Array, target: Array) -> Metrics:
     Shape: logits (N, K), target (N, K) of 0 and 1. Raises `NonFiniteError` or, for soft targets, `DataError`.
     """
     probability, target = finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
-    counts = np.asarray(multilabel_counts(probability, target))
+    counts = np.asarray(multilabel_counts(probability, target).sum(0).cpu())
     f1, (tp, fp, fn) = class_f1(counts), counts.sum(0)
     truth, score = np.asarray(target.cpu()), np.asarray(probability.cpu())
     precision = np.full(target.shape[1], np.nan)

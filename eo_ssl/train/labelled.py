@@ -24,6 +24,7 @@ from eo_ssl.evaluate.metrics import (
     classification_metrics,
     confusion_matrix,
     finite_logits,
+    multilabel_counts,
     multilabel_metrics,
     segmentation_metrics,
 )
@@ -278,8 +279,7 @@ def score_tiles(config: FinetuneConfig, found: TilePredictions, patches: int) ->
     labelled = found.label != IGNORE
     found = TilePredictions(*(x[labelled] for x in found))
     if config.task == "multi":
-        guess, truth = found.logits > 0, found.multilabel > 0.5  # (T, K); logit 0 is probability 0.5
-        per_tile = torch.stack([guess & truth, guess & ~truth, ~guess & truth], 2).long()  # (T, K, 3)
+        per_tile = multilabel_counts(found.logits.sigmoid(), found.multilabel)  # (T, K, 3)
         counts = torch.zeros(patches, k, 3, dtype=torch.int64).index_add_(0, found.patch, per_tile)
         return Evaluation(multilabel_metrics(found.logits, found.multilabel), counts)
     place = (found.patch * k + found.label) * k + found.logits.argmax(1)

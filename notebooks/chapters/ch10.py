@@ -54,7 +54,7 @@ def coverage(size: int, crop: int, rng: np.random.Generator | None = None) -> np
 
 def map_confusion(found: Tensor, truth: Tensor) -> np.ndarray:
     """Confusion of label maps with the truth (N, H, W), one matrix per patch: (N, 8, 8)."""
-    return np.stack([confusion_matrix(f, t.long(), NUM_CLASSES).numpy() for f, t in zip(found, truth)])
+    return np.stack([confusion_matrix(f, t).numpy() for f, t in zip(found, truth)])
 
 
 def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int, seed: int = 0) -> np.ndarray:

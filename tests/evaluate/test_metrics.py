@@ -11,12 +11,12 @@ from eo_ssl.errors import DataError
 from eo_ssl.evaluate import metrics
 from eo_ssl.losses import NonFiniteError
 
-K = 5
+K = 8
 
 
 @st.composite
-def labelled_logits(draw, minimum=1):
-    n = draw(st.integers(minimum, 40))
+def labelled_logits(draw):
+    n = draw(st.integers(0, 40))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     logits = 3 * torch.randn(n, K, generator=generator)
     classes = draw(st.integers(1, K))  # often fewer classes than the model knows
@@ -47,19 +47,9 @@ def test_classification_metrics_equal_scikit_learn(sample):
     assert ours["classes_present"] == len(present)
 
 
-def average_precision(truth, score):
-    """Σ (R_n − R_{n−1}) P_n: precision at each threshold times the recall that it adds, from the strictest on."""
-    found, recall = 0.0, 0.0
-    for threshold in sorted(set(score.tolist()), reverse=True):
-        taken = score >= threshold
-        now = truth[taken].sum() / truth.sum()
-        found, recall = found + (now - recall) * truth[taken].mean(), now
-    return found
-
-
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 30), st.floats(0.0, 1.0))
-def test_multilabel_metrics_equal_scikit_learn_and_the_definition(seed, n, share):
+@given(st.integers(0, 2**31), st.integers(0, 30), st.floats(0.0, 1.0))
+def test_multilabel_metrics_equal_scikit_learn(seed, n, share):
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(n, K, generator=generator)
     target = (torch.rand(n, K, generator=generator) < share).long()
@@ -69,33 +59,13 @@ def test_multilabel_metrics_equal_scikit_learn_and_the_definition(seed, n, share
     assert ours["classes_present"] == len(present)
     if len(present):
         f1 = sk.f1_score(truth, guess, average=None, zero_division=0)[present].mean()
-        precision = [average_precision(truth[:, c], score[:, c]) for c in present]
+        precision = [sk.average_precision_score(truth[:, c], score[:, c]) for c in present]
         assert ours["f1_macro"] == pytest.approx(f1)
-        assert ours["map"] == pytest.approx(np.mean(precision), abs=1e-5)
+        assert ours["map"] == pytest.approx(np.mean(precision))
     else:
         assert ours["f1_macro"] is None and ours["map"] is None
     if (truth | guess).any():
         assert ours["f1_micro"] == pytest.approx(sk.f1_score(truth, guess, average="micro", zero_division=0))
-
-
-def test_an_absent_class_changes_neither_average_accuracy_nor_macro_f1():
-    logits = torch.eye(3)[[0, 0, 1]]
-    two, eight = (
-        metrics.classification_metrics(torch.nn.functional.pad(logits, (0, extra)), torch.tensor([0, 0, 0]))
-        for extra in (0, 5)
-    )
-    assert two["aa"] == eight["aa"] == pytest.approx(2 / 3)
-    assert two["f1_macro"] == eight["f1_macro"]
-    assert eight["per_class"][1:] == [None] * 7
-
-
-@pytest.mark.parametrize("label", [[], [255], [255, 255]])
-def test_nothing_to_score_gives_none_not_nan(label):
-    result = metrics.classification_metrics(torch.randn(len(label), K), torch.tensor(label, dtype=torch.long))
-    assert {result[name] for name in ("aa", "oa", "f1_macro")} == {None}
-    empty = metrics.multilabel_metrics(torch.zeros(0, K), torch.zeros(0, K))
-    assert empty["f1_macro"] is None and empty["map"] is None and empty["n"] == 0
-    assert metrics.segmentation_metrics(torch.zeros(8, 8))["miou"] is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -119,12 +89,12 @@ LEGEND = r"is not in the legend: 0 Forest, .*7 Water, 255 no label"
 LOGITS = torch.eye(8)[:3]
 
 
-@pytest.mark.parametrize("kind", [np.array, torch.tensor])
 @pytest.mark.parametrize("label", [[0, 1, -1], [-100, 1, 2], [0, 8, 1], [0.0, 0.5, 1.0]])
-def test_a_label_outside_the_legend_is_named_with_the_legend(label, kind):
+def test_a_label_outside_the_legend_is_named_with_the_legend(label):
     wrong = next(value for value in label if value not in range(8))
-    with pytest.raises(DataError, match=f"label {wrong:g} {LEGEND}"):
-        metrics.classification_metrics(LOGITS, kind(label))
+    for kind in (np.array, torch.tensor):
+        with pytest.raises(DataError, match=f"label {wrong:g} {LEGEND}"):
+            metrics.classification_metrics(LOGITS, kind(label))
 
 
 def test_numpy_lists_and_other_types_of_labels_are_scored_alike():
