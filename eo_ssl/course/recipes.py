@@ -64,7 +64,7 @@ def compared(run: Run, *parts: str) -> pd.DataFrame:
     give_memory_back()
     job = GridJob(run.profile.name, str(run.data_root), str(run.root), parts)
     # At smoke the models take less time than the start of a second process.
-    results = run_grid(job, run.source(), workers=None if run.is_evidence else 1)
+    results = run_grid(job, workers=None if run.is_evidence else 1)
     keys = {cell.key for cell in grid.cells if cell.rate is None}
     return results[results["key"].isin(keys)].reset_index(drop=True)
 

@@ -21,34 +21,29 @@ from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 Metrics = dict[str, Any]
 Array = Tensor | np.ndarray
 CountMetric = Callable[[np.ndarray], np.ndarray]  # (..., K, K) or (..., K, 3) -> (...)
-SHOWN = 5  # broken rows that an error names
 
 # Checks
 
 
-def require_finite(what: str, values: Array, used: np.ndarray | None = None) -> None:
-    """Raise `DataError` that names the rows of `values` (N, ...) with NaN or infinity, among the `used` ones (N,).
+def require_finite(what: str, values: Array) -> None:
+    """Raise `DataError` that counts the rows of `values` (N, ...) with NaN or infinity, and names the first.
 
     A NaN loses every comparison: it would pass for a poor match instead of a broken encoder.
 
     >>> require_finite("embeddings", np.array([[0.0, 1.0], [np.nan, 1.0]]))
     Traceback (most recent call last):
-    eo_ssl.errors.DataError: embeddings: 1 of 2 rows hold NaN or infinity (row 1); check encoder and statistics
+    eo_ssl.errors.DataError: embeddings: 1 of 2 rows hold NaN or infinity, first row 1; check encoder and statistics
     """
-    broken = ~torch.isfinite(torch.as_tensor(values)).flatten(1).all(1).cpu().numpy()  # (N,)
-    rows = np.flatnonzero(broken if used is None else broken & used)
-    if len(rows):
-        named = ", ".join(map(str, rows[:SHOWN])) + (" …" if len(rows) > SHOWN else "")
-        raise DataError(
-            f"{what}: {len(rows)} of {len(broken)} rows hold NaN or infinity "
-            f"(row{'s' * (len(rows) > 1)} {named}); check encoder and statistics"
-        )
+    broken = torch.nonzero(~torch.isfinite(torch.as_tensor(values)).flatten(1).all(1))
+    if len(broken):
+        found = f"{len(broken)} of {len(values)} rows hold NaN or infinity, first row {int(broken[0])}"
+        raise DataError(f"{what}: {found}; check encoder and statistics")
 
 
-def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = True) -> Tensor:
+def class_codes(labels: Array, ignore: bool = True) -> Tensor:
     """Labels as int64 class codes; raises `DataError` that names a value outside the legend, and the legend.
 
-    The legend is 0 … K−1 and, with `ignore`, 255 for no label. Shape: any.
+    The legend is that of the eight classes and, with `ignore`, 255 for no label. Shape: any.
 
     >>> class_codes(np.array([0, 7, -1]))
     Traceback (most recent call last):
@@ -56,11 +51,9 @@ def class_codes(labels: Array, num_classes: int = NUM_CLASSES, ignore: bool = Tr
     """
     labels = torch.as_tensor(labels)
     codes = labels.long()
-    known = (codes >= 0) & (codes < num_classes) & (codes == labels) | (ignore & (labels == IGNORE))
+    known = (codes >= 0) & (codes < NUM_CLASSES) & (codes == labels) | (ignore & (labels == IGNORE))
     if not bool(known.all()):
-        names = CLASS_NAMES if num_classes == NUM_CLASSES else [""] * num_classes
-        legend = [f"{code} {name}".strip() for code, name in enumerate(names)]
-        legend += [f"{IGNORE} no label"] * ignore
+        legend = [f"{code} {name}" for code, name in enumerate(CLASS_NAMES)] + [f"{IGNORE} no label"] * ignore
         raise DataError(f"label {labels[~known][0].item():g} is not in the legend: {', '.join(legend)}")
     return codes
 
@@ -73,7 +66,8 @@ def _pair(prediction: Array, truth: Array) -> tuple[Tensor, Tensor]:
     return prediction, truth
 
 
-def _finite_logits(logits: Array) -> Tensor:
+def finite_logits(logits: Array) -> Tensor:
+    """The logits; raises `NonFiniteError` when they hold NaN or infinity: a diverged model has no score."""
     logits = torch.as_tensor(logits)
     if not torch.isfinite(logits).all():
         raise NonFiniteError("the logits hold NaN or infinity: training diverged, lower the learning rate")
@@ -83,33 +77,33 @@ def _finite_logits(logits: Array) -> Tensor:
 # Counts
 
 
-def confusion_matrix(prediction: Array, truth: Array, num_classes: int = NUM_CLASSES) -> Tensor:
+def confusion_matrix(prediction: Array, truth: Array) -> Tensor:
     """Count truth (rows) against prediction (columns); truth 255 is left out.
 
-    Shape: any two equal shapes of class codes -> (K, K) int64. Raises `DataError` for codes outside the legend.
+    Shape: any two equal shapes of class codes -> (8, 8) int64. Raises `DataError` for codes outside the legend.
 
-    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 255]), num_classes=2).tolist()
+    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 255]))[:2, :2].tolist()
     [[1, 0], [0, 1]]
     """
     prediction, truth = _pair(prediction, truth)
-    truth = class_codes(truth, num_classes)
+    truth = class_codes(truth)
     keep = truth != IGNORE
-    found = class_codes(prediction[keep], num_classes, ignore=False)
-    counts = torch.bincount(truth[keep] * num_classes + found, minlength=num_classes**2)
-    return counts.view(num_classes, num_classes)
+    found = class_codes(prediction[keep], ignore=False)
+    counts = torch.bincount(truth[keep] * NUM_CLASSES + found, minlength=NUM_CLASSES**2)
+    return counts.view(NUM_CLASSES, NUM_CLASSES)
 
 
 def multilabel_counts(probability: Array, target: Array) -> Tensor:
-    """True positives, false positives and false negatives per class, at probability 0.5.
+    """True positives, false positives and false negatives per sample and class, at probability 0.5.
 
-    Shape: probability (N, K), target (N, K) of 0 and 1 -> (K, 3) int64. Raises `DataError` for soft targets.
+    Shape: probability (N, K), target (N, K) of 0 and 1 -> (N, K, 3) int64. Raises `DataError` for soft targets.
     """
     probability, target = _pair(probability, target)
     soft = (target != 0) & (target != 1)
     if bool(soft.any()):
         raise DataError(f"a target is 0 or 1 for each class, not {target[soft][0].item():g}")
     found, true = probability > 0.5, target.bool()
-    return torch.stack([(found & true).sum(0), (found & ~true).sum(0), (~found & true).sum(0)], 1)
+    return torch.stack([found & true, found & ~true, ~found & true], 2).long()
 
 
 # Scores of counts
@@ -224,22 +218,18 @@ def segmentation_metrics(confusion: Array) -> Metrics:
 
 
 def classification_metrics(logits: Array, label: Array) -> Metrics:
-    """`confusion_metrics` of the most likely class. Shape: logits (N, K), label (N,) with 255 for no label.
-
-    Raises `NonFiniteError` when the logits hold NaN or infinity: a diverged model has no score.
-    """
-    logits = _finite_logits(logits)
-    return confusion_metrics(confusion_matrix(logits.argmax(1), label, logits.shape[1]))
+    """`confusion_metrics` of the most likely class. Shape: logits (N, 8), label (N,) with 255 for no label."""
+    logits = finite_logits(logits)
+    return confusion_metrics(confusion_matrix(logits.argmax(1), label))
 
 
 def multilabel_metrics(logits: Array, target: Array) -> Metrics:
     """Macro and micro F1 at probability 0.5 and mean average precision (mAP) of independent sigmoids.
 
-    Shape: logits (N, K), target (N, K) of 0 and 1.
-    Raises `NonFiniteError` when the logits hold NaN or infinity, `DataError` for soft targets.
+    Shape: logits (N, K), target (N, K) of 0 and 1. Raises `NonFiniteError` or, for soft targets, `DataError`.
     """
-    probability, target = _finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
-    counts = np.asarray(multilabel_counts(probability, target))
+    probability, target = finite_logits(logits).float().sigmoid(), torch.as_tensor(target)
+    counts = np.asarray(multilabel_counts(probability, target).sum(0).cpu())
     f1, (tp, fp, fn) = class_f1(counts), counts.sum(0)
     truth, score = np.asarray(target.cpu()), np.asarray(probability.cpu())
     precision = np.full(target.shape[1], np.nan)
@@ -284,9 +274,7 @@ def _matched(edges: Tensor, others: Tensor, tolerance: int) -> Tensor:
     return edges.masked_fill(~found, IGNORE)
 
 
-def boundary_counts(
-    prediction: Tensor, truth: Tensor, tolerance: int = 2, num_classes: int = NUM_CLASSES
-) -> Tensor:
+def boundary_counts(prediction: Tensor, truth: Tensor, tolerance: int = 2) -> Tensor:
     """Boundary pixels per class, all and those matched within `tolerance` pixels (Chebyshev distance).
 
     Shape: prediction, truth (B, H, W) -> (K, 4) int64: matched predicted, all predicted, matched true, all true.
@@ -295,7 +283,7 @@ def boundary_counts(
     ours, theirs = boundaries(prediction), boundaries(truth)
     columns = [_matched(ours, theirs, tolerance), ours, _matched(theirs, ours, tolerance), theirs]
     counts = [torch.bincount(column.flatten().int(), minlength=256) for column in columns]
-    return torch.stack(counts, 1)[:num_classes]
+    return torch.stack(counts, 1)[:NUM_CLASSES]
 
 
 def boundary_f1(counts: Array) -> Metrics:
@@ -309,27 +297,3 @@ def boundary_f1(counts: Array) -> Metrics:
     f1 = _share(2 * precision * recall, precision + recall, precision + recall > 0)
     f1 = np.where(all_t > 0, np.nan_to_num(f1), np.nan)
     return {"boundary_f1": _plain(class_mean(f1)), "boundary_f1_per_class": _plain(f1)}
-
-
-class SegmentationScore:
-    """Collects counts over batches of whole patches; `metrics()` gives everything, pooled."""
-
-    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
-        self.confusions: list[Tensor] = []  # one (K, K) per patch, for intervals over patches
-        self.edges = torch.zeros(num_classes, 4, dtype=torch.int64)
-
-    def update(self, logits: Tensor, truth: Tensor) -> None:
-        """Add patches. Shape: logits (or log-probabilities) (B, K, H, W), truth (B, H, W)."""
-        prediction = _finite_logits(logits).max(1).indices  # (B, H, W); much faster than argmax on a CPU
-        truth, k = torch.as_tensor(truth), len(self.edges)
-        self.confusions += [confusion_matrix(one, mask, k).cpu() for one, mask in zip(prediction, truth)]
-        self.edges += boundary_counts(prediction, truth.long(), num_classes=k).cpu()
-
-    def counts(self) -> Tensor:
-        """Confusion matrix of every patch, (N, K, K)."""
-        k = len(self.edges)
-        return torch.stack(self.confusions) if self.confusions else self.edges.new_zeros(0, k, k)
-
-    def metrics(self) -> Metrics:
-        """All pixel metrics of the patches seen so far."""
-        return {**segmentation_metrics(self.counts().sum(0)), **boundary_f1(self.edges)}

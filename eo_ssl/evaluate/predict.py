@@ -1,8 +1,11 @@
-"""Predictions for whole patches: cut into tiles that cover them, never cropped at random."""
+"""Predictions for whole patches: cut into tiles that cover them, never cropped at random.
+
+`patches` are `eo_ssl.train.labelled.Patches`: (N, size, size) pixels, cut into batches of squares with their labels.
+"""
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,18 +13,7 @@ from torch import Tensor
 from eo_ssl.sensors import IGNORE
 
 Batch = dict[str, Tensor]
-Model = Callable[[Batch], Tensor]  # from a batch as `PatchSet.cut` gives it to logits
-
-
-class PatchSet(Protocol):
-    """Whole patches: how many, how large, and cuts of them as a batch."""
-
-    size: int
-    mask: Tensor  # (N, size, size)
-
-    def __len__(self) -> int: ...
-
-    def cut(self, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Batch: ...
+Model = Callable[[Batch], Tensor]  # from a batch of squares to logits
 
 
 def corners(length: int, tile: int) -> list[int]:
@@ -64,7 +56,7 @@ class TilePredictions(NamedTuple):
 
 @torch.no_grad()
 def predict_tiles(
-    model: Model, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 128
+    model: Model, patches: Any, tile: int, limit: int = 0, batch_size: int = 128
 ) -> TilePredictions:
     """Classify every tile, or `limit` of each patch."""
     found = []
@@ -77,7 +69,7 @@ def predict_tiles(
 
 @torch.no_grad()
 def predict_maps(
-    model: Model, patches: PatchSet, tile: int, limit: int = 0, batch_size: int = 32
+    model: Model, patches: Any, tile: int, limit: int = 0, batch_size: int = 32
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield row, log-probabilities (K, H, W) and truth (H, W) of each patch, stitched from its tiles.
 
@@ -98,36 +90,6 @@ def predict_maps(
             yield row, mean.clamp(min=1e-8).log(), patches.mask[row].long().cpu().where(seen > 0, nothing)
 
 
-class Standardised:
-    """Whole patches that are standardised already: s1 (N, 2, P, P), s2 (N, 13, P, P), without truth."""
-
-    def __init__(self, s1: Tensor, s2: Tensor) -> None:
-        self.s1, self.s2, self.size = s1, s2, s1.shape[-1]
-        self.mask = torch.full((len(s1), self.size, self.size), IGNORE)
-
-    def __len__(self) -> int:
-        return len(self.s1)
-
-    def cut(self, rows: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Batch:
-        """Squares out of the patches."""
-        where = list(zip(rows.tolist(), tops.tolist(), lefts.tolist()))
-        return {
-            name: torch.stack([x[r, :, t : t + side, l : l + side] for r, t, l in where])
-            for name, x in (("s1", self.s1), ("s2", self.s2))
-        }
-
-
-def probabilities(down: Any, patches: PatchSet, tile: int) -> Tensor:
-    """Probabilities of whole patches from tiles that cover them: (N, 8, P, P).
-
-    `down` is a `train.downstream.Downstream`; patches are in physical units, or `Standardised`.
-    """
-
-    def forward(batch: Batch) -> Tensor:
-        if isinstance(patches, Standardised):
-            return down.model({name: values.to(down.prepare.device) for name, values in batch.items()})
-        return down(batch)
-
-    down.eval()
-    maps = predict_maps(forward, patches, tile)
-    return torch.stack([found.exp() for _, found, _ in maps])
+def probabilities(model: Model, patches: Any, tile: int) -> Tensor:
+    """Probabilities of whole patches from tiles that cover them: (N, 8, P, P)."""
+    return torch.stack([found.exp() for _, found, _ in predict_maps(model, patches, tile)])

@@ -59,10 +59,10 @@ def knn(
 def _choose(
     name: str, candidates: dict[float, Pipeline], train: tuple[Features, Labels], val: tuple[Features, Labels]
 ) -> Pipeline:
-    x, y = _labelled(f"{name} probe, training features", *train)
+    x, y = _labelled(f"{name} probe, labelled training features", *train)
     if (n := len(np.unique(y))) < 2:
         raise DataError(f"{name} probe: the training labels hold {n} class; give it at least two")
-    val_x, val_y = _labelled(f"{name} probe, validation features", *val)
+    val_x, val_y = _labelled(f"{name} probe, labelled validation features", *val)
     if not len(val_y):
         raise DataError(f"{name} probe: no labelled validation rows, so nothing to choose its setting on")
     tried = {c: average_accuracy(val_y, model.fit(x, y).predict(val_x)) for c, model in candidates.items()}
@@ -73,5 +73,5 @@ def _choose(
 def _labelled(what: str, features: Features, labels: Labels) -> tuple[Features, Labels]:
     features, labels = np.asarray(features, dtype=np.float64), np.asarray(labels)
     keep = labels != IGNORE
-    require_finite(what, features, used=keep)
+    require_finite(what, features[keep])
     return features[keep], labels[keep]

@@ -15,55 +15,48 @@ from eo_ssl.evaluate.metrics import require_finite
 
 TIE = 1e-6  # cosines of embeddings closer than this are one and the same
 
-Ranks = tuple[Tensor, Tensor, Tensor]
+Ranks = tuple[
+    Tensor, Tensor
+]  # of each query (N,): how many beat the partner, and how many others tie with it
 
 
-def _ranks(similarity: Tensor, own: Tensor, others: Tensor, tie: float = 0.0) -> Ranks:
-    """Better, tied and compared, of each row with its partner's similarity. Shape: (c, N), (c,), (c, N) bool."""
+def _ranks(similarity: Tensor, own: Tensor, tie: float = 0.0) -> Ranks:
+    """Ranks of each row (c, N) against its partner's similarity (c,)."""
     own = own[:, None]
-    better = ((similarity > own + tie) & others).sum(1)
-    tied = (((similarity - own).abs() <= tie) & others).sum(1)
-    return better, tied, others.sum(1) + 1
+    tied = ((similarity - own).abs() <= tie).sum(1) - 1  # the partner itself does not count
+    return (similarity > own + tie).sum(1), tied
 
 
-def ranks(query: Tensor, gallery: Tensor, group: Tensor | None = None, chunk: int = 1024) -> Ranks:
-    """How many gallery items beat the true partner, tie with it, and were compared with it, by cosine.
+def ranks(query: Tensor, gallery: Tensor, chunk: int = 1024) -> Ranks:
+    """How many gallery items beat the true partner and how many tie with it, by cosine.
 
-    The partner of query i is gallery item i. Items of the same overlap group (they show partly the same ground)
-    are left out of the comparison, except the partner.
-
-    Shape: query (N, D), gallery (N, D), group (N,) -> three (N,) int64: better, tied with the partner (itself
-    not counted), compared.
+    Shape: query (N, D), gallery (N, D), the partner of query i is gallery item i -> two (N,) int64.
     """
     require_finite("retrieval, queries", query)
     require_finite("retrieval, gallery", gallery)
     query, gallery = F.normalize(query.double(), dim=1), F.normalize(gallery.double(), dim=1)
-    number, found = torch.arange(len(query), device=query.device), []
-    group = number if group is None else group
-    for rows in number.split(chunk):
+    found = []
+    for rows in torch.arange(len(query), device=query.device).split(chunk):
         similarity = query[rows] @ gallery.T  # (c, N)
-        own = similarity.gather(1, rows[:, None])[:, 0]
-        found.append(_ranks(similarity, own, group[rows, None] != group, TIE))
+        found.append(_ranks(similarity, similarity.gather(1, rows[:, None])[:, 0], TIE))
     return tuple(map(torch.cat, zip(*found)))  # type: ignore[return-value]
 
 
 def recall(found: Ranks, k: int) -> Tensor:
     """Chance of each query that its partner is among the k first, ties broken at random. → (N,) in [0, 1]"""
-    better, tied, _ = found
+    better, tied = found
     return ((k - better.double()) / (tied + 1)).clamp(0, 1)
 
 
 def reciprocal_rank(found: Ranks) -> Tensor:
     """Mean of 1/r over the ranks better+1 … better+tied+1 that a random order of the ties allows. → (N,)"""
-    better, tied, _ = found
+    better, tied = found
     steps = torch.arange(1, int((better + tied).max()) + 2, dtype=torch.float64, device=better.device)
     harmonic = torch.cat([steps.new_zeros(1), (1 / steps).cumsum(0)])
     return (harmonic[better + tied + 1] - harmonic[better]) / (tied + 1)
 
 
-def retrieval(
-    z1: Tensor, z2: Tensor, ks: Sequence[int] = (1, 5, 10), group: Tensor | None = None
-) -> dict[str, float]:
+def retrieval(z1: Tensor, z2: Tensor, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
     """Recall@k and mean reciprocal rank from S1 to S2 and back, and what chance would give.
 
     Recall@k = share of queries whose partner is among the k most similar; MRR = mean of 1/rank.
@@ -77,13 +70,9 @@ def retrieval(
     """
     if z1.shape != z2.shape or not len(z1):
         raise ValueError(f"retrieval needs two equal embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")
-    require_finite("retrieval, embeddings of S1", z1)
-    require_finite("retrieval, embeddings of S2", z2)
-    result: dict[str, float] = {}
-    for name, found in (("s1_to_s2", ranks(z1, z2, group)), ("s2_to_s1", ranks(z2, z1, group))):
-        for k in ks:
-            result[f"{name}_recall@{k}"] = float(recall(found, k).mean())
-            result[f"chance_recall@{k}"] = float((k / found[2].double()).clamp(max=1).mean())
+    result = {f"chance_recall@{k}": min(k / len(z1), 1.0) for k in ks}
+    for name, found in (("s1_to_s2", ranks(z1, z2)), ("s2_to_s1", ranks(z2, z1))):
+        result |= {f"{name}_recall@{k}": float(recall(found, k).mean()) for k in ks}
         result[f"{name}_mrr"] = float(reciprocal_rank(found).mean())
     return result
 
@@ -99,19 +88,18 @@ def retrieval_metrics(similarity: Tensor, ignore: Tensor | None = None) -> dict[
     1.0
     """
     require_finite("retrieval, similarities", similarity)
-    others = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
-    if ignore is not None:
-        others &= ~ignore
-    own = similarity.diagonal()
-    both = (_ranks(similarity, own, others), _ranks(similarity.T, own, others.T))
+    if ignore is None:
+        ignore = torch.zeros_like(similarity, dtype=torch.bool)
+    own, compared = similarity.diagonal(), similarity.masked_fill(ignore, -torch.inf)
+    both = _ranks(compared, own), _ranks(compared.T, own)
     found: Ranks = tuple(map(torch.cat, zip(*both)))  # type: ignore[assignment]
-    better, tied, _ = found
+    better, tied = found
     return {
         "top1": float(recall(found, 1).float().mean()),
         "top5": float(recall(found, 5).float().mean()),
         "mean_rank": float((1 + better + tied / 2).mean()),
         "mrr": float(reciprocal_rank(found).float().mean()),
-        "chance_top5": float((5 / both[0][2]).clamp(max=1).mean()),
+        "chance_top5": float((5 / (~ignore).sum(1)).clamp(max=1).mean()),
     }
 
 
@@ -154,33 +142,30 @@ def embedding_metrics(z1: Tensor, z2: Tensor) -> dict[str, float]:
     }
 
 
-def linear_cka(x: Tensor, y: Tensor, debiased: bool = False) -> float:
-    """Linear CKA between features of the same N samples: 1 for a rotation, about 0 for unrelated ones.
+def linear_cka(x: Tensor, y: Tensor) -> float:
+    """Debiased linear CKA between features of the same N samples: 1 for a rotation, about 0 for unrelated ones.
 
     CKA = HSIC(XXᵀ, YYᵀ) / √(HSIC(XXᵀ, XXᵀ) · HSIC(YYᵀ, YYᵀ)) (Kornblith et al. 2019, eq. 6). With fewer
-    samples than dimensions the plain estimate is too high even for noise; `debiased` removes that
+    samples than dimensions the plain estimate of HSIC is too high even for noise; this one is unbiased
     (Nguyen et al. 2021). NaN where a representation is constant: there is nothing to align.
 
-    Shape: x (N, D1), y (N, D2), N >= 4 when debiased.
+    Shape: x (N, D1), y (N, D2), N >= 4.
 
     >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
     >>> round(linear_cka(x, 5 * x.flip(1)), 6)
     1.0
     """
-    if len(x) != len(y) or len(x) < (4 if debiased else 2):
-        raise ValueError(f"CKA compares the same samples twice, got {len(x)} and {len(y)}")
+    if len(x) != len(y) or len(x) < 4:
+        raise ValueError(f"CKA compares the same four samples or more twice, got {len(x)} and {len(y)}")
     x, y = _centred(x), _centred(y)
     k, l = x @ x.T, y @ y.T  # (N, N)
-    scale = (_hsic(k, k, debiased) * _hsic(l, l, debiased)).sqrt()
-    return float(_hsic(k, l, debiased) / scale) if scale > 0 else math.nan
+    scale = (_hsic(k, k) * _hsic(l, l)).sqrt()
+    return float(_hsic(k, l) / scale) if scale > 0 else math.nan
 
 
-def _hsic(k: Tensor, l: Tensor, debiased: bool) -> Tensor:
+def _hsic(k: Tensor, l: Tensor) -> Tensor:
     """Hilbert–Schmidt independence criterion of two Gram matrices (N, N), up to a common factor."""
     n = len(k)
-    if not debiased:
-        centred = k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
-        return (centred * l).sum()
     k, l = k - k.diag().diag(), l - l.diag().diag()  # Song et al. 2012, eq. 5: without the diagonals
     cross = (k.sum(0) * l.sum(0)).sum()
     return (k * l).sum() + k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 * cross / (n - 2)

@@ -30,7 +30,8 @@ def finetune(
 
     Example: eo-ssl finetune --data ROOT --model late --init runs/pretraining/pretrain/NAME --fraction 0.1
     """
-    from eo_ssl.experiments.results import append_result, read_lines, results_path
+    from eo_ssl.experiments.grid import done
+    from eo_ssl.experiments.results import append_result, results_path
     from eo_ssl.files import locked
     from eo_ssl.provenance import training_code
     from eo_ssl.train import finetune as training
@@ -45,19 +46,17 @@ def finetune(
         named |= {key: read_meta(init)[key] for key in ("backbone", "image_size")}
     config = FinetuneConfig.from_dict({**named, "init": init, **pairs(set)})
     source, folder = opened(data, task), Path(run_dir).expanduser()
-    path, key = results_path(folder), config.digest()
+    key = config.digest()
     with locked(folder / "finetune.lock", "fine-tune in this folder"):
         data_set = LabelledData(source)
         stamp = f"{data_set.version} {init_stamp(init)} {training_code()}"
-        known = [x for x in read_lines(path) if (x.get("key"), x.get("stamp")) == (key, stamp)]
-        if known:
-            line = known[-1]
-        else:
+        line = done(folder, {key: stamp}).get(key)
+        if line is None:
             line = training.finetune(config, data_set, folder, name=key, accelerator=accelerator, keep=keep)
             # No name of the course's grid: the two are not to be averaged.
             method = f"{model} {mode} {Path(init).name}"
             line = {"key": key, "stamp": stamp, "method": method, "tuning": False, **line}
-            append_result(path, line)
+            append_result(results_path(folder), line)
     scores = {name: value for name, value in sorted(line["test"].items()) if isinstance(value, float)}
     chosen = f"update {line['best_update']} of {line['updates']} by validation"
     show({**scores, "labels": line["n_labels"], "chosen at": chosen, "seconds": line["seconds"]})
@@ -71,7 +70,6 @@ def label_fractions(
     part: Annotated[list[str] | None, typer.Option(help="fusion, few-labels, swin or segmentation.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0: one to three per GPU or one per core.")] = 0,
     accelerator: Accelerator = "auto",
-    max_minutes: Annotated[float, typer.Option(help="Begin no model after this long; 0 is no limit.")] = 0.0,
     scheduler: Annotated[str, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the models, train none.")] = False,
 ) -> None:
@@ -86,8 +84,6 @@ def label_fractions(
 
     and then this command with --scheduler tcp://$HOSTNAME:8786. A worker that is lost costs its model in hand.
     """
-    import time
-
     from eo_ssl.data.fetch import root_of
     from eo_ssl.experiments.grid import GridJob, run_grid
     from eo_ssl.experiments.plan import make_grid
@@ -98,10 +94,8 @@ def label_fractions(
         tried = sum(cell.rate is not None for cell in cells)
         typer.echo("\n".join(cell.key for cell in cells))
         return typer.echo(f"{len(cells)} models, {tried} of them to choose learning rates")
-    stop_at = time.time() + 60 * max_minutes if max_minutes else 0.0
     run_dir = str(Path(run_dir).expanduser())
-    job = GridJob(profile, str(root_of(data)), run_dir, parts, accelerator, stop_at)
-    run_grid(job, None, workers, scheduler)
+    run_grid(GridJob(profile, str(root_of(data)), run_dir, parts, accelerator), workers, scheduler)
     return table(run_dir)
 
 

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -48,17 +48,13 @@ _ONE_MODEL = threading.Lock()  # at a time in a process: the random numbers of t
 
 @dataclass(frozen=True)
 class GridJob:
-    """A grid on one data set in one run folder; small enough to be sent to any process or cluster node.
-
-    `stop_at` is a time (seconds since 1970) after which no further cell is begun; 0: never.
-    """
+    """A grid on one data set in one run folder; small enough to be sent to any process or cluster node."""
 
     profile: str
     data: str
     run_dir: str
     parts: tuple[str, ...] = ()
     accelerator: str = "auto"
-    stop_at: float = 0.0
 
     @property
     def folder(self) -> Path:
@@ -88,37 +84,38 @@ class GridJob:
         """Settings of a cell at a learning rate."""
         plan, profile, method = get_plan(self.profile), get_profile(self.profile), get_method(cell.method)
         init = method.pretraining or "scratch"
-        if init not in FRESH:
-            init = str(self.start(method, cell.seed))
-        network = {
-            "backbone": getattr(profile, method.family, method.family),
-            "image_size": profile.crop(method.family),
-        }
-        what = {"model": method.model, "mode": method.mode, "task": cell.task, "fraction": cell.fraction}
-        sizes = {
-            "cached_crops": plan.cached_crops,
-            "unet_width": plan.unet_width,
+        return FinetuneConfig(
+            model=method.model,
+            task=cell.task,
+            mode=method.mode,
+            init=init if init in FRESH else str(self.start(method, cell.seed)),
+            fraction=cell.fraction,
+            seed=cell.seed,
+            backbone=getattr(profile, method.family, method.family),
+            image_size=profile.crop(method.family),
+            cached_crops=plan.cached_crops,
+            unet_width=plan.unet_width,
+            lr_head=rate,
+            lr_backbone=rate * plan.ratio,
             **asdict(plan.budget(cell.task, cell.rate is not None)),
-        }
-        rates = {"lr_head": rate, "lr_backbone": rate * plan.ratio}
-        return FinetuneConfig(init=init, seed=cell.seed, **network, **what, **sizes, **rates)
+        )
 
     def start(self, method: Method, seed: int) -> Path:
-        """The encoders that a method starts from: brought by the user, shipped with the course, or pretrained here."""
+        """The encoders that a method starts from: brought by the user, shipped with the course, or pretrained here.
+
+        Of those pretrained here the seeds are used in turn; raises `CheckpointError` where one is missing.
+        """
         if method.released:
             return published(method.pretraining) or released(method.pretraining)
-        return self.pretrained(method.pretraining, method.family, seed)
-
-    def pretrained(self, pretraining: str, family: str, seed: int) -> Path:
-        """The checkpoint that fine-tuning seed `seed` starts from: pretraining seeds are used in turn."""
         profile = get_profile(self.profile)
-        backbone, seeds = getattr(profile, family), profile.seeds_of(pretraining, family)
+        backbone = getattr(profile, method.family)
+        seeds = profile.seeds_of(method.pretraining, method.family)
         number = seeds[seed % len(seeds)]
-        folder = pretrain_folder(self.folder, pretraining, backbone, number)
+        folder = pretrain_folder(self.folder, method.pretraining, backbone, number)
         if not (folder / "config.json").is_file():
-            network = f"--backbone {backbone} --image-size {profile.crop(family)} --seed {number}"
+            network = f"--backbone {backbone} --image-size {profile.crop(method.family)} --seed {number}"
             where = f"--data {self.data} --run-dir {self.run_dir}"
-            command = f"eo-ssl pretrain {pretraining} --preset {self.profile} {network} {where}"
+            command = f"eo-ssl pretrain {method.pretraining} --preset {self.profile} {network} {where}"
             raise CheckpointError(f"{folder}: not pretrained yet; run {command} first")
         return folder
 
@@ -135,17 +132,12 @@ class Task:
     needed: tuple[Result, ...] = ()
 
 
-def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
-    """Train and test one cell and return its line; None where the time of the job is up.
-
-    `data` is the job's data where it is at hand; otherwise it is read once per process.
-    """
+def run_cell(task: Task) -> Result:
+    """Train and test one cell and return its line."""
     job, cell, method = task.job, task.cell, get_method(task.cell.method)
-    if job.stop_at and time.time() > job.stop_at:
-        return None
     with _ONE_MODEL:
         began = time.perf_counter()
-        line = _line(task, data or _read(job.data, job.version))
+        line = _line(task, _read(job.data, job.version))
         seconds = round(time.perf_counter() - began, 2)
     facts = {"method": cell.method, "label": method.label, "task": cell.task, "fraction": cell.fraction}
     facts |= {"seed": cell.seed, "tuning": cell.rate is not None, "profile": job.profile}
@@ -154,6 +146,7 @@ def run_cell(task: Task, data: "LabelledData | None" = None) -> Result | None:
 
 @lru_cache(maxsize=1)
 def _read(data: str, version: str) -> "LabelledData":
+    """The data of a job, read once per process."""
     from eo_ssl.data.dataset import open_source
     from eo_ssl.train.labelled import LabelledData
 
@@ -165,22 +158,17 @@ def _line(task: Task, data: "LabelledData") -> Result:
 
     job, cell = task.job, task.cell
     train = partial(finetune, source=data, run_dir=job.folder, name=cell.key, accelerator=job.accelerator)
-    test = partial(test_trained, cell.key, data=data, run_dir=job.folder, accelerator=job.accelerator)
     if get_method(cell.method).members:
-        return test([inside(job.folder, "models", need) for need in cell.needs], val=True)
+        members = [inside(job.folder, "models", need) for need in cell.needs]
+        return test_trained(cell.key, members, data, job.folder, job.accelerator, val=True)
     if cell.rate is not None:
         return train(job.config(cell, cell.rate), test=False)
-    rates = mean_scores(task.needed)
+    tried = sorted({line["lr"] for line in task.needed})
+    scores = {r: fmean(line["val_score"] for line in task.needed if line["lr"] == r) for r in tried}
     # The first, smallest rate wins a tie; where there is but one, none was tried.
-    best = max(rates, key=lambda rate: rates[rate]) if rates else get_plan(job.profile).rates[0]
+    best = max(tried, key=scores.__getitem__) if tried else get_plan(job.profile).rates[0]
     line = train(job.config(cell, best), keep=cell.keep)
-    return {**line, "rates": {f"{rate:g}": score for rate, score in rates.items()}}
-
-
-def mean_scores(tried: Sequence[Result]) -> dict[float, float]:
-    """Mean validation score of each learning rate over the seeds that tried it, from the smallest rate up."""
-    rates = sorted({line["lr"] for line in tried})
-    return {rate: fmean(line["val_score"] for line in tried if line["lr"] == rate) for rate in rates}
+    return {**line, "rates": {f"{rate:g}": score for rate, score in scores.items()}}
 
 
 def _begin_worker(numbers: Any, gpus: Sequence[str], threads: int) -> None:
@@ -195,35 +183,22 @@ def _begin_worker(numbers: Any, gpus: Sequence[str], threads: int) -> None:
 # In the coordinating process
 
 
-def run_grid(
-    job: GridJob,
-    source: Any = None,
-    workers: int | None = None,
-    scheduler: str = "",
-    cells: Sequence[Cell] | None = None,
-) -> pd.DataFrame:
+def run_grid(job: GridJob, workers: int | None = None, scheduler: str = "") -> pd.DataFrame:
     """Do all cells of a job and return the table of results; what is done already is not done again.
 
     Args:
-        source: an open data source, used when everything runs in this process (`workers=1`).
         workers: processes; by default one to three per GPU, or on a CPU one per core, as memory allows.
         scheduler: address of a Dask cluster that does the work instead. Its workers see the run folder and the
             data under the same paths, and each has one thread and one GPU or some cores of its own.
-        cells: these cells instead of all of the job's parts, each after those that it needs.
 
     Raises `EOError` naming the cells that failed; the others are done nevertheless.
     """
-    from eo_ssl.train.labelled import LabelledData
-
-    cells = make_grid(job.profile, job.parts).cells if cells is None else cells
+    cells = make_grid(job.profile, job.parts).cells
     stamps, failed = {cell.key: job.stamp(cell) for cell in cells}, {}
     if left := len(cells) - len(done(job.folder, stamps)):
         workers = 0 if scheduler else min(workers or default_workers(job), left)
-        run = run_cell
-        if workers == 1 and source is not None:
-            run = partial(run_cell, data=LabelledData(source, job.version))
         with locked(job.folder / "grid.lock", "train these models"), _pool(job, workers, scheduler) as pool:
-            failed = _work(job, cells, stamps, run, pool)
+            failed = _work(job, cells, stamps, pool)
     if failed:
         first, why = next(iter(failed.items()))
         count = f"{len(failed)} of {len(cells)} cells failed"
@@ -252,32 +227,27 @@ def _pool(job: GridJob, workers: int, scheduler: str) -> AbstractContextManager[
 
 
 def _work(
-    job: GridJob,
-    cells: Sequence[Cell],
-    stamps: dict[str, str],
-    run: Callable[[Task], Result | None],
-    pool: Executor | None,
+    job: GridJob, cells: Sequence[Cell], stamps: dict[str, str], pool: Executor | None
 ) -> dict[str, str]:
     """Cell after cell, those first that others need; returns why cells failed, which does not stop the others."""
-    lines, failed, path = done(job.folder, stamps), {}, results_path(job.folder)
-    with tqdm(
-        total=len(cells), initial=len(lines), desc=f"{job.profile} grid", unit="model", disable=None
-    ) as bar:
+    lines, failed = done(job.folder, stamps), {}
+    options = {"desc": f"{job.profile} grid", "unit": "model", "disable": None}
+    with tqdm(total=len(cells), initial=len(lines), **options) as bar:
         for wave in waves(cells):
             tasks = []
             for cell in wave:
                 lost = [need for need in cell.needs if need in failed]
                 if lost:
                     failed[cell.key] = f"needs {lost[0]}, which failed"
-                elif cell.key not in lines and lines.keys() >= set(cell.needs):
+                elif cell.key not in lines:
                     tasks.append(Task(job, cell, tuple(lines[need] for need in cell.needs)))
-            for task, future in unordered(run, tasks, pool):
+            for task, future in unordered(run_cell, tasks, pool):
                 key = task.cell.key
                 try:
-                    if (line := future.result()) is not None:
-                        append_result(path, {"key": key, "stamp": stamps[key], **line})
-                        lines[key] = {"key": key, **line}
-                        bar.update(1)
+                    line = {"key": key, "stamp": stamps[key], **future.result()}
+                    append_result(results_path(job.folder), line)
+                    lines[key] = line
+                    bar.update(1)
                 except Exception as error:  # one diverged model must not cost the others
                     failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
                     with open(job.folder / "failures.log", "a", encoding="utf-8") as log:

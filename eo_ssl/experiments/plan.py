@@ -54,12 +54,12 @@ class Method:
         return self.mode == "frozen" and task != "segment"
 
 
-def _pair(name: str, label: str, model: str, family: str, pretraining: str) -> list[Method]:
+def _pair(
+    name: str, label: str, model: str, family: str, pretraining: str, released: bool = False
+) -> list[Method]:
     """The frozen and the fine-tuned version of a pretrained method."""
-    return [
-        Method(f"{name}-frozen", f"{label}, frozen", model, family, pretraining, "frozen"),
-        Method(f"{name}-finetune", f"{label}, fine-tuned", model, family, pretraining),
-    ]
+    tuned = Method(f"{name}-finetune", f"{label}, fine-tuned", model, family, pretraining, released=released)
+    return [replace(tuned, name=f"{name}-frozen", label=f"{label}, frozen", mode="frozen"), tuned]
 
 
 _ROWS = [
@@ -74,11 +74,8 @@ _ROWS = [
     *_pair("simclr-rgb", "SimCLR (RGB)", "s2", "resnet", "simclr-rgb"),
     *_pair("dual", "Dual-SimCLR", "late", "resnet", "dual-simclr"),
     *_pair("mma", "MMA", "late", "vgg", "mma"),
-    *(
-        replace(m, released=True)
-        for m in _pair("dual-released", "Dual-SimCLR, released", "late", "resnet", "dual-simclr")
-    ),
-    *(replace(m, released=True) for m in _pair("mma-released", "MMA, released", "late", "vgg", "mma")),
+    *_pair("dual-released", "Dual-SimCLR, released", "late", "resnet", "dual-simclr", released=True),
+    *_pair("mma-released", "MMA, released", "late", "vgg", "mma", released=True),
     Method("swin-scratch", "Swin from scratch", "late", "swin"),
     *_pair("swin", "Swin pair", "late", "swin", "swin-pair"),
     # The network that Swin is compared with: the same crops, Dual-SimCLR, a ResNet of about the same cost.
@@ -104,11 +101,6 @@ _ROWS = [
     ),
 ]
 METHODS = {method.name: method for method in _ROWS}
-# Whose learning rate a method takes: the same network on other weights.
-TWINS = {
-    m.name: m.name.replace("-released", "") for m in _ROWS if m.released and m.pretraining not in PUBLISHED
-}
-TWINS["swinunet-untrained"] = "swinunet-frozen"
 
 
 def _known(what: str, name: str, table: Mapping[str, T]) -> T:
@@ -349,9 +341,11 @@ def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[
     """The cells of one method: rates to try, then all fractions and seeds; the first seed's model is kept."""
     order = [(f, s) for f in sorted(sweep.fractions, reverse=True) for s in seeds]
     if members := get_method(name).members:
-        needs = [(f, s, tuple(Cell(sweep.task, m, f, s).key for m in members)) for f, s in order]
-        return [Cell(sweep.task, name, f, s, needs=keys) for f, s, keys in needs]
-    tuned, twin = "single" if sweep.task == "multi" else sweep.task, TWINS.get(name, name)
+        needs = [tuple(Cell(sweep.task, m, f, s).key for m in members) for f, s in order]
+        return [Cell(sweep.task, name, f, s, needs=keys) for (f, s), keys in zip(order, needs)]
+    tuned = "single" if sweep.task == "multi" else sweep.task
+    # Whose learning rate it takes: the same network on other weights.
+    twin = "swinunet-frozen" if name == "swinunet-untrained" else name.replace("-released", "")
     rates = plan.tried(get_method(twin), tuned)
     by = seeds if get_method(twin).is_head(tuned) else seeds[: plan.tried_by]
     tried = [Cell(tuned, twin, 1.0, seed, rate) for rate in rates for seed in by]

@@ -22,9 +22,9 @@ COLUMNS = [*ROW, "label", "n_labels", "seeds", "metric", "mean", "low", "high", 
 
 def finished(results: pd.DataFrame, task: str = "") -> pd.DataFrame:
     """The lines of trained and tested models: without those that only tried a learning rate."""
-    if not len(results):
-        return results
-    found = results[results["test_reads"] == 1] if "test_reads" in results else results[:0]
+    if "test_reads" not in results:
+        return results[:0]
+    found = results[results["test_reads"] == 1]
     return found[found["task"] == task] if task else found
 
 
@@ -91,20 +91,23 @@ def measured(results: pd.DataFrame, folder: str | Path, second: bool = False) ->
     found = finished(results)
     for (task, method, fraction), lines in found.groupby(ROW) if len(found) else ():
         labels = lines["n_labels"].astype(float).mean() if "n_labels" in lines else np.nan
-        what = {
-            "task": task,
-            "method": method,
-            "label": METHODS[method].label if method in METHODS else method,
-            "fraction": float(fraction),
-        }
-        what |= {"n_labels": float(labels), "seeds": len(lines)}
         for metric in (MAIN[task], SECOND[task])[: 1 + second]:
             if metric not in METRICS:
                 continue
             got = interval(folder, results, task, method, fraction, metric)
-            scores = {"metric": metric, "mean": got.value, "low": got.low, "high": got.high}
-            values = lines.sort_values("seed")[f"test.{metric}"].tolist()
-            rows.append({**what, **scores, "values": values})
+            rows.append({
+                "task": task,
+                "method": method,
+                "fraction": float(fraction),
+                "label": METHODS[method].label if method in METHODS else method,
+                "n_labels": float(labels),
+                "seeds": len(lines),
+                "metric": metric,
+                "mean": got.value,
+                "low": got.low,
+                "high": got.high,
+                "values": lines.sort_values("seed")[f"test.{metric}"].tolist(),
+            })  # fmt: skip
     return in_order(rows) if rows else pd.DataFrame(columns=COLUMNS)
 
 

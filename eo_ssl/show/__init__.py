@@ -25,7 +25,7 @@ from eo_ssl.show.explore import (
     temperature_explorer,
     window_explorer,
 )
-from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text, use_style
+from eo_ssl.show.figure import COLOURS, PALETTE, axes_grid, describe, figure, text
 from eo_ssl.show.plots import (
     bars,
     forest,
@@ -42,5 +42,3 @@ from eo_ssl.show.plots import (
 from eo_ssl.show.quiz import quiz
 from eo_ssl.show.tables import Table
 from eo_ssl.show.words import caution, listed, percent, points, settled, signed, verdict
-
-use_style()

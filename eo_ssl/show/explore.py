@@ -28,8 +28,6 @@ from eo_ssl.show.results import METRIC_NAMES, NOTHING, curve, short_name, style_
 _ESM = Path(__file__).parent / "esm"
 _STARTS = {"": "from scratch", UNTRAINED: "untrained"}  # by pretraining; all others are pretrained
 _DB = (-45.0, 6.0)  # dB of byte 0 and byte 255 in the band explorer: steps of 0.2 dB
-_LARGEST = 1_100_000  # bytes of its bands: a page with more would load slowly on a telephone
-_MOST = 600  # patches of a page: more would make the browser wait
 _SCENE = 200  # pixels of the picture of a scene
 _CLASSES = {"names": CLASS_NAMES, "colours": [c.colour for c in CLASSES]}
 STEPS = 31  # confidence in five bits, class in three: one byte per pixel of a predicted map
@@ -79,14 +77,9 @@ def _plain(value: Any) -> Any:
 def band_explorer(pairs: Sequence[Pair], titles: Sequence[str]) -> Any:
     """Pick any three bands and any stretch, see the spectrum under the pointer; 256 steps a band, 100 kB a pair.
 
-    All pairs must have the same Sentinel-2 bands; `ConfigError` otherwise, and when there are too many.
+    All pairs must have the same Sentinel-2 bands.
     """
-    if not pairs or len({pair.s2_bands for pair in pairs}) != 1:
-        raise ConfigError("band_explorer needs one pair or more, all with the same Sentinel-2 bands")
     places, blocks = zip(*(_bands(pair) for pair in pairs))
-    payload = np.frombuffer(zlib.compress(b"".join(blocks), 9), np.uint8)
-    if len(payload) > _LARGEST:
-        raise ConfigError(f"{len(pairs)} pairs make {len(payload) / 1e6:.1f} MB in the page; show fewer")
     bands = [next(band for band in S2 if band.name == name) for name in pairs[0].s2_bands]
     return Explorer(
         "bands",
@@ -95,7 +88,7 @@ def band_explorer(pairs: Sequence[Pair], titles: Sequence[str]) -> Any:
         presets=[one for one in PRESETS.items() if {*one[1]} <= {*pairs[0].s2_bands}],
         places=[{"title": name, **place} for name, place in zip(titles, places)],
         db=_DB,
-        payload=payload,
+        payload=np.frombuffer(zlib.compress(b"".join(blocks), 9), np.uint8),
     )
 
 
@@ -114,16 +107,12 @@ def _bands(pair: Pair) -> tuple[dict[str, Any], bytes]:
 def leakage_explorer(source: Any, rows: Sequence[int], features: np.ndarray) -> Any:
     """Scenes with their patches split in three ways: who shares ground, whose class the nearest neighbour gets right.
 
-    `rows` of a source, with features (N, D) of each; patches without a class are left out. Raises `ConfigError` for too
-    many patches for a page, or one scene only.
+    `rows` of a source, with features (N, D) of each; patches without a class are left out.
     """
     labels = source.majority(rows)
     keep = labels < NUM_CLASSES
     rows, labels = np.asarray(rows)[keep], labels[keep]
     frame = source.catalog.iloc[rows]
-    count = frame["scene"].nunique()
-    if len(frame) > _MOST or count < 2:
-        raise ConfigError(f"{len(frame)} patches of {count} scenes: give 2 or more, {_MOST} patches at most")
     places, sides = positions(frame, source.patch_size)
     scaled = np.asarray(features, dtype=float)[keep]
     scaled = 30 * (scaled - scaled.mean(0)) / np.maximum(scaled.std(0), 1e-9)  # divided by the spread, later
@@ -222,12 +211,9 @@ def offset_explorer(cases: Sequence[Mapping[str, Any]]) -> Any:
     """A smaller map dragged over a larger one; the surface of mean cosines fills in as it goes.
 
     Cases have the keys name, maps large (E, H, H) and small (E, h, h), pictures radar and optical, and truth: the offset
-    (y, x) at which the small crop was cut, or None where it shows another place.
+    (y, x) at which the small crop was cut, or None where it shows another place. All maps of a kind have one size.
     """
-    sides = {(c["large"].shape[-1], c["small"].shape[-1]) for c in cases}
-    if len(sides) != 1:
-        raise ConfigError(f"all cases of the offset explorer need the same map sizes, got {sorted(sides)}")
-    ((large, small),) = sides
+    large, small = (cases[0][which].shape[-1] for which in ("large", "small"))
     return Explorer(
         "offsets",
         large=large,
@@ -260,10 +246,8 @@ def embedding_explorer(
 
     planes: (N, 2) in [0, 1] each; near: (N, k) positions each; items: label, where and kind ("real", "simulated") of each
     patch, those of the kind `marked` as triangles; groups: ways to colour, with name, labels, colours and codes (N,);
-    pictures optical[i], radar[i] (H, W, 3). `ConfigError` for too many patches for a page.
+    pictures optical[i], radar[i] (H, W, 3).
     """
-    if len(items) > _MOST:
-        raise ConfigError(f"{len(items)} patches are too many for one page; show {_MOST} at most")
     columns = int(np.ceil(np.sqrt(len(items))))
     return Explorer(
         "embedding",
@@ -302,14 +286,11 @@ def label_explorer(
 def window_explorer(picture: np.ndarray, patch: int, window: int, title: str) -> Any:
     """A token, its windows, and what has reached it after one, two or three blocks.
 
-    `picture` (H, H, 3) in [0, 1] is cut into tokens of `patch` pixels of 10 m. Raises `ConfigError` unless
-    windows of `window` tokens fill the grid before and after one merging.
+    `picture` (H, H, 3) in [0, 1] is cut into tokens of `patch` pixels of 10 m; windows of `window` tokens fill the grid
+    before and after one merging.
     """
-    height, width = picture.shape[:2]
-    side = height // patch
-    if height != width or side * patch != height or side % (2 * window):
-        raise ConfigError(f"{height} × {width} px hold no even number of windows of {window} tokens")
-    large = picture.repeat(max(1, 384 // height), 0).repeat(max(1, 384 // height), 1)  # keeps pixels square
+    side, times = len(picture) // patch, max(1, 384 // len(picture))
+    large = picture.repeat(times, 0).repeat(times, 1)  # keeps pixels square
     grid = {"side": side, "window": window, "shift": window // 2, "metres": 10.0 * patch}
     return Explorer("windows", **grid, picture=_image(large), title=title)
 

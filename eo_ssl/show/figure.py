@@ -5,6 +5,7 @@ import html
 import io
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +28,28 @@ _DPI = 176  # sharp on high-density screens
 _LARGE, _LOWER_DPI = 300_000, 144  # bytes: a larger picture is stored smaller, in 256 colours
 
 
-def use_style() -> None:
-    """Set the style of the book for all figures drawn from here on; importing `eo_ssl.show` calls it."""
-    mpl.rc("figure", dpi=100, **{"constrained_layout.use": True})
-    mpl.rc("font", family="DejaVu Sans", size=9)
-    mpl.rc("text", color=INK)
-    mpl.rc("axes", titlesize=9.5, titlelocation="left", labelcolor=FAINT, labelsize=8.5)
-    mpl.rc("axes", edgecolor="#b8c0ca", axisbelow=True, prop_cycle=mpl.cycler(color=PALETTE))
-    mpl.rc("axes.spines", top=False, right=False)
-    mpl.rc("grid", color=GRID)
-    mpl.rc(("xtick", "ytick"), color="#b8c0ca", labelcolor=FAINT, labelsize=8)
-    mpl.rc("legend", frameon=False, fontsize=8.5)
-    mpl.rc("lines", linewidth=1.8, solid_capstyle="round")
-    mpl.rc("image", interpolation="nearest")
+# The style of the book, for all figures drawn once `eo_ssl.show` is imported.
+mpl.rc("figure", dpi=100, **{"constrained_layout.use": True})
+mpl.rc("font", family="DejaVu Sans", size=9)
+mpl.rc("text", color=INK)
+mpl.rc("axes", titlesize=9.5, titlelocation="left", labelcolor=FAINT, labelsize=8.5)
+mpl.rc("axes", edgecolor="#b8c0ca", axisbelow=True, prop_cycle=mpl.cycler(color=PALETTE))
+mpl.rc("axes.spines", top=False, right=False)
+mpl.rc("grid", color=GRID)
+mpl.rc(("xtick", "ytick"), color="#b8c0ca", labelcolor=FAINT, labelsize=8)
+mpl.rc("legend", frameon=False, fontsize=8.5)
+mpl.rc("lines", linewidth=1.8, solid_capstyle="round")
+mpl.rc("image", interpolation="nearest")
 
 
+@dataclass(repr=False)
 class Picture:
     """A rendered figure: PNG bytes with alt text; shows itself as `<figure><img alt=…></figure>`."""
 
-    def __init__(self, png: bytes, alt: str, width: int, caption: str = "") -> None:
-        self.png, self.alt, self.width, self.caption = png, alt, width, caption
+    png: bytes
+    alt: str
+    width: int  # in CSS pixels
+    caption: str = ""
 
     def _repr_html_(self) -> str:
         source = base64.b64encode(self.png).decode()

@@ -23,13 +23,14 @@ from eo_ssl.evaluate.metrics import (
     mean_iou,
     segmentation_metrics,
 )
-from eo_ssl.evaluate.predict import Standardised, corners, probabilities
+from eo_ssl.evaluate.predict import corners, probabilities
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import interval, pick
 from eo_ssl.files import inside
 from eo_ssl.sensors import CLASS_NAMES, IGNORE, NUM_CLASSES
 from eo_ssl.show.words import listed, percent
 from eo_ssl.train.embed import pair_batch
+from eo_ssl.train.labelled import Patches
 
 MODELS = ("unet", "swinunet-scratch", "swinunet-frozen", "swinunet-finetune", "ensemble")
 PANEL = ("unet", "swinunet-scratch", "swinunet-finetune", "ensemble")
@@ -53,7 +54,7 @@ def coverage(size: int, crop: int, rng: np.random.Generator | None = None) -> np
 
 def map_confusion(found: Tensor, truth: Tensor) -> np.ndarray:
     """Confusion of label maps with the truth (N, H, W), one matrix per patch: (N, 8, 8)."""
-    return np.stack([confusion_matrix(f, t.long(), NUM_CLASSES).numpy() for f, t in zip(found, truth)])
+    return np.stack([confusion_matrix(f, t).numpy() for f, t in zip(found, truth)])
 
 
 def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int, seed: int = 0) -> np.ndarray:
@@ -158,7 +159,14 @@ def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
     """Probabilities of pairs of one size, standardised with the model's statistics: (N, 8, P, P)."""
     size = min(pair.s1.shape[-1] for pair in pairs)
     batch = pair_batch(pairs, max(size, tile), down.statistics)
-    found = probabilities(down, Standardised(batch["s1"], batch["s2"]), tile)
+    images = batch["s1"], batch["s2"]
+    mask = torch.full((len(pairs), *images[0].shape[2:]), IGNORE, dtype=torch.uint8)
+    patches = Patches(None, mask, list(range(len(pairs))), np.arange(len(pairs)), images)
+
+    def forward(squares: dict[str, Tensor]) -> Tensor:
+        return down.model({name: squares[name].to(down.prepare.device) for name in ("s1", "s2")})
+
+    found = probabilities(forward, patches, tile)
     edge = (found.shape[-1] - size) // 2
     return found[..., edge : edge + size, edge : edge + size]
 

@@ -36,13 +36,6 @@ def test_95_percent_intervals_cover_the_truth_about_that_often():
     assert 0.88 <= hits / 120 <= 1.0
 
 
-def test_overlapping_patches_widen_the_interval():
-    counts = np.repeat(random_confusions(1, 20, 0.7, 1), 10, axis=1)  # every patch seen ten times
-    alone = intervals.hierarchical_interval(counts, np.arange(200), overall_accuracy)
-    grouped = intervals.hierarchical_interval(counts, np.repeat(np.arange(20), 10), overall_accuracy)
-    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
-
-
 def test_pairing_sees_a_difference_that_separate_intervals_do_not():
     hard = random_confusions(1, 60, 0.5, 2)
     better = hard.copy()
@@ -63,10 +56,9 @@ def test_pairing_sees_a_difference_that_separate_intervals_do_not():
 def test_an_interval_of_seeds_stays_within_them_and_needs_values():
     interval = intervals.bootstrap_interval(np.array([0.5, 0.6, 0.7]))
     assert interval.value == pytest.approx(0.6) and 0.5 <= interval.low < interval.high <= 0.7
-    with pytest.raises(ValueError):
-        intervals.bootstrap_interval(np.array([]))
-    with pytest.raises(ValueError):
-        intervals.bootstrap_interval(np.array([np.nan]))
+    for nothing in ([], [np.nan]):
+        with pytest.raises(ValueError, match="finite values"):
+            intervals.bootstrap_interval(np.array(nothing))
 
 
 def test_an_interval_over_groups_is_that_of_as_many_independent_values_and_keeps_the_mean_of_all():

@@ -11,12 +11,12 @@ from eo_ssl.errors import DataError
 from eo_ssl.evaluate import metrics
 from eo_ssl.losses import NonFiniteError
 
-K, PIXEL_K = 5, 4
+K = 8
 
 
 @st.composite
-def labelled_logits(draw, minimum=1):
-    n = draw(st.integers(minimum, 40))
+def labelled_logits(draw):
+    n = draw(st.integers(0, 40))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     logits = 3 * torch.randn(n, K, generator=generator)
     classes = draw(st.integers(1, K))  # often fewer classes than the model knows
@@ -47,19 +47,9 @@ def test_classification_metrics_equal_scikit_learn(sample):
     assert ours["classes_present"] == len(present)
 
 
-def average_precision(truth, score):
-    """Σ (R_n − R_{n−1}) P_n: precision at each threshold times the recall that it adds, from the strictest on."""
-    found, recall = 0.0, 0.0
-    for threshold in sorted(set(score.tolist()), reverse=True):
-        taken = score >= threshold
-        now = truth[taken].sum() / truth.sum()
-        found, recall = found + (now - recall) * truth[taken].mean(), now
-    return found
-
-
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 30), st.floats(0.0, 1.0))
-def test_multilabel_metrics_equal_scikit_learn_and_the_definition(seed, n, share):
+@given(st.integers(0, 2**31), st.integers(0, 30), st.floats(0.0, 1.0))
+def test_multilabel_metrics_equal_scikit_learn(seed, n, share):
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(n, K, generator=generator)
     target = (torch.rand(n, K, generator=generator) < share).long()
@@ -69,33 +59,13 @@ def test_multilabel_metrics_equal_scikit_learn_and_the_definition(seed, n, share
     assert ours["classes_present"] == len(present)
     if len(present):
         f1 = sk.f1_score(truth, guess, average=None, zero_division=0)[present].mean()
-        precision = [average_precision(truth[:, c], score[:, c]) for c in present]
+        precision = [sk.average_precision_score(truth[:, c], score[:, c]) for c in present]
         assert ours["f1_macro"] == pytest.approx(f1)
-        assert ours["map"] == pytest.approx(np.mean(precision), abs=1e-5)
+        assert ours["map"] == pytest.approx(np.mean(precision))
     else:
         assert ours["f1_macro"] is None and ours["map"] is None
     if (truth | guess).any():
         assert ours["f1_micro"] == pytest.approx(sk.f1_score(truth, guess, average="micro", zero_division=0))
-
-
-def test_an_absent_class_changes_neither_average_accuracy_nor_macro_f1():
-    logits = torch.eye(3)[[0, 0, 1]]
-    two, eight = (
-        metrics.classification_metrics(torch.nn.functional.pad(logits, (0, extra)), torch.tensor([0, 0, 0]))
-        for extra in (0, 5)
-    )
-    assert two["aa"] == eight["aa"] == pytest.approx(2 / 3)
-    assert two["f1_macro"] == eight["f1_macro"]
-    assert eight["per_class"][1:] == [None] * 7
-
-
-@pytest.mark.parametrize("label", [[], [255], [255, 255]])
-def test_nothing_to_score_gives_none_not_nan(label):
-    result = metrics.classification_metrics(torch.randn(len(label), K), torch.tensor(label, dtype=torch.long))
-    assert {result[name] for name in ("aa", "oa", "f1_macro")} == {None}
-    empty = metrics.multilabel_metrics(torch.zeros(0, K), torch.zeros(0, K))
-    assert empty["f1_macro"] is None and empty["map"] is None and empty["n"] == 0
-    assert metrics.SegmentationScore(PIXEL_K).metrics()["miou"] is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -119,15 +89,12 @@ LEGEND = r"is not in the legend: 0 Forest, .*7 Water, 255 no label"
 LOGITS = torch.eye(8)[:3]
 
 
-@pytest.mark.parametrize("kind", [np.array, torch.tensor])
 @pytest.mark.parametrize("label", [[0, 1, -1], [-100, 1, 2], [0, 8, 1], [0.0, 0.5, 1.0]])
-def test_a_label_outside_the_legend_is_named_with_the_legend(label, kind):
+def test_a_label_outside_the_legend_is_named_with_the_legend(label):
     wrong = next(value for value in label if value not in range(8))
-    with pytest.raises(DataError, match=f"label {wrong:g} {LEGEND}"):
-        metrics.classification_metrics(LOGITS, kind(label))
-    mask = torch.tensor(label)[None, :, None].expand(1, 3, 4)
-    with pytest.raises(DataError, match=f"label {wrong:g} {LEGEND}"):
-        metrics.SegmentationScore().update(torch.zeros(1, 8, 3, 4), mask)
+    for kind in (np.array, torch.tensor):
+        with pytest.raises(DataError, match=f"label {wrong:g} {LEGEND}"):
+            metrics.classification_metrics(LOGITS, kind(label))
 
 
 def test_numpy_lists_and_other_types_of_labels_are_scored_alike():
@@ -146,32 +113,24 @@ def test_one_hot_labels_and_soft_targets_are_refused_in_one_line():
         metrics.confusion_matrix(np.array([0, 9]), np.array([0, 1]))
 
 
-def random_maps(seed, classes=PIXEL_K, ignored=0.2):
+def random_maps(seed, classes=4, ignored=0.2):
     generator = torch.Generator().manual_seed(seed)
     blocks = torch.randint(0, classes, (2, 3, 3), generator=generator)
     truth = blocks.repeat_interleave(3, 1).repeat_interleave(3, 2)
     truth[torch.rand(truth.shape, generator=generator) < ignored] = 255
-    logits = 2 * torch.randn(2, PIXEL_K, 9, 9, generator=generator)
-    return logits, truth
+    prediction = torch.randint(0, 4, truth.shape, generator=generator)
+    return prediction, truth
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, PIXEL_K), st.sampled_from([0.0, 0.3, 1.0]))
+@given(st.integers(0, 2**31), st.integers(1, 4), st.sampled_from([0.0, 0.3]))
 def test_iou_equals_scikit_learn_over_the_classes_in_the_truth(seed, classes, ignored):
-    logits, truth = random_maps(seed, classes, ignored=ignored)
-    score = metrics.SegmentationScore(PIXEL_K)
-    for one in range(len(truth)):  # batch by batch, scored as one set
-        score.update(logits[one : one + 1], truth[one : one + 1])
-    ours = score.metrics()
+    prediction, truth = random_maps(seed, classes, ignored)
+    ours = metrics.segmentation_metrics(metrics.confusion_matrix(prediction, truth))
     keep = (truth != 255).numpy()
-    flat, guess = truth.numpy()[keep], logits.argmax(1).numpy()[keep]
-    if not keep.any():
-        assert ours["miou"] is None and ours["aa"] is None
-        return
-    present = np.unique(flat)
-    expected = sk.jaccard_score(flat, guess, labels=present, average="macro", zero_division=0)
+    flat, guess = truth.numpy()[keep], prediction.numpy()[keep]
+    expected = sk.jaccard_score(flat, guess, labels=np.unique(flat), average="macro", zero_division=0)
     assert ours["miou"] == pytest.approx(expected)
-    assert ours["aa"] == pytest.approx(sk.recall_score(flat, guess, labels=present, average="macro"))
 
 
 def slow_boundary_counts(prediction, truth, tolerance):
@@ -192,7 +151,7 @@ def slow_boundary_counts(prediction, truth, tolerance):
         return sum(any(max(abs(a - c), abs(b - d)) <= tolerance for c, d in theirs) for a, b in ours)
 
     rows = []
-    for c in range(PIXEL_K):
+    for c in range(8):
         p, t = edges(prediction, c), edges(truth, c)
         rows.append([matched(p, t), len(p), matched(t, p), len(t)])
     return rows
@@ -201,12 +160,10 @@ def slow_boundary_counts(prediction, truth, tolerance):
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 3))
 def test_boundary_counts_equal_a_pixel_by_pixel_search(seed, tolerance):
-    logits, truth = random_maps(seed)
-    prediction = logits.argmax(1)
-    slow = sum(
-        np.array(slow_boundary_counts(p, t, tolerance)) for p, t in zip(prediction.numpy(), truth.numpy())
-    )
-    assert metrics.boundary_counts(prediction, truth, tolerance, PIXEL_K).tolist() == slow.tolist()
+    prediction, truth = random_maps(seed)
+    maps = zip(prediction.numpy(), truth.numpy())
+    slow = sum(np.array(slow_boundary_counts(*one, tolerance)) for one in maps)
+    assert metrics.boundary_counts(prediction, truth, tolerance).tolist() == slow.tolist()
 
 
 def test_a_perfect_map_has_boundary_f1_one_and_a_shifted_one_depends_on_the_tolerance():
@@ -214,20 +171,16 @@ def test_a_perfect_map_has_boundary_f1_one_and_a_shifted_one_depends_on_the_tole
     truth[:, :, 6:] = 1
     shifted = truth.roll(2, 2)
     shifted[:, :, :2] = 0
-    perfect = metrics.boundary_f1(metrics.boundary_counts(truth, truth, 0, PIXEL_K))
-    assert perfect["boundary_f1"] == 1.0 and perfect["boundary_f1_per_class"] == [1.0, 1.0, None, None]
-    assert metrics.boundary_f1(metrics.boundary_counts(shifted, truth, 2, PIXEL_K))["boundary_f1"] == 1.0
-    assert metrics.boundary_f1(metrics.boundary_counts(shifted, truth, 0, PIXEL_K))["boundary_f1"] == 0.0
+    perfect = metrics.boundary_f1(metrics.boundary_counts(truth, truth, 0))
+    assert perfect["boundary_f1"] == 1.0 and perfect["boundary_f1_per_class"] == [1.0, 1.0, *[None] * 6]
+    assert metrics.boundary_f1(metrics.boundary_counts(shifted, truth, 2))["boundary_f1"] == 1.0
+    assert metrics.boundary_f1(metrics.boundary_counts(shifted, truth, 0))["boundary_f1"] == 0.0
     flat = torch.zeros_like(truth)  # no boundary, no score
-    assert metrics.boundary_f1(metrics.boundary_counts(flat, flat, 2, PIXEL_K))["boundary_f1"] is None
+    assert metrics.boundary_f1(metrics.boundary_counts(flat, flat, 2))["boundary_f1"] is None
 
 
 def test_predictions_where_the_truth_is_unknown_do_not_matter():
-    logits, truth = random_maps(3, ignored=0.4)
-    other = torch.where((truth == 255)[:, None], torch.randn_like(logits), logits)
-    results = []
-    for values in (logits, other):
-        score = metrics.SegmentationScore(PIXEL_K)
-        score.update(values, truth)
-        results.append(score.metrics())
-    assert results[0] == results[1]
+    prediction, truth = random_maps(3, ignored=0.4)
+    other = torch.where(truth == 255, 7 - prediction, prediction)
+    for count in (metrics.confusion_matrix, metrics.boundary_counts):
+        assert torch.equal(count(prediction, truth), count(other, truth))

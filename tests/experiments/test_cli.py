@@ -59,17 +59,8 @@ def test_models_trained_one_by_one_stand_in_the_table_each_for_itself(simulated,
 def test_the_grid_is_trained_from_a_shell_on_data_by_name_and_goes_on(simulated, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("eo_ssl.data.fetch.root_of", lambda name: {"ben-ge-800": simulated}[name])
-    command = [
-        "evaluate",
-        "label-fractions",
-        "--data",
-        "ben-ge-800",
-        "--run-dir",
-        "~/here",
-        "--profile",
-        "smoke",
-    ]
-    command += ["--part", "fusion", "--workers", "1"]
+    data = ["--data", "ben-ge-800", "--run-dir", "~/here", "--profile", "smoke"]
+    command = ["evaluate", "label-fractions", *data, "--part", "fusion", "--workers", "1"]
     first = run(app, command)
     assert first.exit_code == 0, first.exception
     assert "late" in first.output and "multi" in first.output

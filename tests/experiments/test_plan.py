@@ -44,31 +44,20 @@ def test_a_grid_part_can_be_run_alone_and_an_unknown_one_names_the_nearest():
         get_method("lat")
 
 
-def test_a_swin_pair_that_the_user_has_brought_segments_too(tmp_path, monkeypatch):
-    plain = {cell.method for cell in make_grid("laptop", ("segmentation",)).cells}
-    (tmp_path / "papers-swin").mkdir()
-    (tmp_path / "papers-swin" / "config.json").write_text("{}")
+@pytest.mark.parametrize(
+    ("name", "part", "row", "network"),
+    [
+        ("papers-resnet18", "few-labels", "papers-resnet18-frozen", "peak_resnet18"),
+        ("papers-swin", "segmentation", "swinunet-papers-frozen", "peak_swin_tiny_patch4_window7_224"),
+    ],
+)
+def test_encoders_that_the_user_has_brought_are_frozen_rows(tmp_path, monkeypatch, name, part, row, network):
+    plain = make_grid("laptop", (part,))
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "config.json").write_text("{}")
     monkeypatch.setenv("EO_SSL_WEIGHTS", str(tmp_path))
-    cells = make_grid("laptop", ("segmentation",)).cells
-    assert {cell.method for cell in cells} - plain == {"swinunet-papers-frozen"}
-    (cell,) = [cell for cell in cells if cell.method not in plain and cell.seed == 0 and cell.rate is None]
-    config = GridJob("laptop", "data", str(tmp_path)).config(cell, 1e-3)
-    assert (config.model, config.mode, config.init) == ("swin-unet", "frozen", str(tmp_path / "papers-swin"))
-
-
-def test_encoders_that_the_user_has_brought_are_frozen_rows_beside_the_others(tmp_path, monkeypatch):
-    plain = make_grid("laptop")
-    (tmp_path / "papers-resnet18").mkdir()
-    (tmp_path / "papers-resnet18" / "config.json").write_text("{}")
-    (tmp_path / "papers-resnet18" / "model.safetensors").write_bytes(b"weights")
-    monkeypatch.setenv("EO_SSL_WEIGHTS", str(tmp_path))
-    grid = make_grid("laptop", ("few-labels",))
-    new = {cell.method for cell in grid.cells} - {cell.method for cell in plain.cells}
-    assert new == {"papers-resnet18-frozen"} and make_grid("laptop").pretrainings == plain.pretrainings
-    cell = next(cell for cell in grid.cells if cell.method in new and cell.task == "multi")
-    config = GridJob("laptop", "data", str(tmp_path)).config(cell, 1e-3)
-    assert (config.backbone, config.mode, config.init) == (
-        "peak_resnet18",
-        "frozen",
-        str(tmp_path / "papers-resnet18"),
-    )
+    grid = make_grid("laptop", (part,))
+    new = [cell for cell in grid.cells if cell.method not in {cell.method for cell in plain.cells}]
+    assert {cell.method for cell in new} == {row} and grid.pretrainings == plain.pretrainings
+    config = GridJob("laptop", "data", str(tmp_path)).config(new[-1], 1e-3)
+    assert (config.backbone, config.mode, config.init) == (network, "frozen", str(tmp_path / name))
