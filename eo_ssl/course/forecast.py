@@ -56,23 +56,6 @@ class Forecast(NamedTuple):
     left: dict[str, int]
 
 
-class Clock:
-    """Minutes left of a run: what was forecast, corrected by what the chapters done took over their forecast."""
-
-    def __init__(self, expected: Mapping[str, float]) -> None:
-        self.waiting = dict(expected)
-        self.forecast = self.taken = 0.1  # chapters of seconds do not judge hours
-
-    def done(self, stem: str, minutes: float) -> None:
-        """Note what a chapter took."""
-        self.forecast += self.waiting.pop(stem)
-        self.taken += minutes
-
-    def left(self, stem: str = "") -> float:
-        """Minutes to expect from now on, of one chapter or of all that wait."""
-        return (self.waiting[stem] if stem else sum(self.waiting.values())) * self.taken / self.forecast
-
-
 def forecast(run: Run, chapters: Notebooks, threads: int = 1, say: Callable[[str], None] = print) -> Forecast:
     """What these chapters take here; each network is named to `say` while it is measured.
 
@@ -166,14 +149,9 @@ def sizes(profile: Profile, data: str) -> Sizes:
         plan = profile_named(profile.simulate)
         counts, width = map(plan.patches, parts), plan.patch
     else:
-        from eo_ssl.data import catalog
         from eo_ssl.data.dataset import open_source
-        from eo_ssl.data.source import TiffSource
-        from eo_ssl.data.store import is_store
 
-        root = session.check_data(data)
-        frame = None if is_store(root) else catalog.find(root, georeference=False)
-        source = open_source(root) if frame is None else TiffSource(root, frame)
+        source = open_source(session.check_data(data), packed=False)
         both = (("pretrain", "pretrain_val"), ("train", "val"), ("test",))
         counts, width = [len(source.rows(*names)) for names in both], source.patch_size
         if empty := [part for part, number in zip(parts, counts) if not number]:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 import re
 import sys
 from collections import Counter
@@ -80,6 +81,12 @@ def title(notebook: Any) -> str:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     found = re.search(r"^# (.*)", text, re.MULTILINE)
     return found[1].strip() if found else "Untitled"
+
+
+def text_of(notebook: Any) -> str:
+    """A digest of all that a reader sees of a notebook before it runs, prose included."""
+    seen = [[cell.cell_type, cell.source, tags(cell)] for cell in notebook.cells]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def effort(text: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eo_ssl.course import forecast, notebooks, session
-from eo_ssl.course.forecast import Clock, expected
+from eo_ssl.course.forecast import expected
 from eo_ssl.course.session import Run
 from eo_ssl.errors import DataError
 from eo_ssl.experiments.plan import METHODS, PLANS, get_plan, make_grid
@@ -139,25 +139,6 @@ def test_on_another_machine_every_chapter_takes_its_released_minutes_at_the_pace
     assert found == pytest.approx({stem: pace * value for stem, value in minutes.items()})
     half = expected(here, {s: v / 2 for s, v in here.items()}, {"minutes": minutes, "counted": counted})
     assert half == pytest.approx({s: m if s == "99" else m / 2 for s, m in found.items()})
-
-
-# Minutes of the chapters of a run.
-RECORDED = (0.06, 0.3, 0.4, 2.3, 1.8, 1.5, 0.9, 1.0, 4.8, 5.4, 5.6, 0.3, 0.1)
-errors = st.lists(st.floats(0.9, 1.1), min_size=len(RECORDED), max_size=len(RECORDED))
-
-
-@given(errors, st.sampled_from([1.0, 5.0]))
-def test_on_a_machine_five_times_slower_than_forecast_the_time_left_is_right_after_the_second_chapter(
-    errors, slower
-):
-    stems = [f"{n:02d}" for n in range(len(RECORDED))]
-    took = [minutes * slower * error for minutes, error in zip(RECORDED, errors)]
-    clock = Clock(dict(zip(stems, RECORDED)))
-    assert clock.left() == pytest.approx(sum(RECORDED))
-    for number, stem in enumerate(stems, start=1):
-        clock.done(stem, took[number - 1])
-        if number >= 2:
-            assert clock.left() == pytest.approx(sum(took[number:]), rel=0.3)
 
 
 CONFIGS = [preset(name, "smoke", batch_size=8) for name in ("dual-simclr", "mma", "simclr")]

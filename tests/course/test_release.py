@@ -47,7 +47,7 @@ def results(tmp_path, monkeypatch) -> Path:
 
 
 def change(run_dir, **facts):
-    write_json(status.path(run_dir), {**status.read(run_dir), **facts})
+    write_json(run_dir / status.FILE, {**status.read(run_dir), **facts})
 
 
 def invoke(*arguments):
@@ -155,9 +155,7 @@ def test_lines_of_an_older_grid_are_left_out_and_mixed_profiles_refused(run_dir,
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda made: made.pop("commit"), "commit is missing or no str"),
-        (lambda made: made.update(minutes=[]), "minutes is missing or no dict"),
-        (lambda made: made["rows"][0].update(mean="high"), "rows: every result needs"),
+        (lambda made: made.pop("commit"), "commit is missing"),
         (lambda made: made["rows"][0].update(mean=float("nan")), "rows: every result needs"),
         (lambda made: made["rows"][0].pop("n_labels"), "rows: every result needs all of .*n_labels"),
         (lambda made: made["rows"].append(made["rows"][0]), "and once"),

@@ -41,7 +41,7 @@ def run(folder, run_dir, capsys):
 def no_kernel(monkeypatch):
     """Chapters take no time: those that divide by zero fail, the others end as they are."""
 
-    def execute(chapter, target, kernels):
+    def execute(chapter, target, take_kernel):
         nbformat.write(chapter.notebook, target)
         if any("1 / 0" in cell.source for cell in chapter.notebook.cells):
             raise ChapterFailed(f"{chapter.stem}, {DIVISION}")
@@ -137,7 +137,7 @@ def test_a_lost_copy_or_a_broken_status_file_costs_time_only(write, run, run_dir
     if content is None:
         (run_dir / "00_first.ipynb").unlink()
     else:
-        status.path(run_dir).write_text(content)
+        run_dir / status.FILE.write_text(content)
     assert run()[0] == ["00_first"]
 
 
@@ -218,14 +218,14 @@ def test_at_smoke_the_next_kernel_starts_while_a_chapter_runs_leaves_no_name_and
 ):
     for stem in ("00_first", "01_second"):
         write(stem, code)
-    started, start = {}, runner.Kernels.start
+    started, start = {}, runner.start_kernel
 
-    def noted(self, chapter):
-        kernel = start(self, chapter)
+    def noted(chapter, run):
+        kernel = start(chapter, run)
         started[chapter.stem] = kernel, [*status.done(run_dir)]
         return kernel
 
-    monkeypatch.setattr(runner.Kernels, "start", noted)
+    monkeypatch.setattr(runner, "start_kernel", noted)
     with suppress(ChapterFailed):
         run()
         assert outputs(run_dir, "01_second") == "True False\n"
