@@ -27,8 +27,9 @@ def run_dir(tmp_path):
 
 
 @pytest.fixture
-def run(folder, run_dir, capsys):
+def run(folder, run_dir, capsys, monkeypatch):
     """Run the notebooks of the test at smoke; returns what was executed and what was said."""
+    monkeypatch.setattr(runner, "LARGE", ("fractions",))  # imported in an instant
 
     def go(only=None, seed=0, **options):
         executed = runner.run_course(make_plan(folder, "smoke", "simulated", run_dir, seed, only), **options)
@@ -130,14 +131,14 @@ def test_changed_code_runs_again_with_all_that_follows(write, run, no_kernel):
     assert run()[0] == ["00_first", "01_second"]
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"chapters": 3}'])
+@pytest.mark.parametrize("content", [None, "{", '{"chapters": 3}'])
 def test_a_lost_copy_or_a_broken_status_file_costs_time_only(write, run, run_dir, no_kernel, content):
     write("00_first", "1")
     run()
     if content is None:
         (run_dir / "00_first.ipynb").unlink()
     else:
-        run_dir / status.FILE.write_text(content)
+        (run_dir / status.FILE).write_text(content)
     assert run()[0] == ["00_first"]
 
 
@@ -164,13 +165,6 @@ def test_on_a_terminal_a_bar_counts_to_the_end_and_elsewhere_there_are_only_line
     assert "100%" in terminal.getvalue() and "left" in terminal.getvalue()
     executed, said = run(force=True)
     assert len(executed) == 2 and "%" not in said and "\r" not in said and said.count("\n") <= 9
-
-
-@pytest.mark.parametrize(
-    ("seconds", "chosen"), [({1: 1.0}, 1), ({1: 1.0, 2: 0.9, 4: 0.5}, 4), ({1: 1.0, 2: 0.5, 4: 0.45}, 2)]
-)
-def test_more_threads_are_taken_only_where_they_save_time(seconds, chosen):
-    assert runner.choose(seconds) == chosen
 
 
 def test_the_measured_number_of_threads_is_one_that_this_process_may_use():
@@ -212,7 +206,9 @@ def test_what_goes_wrong_while_an_interrupted_kernel_ends_does_not_hide_the_inte
         run(keep_going=True)
 
 
-@pytest.mark.parametrize("code", ["import sys; print('torch' in sys.modules, 'torch' in dir())", "1 / 0"])
+@pytest.mark.parametrize(
+    "code", ["import sys; print('fractions' in sys.modules, 'fractions' in dir())", "1 / 0"]
+)
 def test_at_smoke_the_next_kernel_starts_while_a_chapter_runs_leaves_no_name_and_never_stays(
     write, run, run_dir, monkeypatch, code
 ):
@@ -239,12 +235,13 @@ def test_what_it_will_take_is_said_first_and_the_time_left_follows_what_the_chap
     stems = [f"0{n}_x" for n in range(4)]
     for stem in stems:
         write(stem, "1")
-    found = Forecast(dict.fromkeys(stems, 2.0), dict.fromkeys(stems, 0.0), dict.fromkeys(stems, 0))
+    minutes = dict(zip(stems, (0.1, 2.0, 2.0, 4.0)))
+    found = Forecast(minutes, dict.fromkeys(stems, 0.0), dict.fromkeys(stems, 0))
     now = [0.0]
 
     def five_times_slower(chapter, *_):
-        now[0] += 5 * 2.0 * 60
-        return 10.0
+        now[0] += 5 * minutes[chapter.stem] * 60
+        return 1.0
 
     monkeypatch.setattr(runner, "forecast", lambda *_: found)
     monkeypatch.setattr(runner, "run_chapter", five_times_slower)
@@ -252,8 +249,8 @@ def test_what_it_will_take_is_said_first_and_the_time_left_follows_what_the_chap
     monkeypatch.setattr(runner.time, "monotonic", lambda: now[0])
     said = run()[1]
     assert said.index("about 8 minutes in all") < said.index("[1/4]")
-    left = float(re.search(r"\[3/4\].*of ([\d.]+) left", said)[1])
-    assert left == pytest.approx(20, rel=0.3)
+    left = [float(text) for text in re.findall(r"of ([\d.]+) left", said)]
+    assert left[0] == pytest.approx(8.1, abs=0.1) and left[2:] == pytest.approx([30, 20], rel=0.3)
 
 
 # ---- the command line ---------------------------------------------------------------------------------------
@@ -279,15 +276,11 @@ def command(monkeypatch, capsys, folder, run_dir):
         (["--profile", "laptp"], "did you mean laptop"),
         (["--only", "99"], "no chapter '99'; there are 00_first"),
         (["--only", "frst"], "did you mean 00_first"),
-        (["--data", "/nowhere"], "is not a folder"),
         (["--run-dir", f"{__file__}/x"], "cannot write there"),
-        (["--profile", "gpu"], "needs a CUDA GPU"),
-        (["--profile", "paper"], "needs real data"),
     ],
 )
-def test_bad_input_is_answered_with_one_line_and_status_1(write, command, monkeypatch, arguments, words):
+def test_bad_input_is_answered_with_one_line_and_status_1(write, command, arguments, words):
     write("00_first", "1 / 0")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     code, _, error = command(*arguments)
     assert code == 1 and error.startswith("error: ") and words in error and error.count("\n") == 1
 
