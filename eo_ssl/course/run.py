@@ -21,7 +21,6 @@ from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from eo_ssl.course import notebooks, session, status
 from eo_ssl.course.forecast import forecast, table
@@ -34,7 +33,6 @@ from eo_ssl.provenance import machine, versions
 FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
 PATIENCE = 1.0  # seconds after which the threads are measured no further
 LARGE = ("matplotlib.pyplot", "sklearn.metrics", "timm", "torch")
-BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone{postfix}"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
@@ -52,36 +50,27 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False) -> lis
     failures = []
     planned = taken = 0.1  # minutes of the chapters done; those of seconds do not judge hours
 
-    def say(line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
-
     with only_runner(run_dir), kernels(plan.run, stale) as take_kernel:
-        expected = announce(plan, stale, say)
-        whole = sum(expected.values())
-        with tqdm(total=whole, bar_format=BAR, disable=None, leave=False, mininterval=0) as bar:
-            for number, chapter in enumerate(plan.chapters, start=1):
-                label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
-                if chapter not in stale:
-                    renewed = refresh(run_dir, chapter.stem, chapter.notebook)
-                    say(f"{label}: up to date{', text refreshed' if renewed else ''}")
-                    continue
-                pace = taken / planned
-                left = pace * sum(expected.values())
-                bar.set_description_str(chapter.stem, refresh=False)
-                bar.set_postfix_str(f"about {left:.0f} min left")
-                say(f"{label}: running, about {pace * expected[chapter.stem]:.1f} min of {left:.1f} left")
-                begun = time.monotonic()
-                try:
-                    say(f"{label}: done in {run_chapter(chapter, plan.run, take_kernel):.1f} min")
-                except ChapterFailed as error:
-                    failures.append(str(error))
-                    if not keep_going:
-                        raise
-                    say(f"{label}: FAILED")
-                bar.update(expected[chapter.stem])
-                planned += expected.pop(chapter.stem)
-                taken += (time.monotonic() - begun) / 60
+        expected = announce(plan, stale)
+        for number, chapter in enumerate(plan.chapters, start=1):
+            label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
+            if chapter not in stale:
+                renewed = refresh(run_dir, chapter.stem, chapter.notebook)
+                say(f"{label}: up to date{', text refreshed' if renewed else ''}")
+                continue
+            pace = taken / planned
+            left = pace * sum(expected.values())
+            say(f"{label}: running, about {pace * expected[chapter.stem]:.1f} min of {left:.1f} left")
+            begun = time.monotonic()
+            try:
+                say(f"{label}: done in {run_chapter(chapter, plan.run, take_kernel):.1f} min")
+            except ChapterFailed as error:
+                failures.append(str(error))
+                if not keep_going:
+                    raise
+                say(f"{label}: FAILED")
+            planned += expected.pop(chapter.stem)
+            taken += (time.monotonic() - begun) / 60
     if failures:
         raise ChapterFailed("; ".join(failures))
     return [c.stem for c in stale]
@@ -107,7 +96,12 @@ def only_runner(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def announce(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> dict[str, float]:
+def say(line: str) -> None:
+    """Tell whoever waits for the run, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def announce(plan: Plan, stale: list[Chapter]) -> dict[str, float]:
     """Say what the stale chapters will take on this machine, and make the simulated data they learn from.
 
     Returns the minutes of each, which chapter 00 finds in `status.json`.

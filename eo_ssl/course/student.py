@@ -69,14 +69,11 @@ def works(bibliography: Path) -> dict[str, str]:
     return found
 
 
-def make_student(
-    notebook: nbformat.NotebookNode, name: str, known: dict[str, str] | None = None
-) -> nbformat.NotebookNode:
+def make_student(notebook: nbformat.NotebookNode, name: str, known: dict[str, str]) -> nbformat.NotebookNode:
     """A copy of a notebook with stubs in place of the solutions, and without outputs; it may be such a copy itself.
 
     Works are cited as they are `known`, by author and year; where one is not, the citation stays as it is.
     """
-    known = known or {}
 
     def cited(role: re.Match) -> str:
         keys = role[1].split(",")

@@ -114,16 +114,6 @@ def test_the_status_page_lists_minutes_and_failures(staged):
     assert "seeds: 1 pretraining, 2 fine-tuning" in text
 
 
-@pytest.mark.parametrize(("profile", "evidence"), [("smoke", False), ("laptop", True)])
-def test_every_page_names_its_run_and_the_banner_stands_on_smoke_builds_only(run_dir, profile, evidence):
-    status.update(run_dir, {"profile": profile, "evidence": evidence, "device": "GPU <X>"}, STEM, {})
-    settings = {"sphinx": {"config": {"html_theme_options": {}}}}
-    options = book.config(settings, run_dir)["sphinx"]["config"]["html_theme_options"]
-    assert f"Executed with profile {profile} · GPU &lt;X&gt; · simulated · seeds" in options["extra_footer"]
-    assert "commit abc · 2026-01-02" in options["extra_footer"]
-    assert (session.NO_EVIDENCE in options.get("announcement", "")) is not evidence
-
-
 def test_the_contents_list_only_chapters_that_are_there(tmp_path):
     chapters = [{"file": f"notebooks/{stem}"} for stem in (STEM, "02_there")]
     whole = {"root": "book/intro", "parts": [{"chapters": chapters}, {"chapters": [{"file": "book/status"}]}]}
@@ -142,12 +132,6 @@ def test_a_warning_fails_the_build_and_is_quoted(tmp_path):
     write_text(tmp_path / "_config.yml", json.dumps({"title": "T", "execute": {"execute_notebooks": "off"}}))
     with pytest.raises(book.BookFailed, match=r"intro\.md:3: WARNING.*nowhere"):
         book.sphinx(tmp_path, tmp_path / "out", tmp_path / "log")
-
-
-def test_publishing_is_refused_before_anything_is_built(run_dir, tmp_path):
-    with pytest.raises(ConfigError, match="no evidence and never a result"):
-        book.build(tmp_path, run_dir, publish=True)
-    assert not (tmp_path / "book").exists()
 
 
 @pytest.fixture

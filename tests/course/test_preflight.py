@@ -3,7 +3,6 @@
 import pytest
 
 from eo_ssl.course import preflight, setup, status
-from eo_ssl.profiles import PROFILES
 
 
 @pytest.fixture
@@ -40,11 +39,6 @@ def test_a_missing_package_a_full_disk_and_a_cache_that_cannot_be_written_are_to
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("EO_SSL_CACHE", str(tmp_path / "file" / "cache"))
     assert rows()["Cache"].state == preflight.STOP and "EO_SSL_CACHE" in rows()["Cache"].advice
-
-
-def test_every_profile_says_how_long_it_takes():
-    table = preflight.profiles()
-    assert all(f"| `{p.name}` |" in table and p.budget in table for p in PROFILES.values())
 
 
 def test_private_folders_are_not_shown_in_full(monkeypatch, tmp_path):

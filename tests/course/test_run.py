@@ -1,6 +1,5 @@
 """Running chapters: what is done is kept and skipped, what fails is named, and nothing half-written is left."""
 
-import io
 import re
 import time
 from contextlib import suppress
@@ -147,24 +146,6 @@ def test_only_one_runner_works_in_a_run_folder(write, run, run_dir):
     run_dir.mkdir()
     with runner.only_runner(run_dir), pytest.raises(ConfigError, match="another run is at work"):
         run()
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_on_a_terminal_a_bar_counts_to_the_end_and_elsewhere_there_are_only_lines(
-    write, run, no_kernel, monkeypatch
-):
-    write("00_first", "1")
-    write("01_second", "2")
-    with monkeypatch.context() as patched:
-        patched.setattr("sys.stderr", terminal := Terminal())
-        run()
-    assert "100%" in terminal.getvalue() and "left" in terminal.getvalue()
-    executed, said = run(force=True)
-    assert len(executed) == 2 and "%" not in said and "\r" not in said and said.count("\n") <= 9
 
 
 def test_the_measured_number_of_threads_is_one_that_this_process_may_use():
