@@ -128,15 +128,10 @@ def _written(out: Path, scene: Scene, side: int) -> Iterator[tuple[Any, Any]]:
         raise DataError(f"{taken[0]}: exists; delete it, or choose another name for the map")
     grid = scene.grid
     require_space(out.parent, grid.width * grid.height * (1 + NUM_CLASSES), "the map")
-    profile = {
-        "driver": "GTiff",
-        "dtype": "uint8",
-        "nodata": IGNORE,
-        "compress": "deflate",
-        "interleave": "band",
-    }
+    profile = {"driver": "GTiff", "dtype": "uint8", "nodata": IGNORE, "compress": "deflate"}
     profile |= {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
-    profile |= {"tiled": True, "blockxsize": side, "blockysize": side, "BIGTIFF": "IF_SAFER"}
+    profile |= {"interleave": "band", "tiled": True, "blockxsize": side, "blockysize": side}
+    profile |= {"BIGTIFF": "IF_SAFER"}
     about = {"software": "eo_ssl", "s2_level": scene.level, "s2_offset": scene.offset}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -103,11 +103,10 @@ def machine() -> dict[str, Any]:
     return {"cpu": cpu_name(), "cores": cores(), "memory_gb": memory, "gpus": gpus}
 
 
-def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
+def cpu_name() -> str:
     """The processor's name: from Linux where it tells, otherwise what Python knows."""
-    found = None
     with suppress(OSError):
-        found = re.search(
-            r"^model name\s*:[ \t]*(\S.*)", Path(cpuinfo).read_text(encoding="utf-8"), re.MULTILINE
-        )
-    return found[1].strip() if found else platform.processor() or platform.machine()
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        if found := re.search(r"^model name\s*:[ \t]*(\S.*)", told, re.MULTILINE):
+            return found[1].strip()
+    return platform.processor() or platform.machine()

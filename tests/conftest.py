@@ -24,7 +24,6 @@ LONG = (
     "test_workflows",
     "test_rehearsal",
     "test_grid",
-    "test_kill_course",
     "test_simulate",
     "test_kill",
 )

@@ -1,6 +1,5 @@
 """Build the book: stage executed chapters and pages in one folder, then Sphinx with warnings as errors."""
 
-import base64
 import html
 import re
 import runpy
@@ -15,7 +14,7 @@ import nbformat
 import yaml
 
 from eo_ssl.course import notebooks, release, session, status, vendor
-from eo_ssl.course.plan import sources_of, text_of
+from eo_ssl.course.plan import sources_of
 from eo_ssl.course.run import refresh
 from eo_ssl.course.student import student_edition, without_markers
 from eo_ssl.errors import ConfigError, DataError, EOError
@@ -29,7 +28,6 @@ BANNER = (
 )
 SMOKE_MARKS = ('class="eo-no-evidence"', 'class="eo-banner"')
 LINK = re.compile(r"\[([^\]]+)\]\(((?:\d\d|a\d)_\w+)\.ipynb(#[^)]*)?\)")
-PICTURE = re.compile(r'<img alt="([^"]*)"[^>]*src="data:image/png;base64,([^"]+)"', re.DOTALL)
 DOWNLOAD = (
     '<a href="../_static/notebooks.zip" download>Download the notebooks</a> without outputs and solutions; '
     "they run where `eo_ssl` is installed.\n{.eo-download}"
@@ -59,11 +57,10 @@ def build(root: Path, run_dir: Path, out: Path | None = None, publish: bool = Fa
         release.require_publishable(run_dir)
         release.require_same_sources(run_dir, root / "notebooks")
     refresh_prose(root / "notebooks", run_dir)
-    browser_files = vendor.provide(book / "vendor.json", book / "_static" / "vendor")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".book-", dir=target.parent) as temporary:
         staged, made = Path(temporary, "staged"), Path(temporary, "new")
-        stage(book, run_dir, staged, browser_files)
+        stage(book, run_dir, staged)
         page = sphinx(staged, made, run_dir / "book.log")
         if publish:
             require_no_smoke(page.parent)
@@ -80,11 +77,10 @@ def refresh_prose(folder: Path, run_dir: Path) -> None:
     """Bring mended text into the executed chapters whose code is that of the notebooks in `folder`."""
     for path, sources in sources_of(folder).items():
         if status.done(run_dir).get(path.stem, {}).get("sources") == sources:
-            notebook = notebooks.read(path)
-            refresh(run_dir, path.stem, notebook, text_of(notebook))
+            refresh(run_dir, path.stem, notebooks.read(path))
 
 
-def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
+def stage(book: Path, run_dir: Path, out: Path) -> None:
     """Fill `out` with everything that the book is built from.
 
     Layout: `book/` pages, `notebooks/` executed chapters and their images, `assets/` style, browser files and the
@@ -94,8 +90,8 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
     chapters = notebooks.sources(sources)
     if not (done := status.done(run_dir, chapters)):
         raise DataError(f"{run_dir}: no executed chapter there; run `eo-ssl course run` first")
-    shutil.copytree(book / "_static", out / "assets", ignore=shutil.ignore_patterns("vendor"))
-    shutil.copytree(browser_files, out / "assets" / "vendor")
+    shutil.copytree(book / "_static", out / "assets")
+    vendor.provide(book / "vendor.json", out / "assets" / "vendor")
     shutil.copytree(book, out / "book", ignore=shutil.ignore_patterns("_*", "*.json", "*.py", "*.toml"))
     if (tables := book / "instructor" / "tables.py").is_file():
         runpy.run_path(str(tables))["fill"](book.parent, out / "book")
@@ -115,16 +111,11 @@ def stage(book: Path, run_dir: Path, out: Path, browser_files: Path) -> None:
         here = f"{you_are_here(picture, stem)}\n{open_in(stem, **published)}"
         shown.cells[0].source = f"{title}\n\n{here}{text}"
         write_text(out / "notebooks" / f"{stem}.ipynb", nbformat.writes(shown))
-    fill(out / "book" / "intro.md", "<!-- cover -->", cover(out, run_dir, list(titles)))
+    page = out / "book" / "status.md"
     about = f"{about_run(run_dir)}.\n\n{status.table(run_dir, titles, chapters)}\n\n{DOWNLOAD}"
-    fill(out / "book" / "status.md", "<!-- status -->", about)
+    write_text(page, page.read_text(encoding="utf-8").replace("<!-- status -->", about))
     for name, value in (("_toc.yml", toc(contents, titles)), ("_config.yml", config(settings, run_dir))):
         write_text(out / name, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
-
-
-def fill(page: Path, mark: str, text: str) -> None:
-    """Replace a mark in a page."""
-    write_text(page, page.read_text(encoding="utf-8").replace(mark, text))
 
 
 def prepare(notebook: nbformat.NotebookNode, minutes: float, stems: set[str]) -> nbformat.NotebookNode:
@@ -173,17 +164,6 @@ def open_in(stem: str, url: str = "", branch: str = "main") -> str:
         f"\n<details><summary>In Colab, begin with this cell</summary><pre>{first}</pre></details>"
         "\n</div>\n"
     )
-
-
-def cover(out: Path, run_dir: Path, stems: list[str]) -> str:
-    """The first picture of the first chapter that has one (after the pre-flight), as HTML for the intro."""
-    for stem in [s for s in stems if not s.startswith("00")]:
-        for cell in notebooks.read(run_dir / f"{stem}.ipynb").cells:
-            for output in cell.get("outputs", []):
-                if found := PICTURE.search(output.get("data", {}).get("text/html", "")):
-                    (out / "assets" / "cover.png").write_bytes(base64.b64decode(found[2]))
-                    return f'<p class="eo-cover"><img src="../_static/cover.png" alt="{found[1]}"></p>'
-    return ""
 
 
 def about_run(run_dir: Path) -> str:

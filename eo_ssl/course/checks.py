@@ -51,18 +51,16 @@ def exercise(title: str, praise: str = "") -> Callable[[Callable[..., None]], Ca
     """
 
     def decorate(check: Callable[..., None]) -> Callable[..., Passed]:
-        (name, parameter), *given = inspect.signature(check).parameters.items()
-        asked = "class" if parameter.annotation is type else "function"
-        others = ", ".join(dict(given))
-        call = f"{check.__name__}({', '.join(filter(None, (name, others)))})"
-        number = "one thing is" if not given else f"{1 + len(given)} things are"
+        names = inspect.signature(check).parameters
+        name = next(iter(names))
+        asked = "class" if names[name].annotation is type else "function"
+        call = f"{check.__name__}({', '.join(names)})"
+        advice = f"Write {call}: the name of your {asked}, with nothing around it."
+        number = "one thing is" if len(names) == 1 else f"{len(names)} things are"
 
         @functools.wraps(check)
         def run(*answers: Any) -> Passed:
-            advice = f"Write {call}: the name of your {asked}, with nothing around it"
-            advice += f", then {others}." if given else "."
-            many = f"{title}: {number} asked for, not {len(answers)}. {advice}"
-            expect(len(answers) == 1 + len(given), many)
+            expect(len(answers) == len(names), f"{title}: {number} asked for, not {len(answers)}. {advice}")
             answer = _not_stub(answers[0], title)
             what = "class" if isinstance(answer, type) else "function" if callable(answer) else "result"
             expect(what == asked, f"{title}: this is {_kind(answer)}. {advice}")

@@ -99,7 +99,6 @@ def release(
     profile: ProfileName = "laptop",
     data: Data = session.SIMULATED,
     run_dir: RunDir = "",
-    allow_dirty: Annotated[bool, typer.Option("--allow-dirty", help="accept code in no commit")] = False,
     check: Annotated[bool, typer.Option("--check", help="only say whether it could be released")] = False,
     same_sources: Annotated[
         bool, typer.Option("--same-sources", help="refuse other chapters or code")
@@ -112,10 +111,10 @@ def release(
     if same_sources:
         require_same_sources(folder, _sources())
     if check:
-        require_releasable(folder, allow_dirty)
+        require_releasable(folder)
         typer.echo(f"{folder}: can be released")
     else:
-        typer.echo(str(write_release(folder, allow_dirty=allow_dirty)))
+        typer.echo(str(write_release(folder)))
 
 
 @app.command()

@@ -10,10 +10,8 @@ profile needs a GPU and none is here, seconds are arithmetic: operations counted
 
 import ast
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +19,6 @@ import nbformat
 
 from eo_ssl.course import notebooks, session
 from eo_ssl.course.session import Run
-from eo_ssl.errors import DataError
 from eo_ssl.files import cache_dir, read_json, require_space
 from eo_ssl.parallel import cores
 from eo_ssl.profiles import Profile
@@ -54,23 +51,6 @@ class Forecast(NamedTuple):
     minutes: dict[str, float]
     counted: dict[str, float]
     left: dict[str, int]
-
-
-class Clock:
-    """Minutes left of a run: what was forecast, corrected by what the chapters done took over their forecast."""
-
-    def __init__(self, expected: Mapping[str, float]) -> None:
-        self.waiting = dict(expected)
-        self.forecast = self.taken = 0.1  # chapters of seconds do not judge hours
-
-    def done(self, stem: str, minutes: float) -> None:
-        """Note what a chapter took."""
-        self.forecast += self.waiting.pop(stem)
-        self.taken += minutes
-
-    def left(self, stem: str = "") -> float:
-        """Minutes to expect from now on, of one chapter or of all that wait."""
-        return (self.waiting[stem] if stem else sum(self.waiting.values())) * self.taken / self.forecast
 
 
 def forecast(run: Run, chapters: Notebooks, threads: int = 1, say: Callable[[str], None] = print) -> Forecast:
@@ -166,18 +146,11 @@ def sizes(profile: Profile, data: str) -> Sizes:
         plan = profile_named(profile.simulate)
         counts, width = map(plan.patches, parts), plan.patch
     else:
-        from eo_ssl.data import catalog
         from eo_ssl.data.dataset import open_source
-        from eo_ssl.data.source import TiffSource
-        from eo_ssl.data.store import is_store
 
-        root = session.check_data(data)
-        frame = None if is_store(root) else catalog.find(root, georeference=False)
-        source = open_source(root) if frame is None else TiffSource(root, frame)
+        source = open_source(session.check_data(data), packed=False)
         both = (("pretrain", "pretrain_val"), ("train", "val"), ("test",))
         counts, width = [len(source.rows(*names)) for names in both], source.patch_size
-        if empty := [part for part, number in zip(parts, counts) if not number]:
-            raise DataError(f"{data}: no patches for {', '.join(empty)}; see `eo-ssl data check {data}`")
     pairs, train, test = counts
     held, val = round(pairs / 10), round(train / 5)
     patches = {"pretrain": pairs - held, "pretrain_val": held, "train": train - val, "val": val, "test": test}
@@ -262,15 +235,16 @@ def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Traini
 
 
 def cost(config: Any, timed: bool, threads: int = 1) -> float:
-    """Seconds of a sample: forward, backward, step, on noise and without loading; the faster of two updates."""
+    """Seconds of a sample: forward, backward, step, on noise and without loading; the mean of two updates."""
     import torch
+    from torch.utils.benchmark import Timer
     from torch.utils.flop_counter import FlopCounterMode
 
     device = "meta" if not timed else "cuda" if torch.cuda.is_available() else "cpu"
     batch = getattr(config, "micro_batch", 0) or config.batch_size
     batch = {"meta": 2, "cpu": min(batch, 32), "cuda": batch}[device]
     model, views = _model(config, batch, device)
-    optimiser, marks, before = torch.optim.AdamW(model.parameters()), [], torch.get_num_threads()
+    optimiser = torch.optim.AdamW(model.parameters())
 
     def update() -> None:
         with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
@@ -282,17 +256,11 @@ def cost(config: Any, timed: bool, threads: int = 1) -> float:
         with FlopCounterMode(display=False) as counter:
             update()
         return counter.get_total_flops() / batch / ASSUMED_FLOPS
-    try:
-        torch.set_num_threads(threads)
-        for _ in range(4):  # the first update warms up
-            update()
-            optimiser.step()
-            optimiser.zero_grad()
-            next(model.parameters()).sum().item()  # waits for the device
-            marks.append(time.perf_counter())
-    finally:
-        torch.set_num_threads(before)
-    return min(b - a for a, b in pairwise(marks)) / batch
+    step, names = (
+        "update(); optimiser.step(); optimiser.zero_grad()",
+        {"update": update, "optimiser": optimiser},
+    )
+    return Timer(step, globals=names, num_threads=threads).timeit(2).mean / batch  # two before warm up
 
 
 def _model(config: Any, batch: int, device: str) -> tuple[Any, dict[str, Any]]:

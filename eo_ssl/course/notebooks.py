@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 import re
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 
 from eo_ssl.errors import ConfigError, DataError, nearest
 from eo_ssl.files import write_text
@@ -21,7 +23,6 @@ data = "simulated"      # or "ben-ge-800", or a folder
 run_dir = ""            # default runs/<profile>
 seed = 0"""
 PATTERN = re.compile(r"(\d\d|a\d)_\w+\.ipynb")
-MAGIC = re.compile(r"^([ \t]*)(?:\w+ *= *)?[%!].*", re.MULTILINE)
 EFFORT = re.compile(r"^### Exercise .*\n\*(\d+) minutes · (●{1,3})○* · (must|stretch)\*$", re.MULTILINE)
 
 
@@ -61,10 +62,9 @@ def tags(cell: Any) -> list[str]:
 
 
 def syntax(source: str) -> ast.Module:
-    """The syntax tree of a cell, whose lines of magic (%, !) do nothing; an empty one if it is no Python even so."""
-    for text in (source, MAGIC.sub(r"\1pass", source)):
-        with suppress(SyntaxError):
-            return ast.parse(text)
+    """The syntax tree of a cell, its magic (%, !) as IPython reads it; an empty one if it is no Python even so."""
+    with suppress(SyntaxError):
+        return ast.parse(TransformerManager().transform_cell(source))
     return ast.parse("")
 
 
@@ -80,6 +80,12 @@ def title(notebook: Any) -> str:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     found = re.search(r"^# (.*)", text, re.MULTILINE)
     return found[1].strip() if found else "Untitled"
+
+
+def text_of(notebook: Any) -> str:
+    """A digest of all that a reader sees of a notebook before it runs, prose included."""
+    seen = [[cell.cell_type, cell.source, tags(cell)] for cell in notebook.cells]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def effort(text: str) -> dict[str, Any]:

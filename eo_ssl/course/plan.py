@@ -31,14 +31,13 @@ LEARNING = "03"  # the first chapter that trains, and needs all parts of the dat
 @dataclass(frozen=True)
 class Chapter:
     """One notebook of the plan: `sources` stands for all code behind it, `key` for that and its data, settings and
-    versions, `text` for all that a reader sees of the notebook itself."""
+    versions."""
 
     source: Path
     notebook: nbformat.NotebookNode
     parameters: dict[str, Any]
     sources: str
     key: str
-    text: str
 
     @property
     def stem(self) -> str:
@@ -89,7 +88,7 @@ def make_plan(
             if missing := sorted(values.keys() - notebooks.parameters(notebook)):
                 raise DataError(f"{path}: its parameter cell lacks {', '.join(missing)}")
             key = _digest([sources, inputs])
-            chapters.append(Chapter(path, notebook, values, sources, key, text_of(notebook)))
+            chapters.append(Chapter(path, notebook, values, sources, key))
     return Plan(run, chapters)
 
 
@@ -105,11 +104,6 @@ def sources_of(folder: Path) -> dict[Path, str]:
         found[path] = _digest([code, earlier, dict(_reached(code, folder))])
         earlier = _digest([earlier, code])
     return found
-
-
-def text_of(notebook: nbformat.NotebookNode) -> str:
-    """A digest of all that a reader sees of a notebook, prose included."""
-    return _digest([[c.cell_type, c.source, notebooks.tags(c)] for c in notebook.cells])
 
 
 def _reached(code: list[str], folder: Path) -> Iterator[tuple[str, str]]:

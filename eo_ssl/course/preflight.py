@@ -5,8 +5,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,22 +51,16 @@ def profiles() -> str:
 
 
 def software() -> Iterator[Item]:
-    """Python and the packages that matter most, against the ranges that the course asks for."""
-    from packaging.requirements import Requirement
-
+    """Python and the packages that matter most; whether their versions fit, pip has seen to."""
     yield Item("Python", f"{platform.python_version()} in {shown(Path(sys.prefix))}")
-    found, wanted = {}, {}
+    found, missing = [], []
     for name in SHOWN:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    with suppress(PackageNotFoundError):
-        wanted = {r.name: r.specifier for r in map(Requirement, requires("eo_ssl") or [])}
-    wrong = [f"{name} is missing" for name in SHOWN if name not in found]
-    for name, here in found.items():
-        if name in wanted and not wanted[name].contains(here):
-            wrong.append(f"{name} should be {wanted[name]}")
-    advice = f"{', '.join(wrong)}: run **make setup**" if wrong else ""
-    yield Item("Packages", ", ".join(map(" ".join, found.items())), STOP if wrong else READY, advice)
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    advice = f"{', '.join(missing)} missing: run **make setup**" if missing else ""
+    yield Item("Packages", ", ".join(found), STOP if missing else READY, advice)
 
 
 def device(run: Run) -> Item:
@@ -77,11 +70,9 @@ def device(run: Run) -> Item:
     name = session.device_name()
     if run.device.type == "cuda":
         return Item("Device", f"{name}, {torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB")
-    slow = run.profile.requires_gpu
-    advice = (
-        "this profile is meant for a GPU; it will be slow here" if slow else "no GPU needed for this profile"
-    )
-    return Item("Device", name, NOTE if slow else READY, advice)
+    if run.profile.requires_gpu:
+        return Item("Device", name, NOTE, "this profile is meant for a GPU; it will be slow here")
+    return Item("Device", name, READY, "no GPU needed for this profile")
 
 
 def memory(run: Run) -> Item:
@@ -152,19 +143,12 @@ def times(run: Run) -> dict[str, float]:
 
 
 def plot_times(minutes: dict[str, float], run: Run) -> "Figure":
-    """Bars: the minutes to expect for each chapter, with alt text that names them."""
-    import matplotlib.pyplot as plt
-
+    """Bars: the minutes to expect for each chapter, with alt text that says them."""
     from eo_ssl import show
 
-    measured = status.done(run.root)
-    names = [stem.replace("_", " ") for stem in minutes]
-    fig, ax = plt.subplots(figsize=(6.4, 0.6 + 0.27 * len(minutes)))
-    colours = ["#4477aa" if stem in measured else "#b8c0ca" for stem in minutes]
-    ax.bar_label(ax.barh(names, list(minutes.values()), color=colours), fmt="%.1f", padding=3, fontsize=8)
-    ax.invert_yaxis()
-    ax.margins(x=0.12)
-    total = f"{sum(minutes.values()):.0f} minutes in all"
-    ax.set(xlabel="minutes", title=f"{total} (blue: taken, grey: forecast for this machine)")
-    values = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, minutes.values()))
-    return show.describe(fig, f"Bar chart of the minutes each chapter takes at {run.profile.name}: {values}.")
+    taken = status.done(run.root)
+    looks = {"minutes": {"color": ["#4477aa" if stem in taken else "#b8c0ca" for stem in minutes]}}
+    title = f"{sum(minutes.values()):.0f} minutes in all (blue: taken, grey: forecast for this machine)"
+    axis = {"xlabel": "chapter", "title": title}
+    numbers = [stem[:2] for stem in minutes]
+    return show.bars({"minutes": list(minutes.values())}, numbers, "minutes", "%.1f", looks=looks, **axis)

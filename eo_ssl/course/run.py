@@ -21,10 +21,9 @@ from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from eo_ssl.course import notebooks, session, status
-from eo_ssl.course.forecast import Clock, forecast, table
+from eo_ssl.course.forecast import forecast, table
 from eo_ssl.course.plan import Chapter, Plan, is_current
 from eo_ssl.errors import ConfigError, EOError
 from eo_ssl.files import write_text
@@ -33,9 +32,7 @@ from eo_ssl.provenance import machine, versions
 
 FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
 PATIENCE = 1.0  # seconds after which the threads are measured no further
-SAVED = 10  # seconds
 LARGE = ("matplotlib.pyplot", "sklearn.metrics", "timm", "torch")
-BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone{postfix}"
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
@@ -51,34 +48,29 @@ def run_course(plan: Plan, keep_going: bool = False, force: bool = False) -> lis
     run_dir = plan.run.root
     stale = [c for c in plan.chapters if force or not is_current(c, run_dir)]
     failures = []
+    planned = taken = 0.1  # minutes of the chapters done; those of seconds do not judge hours
 
-    def say(line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
-        sys.stderr.flush()
-
-    with only_runner(run_dir), Kernels(plan.run, stale) as kernels:
-        clock = Clock(announce(plan, stale, say))
-        bar = tqdm(total=clock.left(), bar_format=BAR, disable=None, leave=False, mininterval=0)
-        with bar:
-            for number, chapter in enumerate(plan.chapters, start=1):
-                label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
-                if chapter not in stale:
-                    renewed = refresh(run_dir, chapter.stem, chapter.notebook, chapter.text)
-                    say(f"{label}: up to date{', text refreshed' if renewed else ''}")
-                    continue
-                bar.set_description_str(chapter.stem, refresh=False)
-                bar.set_postfix_str(f"about {clock.left():.0f} min left")
-                say(f"{label}: running, about {clock.left(chapter.stem):.1f} min of {clock.left():.1f} left")
-                begun = time.monotonic()
-                try:
-                    say(f"{label}: done in {run_chapter(chapter, plan.run, kernels):.1f} min")
-                except ChapterFailed as error:
-                    failures.append(str(error))
-                    if not keep_going:
-                        raise
-                    say(f"{label}: FAILED")
-                bar.update(clock.waiting[chapter.stem])
-                clock.done(chapter.stem, (time.monotonic() - begun) / 60)
+    with only_runner(run_dir), kernels(plan.run, stale) as take_kernel:
+        expected = announce(plan, stale)
+        for number, chapter in enumerate(plan.chapters, start=1):
+            label = f"[{number}/{len(plan.chapters)}] {chapter.stem}"
+            if chapter not in stale:
+                renewed = refresh(run_dir, chapter.stem, chapter.notebook)
+                say(f"{label}: up to date{', text refreshed' if renewed else ''}")
+                continue
+            pace = taken / planned
+            left = pace * sum(expected.values())
+            say(f"{label}: running, about {pace * expected[chapter.stem]:.1f} min of {left:.1f} left")
+            begun = time.monotonic()
+            try:
+                say(f"{label}: done in {run_chapter(chapter, plan.run, take_kernel):.1f} min")
+            except ChapterFailed as error:
+                failures.append(str(error))
+                if not keep_going:
+                    raise
+                say(f"{label}: FAILED")
+            planned += expected.pop(chapter.stem)
+            taken += (time.monotonic() - begun) / 60
     if failures:
         raise ChapterFailed("; ".join(failures))
     return [c.stem for c in stale]
@@ -104,7 +96,12 @@ def only_runner(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def announce(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> dict[str, float]:
+def say(line: str) -> None:
+    """Tell whoever waits for the run, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def announce(plan: Plan, stale: list[Chapter]) -> dict[str, float]:
     """Say what the stale chapters will take on this machine, and make the simulated data they learn from.
 
     Returns the minutes of each, which chapter 00 finds in `status.json`.
@@ -130,7 +127,7 @@ def announce(plan: Plan, stale: list[Chapter], say: Callable[[str], None]) -> di
     return {chapter.stem: found.minutes[chapter.stem] for chapter in stale}
 
 
-def run_chapter(chapter: Chapter, run: session.Run, kernels: "Kernels") -> float:
+def run_chapter(chapter: Chapter, run: session.Run, take_kernel: Callable[[Chapter], Any]) -> float:
     """Execute one chapter into the run folder and record it; returns the minutes it took."""
     running = run.root / f".running-{chapter.stem}.ipynb"
     failed = run.root / f"{chapter.stem}.failed.ipynb"
@@ -142,7 +139,7 @@ def run_chapter(chapter: Chapter, run: session.Run, kernels: "Kernels") -> float
     status.update(run.root, facts, chapter.stem, begun)
     start = time.monotonic()
     try:
-        execute(chapter, running, kernels)
+        execute(chapter, running, take_kernel)
     except ChapterFailed as error:
         status.update(run.root, facts, chapter.stem, {"state": "failed", "error": str(error)})
         if not running.is_file():
@@ -152,60 +149,59 @@ def run_chapter(chapter: Chapter, run: session.Run, kernels: "Kernels") -> float
     minutes = (time.monotonic() - start) / 60
     os.replace(running, run.root / f"{chapter.stem}.ipynb")
     failed.unlink(missing_ok=True)
-    made = {"key": chapter.key, "sources": chapter.sources, "text": chapter.text, "error": ""}
+    made = {"key": chapter.key, "sources": chapter.sources, "error": ""}
+    made |= {"text": notebooks.text_of(chapter.notebook)}
     made |= {"minutes": round(minutes, 3), "executed": datetime.now(UTC).isoformat(timespec="seconds")}
     status.update(run.root, facts, chapter.stem, {"state": "done", **made})
     return minutes
 
 
-class Kernels:
-    """Kernels for the chapters of a run, each of which has imported the large libraries (`LARGE`) before it answers.
+@contextmanager
+def kernels(run: session.Run, chapters: list[Chapter]) -> Iterator[Callable[[Chapter], Any]]:
+    """A function that gives the manager of a kernel for each of the chapters, in their order.
 
     At smoke, where imports would be a third of the time, the next chapter's kernel starts while one runs; otherwise
-    threads are measured first. What a kernel itself says is kept in a log beside the notebook that is written.
+    threads are measured first.
     """
+    following = {} if run.is_evidence else {one.stem: two for one, two in pairwise(chapters)}
+    waiting: dict[str, Any] = {}
 
-    def __init__(self, run: session.Run, chapters: list[Chapter]) -> None:
-        self.run, self.waiting = run, {}
-        self.next = {} if run.is_evidence else {one.stem: two for one, two in pairwise(chapters)}
+    def take(chapter: Chapter) -> Any:
+        kernel = waiting.pop(chapter.stem, None)
+        if kernel is None or not kernel.is_alive():
+            kernel = start_kernel(chapter, run)
+        if after := following.get(chapter.stem):
+            waiting[after.stem] = start_kernel(after, run)
+        return kernel
 
-    def __enter__(self) -> "Kernels":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for kernel in self.waiting.values():
+    try:
+        yield take
+    finally:
+        for kernel in waiting.values():
             kernel.shutdown_kernel(now=True)
 
-    def take(self, chapter: Chapter) -> Any:
-        """The kernel manager for a chapter; that of the next one begins."""
-        kernel = self.waiting.pop(chapter.stem, None)
-        if kernel is None or not kernel.is_alive():
-            kernel = self.start(chapter)
-        if following := self.next.get(chapter.stem):
-            self.waiting[following.stem] = self.start(following)
-        return kernel
 
-    def start(self, chapter: Chapter) -> Any:
-        """Begin a kernel in the chapter's folder; PyTorch has as many threads there as suit this moment."""
-        from jupyter_client import KernelManager
+def start_kernel(chapter: Chapter, run: session.Run) -> Any:
+    """Begin a kernel in the chapter's folder; PyTorch has as many threads there as suit this moment.
 
-        client = "jupyter_client.asynchronous.AsyncKernelClient"  # as nbclient wants it
-        kernel = KernelManager(kernel_name=notebooks.KERNELSPEC["name"], client_class=client)
-        # No name must be left that a chapter could use without importing it.
-        first = f"--IPKernelApp.exec_lines={[f'[*map(__import__, {LARGE})] and None']!r}"
-        env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads_for(self.run))}
-        with open(self.run.root / f".running-{chapter.stem}.log", "wb") as log:
-            options = {
-                "extra_arguments": [first, "--HistoryManager.hist_file=:memory:"],
-                "env": env,
-                "stderr": log,
-            }
-            kernel.start_kernel(cwd=chapter.source.parent, **options)
-        return kernel
+    It has imported the large libraries (`LARGE`) before it answers. What it says itself is kept in a log beside the
+    notebook that is written.
+    """
+    from jupyter_client import KernelManager
+
+    client = "jupyter_client.asynchronous.AsyncKernelClient"  # as nbclient wants it
+    kernel = KernelManager(kernel_name=notebooks.KERNELSPEC["name"], client_class=client)
+    # No name must be left that a chapter could use without importing it.
+    first = f"--IPKernelApp.exec_lines={[f'[*map(__import__, {LARGE})] and None']!r}"
+    arguments = [first, "--HistoryManager.hist_file=:memory:"]
+    env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads_for(run))}
+    with open(run.root / f".running-{chapter.stem}.log", "wb") as log:
+        kernel.start_kernel(cwd=chapter.source.parent, extra_arguments=arguments, env=env, stderr=log)
+    return kernel
 
 
-def execute(chapter: Chapter, target: Path, kernels: Kernels) -> None:
-    """Run the notebook with papermill, writing `target` as it goes.
+def execute(chapter: Chapter, target: Path, take_kernel: Callable[[Chapter], Any]) -> None:
+    """Run the notebook with papermill and write `target`, however it ends.
 
     Raises `ChapterFailed` for a failing cell, a kernel that died or one that did not start.
     """
@@ -220,10 +216,14 @@ def execute(chapter: Chapter, target: Path, kernels: Kernels) -> None:
     class Started(Engine):
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> Any:
-            kernel = kernels.take(chapter)
+            kernel = take_kernel(chapter)
             client = PapermillNotebookClient(nb_man, km=kernel, kernel_name=kernel_name, **patience)
-            with saved_seldom(nb_man):
+            # Papermill writes the notebook at the end, too; with its figures, each cell would cost time for it.
+            nb_man.output_path, output = None, nb_man.output_path
+            try:
                 return client.execute(cleanup_kc=True)
+            finally:
+                nb_man.output_path = output
 
     papermill_engines.register("eo_ssl", Started)
     for name, least in (("papermill", "ERROR"), ("papermill.translators", "ERROR"), ("asyncio", "CRITICAL")):
@@ -250,25 +250,6 @@ def execute(chapter: Chapter, target: Path, kernels: Kernels) -> None:
         raise ChapterFailed(f"{chapter.stem}: the kernel died (often: out of memory; see {log})") from None
 
 
-@contextmanager
-def saved_seldom(manager: Any) -> Iterator[None]:
-    """Write the notebook every `SAVED` seconds at most, where papermill would before and after each cell.
-
-    With its figures in it that takes seconds a chapter. When the block has ended papermill writes it as always.
-    """
-    save = manager.save
-
-    def seldom(**_: Any) -> None:
-        if (manager.now() - manager.last_save_time).total_seconds() > SAVED:
-            save()
-
-    manager.save = seldom
-    try:
-        yield
-    finally:
-        manager.save = save
-
-
 def _plain(path: Path) -> str:
     """The path for a function that formats it.
 
@@ -278,8 +259,9 @@ def _plain(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def refresh(run_dir: Path, stem: str, notebook: nbformat.NotebookNode, text: str) -> bool:
+def refresh(run_dir: Path, stem: str, notebook: nbformat.NotebookNode) -> bool:
     """Bring changed prose into the executed copy of a chapter whose code has not changed; True if it had."""
+    text = notebooks.text_of(notebook)
     if status.done(run_dir)[stem].get("text") == text:
         return False
     path = run_dir / f"{stem}.ipynb"

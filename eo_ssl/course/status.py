@@ -8,16 +8,13 @@ from typing import Any
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json, write_json
 
-
-def path(run_dir: Path) -> Path:
-    """The status file of a run folder."""
-    return run_dir / "status.json"
+FILE = "status.json"  # in the run folder
 
 
 def read(run_dir: Path) -> dict[str, Any]:
     """The status of a run folder; an empty one if there is none or it cannot be read."""
     try:
-        found = read_json(path(run_dir))
+        found = read_json(run_dir / FILE)
         return found if isinstance(found["chapters"], dict) else {"chapters": {}}
     except (DataError, KeyError, TypeError):
         return {"chapters": {}}
@@ -31,7 +28,7 @@ def update(
     state = {**read(run_dir), **facts, "updated": now}
     if stem:
         state["chapters"][stem] = {**state["chapters"].get(stem, {}), **(chapter or {}), "updated": now}
-    write_json(path(run_dir), state)
+    write_json(run_dir / FILE, state)
 
 
 def done(run_dir: Path, sources: Iterable[Path] | None = None) -> dict[str, dict[str, Any]]:

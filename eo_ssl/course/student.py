@@ -26,7 +26,7 @@ CHECK = re.compile(r"^\s*(?:display\()?(?:ch\d\d|capstone)\.check_\w+\(", re.MUL
 HINT = re.compile(r"^:::\{dropdown\} (.*)\n((?:.*\n)*?):::$", re.M)
 CITED = re.compile(r"\{cite\}`([^`]+)`")
 GO_ON = "raises-exception"  # lets "run all cells" go on past an exercise that is not solved yet
-WRITTEN = ".edition.json"  # SHA-256 of every version of each file that was written, the newest last
+WRITTEN = ".edition.json"  # SHA-256 of each file as it was last written
 
 
 def stub(source: str, where: str = "cell") -> str:
@@ -69,14 +69,11 @@ def works(bibliography: Path) -> dict[str, str]:
     return found
 
 
-def make_student(
-    notebook: nbformat.NotebookNode, name: str, known: dict[str, str] | None = None
-) -> nbformat.NotebookNode:
+def make_student(notebook: nbformat.NotebookNode, name: str, known: dict[str, str]) -> nbformat.NotebookNode:
     """A copy of a notebook with stubs in place of the solutions, and without outputs; it may be such a copy itself.
 
     Works are cited as they are `known`, by author and year; where one is not, the citation stays as it is.
     """
-    known = known or {}
 
     def cited(role: re.Match) -> str:
         keys = role[1].split(",")
@@ -134,18 +131,18 @@ def student_edition(folder: Path, out: Path, solutions: bool = False) -> list[Pa
         files[path.relative_to(folder)] = (nbformat.writes(edition, indent=1) + "\n").encode()
         if solutions and (solved := solutions_of(notebook)):
             files[Path("solutions", f"{path.stem}.py")] = solved.encode()
-    record = out / WRITTEN
-    before, written = read_json(record) if record.is_file() else {}, []
+    record = read_json(out / WRITTEN) if (out / WRITTEN).is_file() else {}
+    written = []
     for name, content in files.items():
         target, digest = out / name, hashlib.sha256(content).hexdigest()
-        known = before.get(str(name), "").split()
-        if not target.exists() or known[-1:] != [digest]:
+        before = record.get(str(name))
+        if digest != before or not target.exists():
             beside = (target.with_name(f"{name.stem}.new{n}{name.suffix}") for n in chain([""], count(2)))
             places = chain([target], beside)
-            target = next(p for p in places if not p.exists() or sha256(p) in (*known, digest))
+            target = next(p for p in places if not p.exists() or sha256(p) in (before, digest))
             with atomic_path(target) as temporary:
                 temporary.write_bytes(content)
-        before[str(name)] = " ".join([*(one for one in known if one != digest), digest])
+        record[str(name)] = digest
         written += [target] if name.suffix == ".ipynb" else []
-    write_json(record, before)
+    write_json(out / WRITTEN, record)
     return written

@@ -7,7 +7,6 @@ fetched once, checked before anything is unpacked, and kept in the cache, so tha
 import base64
 import fnmatch
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
@@ -21,22 +20,12 @@ from eo_ssl.errors import DataError
 from eo_ssl.files import atomic_path, cache_dir, read_json
 
 
-def provide(pins: Path, out: Path) -> Path:
-    """Fill `out` with all browser files; instant when it already holds what `pins` asks for."""
-    packages = read_json(pins)
-    bundle = files("anywidget").joinpath("nbextension", "index.js").read_bytes()
-    key = hashlib.sha256(json.dumps(packages).encode() + bundle).hexdigest()
-    stamp = out / "stamp.txt"
-    if stamp.is_file() and stamp.read_text() == key:
-        return out
-    archives = [fetch(package) for package in packages]
-    shutil.rmtree(out, ignore_errors=True)
-    for package, archive in zip(packages, archives, strict=True):
-        if not unpack(archive, package["files"], out):
+def provide(pins: Path, out: Path) -> None:
+    """Fill the new folder `out` with all browser files."""
+    for package in read_json(pins):
+        if not unpack(fetch(package), package["files"], out):
             raise DataError(f"{package['name']}: the archive holds none of the files wanted")
-    (out / "anywidget.js").write_bytes(bundle)
-    stamp.write_text(key)
-    return out
+    shutil.copyfile(files("anywidget").joinpath("nbextension", "index.js"), out / "anywidget.js")
 
 
 def fetch(package: dict[str, Any]) -> Path:

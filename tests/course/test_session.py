@@ -22,12 +22,9 @@ def test_setup_creates_the_run_folder_and_nothing_else(tmp_path, monkeypatch):
     ("settings", "error", "words"),
     [
         ({"profile": "lapdop"}, ConfigError, "did you mean laptop"),
-        ({"profile": ""}, ConfigError, "smoke, laptop, gpu, paper"),
         ({"data": "simulate"}, DataError, "did you mean simulated"),
         ({"data": "/no/such/folder"}, DataError, "SEN12MS or DFC2020"),
-        ({"seed": 0.5}, ConfigError, "whole number"),
         ({"seed": -1}, ConfigError, "whole number"),
-        ({"seed": True}, ConfigError, "whole number"),
         ({"run_dir": f"{__file__}/run"}, ConfigError, "cannot write there"),
     ],
 )
@@ -90,11 +87,3 @@ def test_simulated_data_is_made_once_for_each_profile_and_seed(monkeypatch):
     for seed in (0, 0, 1):
         session.simulated(PROFILES["smoke"], seed)
     assert len(made) == 2 and len(set(made)) == 2
-
-
-def test_profiles_agree_with_their_names_and_tests_and_rehearsals_are_no_evidence():
-    assert [name for name, p in PROFILES.items() if not p.is_evidence] == ["smoke", "paper-rehearsal"]
-    for name, profile in PROFILES.items():
-        assert profile.name == name
-        assert profile.pretrain_seeds and profile.finetune_seeds
-    assert [len(PROFILES[n].finetune_seeds) for n in ("laptop", "gpu", "paper")] == [3, 3, 5]
