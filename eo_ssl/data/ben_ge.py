@@ -106,18 +106,16 @@ def listed(root: Path) -> dict[str, str]:
 
     Raises `DataError` if one of the three is missing or a map is in two of them.
     """
-    lists = {n: [*root.glob(f"dfc-{n}-new.csv"), *root.glob(f"*/dfc-{n}-new.csv")] for n in SPLITS}
-    if not any(lists.values()):
+    paths = [*root.glob("dfc-*-new.csv"), *root.glob("*/dfc-*-new.csv")]
+    lists = {path.name.split("-")[1]: path for path in paths}
+    if not lists:
         return {}
-    if missing := [name for name, paths in lists.items() if not paths]:
-        raise DataError(
-            f"{root}: no dfc-{missing[0]}-new.csv beside the other lists; unpack the archive again"
-        )
+    if missing := [name for name in SPLITS if name not in lists]:
+        name = f"dfc-{missing[0]}-new.csv"
+        raise DataError(f"{root}: no {name} beside the other lists; unpack the archive again")
     found: dict[str, str] = {}
-    for name, paths in lists.items():
-        for line in _read_csv(paths[0], header=None, dtype=str)[0]:
-            if found.setdefault(line.strip(), name) != name:
-                raise DataError(
-                    f"{paths[0]}: {line} is in {found[line.strip()]}, too; the lists are not whole"
-                )
+    for name in SPLITS:
+        for line in _read_csv(lists[name], header=None, dtype=str)[0]:
+            if (other := found.setdefault(line.strip(), name)) != name:
+                raise DataError(f"{lists[name]}: {line} is in {other}, too; the lists are not whole")
     return found

@@ -157,7 +157,6 @@ UNTRAINABLE = {  # files by a part of their name, and what they become: None for
     "no pair": ("_s1_", None),
     "one scene": ("ROIs1868|ROIs1158_spring_.*_9_p", None),
     "few good": (r"_s2_.*_p(?!30\.)", lambda data: data * 0),
-    "oblong": ("", lambda data: data[:, :8]),
 }
 
 

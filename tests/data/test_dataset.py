@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eo_ssl.data import geotiff
-from eo_ssl.data.dataset import Loader, PatchDataset, open_source
+from eo_ssl.data.dataset import Loader, PatchDataset, crop_labels, open_source
 from eo_ssl.data.transforms import Normalise
 from eo_ssl.errors import ConfigError, DataError
 
@@ -23,6 +23,16 @@ def test_a_sample_has_the_shapes_types_and_units_of_the_contract(source):
     assert -40 < sample["s1"].mean() < 0 and 0 < sample["s2"].mean() < 1
     share = torch.stack([(sample["mask"] == k).float().mean() for k in range(8)])
     assert sample["label"] == share.argmax() and (sample["multilabel"] == (share >= 0.1)).all()
+
+
+def test_a_class_counts_from_ten_percent_of_the_crop_on_and_ignored_pixels_have_none():
+    mask = torch.full((4, 16, 16), 7)
+    for k, pixels in enumerate((1, 25, 26)):  # of 256: 25 are 9.8 %, 26 are 10.2 %
+        mask[k].view(-1)[:pixels] = 5
+    mask[3] = 255
+    label, multilabel = crop_labels(mask)
+    assert label.tolist() == [7, 7, 7, 255] and not multilabel[3].any()
+    assert multilabel[:3, 5].tolist() == [0, 0, 1] and multilabel[:3, 7].all()
 
 
 def test_a_batch_is_its_samples_stacked_also_in_another_process(source):
