@@ -15,6 +15,7 @@ Both are found with or without the folder that their archives pack them in. Here
 Source: Mommert et al. (2023), ben-ge, IGARSS; Wang et al. (2025), Copernicus-Bench, ICCV.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from eo_ssl.errors import DataError
 NAME = "ben-ge"
 LEVEL = "L2A"
 FOLDERS = {"s1": "sentinel-1", "s2": "sentinel-2", "dfc": "esaworldcover"}
-COLUMNS = ("patch_id", "patch_id_s1", "lon", "lat")
+COLUMNS = {"patch_id": str, "patch_id_s1": str, "lon": float, "lat": float}
 SPLITS = ("train", "val", "test")
 IN_ORDER = (500, 650)  # rows of ben-ge-800 at which its usual validation and test sets begin
 
@@ -48,10 +49,10 @@ def patches(root: Path, table: Path) -> dict[str, dict[str, Any]]:
 
     Region is the MGRS tile in the name of the radar patch (where there is none, the degree of longitude and latitude),
     scene the tile on one day. `published` is the random split that others use. Raises `DataError` that names the file
-    and column, or the folder, that is missing or wrong.
+    and column that is missing or wrong, `OSError` that names a folder that is missing.
     """
     said = _read_table(table)
-    there = {sensor: _names(table.parent / folder) for sensor, folder in FOLDERS.items()}
+    there = {sensor: set(os.listdir(table.parent / folder)) for sensor, folder in FOLDERS.items()}
     published = _published(table, said["patch_id"].tolist())
     found: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(said.itertuples()):
@@ -59,28 +60,14 @@ def patches(root: Path, table: Path) -> dict[str, dict[str, Any]]:
         tile = re.search(r"_T?(\d{2}[A-Z]{3})_", radar)
         region = tile[1] if tile else f"{np.floor(row.lat):+03.0f}{np.floor(row.lon):+04.0f}"
         day = re.search(r"\d{8}", name)
-        scene = f"{region}_{day[0]}" if day else region
-        found[name] = {
-            "id": name,
-            "dataset": NAME,
-            "scene": scene,
-            "region": region,
-            "split": "",
-            "number": number,
-        }
-        for sensor, part in (("s1", radar), ("s2", name), ("lc", ""), ("dfc", f"{name}_esaworldcover.tif")):
-            path = table.parent.relative_to(root) / FOLDERS.get(sensor, "") / part
-            found[name][sensor] = str(path) if part in there.get(sensor, ()) else ""
-        found[name] |= {"lon": row.lon, "lat": row.lat, "published": published.get(name, "")}
+        about = {"id": name, "dataset": NAME, "scene": f"{region}_{day[0]}" if day else region}
+        about |= {"region": region, "split": "", "number": number}
+        about |= {"s1": "", "s2": "", "lc": "", "dfc": ""}
+        for sensor, part in (("s1", radar), ("s2", name), ("dfc", f"{name}_esaworldcover.tif")):
+            if part in there[sensor]:
+                about[sensor] = str(table.parent.relative_to(root) / FOLDERS[sensor] / part)
+        found[name] = about | {"lon": row.lon, "lat": row.lat, "published": published.get(name, "")}
     return found
-
-
-def _names(folder: Path) -> set[str]:
-    try:
-        return {path.name for path in folder.iterdir()}
-    except OSError as error:
-        what = f"{folder}: cannot be listed ({error.strerror}); it belongs to ben-ge"
-        raise DataError(f"{what}: unpack the archive again, whole") from error
 
 
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
@@ -91,20 +78,15 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    table = _read_csv(path, dtype={"patch_id": str, "patch_id_s1": str})
+    table = _read_csv(path, dtype=COLUMNS)
     if missing := [name for name in COLUMNS if name not in table]:
         raise DataError(f"{path}: no column {', '.join(missing)}; its columns are {', '.join(table)}")
-    table = table[list(COLUMNS)]
     for name in ("patch_id", "patch_id_s1"):
         # A name leads to a folder: one with a slash in it would lead elsewhere.
         wrong = ~table[name].fillna("").str.fullmatch(r"\w[\w.-]*") | table[name].duplicated()
         if wrong.any():
             raise DataError(f"{path}: {name} {table[name][wrong].iloc[0]!r} is no name, or there twice")
-    degrees = table[["lon", "lat"]].apply(pd.to_numeric, errors="coerce")
-    wrong = ~((degrees["lon"].abs() <= 180) & (degrees["lat"].abs() <= 90))
-    if wrong.any():
-        raise DataError(f"{path}: {table['patch_id'][wrong].iloc[0]}: lon and lat are not degrees on Earth")
-    return table.assign(**degrees)
+    return table
 
 
 def _published(table: Path, ids: list[str]) -> dict[str, str]:
@@ -124,18 +106,16 @@ def listed(root: Path) -> dict[str, str]:
 
     Raises `DataError` if one of the three is missing or a map is in two of them.
     """
-    lists = {n: [*root.glob(f"dfc-{n}-new.csv"), *root.glob(f"*/dfc-{n}-new.csv")] for n in SPLITS}
-    if not any(lists.values()):
+    paths = [*root.glob("dfc-*-new.csv"), *root.glob("*/dfc-*-new.csv")]
+    lists = {path.name.split("-")[1]: path for path in paths}
+    if not lists:
         return {}
-    if missing := [name for name, paths in lists.items() if not paths]:
-        raise DataError(
-            f"{root}: no dfc-{missing[0]}-new.csv beside the other lists; unpack the archive again"
-        )
+    if missing := [name for name in SPLITS if name not in lists]:
+        name = f"dfc-{missing[0]}-new.csv"
+        raise DataError(f"{root}: no {name} beside the other lists; unpack the archive again")
     found: dict[str, str] = {}
-    for name, paths in lists.items():
-        for line in _read_csv(paths[0], header=None, dtype=str)[0]:
-            if found.setdefault(line.strip(), name) != name:
-                raise DataError(
-                    f"{paths[0]}: {line} is in {found[line.strip()]}, too; the lists are not whole"
-                )
+    for name in SPLITS:
+        for line in _read_csv(lists[name], header=None, dtype=str)[0]:
+            if (other := found.setdefault(line.strip(), name)) != name:
+                raise DataError(f"{lists[name]}: {line} is in {other}, too; the lists are not whole")
     return found

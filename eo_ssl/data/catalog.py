@@ -14,7 +14,8 @@ from the georeferencing alone.
 import hashlib
 import os
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from functools import reduce
 from operator import xor
 from pathlib import Path
@@ -37,11 +38,6 @@ Stamps = dict[str, tuple[int, int]]  # path below the root -> bytes, modificatio
 _NAME = re.compile(r"(ROIs(\d+)_([a-z]+))_(s1|s2|lc|dfc)_([A-Za-z0-9]+)_p(\d+)\.tiff?", re.IGNORECASE)
 _IMAGES = {"s1": "radar images", "s2": "optical images", "dfc": "labels"}
 _DEPTH = 5
-_KINDS = {
-    "s1_scale": (int | float | None, "a number"),
-    "s2_bands": (list | None, "a list of band names"),
-    "holdout": (str | None, "a path below the folder"),
-}
 
 
 @dataclass(frozen=True)
@@ -79,45 +75,57 @@ class Card:
         return {k: v for k, v in asdict(self).items() if k not in ("name", "version", "level", "holdout")}
 
 
+def _are_bands(names: Any) -> bool:
+    bands = [s2_band(str(name)) for name in names] if isinstance(names, list) else [""]
+    return all(bands) and len(set(bands)) == len(bands)
+
+
+def _are_offsets(said: Any) -> bool:
+    offsets = said.values() if isinstance(said, dict) else [said]
+    return all(isinstance(offset, int) for offset in offsets)
+
+
+_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {  # what fits, in code and in words
+    "s1_scale": (lambda said: isinstance(said, int | float), "a number"),
+    "s1_unit": (lambda said: said in ("dB", "power"), '"dB" or "power"'),
+    "s2_offset": (_are_offsets, "0 or 1000, or one by scene or patch"),
+    "s2_bands": (_are_bands, "a list of B01 to B12, each at most once"),
+    "level": (lambda said: said in LEVELS, " or ".join(LEVELS)),
+    "holdout": (lambda said: isinstance(said, str), "a path below the folder"),
+}
+
+
 def read_card(root: Path) -> Card:
     """The card of a data root; raises `DataError` for options that do not exist or cannot be."""
     path = root / "dataset.json"
     said = files.read_json(path) if path.exists() else {}
     if not isinstance(said, dict):
         raise DataError(f"{path}: expected a JSON object with name and version")
-    for key, (kind, what) in _KINDS.items():
-        if not isinstance(said.get(key), kind):
-            raise DataError(f"{path}: {key} {said[key]!r}; expected {what}")
     known = {field.name for field in fields(Card)}
     for key in said.keys() - known:
         if key.startswith(("s1_", "s2_", "hold")):
             raise DataError(f"{path}: no option {key}{nearest(key, known)}")
+    given = {key: said[key] for key in known & said.keys() if said[key] is not None}
+    for key, (fits, what) in _OPTIONS.items():
+        if key in given and not fits(given[key]):
+            raise DataError(f"{path}: {key} {given[key]!r}; expected {what}")
     usual = {"level": ben_ge.LEVEL} if ben_ge.table_below(root) else {}
-    card = Card(**usual | {key: said[key] for key in known & said.keys() if said[key] is not None})
-    bands = tuple(s2_band(str(name)) for name in card.s2_bands)
-    offsets = card.s2_offset.values() if isinstance(card.s2_offset, dict) else [card.s2_offset or 0]
-    if card.s1_unit not in ("dB", "power"):
-        raise DataError(f'{path}: s1_unit {card.s1_unit!r}; choose "dB" or "power"')
-    if len(set(bands)) != len(bands) or "" in bands:
-        raise DataError(f"{path}: s2_bands {list(card.s2_bands)}: expected each of B01 to B12 at most once")
-    if card.level not in LEVELS:
-        raise DataError(f"{path}: level {card.level!r}; choose {' or '.join(LEVELS)}")
-    if not all(isinstance(offset, int) for offset in offsets):
-        raise DataError(f"{path}: s2_offset {card.s2_offset!r}; expected 0 or 1000, or one by scene or patch")
-    return replace(
-        card, name=str(card.name or root.resolve().name), version=str(card.version), s2_bands=bands
-    )
+    given["name"] = str(given.get("name") or root.resolve().name)
+    given["version"] = str(given.get("version", ""))
+    given["s2_bands"] = tuple(s2_band(str(name)) for name in given.get("s2_bands", ()))
+    return Card(**usual | given)
 
 
-def find(root: str | Path, georeference: bool = True, workers: int | None = None) -> pd.DataFrame:
+def find(root: str | Path, georeference: bool = True) -> pd.DataFrame:
     """Catalog of a data root, sorted by scene and patch number; `DataError` if it cannot be read or holds no patch.
 
     Columns: `id` (unique), `dataset`, `scene`, `region`, `split` ("pretrain", "train", "test" or ""), `row`, `col`
     (position in the scene in stride units, -1 if unknown), `group` (patches that share pixels have the same one; the
     scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths below the root, "" if absent), `epsg`, `x`, `y`, `resolution`
     (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no patch, or "").
-    `attrs`: `name`, `version`, `level`, `card`, `simulated`, `state` (the `identity`), `unknown` (TIFF files with other
-    names), `duplicates` (second files for a patch and sensor). With `georeference=False` no header is read.
+    `attrs`: `name`, `version`, `level`, `card`, `size` (pixels of most patches), `simulated`, `state` (the `identity`),
+    `unknown` (TIFF files with other names), `duplicates` (second files for a patch and sensor). With
+    `georeference=False` no header is read.
     """
     root = Path(root)
     patches, stamps, unknown, duplicates = _scan(root)
@@ -127,7 +135,7 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
     card = read_card(root)
     simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values()).sort_values(["scene", "number"], kind="stable", ignore_index=True)
-    frame = _locate(frame, root, stamps if georeference else {}, simulated, workers)
+    frame, size = _locate(frame, root, stamps if georeference else {}, simulated)
     if isinstance(card.s2_offset, dict):
         known = {*frame["id"], *frame["scene"], *frame["scene"].str.partition("/")[0]}
         if lost := sorted(card.s2_offset.keys() - known):
@@ -135,7 +143,7 @@ def find(root: str | Path, georeference: bool = True, workers: int | None = None
             raise DataError(f"{root / 'dataset.json'}: s2_offset {such}")
     about = {"name": card.name, "version": card.version, "level": card.level, "simulated": simulated}
     found = {"state": _state(root, stamps, card), "unknown": unknown, "duplicates": duplicates}
-    frame.attrs = about | {"card": card} | found
+    frame.attrs = about | {"card": card, "size": size} | found
     return frame
 
 
@@ -191,15 +199,12 @@ def require_complete(root: Path) -> None:
         frame = pd.read_parquet(root / "catalog.parquet")
     else:
         frame = pd.DataFrame(_scan(root)[0].values(), columns=["dataset", "split", *SENSORS])
-    there = frame[list(SENSORS)].ne("").groupby(frame["dataset"]).any()
-    whole = ben_ge.NAME if (frame["dataset"] == ben_ge.NAME).any() else "DFC2020"
-    needed = [(whole, sensor) for sensor in _IMAGES]
-    if (
-        whole == "DFC2020" and not (frame["split"] == "val").any()
-    ):  # of the others training patches serve both
-        needed = [("SEN12MS", "s1"), ("SEN12MS", "s2"), *needed]
-    lacking = [(name, sensor) for name, sensor in needed if not there[sensor].get(name.lower(), False)]
-    missing = [f"{name} {_IMAGES[sensor]} ({sensor})" for name, sensor in lacking]
+    labelled = ben_ge.NAME if (frame["dataset"] == ben_ge.NAME).any() else "dfc2020"
+    needed = [(labelled, sensor) for sensor in _IMAGES]
+    if labelled == "dfc2020" and not (frame["split"] == "val").any():  # otherwise training patches serve both
+        needed = [("sen12ms", "s1"), ("sen12ms", "s2"), *needed]
+    there = {sensor: set(frame["dataset"][frame[sensor] != ""]) for sensor in _IMAGES}
+    missing = [f"{n.upper()} {_IMAGES[sensor]} ({sensor})" for n, sensor in needed if n not in there[sensor]]
     parts = set(frame["split"][frame["dataset"] == "dfc2020"])
     # Layout A names both parts; layout B names none, and cities are drawn for each.
     if parts and not parts & {"", "val"} and not {"train", "test"} <= parts:
@@ -219,7 +224,7 @@ def _scan(root: Path) -> tuple[dict[str, dict[str, Any]], Stamps, list[str], lis
         raise DataError(f"{root}: no such folder; give the folder that holds the ROIs… folders")
 
     def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
+        raise error
 
     if table := ben_ge.table_below(root):
         patches = ben_ge.patches(root, table)
@@ -277,17 +282,19 @@ def _state(root: Path, stamps: Stamps, card: Card) -> str:
     return digest.hexdigest()[:24]
 
 
-def _locate(
-    frame: pd.DataFrame, root: Path, stamps: Stamps, alike: bool, workers: int | None
-) -> pd.DataFrame:
-    """The catalog with what headers say; of a set that is known to be `alike` in all sensors only the label map's."""
+def _locate(frame: pd.DataFrame, root: Path, stamps: Stamps, alike: bool) -> tuple[pd.DataFrame, int]:
+    """The catalog with what headers say, and the width of most patches, 0 if unknown.
+
+    Of a set that is known to be `alike` in all sensors only the headers of the label maps are read.
+    """
     paths = frame[["dfc", "lc", "s1", "s2"]]
     ground = paths.mask(paths == "").bfill(axis=1)["dfc"]
     wanted = set(ground if alike else paths.to_numpy().ravel())
-    headers = georef.headers(root, {path: s for path, s in stamps.items() if path in wanted}, workers)
+    headers = georef.headers(root, {path: s for path, s in stamps.items() if path in wanted})
     table = headers.reindex(ground).set_index(frame.index).fillna({"epsg": 0}).astype({"epsg": int})
     known = {path: georef.Header(*header) for path, *header in headers.itertuples()}
-    usual = headers["width"][headers["width"] > 0].mode().min()
+    widths = headers["width"][headers["width"] > 0]
+    usual = 0 if widths.empty else int(widths.mode().min())
     frame["reason"] = [
         georef.contradiction({sensor: known[p] for sensor, p in zip(SENSORS, patch) if p in known}, usual)
         for patch in frame[list(SENSORS)].itertuples(index=False)
@@ -302,4 +309,4 @@ def _locate(
     frame["scene"] = frame["scene"].where(~layout_a, frame["scene"] + "/" + frame["region"])
     frame["row"], frame["col"] = georef.grid(table, frame["scene"])
     frame.loc[frame["dataset"] == ben_ge.NAME, ["row", "col"]] = -1  # single patches, drawn at random
-    return frame.join(table[["epsg", "x", "y", "resolution"]]).drop(columns="number")
+    return frame.join(table[["epsg", "x", "y", "resolution"]]).drop(columns="number"), usual

@@ -3,8 +3,10 @@
 `check` opens the files of every patch. `require_trainable` is the verdict that training, packing and the course share.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ from tqdm import tqdm
 
 from eo_ssl.data import catalog as catalogs
 from eo_ssl.data import geotiff, splits
-from eo_ssl.data.catalog import KNOWN_BROKEN, SENSORS, Card
-from eo_ssl.data.georef import contradiction
-from eo_ssl.data.source import LEAST_VALID, Source, class_counts, majority_of, valid_pixels
+from eo_ssl.data.catalog import SENSORS, Card
+from eo_ssl.data.source import LEAST_VALID, Source, unusable
+from eo_ssl.data.store import INVALID, STEP, encode
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.parallel import cores
-from eo_ssl.sensors import B10, BASELINE_0400_OFFSET, DFC10_TO_EIGHT, IGBP_TO_EIGHT, IGNORE
+from eo_ssl.sensors import B10, BASELINE_0400_OFFSET, IGNORE
 
 FATAL, LEFT_OUT, WARNING = "fatal", "left out", "warning"
 CODES = {"lc": {*range(18), 255}, "dfc": {*range(11), 255}}
@@ -54,33 +56,40 @@ class Report:
         """True if nothing found would stop a training run."""
         return not any(problem.severity == FATAL for problem in self.problems)
 
+    def say(self, *finding: str) -> None:
+        """Add a `Problem`."""
+        self.problems.append(Problem(*finding))
+
 
 def check(root: str | Path, sample: int | None = None, workers: int | None = None) -> Report:
-    """Open all patches below `root`, or `sample` of them drawn at random, in parallel.
+    """Open all patches below `root` that can be used, or `sample` of them drawn at random, in parallel.
 
     Fatal are files that training or packing would stumble over, and data on which no task can start; patches without
     partner, of other places or sizes, or below 90 % valid pixels are left out of training and listed. Raises
     `DataError` if there is no patch at all.
     """
-    found = catalogs.find(root, workers=workers)
-    card = found.attrs["card"]
-    rows = np.arange(len(found))
+    found = catalogs.find(root)
+    reasons = unusable(found)
+    rows = np.flatnonzero(~found["id"].isin(list(reasons)))
     if sample:
         rows = np.sort(np.random.default_rng(0).choice(rows, min(sample, len(rows)), replace=False))
     counts = {f"split {name or '(none)'}": int(n) for name, n in found["split"].value_counts().items()}
     counts |= {f"{sensor} files": int((found[sensor] != "").sum()) for sensor in SENSORS}
     report = Report(str(root), len(found), len(rows), counts)
-    report.problems += [
-        Problem(Path(path).stem, kind, severity, f"{path}: {why}")
-        for listed, kind, severity, why in (
-            ("duplicates", "duplicate id", FATAL, "second file for it"),
-            ("unknown", "unknown name", WARNING, "name of no known layout"),
-        )
-        for path in found.attrs[listed]
-    ]
+
+    for path in found.attrs["duplicates"]:
+        report.say(Path(path).stem, "duplicate id", FATAL, f"{path}: second file for it")
+    for path in found.attrs["unknown"]:
+        report.say(Path(path).stem, "unknown name", WARNING, f"{path}: name of no known layout")
+    for patch, reason in reasons.items():
+        kind = "missing partner" if reason.startswith("no ") else "no pair"
+        report.say(patch, kind, LEFT_OUT, reason)
+    for patch in found["id"][found["x"].isna()]:
+        report.say(patch, "no CRS", WARNING, "no georeferencing: what it overlaps is not known")
     patches = found.iloc[rows].to_dict("records")
     with ThreadPoolExecutor(workers or cores()) as pool:
-        jobs = pool.map(lambda patch: check_patch(Path(root), patch, card), patches)
+        work = partial(check_patch, Path(root), card=found.attrs["card"], size=found.attrs["size"])
+        jobs = pool.map(work, patches)
         results = list(tqdm(jobs, total=len(patches), desc="check", unit="patch", disable=None))
     report.problems += [problem for problems, _ in results for problem in problems]
     majority = np.zeros(len(found), np.int64)  # what was not opened counts as labelled
@@ -131,85 +140,57 @@ def obstacles(split: np.ndarray, majority: np.ndarray, task: str, pairs: int = 2
     ]
 
 
-def check_patch(root: Path, patch: dict[str, Any], card: Card) -> tuple[list[Problem], int]:
-    """Read all files of a patch (a row of the catalog as a dict): what is wrong, and its majority class.
+def check_patch(root: Path, patch: dict[str, Any], card: Card, size: int) -> tuple[list[Problem], int]:
+    """Read a patch (a row of the catalog as a dict) as packing does: what is wrong, and its majority class.
 
     Raises nothing.
     """
     problems: list[Problem] = []
-    arrays: dict[str, np.ndarray] = {}
-    headers: dict[str, geotiff.Header] = {}
-    offset, majority = 0, IGNORE
 
     def say(kind: str, severity: str, message: str) -> None:
         problems.append(Problem(patch["id"], kind, severity, message))
 
-    for sensor in filter(patch.get, SENSORS):
-        path = root / patch[sensor]
-        try:
-            headers[sensor] = geotiff.read_header(path)
-            if sensor == "s1":
-                arrays[sensor] = geotiff.read_s1(path, None, card.s1_scale, card.s1_unit)
-            elif sensor == "s2":
-                arrays[sensor], declared = geotiff.read_s2(path, None, card.s2_bands)
-                offset = card.offset(patch, declared)
-            else:
-                arrays[sensor] = geotiff.read_labels(path)
-        except geotiff.PatchError as error:
-            say(error.kind, FATAL, str(error))
-    for sensor in ("s1", "s2", "lc" if patch["dataset"] == "sen12ms" else "dfc"):
-        if not patch[sensor]:
-            say("missing partner", WARNING if sensor == "lc" else LEFT_OUT, f"no {sensor} file")
-    if wrong := patch["reason"] or contradiction(headers):
-        say("CRS mismatch" if "place" in wrong else "size", LEFT_OUT, wrong)
-    if unplaced := sorted(sensor for sensor, header in headers.items() if np.isnan(header.x)):
-        say("no CRS", WARNING, f"no georeferencing in {', '.join(unplaced)}")
-    if "s1" in arrays and np.isfinite(arrays["s1"]).any():
-        low, high = np.nanmin(arrays["s1"]), np.nanmax(arrays["s1"])
-        if low < USUAL_DB[0] or high > USUAL_DB[1]:
-            say("range", WARNING, f"{patch['s1']}: backscatter from {low:.0f} to {high:.0f} dB")
-    if "s2" in arrays:
-        for kind, severity, message in _optical_problems(arrays["s2"], offset, card.level):
-            say(kind, severity, f"{patch['s2']}: {message}")
-    for sensor, table in (("lc", IGBP_TO_EIGHT), ("dfc", DFC10_TO_EIGHT)):  # the finer one last: it counts
-        if sensor in arrays:
-            majority = majority_of(class_counts(table[arrays[sensor]]))
-            if other := set(np.unique(arrays[sensor]).tolist()) - CODES[sensor]:
-                say("labels", FATAL, f"{patch[sensor]}: codes {sorted(other)[:5]} are not in the legend")
-    if {"s1", "s2"} <= set(arrays) and arrays["s1"].shape[1:] == arrays["s2"].shape[1:]:
-        valid = valid_pixels(arrays["s1"], arrays["s2"])
-        known = " (known)" if patch["id"] in KNOWN_BROKEN else ""
-        if valid is not None:
-            severity = LEFT_OUT if valid.mean() < LEAST_VALID or known else WARNING
-            say("NaN", severity, f"{1 - valid.mean():.2%} of the pixels are NaN or no data{known}")
-    return problems, majority
+    try:
+        read = encode(patch, root, card, size)
+    except geotiff.PatchError as error:
+        say(error.kind, FATAL, str(error))
+        return problems, IGNORE
+    db = STEP * read["s1"][read["s1"] != INVALID]
+    if db.size and not USUAL_DB[0] <= db.min() <= db.max() <= USUAL_DB[1]:
+        say("range", WARNING, f"{patch['s1']}: backscatter from {db.min():.0f} to {db.max():.0f} dB")
+    for kind, severity, message in _optical_problems(read["s2"], read["s2_offset"], card.level):
+        say(kind, severity, f"{patch['s2']}: {message}")
+    for sensor, codes in zip(("dfc", "lc"), read["labels"]):
+        if patch[sensor] and (other := set(np.unique(codes).tolist()) - CODES[sensor]):
+            say("labels", FATAL, f"{patch[sensor]}: codes {sorted(other)[:5]} are not in the legend")
+    if (valid := read["valid"]) < 1:
+        severity = LEFT_OUT if valid < LEAST_VALID else WARNING
+        say("NaN", severity, f"{1 - valid:.2%} of the pixels are NaN or no data")
+    return problems, read["majority"]
 
 
-def _optical_problems(numbers: np.ndarray, offset: int, level: str) -> list[tuple[str, str, str]]:
+def _optical_problems(numbers: np.ndarray, offset: int, level: str) -> Iterator[tuple[str, str, str]]:
     """What is odd about digital numbers (13, H, W): their range, lowest values, and a B10 that is not the darkest."""
-    found: list[tuple[str, str, str]] = []
     pixels = numbers[:, numbers.any(0)]
     if not pixels.size:
-        return found
+        return
     if not USUAL_DN[0] <= pixels.max() <= USUAL_DN[1]:
-        found.append(("range", WARNING, f"digital numbers up to {pixels.max()}"))
+        yield "range", WARNING, f"digital numbers up to {pixels.max()}"
     cirrus = bool(pixels[B10].any())  # whether there is a B10, which is dark over all ground
     bands = pixels if cirrus else np.delete(pixels, B10, 0)
     darkest = np.percentile(bands[:, ::16] if bands.shape[1] > 4096 else bands, 1, axis=1).min()
     starts = f"the darkest band starts at {darkest:.0f}"
     if darkest >= BASELINE_0400_OFFSET and not offset:
-        hint = 'give "s2_offset": 1000 in dataset.json'
-        found.append(("S2 offset", WARNING, f"looks offset: {starts} ({hint})"))
+        yield "S2 offset", WARNING, f'looks offset: {starts} (give "s2_offset": 1000 in dataset.json)'
     elif darkest < offset - NEGATIVE:
-        found.append(("S2 offset", FATAL, f"negative reflectance with the offset declared: {starts}"))
+        yield "S2 offset", FATAL, f"negative reflectance with the offset declared: {starts}"
     if not cirrus and level == "L1C":
         hint = 'give "level": "L2A" in dataset.json if it is one'
-        found.append(("level", WARNING, f"no B10, as in products of level L2A, but taken for L1C ({hint})"))
+        yield "level", WARNING, f"no B10, as in products of level L2A, but taken for L1C ({hint})"
     middle = np.median(pixels, axis=1)
     if cirrus and middle[B10] > middle.min() + NEGATIVE:
         why = "B10 (cirrus) is not the darkest band: the bands seem to be in another order"
-        found.append(("S2 bands", WARNING, f'{why} (give it as "s2_bands" in dataset.json)'))
-    return found
+        yield "S2 bands", WARNING, f'{why} (give it as "s2_bands" in dataset.json)'
 
 
 def _verdict(found: pd.DataFrame, majority: np.ndarray, report: Report) -> None:
@@ -220,12 +201,12 @@ def _verdict(found: pd.DataFrame, majority: np.ndarray, report: Report) -> None:
         if left.empty:
             raise DataError("no patch can be used")
         assigned = splits.assign(left, holdout=found.attrs["card"].holdout_below(Path(report.root)))
-    except DataError as error:
-        report.problems.append(Problem("(all)", "splits", FATAL, str(error)))
+    except (DataError, OSError) as error:  # OSError: the list of held-out scenes is not there
+        report.say("(all)", "splits", FATAL, str(error))
         return
     report.notes += assigned.attrs["notes"]
     counts = assigned["split"].value_counts().drop("", errors="ignore")
     report.counts |= {f"usable {name}": int(n) for name, n in counts.items()}
     for task in tasks_of(found):
         for message in obstacles(assigned["split"].to_numpy(), majority[left.index], task):
-            report.problems.append(Problem("(all)", "splits", FATAL, message))
+            report.say("(all)", "splits", FATAL, message)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,16 @@ from torch.utils.data import Dataset
 from eo_ssl.data import ben_ge
 from eo_ssl.data import catalog as catalogs
 from eo_ssl.data.fetch import root_of
-from eo_ssl.data.source import Affine, Source, TiffSource, class_counts, majority_of
+from eo_ssl.data.source import Affine, Source, TiffSource
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.data.store import StoreSource, is_store, pack, read_info
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.files import cache_dir
 from eo_ssl.parallel import cores
-from eo_ssl.sensors import S1_BANDS, S2_BANDS
+from eo_ssl.sensors import IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
 
-COVERAGE = 0.1  # a class is in the multi-label target if it covers at least this share of the crop
-MODES = ("random", "centre", "tile")
+COVERAGE = 0.1  # a class belongs to a crop when it covers at least this share of it (Schmitt & Wu 2021)
+MODES = ("random", "centre")
 
 
 def open_source(path: str | Path, seed: int = 0, packed: bool | None = None) -> Source:
@@ -67,12 +67,11 @@ def _store_of(root: Path, found: pd.DataFrame) -> Path:
 class PatchDataset(Dataset):
     """Crops of patches with labels; a batch comes as one dict, already stacked.
 
-    `rows` are positions in `source.catalog`. Modes: "random" (one crop per row, a pure function of seed, epoch and
-    index), "centre" (one crop) and "tile" (crops that together cover the patch; `len` counts crops).
+    `rows` are positions in `source.catalog`, one crop each: "random" (a pure function of seed, epoch and index) or
+    "centre".
 
-    A sample: s1 (2, H, W) float32 in dB, s2 (13, H, W) float32 reflectance, index () int64 (row in the catalog),
-    group () int64 (overlap group); with `labels` mask (H, W) int64 (255 = ignore; the MODIS map where `coarse`),
-    label () int64 (majority class of the crop, 255 if none) and multilabel (8,) float32 (class covers at least 10 %).
+    A sample: s1 (2, H, W) float32 in dB, s2 (13, H, W) float32 reflectance, index () int64 (row in the catalog); with
+    `labels` mask (H, W) int64 (255 = ignore), label () int64 and multilabel (8,) float32 (see `crop_labels`).
     Invalid pixels are NaN in the images, and `valid` (H, W) bool marks the others; it is there only if a batch has
     invalid pixels, and `Normalise` fills them. With `statistics` the images come standardised and filled, and S2
     is taken to the product level of the statistics. Raises `ConfigError` for a mode or crop that cannot be.
@@ -85,7 +84,6 @@ class PatchDataset(Dataset):
     labels: bool = False
     seed: int = 0
     statistics: Statistics | None = None
-    coarse: bool = False
     epoch: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -97,12 +95,9 @@ class PatchDataset(Dataset):
         self.rows = np.asarray(self.rows, dtype=np.int64)
         known = self.statistics
         self._affine = Affine.standardise(known, self.source.level) if known else Affine.physical()
-        starts = [*range(0, size - crop, crop), size - crop] if self.mode == "tile" else [(size - crop) // 2]
-        self._tiles = list(product(starts, starts))  # top and left
-        self._group = np.unique(self.source.catalog["group"].astype(str), return_inverse=True)[1]
 
     def __len__(self) -> int:
-        return len(self.rows) * len(self._tiles)
+        return len(self.rows)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random crops of an epoch."""
@@ -110,14 +105,11 @@ class PatchDataset(Dataset):
 
     def place(self, index: int) -> tuple[int, int, int]:
         """Row, top and left of the crop with this index."""
-        row, tile = divmod(index, len(self._tiles))
-        if self.mode == "random":
-            span = self.source.patch_size - self.crop + 1
-            draw = _mix(self.seed, self.epoch, index)
-            top, left = (draw >> 32) * span >> 32, (draw & 0xFFFFFFFF) * span >> 32
-        else:
-            top, left = self._tiles[tile]
-        return int(self.rows[row]), top, left
+        row, spare = int(self.rows[index]), self.source.patch_size - self.crop
+        if self.mode == "centre":
+            return row, spare // 2, spare // 2
+        draw = _mix(self.seed, self.epoch, index)
+        return row, (draw >> 32) * (spare + 1) >> 32, (draw & 0xFFFFFFFF) * (spare + 1) >> 32
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         if not 0 <= index < len(self):
@@ -130,24 +122,29 @@ class PatchDataset(Dataset):
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         places = [self.place(int(i)) for i in indices]
-        batch = read_windows(self.source, places, self.crop, self._affine)
+        images = read_windows(self.source, places, self.crop, self._affine)
+        batch = {key: torch.from_numpy(value) for key, value in images.items()}
         if "valid" in batch and self.statistics:
-            batch |= {key: np.nan_to_num(batch[key], copy=False, nan=0.0) for key in ("s1", "s2")}
+            for key in ("s1", "s2"):
+                batch[key].nan_to_num_(nan=0.0)
         if self.labels:
-            batch |= self._labels(places)
-        rows = np.array([row for row, _, _ in places], dtype=np.int64)
-        batch |= {"index": rows, "group": self._group[rows]}
-        keep = np.array([self.source.usable(row) for row in rows], bool)
-        return {key: torch.from_numpy(value if keep.all() else value[keep]) for key, value in batch.items()}
+            masks = np.stack([self.source.mask(*place, self.crop) for place in places])
+            batch["mask"] = torch.from_numpy(masks).long()
+            batch["label"], batch["multilabel"] = crop_labels(batch["mask"])
+        batch["index"] = torch.tensor([row for row, _, _ in places])
+        keep = torch.tensor([self.source.usable(row) for row, _, _ in places])
+        return batch if keep.all() else {key: value[keep] for key, value in batch.items()}
 
-    def _labels(self, places: list[tuple[int, int, int]]) -> dict[str, np.ndarray]:
-        mask = np.stack([self.source.mask(*place, self.crop, self.coarse) for place in places])
-        counts = np.stack([class_counts(m) for m in mask])  # (B, 8)
-        return {
-            "mask": mask.astype(np.int64),
-            "label": np.array([majority_of(c) for c in counts], dtype=np.int64),
-            "multilabel": (counts >= COVERAGE * self.crop**2).astype(np.float32),
-        }
+
+def crop_labels(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Majority class (255 where nothing is labelled, ties to the lower code) and the classes that cover ≥ 10 %.
+
+    Shape: mask (B, H, W) with 255 for unlabelled -> (B,) int64, (B, 8) float32.
+    """
+    classes = torch.arange(NUM_CLASSES, device=mask.device)[None, :, None]
+    counts = (mask.flatten(1)[:, None] == classes).sum(2)  # (B, 8)
+    label = torch.where(counts.sum(1) > 0, counts.argmax(1), IGNORE)
+    return label, (counts >= COVERAGE * mask[0].numel()).float()
 
 
 def read_windows(

@@ -7,6 +7,7 @@ What is fetched lies in the cache (`EO_SSL_CACHE`, or `~/.cache/eo_ssl`), each s
 """
 
 import fnmatch
+import hashlib
 import os
 import re
 import shutil
@@ -92,11 +93,7 @@ def fetch(keys: Iterable[str] = tuple(ARCHIVES)) -> dict[str, Path]:
 
     Raises `DataError` when offline, blocked, out of disk, served another file or not allowed to write.
     """
-    return {key: _fetched(ARCHIVES[key]) for key in keys}
-
-
-def _fetched(archive: Archive) -> Path:
-    return _made(folder() / archive.folder, lambda made, work: _fill(archive, made, work))
+    return {key: _made(folder() / ARCHIVES[key].folder, partial(_fill, ARCHIVES[key])) for key in keys}
 
 
 def _made(target: Path, fill: Callable[[Path, Path], None]) -> Path:
@@ -147,24 +144,22 @@ def fetch_set(name: str) -> Path:
 
 
 def _fill_set(name: str, made: Path, work: Path) -> None:
-    import pooch
     import requests
 
     about = SETS[name]
     file = Path(about.path).name
-    part = work.parent / f".{file}.part"  # outlives this process
+    part = work.parent / f".{file}.part"  # outlives this process: what took hours to come is kept
     try:
         url, size, checksum = _published(about, file)
         got = part.stat().st_size if part.exists() else 0
         files.require_space(work, size - got + about.unpacked, f"fetching and unpacking {file}")
         print(f"Fetching {file} ({size / 1e6:,.0f} MB, once) from {about.page} …", flush=True)
-        pooch.get_logger().setLevel("ERROR")
-        path = pooch.retrieve(url, checksum, file, work, downloader=partial(_resume, part=part, size=size))
-        try:
-            unpack(Path(path), made, ("*",))
-        except BaseException:
-            os.replace(path, part)  # what took hours to come is kept
-            raise
+        _resume(url, part, size)
+        kind, _, wanted = checksum.partition(":")
+        with open(part, "rb") as archive:
+            if (found := hashlib.file_digest(archive, kind).hexdigest()) != wanted:
+                raise ValueError(f"{kind} hash {found}, expected {wanted}")
+        unpack(part, made, ("*",))
     except requests.RequestException as error:
         answer = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
         why = f"{answer} from {error.request.url if error.request else about.page}"
@@ -172,7 +167,6 @@ def _fill_set(name: str, made: Path, work: Path) -> None:
         again = "try again later (what has come is kept)"
         raise DataError(f"{name} cannot be reached ({why}); {again}, {ways}") from error
     except (ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-        # ValueError: pooch found another checksum.
         part.unlink(missing_ok=True)
         why = " ".join(str(error).split())[:200]
         raise DataError(
@@ -180,6 +174,7 @@ def _fill_set(name: str, made: Path, work: Path) -> None:
         ) from error
     card = {"name": name, "version": about.zenodo or about.revision[:8], "checksum": checksum, "source": url}
     files.write_json(made / "dataset.json", card | {"licence": about.licence, "cite": about.cite})
+    part.unlink()
 
 
 def _published(about: DataSet, file: str) -> tuple[str, int, str]:
@@ -201,8 +196,8 @@ def _published(about: DataSet, file: str) -> tuple[str, int, str]:
     return url, int(reply.headers["Content-Length"]), about.checksum
 
 
-def _resume(url: str, output: str, _: object, part: Path, size: int) -> None:
-    """A downloader for pooch: goes on where the file `part` ends, as long as each attempt brings something."""
+def _resume(url: str, part: Path, size: int) -> None:
+    """Download from where the file `part` ends to `size` bytes, as long as each attempt brings something."""
     import requests
 
     part.touch()
@@ -222,7 +217,6 @@ def _resume(url: str, output: str, _: object, part: Path, size: int) -> None:
             trouble = error
         if part.stat().st_size <= have:
             raise trouble
-    os.replace(part, output)
 
 
 def _fill(archive: Archive, made: Path, work: Path) -> None:
@@ -306,12 +300,9 @@ def unpack(source: Path, target: Path, members: Sequence[str]) -> None:
             archive.extractall(target, filter(wanted, archive.namelist()))
     else:
         with tarfile.open(source) as archive:
-            chosen = [member for member in archive if wanted(member.name)]
-            if hasattr(tarfile, "data_filter"):  # refuses links and names that lead out
-                archive.extraction_filter = tarfile.data_filter
-            else:  # Python before 3.11.4
-                for one in chosen:
-                    inside = (target / one.name).resolve().is_relative_to(target.resolve())
-                    if one.islnk() or one.issym() or not inside:
-                        raise tarfile.TarError(f"{one.name} leads out of the archive")
+            chosen = [member for member in archive if member.isfile() and wanted(member.name)]
+            for name in (member.name for member in chosen):
+                if not (target / name).resolve().is_relative_to(target.resolve()):
+                    raise tarfile.TarError(f"{name} leads out of the archive")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
             archive.extractall(target, chosen)

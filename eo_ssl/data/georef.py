@@ -25,7 +25,7 @@ DEGREES = 0.1  # a CRS in which a pixel is smaller counts in degrees, not in met
 _COLUMNS, _STAMP = list(Header._fields), ["path", "bytes", "time"]
 
 
-def headers(root: Path, stamps: dict[str, tuple[int, int]], workers: int | None = None) -> pd.DataFrame:
+def headers(root: Path, stamps: dict[str, tuple[int, int]]) -> pd.DataFrame:
     """EPSG code, upper-left corner, resolution, width and height of each file, indexed by path.
 
     `stamps`: size and modification time of each path below `root`. Headers are kept in the cache folder with the stamp
@@ -41,7 +41,7 @@ def headers(root: Path, stamps: dict[str, tuple[int, int]], workers: int | None 
         table[_COLUMNS] = np.nan
     missing = table.index[table["width"].isna()]
     if len(missing):
-        with ThreadPoolExecutor(workers or min(16, 4 * cores())) as pool:
+        with ThreadPoolExecutor(min(16, 4 * cores())) as pool:
             jobs = pool.map(_header, (root / path for path in table["path"][missing]))
             table.loc[missing, _COLUMNS] = list(tqdm(jobs, "headers", len(missing), disable=None))
         with suppress(OSError), files.atomic_path(cache) as path:  # not to have it costs time, nothing else

@@ -18,9 +18,9 @@ import rasterio
 import safetensors.numpy
 from rasterio.errors import RasterioError
 from safetensors import SafetensorError
-from scipy import ndimage
 
 from eo_ssl.data.fetch import FACTS, fetch
+from eo_ssl.data.geotiff import to_grid
 from eo_ssl.errors import DataError
 from eo_ssl.files import read_json
 from eo_ssl.sensors import CLASS_NAMES, DN_PER_REFLECTANCE, S1_BANDS, S2, S2_BANDS, S2_BANDS_L2A
@@ -54,8 +54,6 @@ class Pair:
     season: str = ""
     cloud: bool = False
     snow: bool = False
-    crs: str | None = None
-    transform: tuple[float, ...] | None = None
     level: str = "L1C"
 
     @property
@@ -72,39 +70,6 @@ class Pair:
         return self.s2[self.s2_bands.index(name)]
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A Sentinel-2 scene: s2 (13, H, W) float32 reflectance at 10 m, with its place on Earth."""
-
-    name: str
-    s2: np.ndarray
-    s2_bands: tuple[str, ...]
-    crs: str
-    transform: tuple[float, ...]
-    source: str
-    level: str = "L1C"
-
-
-def nineteen(names: Sequence[str]) -> tuple[str, ...]:
-    """CORINE names of BigEarthNet v1 (or v2) in the 19-class nomenclature; dropped classes disappear.
-
-    >>> nineteen(("Vineyards", "Olive groves", "Airports", "Pastures"))
-    ('Permanent crops', 'Pastures')
-    """
-    renamed = dict.fromkeys(_RENAMED.get(name, name) for name in names)
-    return tuple(name for name in renamed if name in NINETEEN_TO_EIGHT)
-
-
-def eight(names: Sequence[str]) -> np.ndarray:
-    """Which of the eight classes are present: multi-hot (8,) float32 from 19-class names; `KeyError` for others.
-
-    >>> eight(("Pastures", "Mixed forest", "Agro-forestry areas")).tolist()
-    [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
-    """
-    present = {NINETEEN_TO_EIGHT[name] for name in names}
-    return np.array([name in present for name in CLASS_NAMES], dtype=np.float32)
-
-
 def acquired(name: str) -> date:
     """Acquisition day from a Sentinel product or patch name; `ValueError` where it holds none.
 
@@ -113,25 +78,6 @@ def acquired(name: str) -> date:
     """
     day = re.search(r"_(\d{8})T\d{5,6}", name)
     return date.fromisoformat(day[1] if day else f"no day in {name}")
-
-
-def to_grid(
-    band: np.ndarray, shape: tuple[int, int], step: float, offset: tuple[float, float] = (0.0, 0.0)
-) -> np.ndarray:
-    """Resample a coarser band to the 10 m grid, bilinearly between pixel *centres*: (h, w) → `shape`, float32.
-
-    `step` is the target pixel in source pixels (0.5 for 20 m → 10 m, 1/6 for 60 m), `offset` the upper left corner of
-    the target in source pixels. Bilinear, because copying (nearest neighbour) draws block edges that a network would
-    read as texture, and cubic overshoots next to bright roofs and water. It adds no detail.
-
-    >>> to_grid(np.array([[0.0, 1.0]]), (2, 4), 0.5).tolist()
-    [[0.0, 0.25, 0.75, 1.0], [0.0, 0.25, 0.75, 1.0]]
-    """
-    band = band.astype(np.float32)
-    if step == 1 and offset == (0.0, 0.0):
-        return band
-    start = [o + step / 2 - 0.5 for o in offset]  # centre of the first target pixel, in source pixel centres
-    return ndimage.affine_transform(band, [step, step], start, shape, order=1, mode="nearest")
 
 
 def _pair(name: str, s1_name: str, s1: Bands, s2: Bands, labels: Sequence[str], **facts: Any) -> Pair:
@@ -143,12 +89,14 @@ def _pair(name: str, s1_name: str, s1: Bands, s2: Bands, labels: Sequence[str], 
     size = radar.shape[1:]
     bands = [to_grid(s2[band], size, len(s2[band]) / size[0]) for band in S2_BANDS_L2A]
     optical = np.stack(bands) / DN_PER_REFLECTANCE  # (12, H, W)
+    present = {NINETEEN_TO_EIGHT[label] for label in labels}
+    eight = np.array([name in present for name in CLASS_NAMES], np.float32)
     facts |= {"date": acquired(name), "s1_date": acquired(s1_name), "level": "L2A"}
-    return Pair(name, radar, optical, S2_BANDS_L2A, tuple(labels), eight(labels), **facts)
+    return Pair(name, radar, optical, S2_BANDS_L2A, tuple(labels), eight, **facts)
 
 
 def bigearthnet_pairs() -> list[Pair]:
-    """The 6 georeferenced BigEarthNet v1 pairs: 120 × 120 px at 10 m, 12 L2A bands, labels in 19 classes."""
+    """The 6 BigEarthNet v1 pairs: 120 × 120 px at 10 m, 12 L2A bands, labels in 19 classes."""
     root = fetch(["bigearthnet"])["bigearthnet"]
     with _reading(root):
         found = [_v1_pair(folder) for folder in (root / "BigEarthNet-S1-Example").glob("*/")]
@@ -161,10 +109,13 @@ def _v1_pair(radar: Path) -> Pair:
     optical = radar.parents[1] / "BigEarthNet-S2-Example" / name
     s1 = {band: _read(radar / f"{radar.name}_{band}.tif")[0] for band in S1_BANDS}
     s2 = {band: _read(optical / f"{name}_{band}.tif")[0] for band in S2_BANDS_L2A}
-    _, crs, transform = _read(radar / f"{radar.name}_VV.tif")
     country, season = FACTS["places"].get(name, ("", ""))
     facts = {"country": country, "season": season, "source": "BigEarthNet v1"}
-    return _pair(name, radar.name, s1, s2, nineteen(said["labels"]), **facts, crs=crs, transform=transform)
+    renamed = dict.fromkeys(_RENAMED.get(label, label) for label in said["labels"])
+    labels = [
+        label for label in renamed if label in NINETEEN_TO_EIGHT
+    ]  # of others there is no class any more
+    return _pair(name, radar.name, s1, s2, labels, **facts)
 
 
 def benv2_pairs() -> list[Pair]:
@@ -196,24 +147,24 @@ def pairs() -> list[Pair]:
     return bigearthnet_pairs() + benv2_pairs()
 
 
-def l1c_scene() -> Scene:
-    """The Sentinel-2 L1C scene, all 13 bands on the 10 m grid of B02 (about 19 × 19 km, EPSG:32618)."""
+def l1c_scene() -> np.ndarray:
+    """The Sentinel-2 L1C scene on the 10 m grid of B02, (13, H, W) float32 reflectance; 19 × 19 km in Virginia."""
     root = fetch(["l1c"])["l1c"] / SCENE
-    grid, crs, transform = _read(root / "s2_B02.jp2")
+    grid, transform = _read(root / "s2_B02.jp2")
     stack = np.empty((len(S2), *grid.shape), dtype=np.float32)  # (13, H, W)
     for i, name in enumerate(S2_BANDS):
-        band, _, place = _read(root / f"s2_{name}.jp2")
+        band, place = _read(root / f"s2_{name}.jp2")
         # The coarser grids start up to a pixel further out: the offset keeps every band in its true place.
-        offset = ((transform[5] - place[5]) / place[4], (transform[2] - place[2]) / place[0])
-        stack[i] = to_grid(band, grid.shape, transform[0] / place[0], offset)
+        offset = ((transform.f - place.f) / place.e, (transform.c - place.c) / place.a)
+        stack[i] = to_grid(band, grid.shape, transform.a / place.a, offset)
     stack /= DN_PER_REFLECTANCE
-    return Scene("Eastern Shore of Virginia", stack, S2_BANDS, crs, transform, "Sentinel-2 L1C")
+    return stack
 
 
-def _read(path: Path) -> tuple[np.ndarray, str, tuple[float, ...]]:
-    """First band, CRS and affine transform of a GeoTIFF, whatever its extension."""
+def _read(path: Path) -> tuple[np.ndarray, rasterio.Affine]:
+    """First band and affine transform of a GeoTIFF, whatever its extension."""
     with _reading(path), rasterio.open(path, driver="GTiff") as file:
-        return file.read(1), str(file.crs), tuple(file.transform)[:6]
+        return file.read(1), file.transform
 
 
 @contextmanager

@@ -163,10 +163,9 @@ class Scene:
 def _offset(image: Any) -> int:
     """What was added to the digital numbers, as tags say it, or the baseline in the name of the product."""
     path = Path(image.name)
-    scale = (np.array(values, np.float32)[:, None, None] for values in (image.scales, image.offsets))
-    said = geotiff.Image(np.empty(0), image.nodata, *scale, [], image.tags())
+    said = geotiff.declared_offset(path, image.scales, image.offsets, image.tags())
     baseline = re.search(r"_(N\d{4})_", str(path.resolve()))
-    return geotiff.declared_offset(path, said) or (sensors.baseline_offset(baseline[1]) if baseline else 0)
+    return said or (sensors.baseline_offset(baseline[1]) if baseline else 0)
 
 
 @contextmanager

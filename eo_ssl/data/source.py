@@ -64,28 +64,18 @@ class Source(ABC):
 
     def __init__(self, path: Path, catalog: pd.DataFrame, seed: int, holdout: str | Path | None) -> None:
         self.path = path
-        reasons, low = self._reasons(catalog), self._low(catalog)
-        self._unusable = low | reasons
+        reasons = unusable(catalog)
+        valid = catalog.get("valid", pd.Series(1.0, catalog.index))  # a store knows it before reading
+        low = valid < LEAST_VALID
+        self._unusable = {row.id: f"{row.valid:.0%} valid" for row in catalog[low].itertuples()} | reasons
         # Drawn from the same rows whether it is known yet or not how much of each is valid.
-        drawn = catalog[~catalog["id"].isin(list(reasons))]
-        assigned = splits.assign(drawn, seed, holdout)
+        assigned = splits.assign(catalog[~catalog["id"].isin(list(reasons))], seed, holdout)
         split = assigned["split"].reindex(catalog.index, fill_value="")
-        self.catalog = catalog.assign(split=split.mask(catalog["id"].isin(list(low)), ""))
+        self.catalog = catalog.assign(split=split.mask(low, ""))
         self.catalog.attrs = {**catalog.attrs, **assigned.attrs}
         self.name, self.version = catalog.attrs["name"], catalog.attrs["version"]
         self.level: str = catalog.attrs.get("level", "L1C")
         self.notes: list[str] = assigned.attrs["notes"]
-
-    def _reasons(self, catalog: pd.DataFrame) -> dict[str, str]:
-        """Why patches cannot be used, by id."""
-        reasons = catalog["reason"].mask(catalog["id"].isin(KNOWN_BROKEN), "known to hold NaN")
-        for sensor, wanted in (("dfc", catalog["dataset"] != "sen12ms"), ("s2", True), ("s1", True)):
-            reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
-        return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
-
-    def _low(self, catalog: pd.DataFrame) -> dict[str, str]:
-        """Patches known before they are read to have too few valid pixels, by id, and how many they have."""
-        return {}
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -163,6 +153,14 @@ class Source(ABC):
         s1, s2 = (np.empty((len(bands), size, size), np.float32) for bands in (S1_BANDS, S2_BANDS))
         valid = self.fill(row, 0, 0, s1, s2, Affine.physical())
         return {"s1": s1, "s2": s2, "valid": np.ones((size, size), bool) if valid is None else valid}
+
+
+def unusable(catalog: pd.DataFrame) -> dict[str, str]:
+    """Why patches cannot be used, by id, as far as their names and headers say it."""
+    reasons = catalog["reason"].mask(catalog["id"].isin(KNOWN_BROKEN), "known to hold NaN")
+    for sensor, wanted in (("dfc", catalog["dataset"] != "sen12ms"), ("s2", True), ("s1", True)):
+        reasons = reasons.mask((catalog[sensor] == "") & wanted, f"no {sensor} file")
+    return dict(zip(catalog["id"][reasons != ""], reasons[reasons != ""]))
 
 
 class TiffSource(Source):

@@ -73,7 +73,7 @@ def _split_pretraining(catalog: pd.DataFrame, rng: np.random.Generator, holdout:
     if rows.empty:
         return
     if holdout is not None:
-        held = rows["scene"].isin(set(map(scene_of, _lines(holdout))))
+        held = rows["scene"].isin({scene_of(line) for line in Path(holdout).read_text("utf-8").splitlines()})
         if not held.any():
             raise DataError(f"{holdout}: none of its scenes is in the data")
         catalog.attrs["notes"].append(f"pretraining hold-out as listed in {Path(holdout).name}")
@@ -83,13 +83,6 @@ def _split_pretraining(catalog: pd.DataFrame, rng: np.random.Generator, holdout:
         catalog.attrs["notes"].append("pretraining hold-out: whole scenes")
     catalog.loc[rows.index[held], "split"] = "pretrain_val"
     _keep_apart(catalog, "pretrain", "pretrain_val")
-
-
-def _lines(holdout: str | Path) -> list[str]:
-    try:
-        return Path(holdout).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{holdout}: hold-out list cannot be read ({error})") from error
 
 
 def _draw(units: pd.Series, share: float, rng: np.random.Generator, leave: int = 1) -> list[str]:
@@ -154,7 +147,7 @@ def _split_tiles(catalog: pd.DataFrame, holdout: str | Path | None) -> None:
         return
     unseen = set(FACTS["places"]) | set(FACTS["benv2"])  # the small real patches, which some chapters look at
     if holdout is not None:
-        unseen |= set(map(str.strip, _lines(holdout)))
+        unseen |= {line.strip() for line in Path(holdout).read_text("utf-8").splitlines()}
     rows = rows[~rows["id"].isin(unseen)]
     rng = np.random.default_rng(2023)  # not that of the run: it is one split for all
     test = rows["region"].isin(_draw(rows["region"], TILES, rng, 2))

@@ -34,7 +34,6 @@ from eo_ssl.data import catalog as catalogs
 from eo_ssl.data import geotiff
 from eo_ssl.data.catalog import SENSORS, Card
 from eo_ssl.data.source import (
-    LEAST_VALID,
     Affine,
     Source,
     class_counts,
@@ -101,10 +100,6 @@ class StoreSource(Source):
     def __getstate__(self) -> dict[str, Any]:  # another process maps the files itself
         return {name: value for name, value in self.__dict__.items() if name != "_parts"}
 
-    def _low(self, catalog: pd.DataFrame) -> dict[str, str]:
-        low = catalog[catalog["valid"] < LEAST_VALID]
-        return {patch: f"{share:.0%} valid" for patch, share in zip(low["id"], low["valid"])}
-
     @property
     def patch_size(self) -> int:
         return int(self.info["patch_size"])
@@ -152,7 +147,8 @@ def _read_catalog(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path / "catalog.parquet")
     except (OSError, ValueError) as error:
-        raise DataError(f"{path / 'catalog.parquet'}: damaged ({error}); pack the data again") from error
+        file = path / "catalog.parquet"
+        raise DataError(f"{file}: missing or damaged ({error}); pack the data again") from error
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -184,13 +180,11 @@ def pack(
     if usable.empty:
         raise DataError(f"{root}: no complete patch to pack; see `eo-ssl data check {root}`")
     patches = usable[["id", "scene", *SENSORS]].assign(row=range(len(usable))).to_dict("records")
-    size = int(geotiff.read_header(root / patches[0]["s2"]).width)
+    size = found.attrs["size"]
     work = partial(encode, root=root, card=card, size=size)
-    foreign = [
-        name for name in (*(f"{part}.npy" for part in IMAGES), "catalog.parquet") if (out / name).exists()
-    ]
-    if foreign and not is_store(out) and not (out / "rows.npy").exists():
-        raise DataError(f"{out}: holds a {foreign[0]} that was not packed here; choose a new folder")
+    there = sorted(path.name for path in out.glob("*") if path.suffix in (".npy", ".parquet"))
+    if there and not is_store(out) and "rows.npy" not in there:
+        raise DataError(f"{out}: holds a {there[0]} that was not packed here; choose a new folder")
     with files.locked(out / ".lock", "pack into this store"):
         parts = _open(out, len(patches), size)
         rows = parts["rows"]
@@ -198,9 +192,8 @@ def pack(
         rows["crc"][rows["key"] != keys] = MISSING
         rows["key"][:] = keys
         todo = [patch for patch in patches if not _is_packed(parts, patch["row"])]
-        if not todo and _is_whole(out, found.attrs["state"]):  # by another process while this one waited
-            return out
-        _begin(out)
+        if todo:
+            (out / "store.json").unlink(missing_ok=True)  # until it is finished `out` is no store
         done = len(patches) - len(todo)
         with tqdm(total=len(patches), initial=done, desc="pack", unit="patch", disable=None) as bar:
             for patch, read in unordered(work, todo, pool, AHEAD):
@@ -214,14 +207,6 @@ def pack(
             shutil.copyfile(listed, out / HOLDOUT)
         _finish(out, usable, rows, size, found.attrs)
     return out
-
-
-def _is_whole(out: Path, state: str) -> bool:
-    """Whether this is a finished store of the state of the data, its catalog undamaged."""
-    with suppress(DataError, OSError):
-        info = read_info(out)
-        return info["data"]["state"] == state and files.sha256(out / "catalog.parquet") == info["catalog"]
-    return False
 
 
 def verify(store: str | Path) -> list[str]:
@@ -278,26 +263,18 @@ def _open(out: Path, count: int, size: int) -> dict[str, np.ndarray]:
     """The files of the store, mapped for writing: those that are there if they fit, or new ones."""
     forms = {"rows": ((count,), ROW)}  # first: it says that the others are ours
     forms |= {part: ((count, bands, size, size), np.dtype(kind)) for part, (bands, kind) in IMAGES.items()}
-    parts = {}
     with suppress(DataError):  # none there, or damaged
         parts = {part: open_part(out, part, "r+") for part in PARTS}
-    if not parts or any((parts[part].shape, parts[part].dtype) != form for part, form in forms.items()):
-        needed = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in forms.values())
-        files.require_space(out, needed, "the packed store")
-        _begin(out)
-        for part, (shape, kind) in forms.items():
-            (out / f"{part}.npy").unlink(missing_ok=True)
-            np.lib.format.open_memmap(out / f"{part}.npy", "w+", kind, shape)  # zeros: nothing is packed yet
-    for part in PARTS:
+        if all((parts[part].shape, parts[part].dtype) == form for part, form in forms.items()):
+            return parts
+    needed = sum(int(np.prod(shape)) * kind.itemsize for shape, kind in forms.values())
+    files.require_space(out, needed, "the packed store")
+    (out / "store.json").unlink(missing_ok=True)
+    for part, (shape, kind) in forms.items():
+        (out / f"{part}.npy").unlink(missing_ok=True)
+        np.lib.format.open_memmap(out / f"{part}.npy", "w+", kind, shape)  # zeros: nothing is packed yet
         _reserve(out / f"{part}.npy")
     return {part: open_part(out, part, "r+") for part in PARTS}
-
-
-def _begin(out: Path) -> None:
-    """From here on until it is finished `out` is no store."""
-    if is_store(out):
-        (out / "store.json").unlink()
-        shutil.rmtree(out / "shards", ignore_errors=True)  # packed by version 1
 
 
 def _reserve(path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eo_ssl.data.dataset import read_windows
+from eo_ssl.data.dataset import crop_labels, read_windows
 from eo_ssl.data.georef import spatial_blocks
 from eo_ssl.data.source import Affine
 from eo_ssl.data.splits import check_disjoint, label_fraction
@@ -29,24 +29,12 @@ from eo_ssl.evaluate.metrics import (
     segmentation_metrics,
 )
 from eo_ssl.evaluate.predict import TilePredictions
-from eo_ssl.sensors import IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
+from eo_ssl.sensors import IGNORE, S1_BANDS, S2_BANDS
 from eo_ssl.train.config import FinetuneConfig, digest
 from eo_ssl.train.step import mixed_seed
 
 Batch = dict[str, Tensor]
 PHYSICAL = Affine.physical()
-MULTILABEL_SHARE = 0.1  # a class belongs to a crop when it covers at least this much (Schmitt & Wu 2021)
-
-
-def crop_labels(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Majority class (255 where nothing is labelled, ties to the lower code) and the classes that cover ≥ 10 %.
-
-    Shape: mask (B, H, W) with 255 for unlabelled -> (B,) int64, (B, 8) float32.
-    """
-    classes = torch.arange(NUM_CLASSES, device=mask.device)[None, :, None]
-    counts = (mask.flatten(1)[:, None] == classes).sum(2)  # (B, 8)
-    label = torch.where(counts.sum(1) > 0, counts.argmax(1), IGNORE)
-    return label, (counts >= MULTILABEL_SHARE * mask[0].numel()).float()
 
 
 @dataclass

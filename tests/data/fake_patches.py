@@ -77,20 +77,9 @@ def images(patch, size=SIZE, seed=0):
     return {"s1": s1, "s2": s2, "lc": lc} | ({"dfc": DFC[label][None].astype(np.uint8)} if patch.dfc else {})
 
 
-def write(
-    path,
-    array,
-    epsg=32632,
-    x=5e5,
-    y=5e6,
-    tags=None,
-    descriptions=None,
-    scales=None,
-    offsets=None,
-    pixel=10,
-    **options,
-):
-    """One GeoTIFF; `epsg=None` leaves out the georeferencing."""
+def write(path, array, epsg=32632, x=5e5, y=5e6, pixel=10, tags=None, **options):
+    """One GeoTIFF; `epsg=None` leaves out the georeferencing. `options` of rasterio, or what a file says of its bands."""
+    said = {name: options.pop(name) for name in ("descriptions", "scales", "offsets") if name in options}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     place = {} if epsg is None else {"crs": CRS.from_epsg(epsg), "transform": from_origin(x, y, pixel, pixel)}
@@ -100,14 +89,9 @@ def write(
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, "w", **profile, **place, **options) as file:
             file.write(array)
-            if tags:
-                file.update_tags(**tags)
-            for band, name in enumerate(descriptions or (), 1):
-                file.set_band_description(band, name)
-            if scales:
-                file.scales = scales
-            if offsets:
-                file.offsets = offsets
+            file.update_tags(**tags or {})
+            for name, value in said.items():
+                setattr(file, name, value)
     return path
 
 

@@ -189,16 +189,6 @@ def test_wrong_files_are_refused_by_name(write, sensor, data, says):
     assert path.name in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("options", [{}, {"compress": "deflate"}, {"compress": "lzw"}], ids=str)
-def test_truncated_files_are_refused_at_every_length(write, options):
-    path = write(array(13, "uint16"), **options)
-    whole = path.read_bytes()
-    for length in np.linspace(0, len(whole) - 1, 25).astype(int):
-        path.write_bytes(whole[:length])
-        with pytest.raises(DataError, match=path.name):
-            geotiff.read_s2(path)
-
-
 def test_damage_inside_a_deflated_strip_is_found(write):
     path = write(array(13, "uint16"), compress="deflate", interleave="band", blockysize=16)
     whole = bytearray(path.read_bytes())

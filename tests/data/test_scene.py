@@ -1,10 +1,10 @@
 """A scene on disk in any spelling, grid and resolution is read as what it shows; what does not fit is refused."""
 
+import fake_patches as fake
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from eo_ssl.data.scene import Scene
@@ -25,15 +25,8 @@ def centres(step, shape):
     return ORIGIN[0] + x, ORIGIN[1] - y
 
 
-def write(path, data, names=None, step=10.0, crs=UTM, origin=ORIGIN, **tags):
-    count, height, width = data.shape
-    profile = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": data.dtype}
-    profile |= {"crs": crs, "transform": from_origin(*origin, step, step)}
-    with rasterio.open(path, "w", **profile) as image:
-        image.write(data)
-        image.descriptions = names or (None,) * count
-        image.update_tags(**tags)
-    return path
+def write(path, data, names=None, step=10.0, crs=32618, origin=ORIGIN, **tags):
+    return fake.write(path, data, crs, *origin, step, tags, descriptions=names or (None,) * len(data))
 
 
 @pytest.fixture
@@ -138,7 +131,7 @@ def test_radar_on_a_grid_in_degrees_lies_where_it_belongs(s2, tmp_path):
         data,
         ["Sigma0_VH_db", "Sigma0_VV_db"],
         step,
-        "EPSG:4326",
+        4326,
         (edges_x[0], edges_y[0]),
     )
     with rasterio.open(path, "r+") as image:
@@ -154,58 +147,40 @@ def test_radar_on_a_grid_in_degrees_lies_where_it_belongs(s2, tmp_path):
     np.testing.assert_allclose(found["s1"][1][inner], expected[inner] - 6, atol=0.02)
 
 
-def scene_of(tmp_path, what):
-    data = np.ones((13, 32, 32), np.uint16)
-    s2, s1 = tmp_path / "s2.tif", None
-    db = np.full((2, 32, 32), -12, np.float32)
-    if what == "four bands":
-        write(s2, data[:4])
-    elif what == "unknown names":
-        write(s2, data[:4], ["a", "b", "c", "d"])
-    elif what == "degrees":
-        write(s2, data, crs="EPSG:4326", step=1e-4, origin=(14.0, 52.0))
-    elif what == "no place":
-        write(s2, data, crs=None)
-    elif what == "coarse":
-        write(s2, data, step=20.0)
-    elif what == "bytes":
-        write(s2, data.astype(np.uint8))
-    elif what == "text":
-        s2.write_text("no image")
-    elif what == "empty folder":
-        s2.mkdir()
-    else:
-        write(s2, data)
-        s1 = write(tmp_path / "s1.tif", 10 ** (db / 10) if what == "power" else db, S1_BANDS,
-                   origin=(500_000, 4_160_000) if what == "elsewhere" else ORIGIN)  # fmt: skip
-    return Scene(s2, s1)
+DATA = np.ones((13, 32, 32), np.uint16)
 
 
 @pytest.mark.parametrize(
-    ("what", "message"),
+    ("message", "data", "how"),
     [
-        ("four bands", "4 bands without names; B01.*not found"),
-        ("unknown names", "4 bands named a, b, c, d; B01.*not found"),
-        ("empty folder", "0 files without names; B01.*not found"),
-        ("degrees", "EPSG:4326 is geographic.*gdalwarp"),
-        ("no place", "no coordinate reference system"),
-        ("coarse", "pixels of 20 × 20"),
-        ("bytes", "pixels are uint8; expected uint16"),
-        ("text", "cannot be read"),
-        ("elsewhere", r"s1.tif: does not overlap .*s2.tif"),
+        ("4 bands without names; B01.*not found", DATA[:4], {}),
+        ("4 bands named a, b, c, d; B01.*not found", DATA[:4], {"names": tuple("abcd")}),
+        ("EPSG:4326 is geographic.*gdalwarp", DATA, {"crs": 4326, "step": 1e-4, "origin": (14.0, 52.0)}),
+        ("no coordinate reference system", DATA, {"crs": None}),
+        ("pixels of 20 × 20", DATA, {"step": 20.0}),
+        ("pixels are uint8; expected uint16", DATA.astype(np.uint8), {}),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name_and_reason(what, message, tmp_path):
+def test_what_does_not_fit_is_refused_by_name_and_reason(message, data, how, tmp_path):
     with pytest.raises(DataError, match=message):
-        scene_of(tmp_path, what)
+        Scene(write(tmp_path / "s2.tif", data, **how))
 
 
-def test_radar_in_power_and_blocks_that_are_damaged_are_refused_when_they_are_read(tmp_path):
-    with (
-        scene_of(tmp_path, "power") as scene,
-        pytest.raises(DataError, match=r"s1.tif: values from .*not decibels"),
-    ):
+def test_what_is_no_image_and_radar_of_another_place_or_unit_is_refused(s2, tmp_path):
+    (tmp_path / "text.tif").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    for path, message in (("text.tif", "cannot be read"), ("empty", "0 files without names; B01.*not found")):
+        with pytest.raises(DataError, match=message):
+            Scene(tmp_path / path)
+    db = np.full((2, 32, 32), -12, np.float32)
+    with pytest.raises(DataError, match=r"s1.tif: does not overlap .*s2.tif"):
+        Scene(s2, write(tmp_path / "s1.tif", db, S1_BANDS, origin=(500_000, 4_160_000)))
+    power = write(tmp_path / "power.tif", 10 ** (db / 10), S1_BANDS)
+    with Scene(s2, power) as scene, pytest.raises(DataError, match=r"power.tif: values .*not decibels"):
         scene.read(0, 0, 32, 32)
+
+
+def test_blocks_that_are_damaged_are_refused_when_they_are_read(tmp_path):
     noise = np.random.default_rng(0).integers(1, 9999, (13, 64, 64), dtype=np.uint16)
     with rasterio.open(write(tmp_path / "raw.tif", noise)) as image:
         rasterio.shutil.copy(image, tmp_path / "packed.tif", driver="GTiff", compress="deflate")

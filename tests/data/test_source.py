@@ -18,58 +18,20 @@ both_ways = pytest.mark.parametrize("packed", [False, True])
 TWO_SCENES = fake.sen12ms() + fake.sen12ms(scene=9, epsg=32633)
 
 
-def with_labels(root, codes):
-    """A set whose first labelled patch has these codes, opened."""
-    patches = fake.layout_a()
-    fake.make(root, patches)
-    fake.write(root / patches[0].pattern.format("dfc"), codes, patches[0].epsg, patches[0].x, patches[0].y)
-    return open_source(root)
-
-
-def pixels_of(source, key):
-    """All pixels of the patches that pretraining uses, (bands, N)."""
-    used = [source.read(int(row)) for row in source.rows("pretrain")]
-    parts = [u[key].reshape(len(u[key]), -1) for u in used if u["valid"].mean() >= 0.9]
-    return np.concatenate(parts, axis=1).astype(np.float64)
-
-
 def assert_true_statistics(source):
+    """Those of all pixels of the patches that pretraining uses."""
     stats = source.stats("pretrain").to_dict()
+    used = [patch for row in source.rows("pretrain") if (patch := source.read(row))["valid"].mean() >= 0.9]
     for key in ("s1", "s2"):
-        pixels = pixels_of(source, key)
-        np.testing.assert_allclose(stats[f"{key}_mean"], np.nanmean(pixels, 1), rtol=2e-4)
-        np.testing.assert_allclose(stats[f"{key}_std"], np.nanstd(pixels, 1), rtol=2e-4)
-
-
-def test_labels_are_those_of_the_crop(source):
-    data = PatchDataset(source, source.rows("train", "val"), 8, labels=True)
-    for i in range(len(data)):
-        sample = data[i]
-        share = torch.stack([(sample["mask"] == k).float().mean() for k in range(8)])
-        assert sample["label"] == share.argmax()
-        assert (sample["multilabel"] == (share >= 0.1)).all()
-
-
-@pytest.mark.parametrize(("pixels", "counts"), [(1, False), (25, False), (26, True)])
-def test_a_class_counts_from_ten_percent_of_the_crop_on(tmp_path, pixels, counts):
-    codes = np.full((1, 16, 16), 10, np.uint8)
-    codes.reshape(-1)[:pixels] = 7  # of 256: 25 are 9.8 %, 26 are 10.2 %
-    sample = PatchDataset(with_labels(tmp_path, codes), [0], 16, labels=True)[0]
-    assert sample["label"] == 7 and bool(sample["multilabel"][5]) is counts
-
-
-def test_ignored_pixels_have_no_class(tmp_path):
-    source = with_labels(tmp_path, np.full((1, 16, 16), 3, np.uint8))  # savanna: not among the eight
-    sample = PatchDataset(source, [0], 16, labels=True)[0]
-    assert sample["label"] == 255 and not sample["multilabel"].any() and (sample["mask"] == 255).all()
-    assert source.majority([0])[0] == 255
+        pixels = np.stack([patch[key] for patch in used]).astype(np.float64)  # (N, bands, H, W)
+        np.testing.assert_allclose(stats[f"{key}_mean"], np.nanmean(pixels, (0, 2, 3)), rtol=2e-4)
+        np.testing.assert_allclose(stats[f"{key}_std"], np.nanstd(pixels, (0, 2, 3)), rtol=2e-4)
 
 
 def test_fine_labels_are_taken_where_there_are_some_and_coarse_ones_on_request(source):
-    rows = [int(source.rows(split)[0]) for split in ("train", "pretrain")]
-    fine, coarse = (PatchDataset(source, rows, 16, labels=True, coarse=c)[0]["mask"] for c in (False, True))
-    assert (fine == coarse).all()  # the fake sets agree; both maps are there
-    assert (PatchDataset(source, rows, 16, labels=True)[1]["mask"] < 8).all()
+    for row in (int(source.rows(split)[0]) for split in ("train", "pretrain")):
+        fine, coarse = (source.mask(row, 0, 0, 16, coarse) for coarse in (False, True))
+        assert (fine == coarse).all() and (fine < 8).all()  # the fake sets agree; both maps are there
 
 
 def test_the_majority_class_is_that_of_the_whole_patch_and_rows_are_those_of_find(world, source):
@@ -215,11 +177,6 @@ def test_a_set_of_another_product_level_is_converted_for_the_statistics_of_an_en
     assert Statistics.from_dict(old) == known
 
 
-def test_the_known_broken_patch_never_gets_a_split(tmp_path):
-    source = open_source(fake.make(tmp_path, fake.sen12ms("ROIs1868_summer", 146, numbers=(201, 202, 203))))
-    assert list(source.left_out) == ["ROIs1868_summer_146_p202"] and source.catalog["split"][1] == ""
-
-
 @both_ways
 def test_a_labelled_set_never_falls_back_to_coarse_labels_unnoticed(tmp_path, packed):
     root = fake.make(tmp_path, fake.layout_a())
@@ -236,10 +193,3 @@ def test_a_band_that_is_missing_has_no_offset():
     numbers[10] = 0
     found = to_reflectance(numbers, 1000, one, 0 * one)
     assert not found[10].any() and np.array_equal(np.delete(found, 10, 0), np.delete(there, 10, 0))
-
-
-def test_packing_leaves_every_patch_in_its_split(holes):
-    files, packed = (
-        open_source(holes, packed=kind).catalog.set_index("id")["split"] for kind in (False, True)
-    )
-    assert packed[packed != ""].equals(files[packed != ""]) and (packed == "").sum() == 1
