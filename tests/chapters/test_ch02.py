@@ -33,7 +33,8 @@ def test_the_formula_for_unique_patches_agrees_with_drawing_them():
     labels = np.repeat(np.arange(8), counts)
     for fraction in (0.01, 0.1, 0.5):
         drawn = [np.unique(ch02.draw_from_balanced_list(labels, fraction, seed)).size for seed in range(20)]
-        assert np.mean(drawn) == pytest.approx(ch02.unique_in_balanced_list(counts, fraction), rel=0.02)
+        formula = sum(n * (1 - (1 - fraction) ** (max(counts) / n)) for n in counts)
+        assert np.mean(drawn) == pytest.approx(formula, rel=0.02)
     drawn = ch02.draw_from_balanced_list(np.array([0, 0, 1, 255, 255]), 1.0)  # nothing without a class
     assert set(drawn.tolist()) == {0, 1, 2} and len(drawn) == 4  # class 1 stands twice in the list
 

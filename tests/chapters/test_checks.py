@@ -175,7 +175,7 @@ RIGHT = [
 ]
 WRONG = [
     (ch01.check_ndvi, lambda red, nir: (red - nir) / (red + nir), "swapped"),
-    (ch01.check_ndvi, lambda red, nir: (nir - red) / (nir + red), "division by zero"),
+    (ch01.check_ndvi, lambda red, nir: (nir - red) / (nir + red), "divide zero by zero"),
     (ch01.check_ndvi, lambda r, n: quiet_ndvi(r, n) if r.any() else r["nothing"], "IndexError"),
     (ch01.check_decibels, lambda p: 10 * np.log10(p), "−∞"),
     (ch01.check_decibels, lambda p: 20 * np.log10(p), "amplitudes"),
@@ -195,6 +195,7 @@ WRONG = [
     (ch02.check_true_fraction, lambda n, f: 1 - unique(n, f), "missing"),
     (ch03.check_late_fusion, NoMissingSensor, "zeros of the right width"),
     (ch03.check_average_accuracy, lambda c: np.mean(np.diag(c) / np.maximum(c.sum(1), 1)), "counted as 0"),
+    (ch03.check_average_accuracy, lambda c: np.nanmean(np.diag(c) / c.sum(1)), "divides 0 by 0"),
     (ch03.check_average_accuracy, three_classes, "IndexError"),  # and not called a division
     (ch04.check_nt_xent, lambda *a: of_partners(cosines(*a).exp().fill_diagonal_(0)), "in place"),
     (ch04.check_nt_xent, lambda *a: of_partners(cosines(*a).exp()), "mask the diagonal"),
@@ -298,12 +299,8 @@ def test_a_right_answer_passes_in_whatever_type_it_comes(one, form):
     assert "Correct" in repr(check(retyped(answer, FORMS[form])))
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("check", "answer", "hint"), WRONG, ids=[f"{c.__name__}: {h}" for c, _, h in WRONG])
 def test_a_usual_mistake_is_told_what_it_is(check, answer, hint):
-    with np.errstate(all="ignore"), pytest.raises(ExerciseFailed, match=hint):
+    with pytest.raises(ExerciseFailed, match=hint):
         check(answer)
-
-
-def test_an_accuracy_that_warns_is_not_yet_right():
-    with pytest.raises(ExerciseFailed, match="divides 0 by 0 and warns"):
-        ch03.check_average_accuracy(lambda c: np.nanmean(np.diag(c) / c.sum(1)))
