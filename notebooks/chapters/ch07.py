@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect_close, expect_shape
+from eo_ssl.course.checks import exercise, expect_close
 from eo_ssl.course.recipes import Embeddings
 from eo_ssl.evaluate.retrieval import retrieval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
@@ -178,10 +178,8 @@ def check_knn(knn: Callable) -> None:
     unit, asked = F.normalize(features, dim=1), F.normalize(queries, dim=1)
     for k in (1, 5):
         got = knn(features.clone(), labels.clone(), queries.clone(), k)
-        expect_shape(got, (20,), "the result, one class for each query,")
         mistakes = {
             "the vectors do not have length 1: long ones win a dot product": _vote(queries @ features.T, labels, k),
-            "these are the farthest: the largest cosine is the nearest": _vote(-(asked @ unit.T), labels, k),
             "these are positions in the training set, not classes": (asked @ unit.T).argmax(1),
             "that is the Euclidean distance of vectors of different length; use the cosine":
                 _vote(-torch.cdist(queries, features), labels, k),
@@ -206,7 +204,6 @@ def check_recall_at_k(recall_at_k: Callable) -> None:
             "off by one: with k others more similar the partner is number k + 1": _recall(cosine, k + 1),
             "these are dot products: divide each embedding by its length": _recall(z1 @ z2.T, k),
             "this is the other direction, from z2 to z1": _recall(cosine.T, k),
-            "these are the least similar ones": _recall(-cosine, k),
             "each row was compared with the partners of other rows: take diagonal()[:, None], a column":
                 float(((cosine > cosine.diagonal()).sum(1) < k).float().mean()),
             "a share lies between 0 and 1: divide by the number of rows": 40 * wanted,
