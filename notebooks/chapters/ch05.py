@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from itertools import combinations
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +25,19 @@ def source_of(*things: Any) -> Markdown:
     return Markdown("```python\n" + "\n\n".join(inspect.getsource(one).rstrip() for one in things) + "\n```")
 
 
-def choices(path: Path) -> str:
-    """What head and number of places change (`benchmarks/places_and_heads.py`) as a Markdown table, "" if not measured."""
-    if not path.is_file():
-        return ""
-    lines = [
-        "| head | scenes | pairs | held-out loss | partner first | among five |",
-        "|---|---|---|---|---|---|",
-    ]
+def choices(path: Path) -> show.Table:
+    """What head and number of places change, as `benchmarks/places_and_heads.py` has measured it."""
     found = read_json(path)
-    rows = found["rows"]
-    for row in rows:
+    rows = []
+    for row in found["rows"]:
         head = "pooled, as published" if row["head_grid"] == 1 else "last map, 2 × 2"
-        scores = f"{row['val_loss']:.2f} | {row['val_top1']:.0%} | {row['val_top5']:.0%}"
-        lines.append(f"| {head} | {row['scenes']} | {row['pairs']:,} | {scores} |")
-    first, top5 = rows[0], {(row["head_grid"], row["scenes"]): row["val_top5"] for row in rows}
-    few, many = (end(row["scenes"] for row in rows) for end in (min, max))
-    head = [show.signed(top5[2, scenes] - top5[1, scenes]) for scenes in (few, many)]
-    places = [show.signed(top5[grid, many] - top5[grid, few]) for grid in (1, 2)]
-    said = f"Guessing costs {first['guessing']:.2f} and has the partner among five for {first['val_chance_top5']:.1%} of"
-    said += f" the {first['held_out']} held-out pairs, which come from {first['held_out_scenes']} scenes. The finer head"
-    said += f" changed the share among five by {' and '.join(head)} points, the larger number of places by"
-    said += f" {' and '.join(places)}. {found['epochs']} epochs, one seed each; {found['date']}."
-    return "\n".join(lines) + f"\n\n{said}"
+        scores = f"{row['val_loss']:.2f}", f"{row['val_top1']:.0%}", f"{row['val_top5']:.0%}"
+        rows.append((head, f"{row['scenes']}", f"{row['pairs']:,}", *scores))
+    said = f"""{row["held_out"]} held-out pairs from {row["held_out_scenes"]} scenes; guessing costs {row["guessing"]:.2f}
+    and has the partner among five for {row["val_chance_top5"]:.1%} of them. {found["epochs"]} epochs, one seed each;
+    {found["date"]}."""
+    heads = ("head", "scenes", "pairs", "held-out loss", "partner first", "among five")
+    return show.Table(heads, tuple(rows), said)
 
 
 def overlapping(first: np.ndarray, second: np.ndarray, shift: int) -> Figure:
@@ -57,9 +47,10 @@ def overlapping(first: np.ndarray, second: np.ndarray, shift: int) -> Figure:
     look = {"fill": False, "edgecolor": "#ffdd33", "linewidth": 2.5}
     for ax, left in zip(fig.axes, (shift, 0)):
         ax.add_patch(plt.Rectangle((left - 0.5, -0.5), width - shift, height, **look))
-    share = f"{(width - shift) / width:.0%} of each"
-    alt = f"Two neighbouring patches of one scene; the framed part, {share}, is the same ground"
-    return show.describe(fig, alt)
+    share = 1 - shift / width
+    return show.describe(
+        fig, f"Two neighbouring patches; the framed ground, {share:.0%} of each, is the same"
+    )
 
 
 def agreement(cosine: np.ndarray, overlap: np.ndarray) -> tuple[float, float]:
@@ -103,7 +94,7 @@ def alignment_uniformity(history: pd.DataFrame) -> Figure:
 
 # Six patches: 0 and 1 side by side, 2 diagonal to 0, 3 two steps away, 4 at the same grid place of another scene.
 SIX = torch.tensor([[7, 7, 7, 7, 8, 7], [3, 3, 4, 3, 3, 9], [5, 6, 6, 7, 5, 5]])  # scene, row, column
-PAIRS = {(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)}
+PAIRS = ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3))  # of these, those that share ground
 
 
 @exercise("false negatives", praise="The mask removes the hardest negatives that were none.")
@@ -112,9 +103,6 @@ def check_false_negatives(false_negatives: Callable) -> None:
     expect_shape(got, (6, 6), "The mask of 6 patches")
     own = "A patch and itself are the positive pair, which must not be masked: the diagonal must be False."
     expect(not got.diagonal().any(), own)
-    expect(
-        (got == got.T).all(), "If patch i shares ground with j, then j with i: the mask must be symmetric."
-    )
     for j, shares, why in (
         (4, False, "have the same row and column, but in different scenes: not the same ground"),
         (1, True, "are one step apart in one scene: they share half of their ground"),
@@ -123,7 +111,7 @@ def check_false_negatives(false_negatives: Callable) -> None:
         (5, False, "have the same column but are six rows apart: *both* differences must be below 2"),
     ):
         expect(bool(got[0, j]) == shares, f"Patches 0 and {j} {why}.")
-    wrong = [(i, j) for i, j in combinations(range(6), 2) if bool(got[i, j]) != ((i, j) in PAIRS)]
+    wrong = [pair for pair in permutations(range(6), 2) if got[pair] != (tuple(sorted(pair)) in PAIRS)]
     expect(not wrong, f"Some pairs are wrong, such as {wrong[:4]}.")
 
 
@@ -140,9 +128,7 @@ def check_uniformity(uniformity: Callable) -> None:
         "each patch is compared with itself, too: leave the diagonal out": (-2 * squared).exp().mean().log(),
         "the factor 2 in the exponent is missing": (-squared[off]).exp().mean().log(),
         "the exponent holds the squared distance, not the distance": (-2 * raw_unit[off]).exp().mean().log(),
-        "the logarithm of the mean, not the mean of the logarithms": (-2 * squared[off]).mean(),
         "the logarithm is missing": (-2 * squared[off]).exp().mean(),
-        "the sum over the pairs was taken; take the mean": (-2 * squared[off]).exp().sum().log(),
     }  # fmt: skip
     got = numbers(uniformity(z.clone()))
     expect(got.ndim == 0, "Return one number.")

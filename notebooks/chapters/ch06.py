@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
 
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, numbers
@@ -20,11 +22,8 @@ FEW = 6  # scenes: over fewer an interval promises more than it holds
 
 def as_colours(maps: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Feature maps (E, h, w) as pictures (h, w, 3): their three main directions, found together, as red, green, blue."""
-    flat = np.concatenate([m.reshape(len(m), -1).T for m in maps])  # (places, E)
-    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-    centred = flat - flat.mean(0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:3]
-    scores = centred @ directions.T  # (places, 3)
+    flat = normalize(np.concatenate([m.reshape(len(m), -1).T for m in maps]))  # (places, E)
+    scores = PCA(3).fit_transform(flat)  # (places, 3)
     low, high = np.percentile(scores, [2, 98], axis=0)
     colours = np.clip((scores - low) / np.maximum(high - low, 1e-9), 0, 1)
     ends = np.cumsum([m[0].size for m in maps])[:-1]
@@ -49,14 +48,7 @@ def surfaces(values: Mapping[str, np.ndarray], truth: Mapping[str, tuple[int, in
 
 
 def places(wanted: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
-    """Pairs by name: the real places by the names given, simulated stand-ins by number and classes.
-
-    >>> from types import SimpleNamespace as P
-    >>> places({"fields": 1}, [P(source="BigEarthNet v1"), P(source="BigEarthNet v2")])
-    {'fields': 1}
-    >>> places({"fields": 0}, [P(source="simulated", labels=("Forest", "Water"))])
-    {'stand-in 1 (Forest, Water)': 0}
-    """
+    """Pairs by name: the real places by the names given, stand-ins for them by number and classes."""
     named = {}
     for name, i in wanted.items():
         if not pairs[i].source.startswith("BigEarthNet"):
@@ -88,10 +80,8 @@ def by_scene_words(values: np.ndarray, scene: Sequence[Any]) -> str:
     >>> by_scene_words(np.array([0.0, 1.0, 1.0, 1.0]), [7, 7, 8, 8])
     '75% (by scene 50%, 100%)'
     """
-    each = by_group(values, scene)
-    if len(each) >= FEW:
-        return show.percent(bootstrap_interval(values, scene))
-    return f"{np.mean(values):.0%} (by scene {', '.join(f'{share:.0%}' for share in each)})"
+    mean, *each = by_scene("", values, scene).values()
+    return f"{mean:.0%} (by scene {', '.join(map('{:.0%}'.format, each))})" if each else show.percent(mean)
 
 
 @exercise("map similarity", praise="Every place has one vote, however strong its features are.")
@@ -106,7 +96,6 @@ def check_map_cosine(map_cosine: Callable) -> None:
         "this is the cosine of the pooled vectors: the places are gone before they were compared":
             F.cosine_similarity(a.mean((1, 2)), b.mean((1, 2)), dim=0),
         "the features do not have length 1 at each place": (a * b).sum(0).mean(),
-        "this is the sum over the places; take the mean": places.sum(),
         "length 1 was taken along a row of the map, not over the channels (dimension 0)":
             (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(0).mean(),
         "F.cosine_similarity compares along dimension 1 unless told otherwise; the channels are dimension 0":
@@ -134,11 +123,8 @@ def check_best_offset(best_offset: Callable) -> None:
     surface = (F.normalize(windows, dim=2) * F.normalize(small, dim=0)).sum(2).mean((2, 3))  # (4, 4)
     flat = F.cosine_similarity(windows.flatten(2), small.flatten(), dim=2)
     mistakes = {
-        "the last row or column of offsets is never tried: there are H − h + 1 of them": surface[
-            :3, :3
-        ].max(),
+        "an offset is never tried, such as the last row: there are H − h + 1 of them": surface[:3, :3].max(),
         "this is the mean over the offsets; take the largest": surface.mean(),
-        "only the first offset was tried": surface[0, 0],
         "the features do not have length 1 at each place": (windows * small).sum(2).mean((2, 3)).max(),
         "each part was normalised as a whole: strong places outvote weak ones. Normalise at each place": flat.max(),
     }

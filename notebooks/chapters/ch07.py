@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
+from eo_ssl.course.checks import exercise, expect_close
 from eo_ssl.course.recipes import Embeddings
 from eo_ssl.evaluate.retrieval import retrieval
 from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
@@ -23,16 +24,6 @@ from eo_ssl.sensors import CLASSES, IGNORE, IGNORE_COLOUR, NUM_CLASSES
 COLOURS = {"untrained": "#777777", "Dual-SimCLR": "#228833", "MMA": "#ccaa22"}  # as in the figures of results
 COLOURS |= {"Dual-SimCLR, released": "#66ccee", "MMA, released": "#aa3377"}
 NO_CLASS, WAYS = "no single class", ("s1_to_s2", "s2_to_s1")
-
-
-def kinds(data: str, stand_ins: bool) -> tuple[str, str]:
-    """What the patches of the run and the pairs beside them are, in a word each: for captions, texts and the explorer.
-
-    >>> kinds("simulated", stand_ins=False), kinds("/data/sen12ms", stand_ins=False)
-    (('simulated', 'real'), ('labelled', 'BigEarthNet'))
-    """
-    own, pair = ("simulated", "real") if data == "simulated" else ("labelled", "BigEarthNet")
-    return own, "stand-in" if stand_ins else pair
 
 
 def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
@@ -98,8 +89,7 @@ def place_group(names: Sequence[str]) -> dict[str, Any]:
     if regions.nunique() > 20:
         regions = regions.where(regions.isin(regions.value_counts().index[:19]), "other")
     codes, labels = pd.factorize(regions)
-    table = plt.get_cmap("tab20")(np.arange(len(labels)), bytes=True)[:, :3]
-    colours = ["#" + bytes(one).hex() for one in table]
+    colours = [to_hex(colour) for colour in plt.get_cmap("tab20").colors[: len(labels)]]
     return {"name": "region", "labels": [str(x) for x in labels], "colours": colours, "codes": codes}
 
 
@@ -188,10 +178,8 @@ def check_knn(knn: Callable) -> None:
     unit, asked = F.normalize(features, dim=1), F.normalize(queries, dim=1)
     for k in (1, 5):
         got = knn(features.clone(), labels.clone(), queries.clone(), k)
-        expect_shape(got, (20,), "the result, one class for each query,")
         mistakes = {
             "the vectors do not have length 1: long ones win a dot product": _vote(queries @ features.T, labels, k),
-            "these are the farthest: the largest cosine is the nearest": _vote(-(asked @ unit.T), labels, k),
             "these are positions in the training set, not classes": (asked @ unit.T).argmax(1),
             "that is the Euclidean distance of vectors of different length; use the cosine":
                 _vote(-torch.cdist(queries, features), labels, k),
@@ -201,18 +189,6 @@ def check_knn(knn: Callable) -> None:
         }  # fmt: skip
         wanted = _vote(asked @ unit.T, labels, k)
         expect_close(got, wanted, f"the classes of 20 queries with k = {k}", mistakes=mistakes)
-    angle = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    features, query = torch.stack([angle.cos(), angle.sin()], 1), torch.tensor([[1.0, 0.0]])
-    for votes, winner, why in (
-        ([3, 1, 1, 3], 3, "Two votes each for class 1 and class 3, and the very nearest is of class 3"),
-        (
-            [2, 0, 0, 4],
-            0,
-            "Class 0 has two votes, classes 2 and 4 have one each, and the majority decides first",
-        ),
-    ):
-        got = int(numbers(knn(features, torch.tensor(votes), query, 4)).ravel()[0])
-        expect(got == winner, f"{why}: this should be class {winner}, not {got}.")
 
 
 @exercise("Recall@k", praise="Always give it together with the number of candidates.")
@@ -228,9 +204,8 @@ def check_recall_at_k(recall_at_k: Callable) -> None:
             "off by one: with k others more similar the partner is number k + 1": _recall(cosine, k + 1),
             "these are dot products: divide each embedding by its length": _recall(z1 @ z2.T, k),
             "this is the other direction, from z2 to z1": _recall(cosine.T, k),
-            "these are the least similar ones": _recall(-cosine, k),
             "each row was compared with the partners of other rows: take diagonal()[:, None], a column":
-                _share((cosine > cosine.diagonal()[None]).sum(1), k),
+                float(((cosine > cosine.diagonal()).sum(1) < k).float().mean()),
             "a share lies between 0 and 1: divide by the number of rows": 40 * wanted,
         }  # fmt: skip
         got = recall_at_k(z1.clone(), z2.clone(), k)
@@ -240,8 +215,5 @@ def check_recall_at_k(recall_at_k: Callable) -> None:
 
 
 def _recall(similarity: Tensor, k: int) -> float:
-    return _share((similarity > similarity.diagonal()[:, None]).sum(1), k)
-
-
-def _share(better: Tensor, k: int) -> float:
+    better = (similarity > similarity.diagonal()[:, None]).sum(1)
     return float((better < k).float().mean())

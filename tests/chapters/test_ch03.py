@@ -14,16 +14,20 @@ def words(folder):
 def test_a_clear_gain_is_called_one_and_a_loss_is_not(tmp_path, write_model):
     write_model("s2", 5)
     write_model("late", 9)
-    assert "**Late fusion is ahead of Only S2** by average accuracy: +40.0 points" in words(tmp_path)
+    assert "**Late fusion is ahead of Only S2** by average accuracy (AA), 90.0% against 50.0%" in words(
+        tmp_path
+    )
     write_model("s1", 10)
-    assert "**Only S1 is ahead of Late fusion** by average accuracy: +10.0 points" in words(tmp_path)
+    assert "**Only S1 is ahead of Late fusion** by average accuracy (AA), 100.0% against 90.0%" in words(
+        tmp_path
+    )
 
 
 def test_equal_models_are_not_told_apart_and_without_a_single_sensor_nothing_is_compared(
     tmp_path, write_model
 ):
     write_model("early", 7)
-    assert words(tmp_path) == "Of the fused models Early fusion is best, average accuracy 70% (58–81%)."
+    assert words(tmp_path) == "Of the fused models Early fusion is best, average accuracy (AA) 70% (58–81%)."
     write_model("s2", 7)
     assert "**Early fusion and Only S2 cannot be told apart**" in words(tmp_path)
 
@@ -33,4 +37,4 @@ def test_the_confusion_matrix_names_what_is_taken_for_what_and_what_does_not_occ
     counts[0, 2] = 1
     line = {"task": "single", "method": "late", "fraction": 1.0, "seed": 0, "test_reads": 1}
     alt = ch03.confusion(pd.DataFrame([line | {"test.confusion": counts.tolist()}]), "late").eo_alt
-    assert "Forest: 75% right, 25% taken for Grassland" in alt and "Water does not occur" in alt
+    assert "Forest: 75% right, taken for Grassland 25%" in alt and "Water does not occur" in alt

