@@ -198,7 +198,7 @@ def write_model(tmp_path: Path) -> Callable[..., None]:
             np.savez(file, counts=counts, rows=rows, group=rows)
             line = {"key": key, "method": method, "task": task, "fraction": fraction, "seed": seed}
             line |= {"test_reads": 1, "n_labels": round(100 * fraction), "seconds": 1.0}
-            line["test"] = {"aa": right / 10, "oa": right / 10, "miou": right / 20}
+            line["test"] = {"aa": right / 10, "oa": right / 10, "miou": right / 20, "f1_macro": right / 10}
             line["test"]["per_class"] = [right / 10] * 2 + [None] * 6
             append_result(tmp_path / "results.jsonl", line)
 

@@ -34,8 +34,8 @@ def milestones() -> list[dict[str, Any]]:
 def rubric() -> Markdown:
     """The rubric as a table."""
     lines = ["| milestone | points | all of them | half of them |", "|---|--:|---|---|"]
-    lines += [f"| {m['milestone']} | {m['points']} | {m['full']} | {m['half']} |" for m in milestones()]
-    total = sum(m["points"] for m in milestones())
+    lines += ["| {milestone} | {points} | {full} | {half} |".format(**one) for one in milestones()]
+    total = sum(one["points"] for one in milestones())
     return Markdown("\n".join([*lines, f"| **together** | **{total}** | | |"]))
 
 
@@ -75,17 +75,18 @@ def check_look(look: Callable[[Any], Any], source: Any) -> None:
     _expect_all(("patches", "regions", *CLASS_NAMES), got.columns, "a column of the table")
     regions = {}
     for part in SPLITS:
-        rows, row = source.rows(part), got.loc[part]
-        regions[part] = set(source.catalog.iloc[rows]["region"])
-        expect_close(row["patches"], len(rows), f"The number of patches in {part}")
-        scenes = {"these are scenes; a region holds several": source.catalog.iloc[rows]["scene"].nunique()}
-        what = f"The number of regions in {part}"
-        expect_close(row["regions"], len(regions[part]), what, mistakes=scenes)
+        rows, row, what = source.rows(part), got.loc[part], f"in {part}"
+        catalog = source.catalog.iloc[rows]
+        regions[part] = set(catalog["region"])
+        expect_close(row["patches"], len(rows), f"The number of patches {what}")
+        scenes = {"these are scenes; a region holds several": catalog["scene"].nunique()}
+        expect_close(row["regions"], len(regions[part]), f"The number of regions {what}", mistakes=scenes)
         counts = class_counts(source, rows)
         for name, count in zip(CLASS_NAMES, counts):
             share = {"this is a share; count patches": count / max(1, counts.sum())}
-            what = f"The number of patches in {part} that are mostly {name}"
-            expect_close(row[name], count, what, mistakes=share)
+            expect_close(
+                row[name], count, f"The number of patches {what} that are mostly {name}", mistakes=share
+            )
     shared = (regions["train"] | regions["val"]) & regions["test"] - {""}
     expect(not shared, f"Regions on two sides: {', '.join(sorted(shared)[:3])}. Split by region first.")
 
@@ -156,8 +157,7 @@ def check_headline(headline: Callable) -> None:
 
 
 def three(found: Any) -> tuple[float, ...]:
-    """Difference, lower and upper end as plain numbers, whether they come as a comparison, an interval, or three numbers."""
-    found = getattr(found, "difference", found)
+    """Difference, lower and upper end as plain numbers, whether they come as an interval or as three numbers."""
     found = (found.value, found.low, found.high) if isinstance(found, Interval) else found
     values = numbers(found, "The difference with its interval")
     expect(values.shape == (3,), "Return three numbers: the difference, its lower and its upper end.")

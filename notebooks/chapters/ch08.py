@@ -1,4 +1,4 @@
-"""Chapter 08: the rival of the headline claim and what an interval says of the claim; checks of its exercises."""
+"""Chapter 08: the rival of the headline claim, rates at an end of their list; checks of its exercises."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,59 +8,39 @@ import pandas as pd
 import torch
 from torch import nn
 
-from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
-from eo_ssl.errors import DataError
-from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.show.results import curve
 
 SUPERVISED = ("s1", "s2", "early", "late")
 
 
-def best_supervised(results: pd.DataFrame, folder: Path, task: str = "single") -> pd.Series:
+def best_supervised(results: pd.DataFrame, folder: Path) -> pd.Series:
     """The best model without pretraining with all labels: a row of `show.results.curve` (method, value, low, high …)."""
-    one = results[(results["task"] == task) & np.isclose(results["fraction"], 1.0)]
-    known = [method for method in SUPERVISED if (one["method"] == method).any()]
-    if not known:
-        raise DataError("no supervised model with all labels; run chapter 03 first")
-    points = curve(results, folder, task, known)
-    points = points[np.isclose(points["fraction"], 1.0)]
+    points = curve(results[results["fraction"] == 1], folder, "single", SUPERVISED)
     return points.loc[points["value"].idxmax()]
 
 
 def at_an_end(results: pd.DataFrame) -> str:
     """For which methods the chosen rate was the smallest or the largest that was tried, as a sentence."""
     said = []
-    for name, lines in results[results["task"] == "single"].groupby("method", sort=False):
-        tried = sorted(map(float, lines["rates"].iloc[0])) if isinstance(lines["rates"].iloc[0], dict) else []
-        if len(tried) > 1 and np.isclose(lines["lr"].iloc[0], (tried[0], tried[-1])).any():
-            end = "smallest" if np.isclose(lines["lr"].iloc[0], tried[0]) else "largest"
-            said.append(f"{get_method(name).label} ({end})")
+    for line in results[results["task"] == "single"].drop_duplicates("method").itertuples():
+        tried = list(map(float, line.rates)) if isinstance(line.rates, dict) else []
+        ends = {"smallest": min(tried), "largest": max(tried)} if len(tried) > 1 else {}
+        for name, rate in ends.items():
+            if np.isclose(line.lr, rate):
+                said.append(f"{get_method(line.method).label} ({name})")
     if not said:
         return "No chosen learning rate was the smallest or the largest of its list."
-    named = ", ".join(said)
-    return f"The best learning rate was at an end of its list for {named}: beyond it might be a better one."
-
-
-def claim(gap: Interval) -> str:
-    """What the interval of a paired difference, claimed to be above zero, says of the claim.
-
-    >>> claim(Interval(0.02, -0.01, 0.05))
-    '**This run does not settle the claim.**'
-    """
-    said = {1: "The claim holds in this run", -1: "The claim does not hold in this run"}
-    return f"**{said.get(show.settled(gap), 'This run does not settle the claim')}.**"
+    return f"The best learning rate was at an end of its list for {', '.join(said)}: beyond it might be a better one."
 
 
 @exercise("bootstrap", praise="No formula, no bell curve: only drawing again.")
 def check_bootstrap(bootstrap: Callable) -> None:
     values = np.random.default_rng(0).normal(0.6, 0.1, 200)
     low, high = map(numbers, bootstrap(values, 2000, np.random.default_rng(1)))
-    same = (
-        "Drawn *without* replacement, every sample holds the same values: it should hold some of them twice."
-    )
-    expect(abs(high - low) > 1e-9, f"All draws have the same mean. {same}")
+    same = "Drawn *without* replacement, every sample holds the same values"
+    expect(abs(high - low) > 1e-9, f"All draws have the same mean. {same}: some should come twice.")
     expect(low < high, "Return the lower bound first, then the upper one.")
     means = "take percentiles of the *means* of the redrawn samples"
     expect(high - low < 0.15, f"The interval is as wide as the values themselves: {means}.")

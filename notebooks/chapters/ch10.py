@@ -1,7 +1,7 @@
 """Chapter 10: what a score of pixels depends on besides the model, the panels of maps, and the exercise checks."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,12 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
 from eo_ssl.data.samples import Pair
-from eo_ssl.errors import DataError
-from eo_ssl.evaluate.metrics import (
-    average_accuracy,
-    boundary_counts,
-    boundary_f1,
-    confusion_matrix,
-    mean_iou,
-    segmentation_metrics,
-)
+from eo_ssl.evaluate import metrics
 from eo_ssl.evaluate.predict import corners, probabilities
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import interval, pick
@@ -54,17 +47,17 @@ def coverage(size: int, crop: int, rng: np.random.Generator | None = None) -> np
 
 def map_confusion(found: Tensor, truth: Tensor) -> np.ndarray:
     """Confusion of label maps with the truth (N, H, W), one matrix per patch: (N, 8, 8)."""
-    return np.stack([confusion_matrix(f, t).numpy() for f, t in zip(found, truth)])
+    return np.stack([metrics.confusion_matrix(f, t).numpy() for f, t in zip(found, truth)])
 
 
-def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int, seed: int = 0) -> np.ndarray:
+def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int) -> np.ndarray:
     """mIoU of the same maps (N, H, W) scored on one random crop per patch, drawn `draws` times: (draws,)."""
-    rng, size, scores = np.random.default_rng(seed), truth.shape[-1], []
+    rng, size, scores = np.random.default_rng(0), truth.shape[-1], []
     for _ in range(draws):
-        places = rng.integers(0, size - crop + 1, (len(truth), 2)).tolist()
-        boxes = [np.s_[i, y : y + crop, x : x + crop] for i, (y, x) in enumerate(places)]
-        cut = (torch.stack([maps[box] for box in boxes]) for maps in (found, truth))
-        scores.append(mean_iou(map_confusion(*cut).sum(0)[None])[0])
+        counts = 0
+        for (y, x), *maps in zip(rng.integers(0, size - crop + 1, (len(truth), 2)), found, truth):
+            counts = counts + metrics.confusion_matrix(*(one[y : y + crop, x : x + crop] for one in maps))
+        scores.append(metrics.mean_iou(counts))
     return np.array(scores)
 
 
@@ -76,8 +69,8 @@ def shifted(truth: Tensor, shifts: Sequence[int]) -> pd.DataFrame:
         target = truth.masked_fill(found == IGNORE, IGNORE)
         target[..., : max(by, 0)] = IGNORE  # what was rolled in from the other side has no verdict
         counts = map_confusion(found, target).sum(0)
-        edges = boundary_f1(boundary_counts(found.long(), target.long()))["boundary_f1"] or 0.0
-        rows.append((np.trace(counts) / max(counts.sum(), 1), mean_iou(counts[None])[0], edges))
+        edges = metrics.boundary_f1(metrics.boundary_counts(found, target))["boundary_f1"]
+        rows.append((metrics.overall_accuracy(counts), metrics.mean_iou(counts), edges or 0.0))
     names = ["overall accuracy", "mIoU", "boundary F1"]
     return pd.DataFrame(rows, index=pd.Index(shifts, name="pixels"), columns=names)
 
@@ -91,14 +84,13 @@ def batch_table(counts: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:
     ordered = counts[np.argsort(counts.sum(2).argmax(1), kind="stable")]
     rows = {}
     for size in (*sizes, len(counts)):
-        given, by_class = (
-            [c[i : i + size].sum(0) for i in range(0, len(c), size)] for c in (counts, ordered)
-        )
+        starts = range(0, len(counts), size)
+        given, by_class = (np.add.reduceat(c, starts) for c in (counts, ordered))  # (B, K, K)
         rows[f"batches of {size}" if size in sizes else "pooled over the set"] = {
             "batches": len(given),
-            "without a value": sum(bool((c.sum(1) == 0).any()) for c in given),
-            "mean of the rest": np.mean([average_accuracy(c[None])[0] for c in given if c.sum()]),
-            "sorted by class": np.mean([average_accuracy(c[None])[0] for c in by_class if c.sum()]),
+            "without a value": (given.sum(2) == 0).any(1).sum(),
+            "mean of the rest": np.nanmean(metrics.average_accuracy(given)),
+            "sorted by class": np.nanmean(metrics.average_accuracy(by_class)),
         }
     return pd.DataFrame(rows).T
 
@@ -135,15 +127,15 @@ def various(pairs: Sequence[Pair], count: int) -> list[Pair]:
 
 def moved(before: Sequence[nn.Module], after: Sequence[nn.Module]) -> float:
     """How far all weights of some networks have moved, as a share of their length: ‖after − before‖ / ‖before‖."""
-    old, new = (torch.cat([p.detach().flatten().cpu() for m in nets for p in m.parameters()])
-                for nets in (before, after))  # fmt: skip
+    nets = map(nn.ModuleList, (before, after))
+    old, new = (parameters_to_vector(net.parameters()).detach().cpu() for net in nets)
     return ((new - old).norm() / old.norm()).item()
 
 
-def scores(results: pd.DataFrame, folder: Path, methods: Sequence[str] = MODELS) -> pd.DataFrame:
+def scores(results: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """mIoU with its interval, pixel AA with its interval, boundary F1 and seconds of each training."""
     rows = {}
-    for name in methods:
+    for name in MODELS:
         lines = pick(results, "segment", name, 1.0)
         rows[get_method(name).label] = {
             "mIoU": percent(interval(folder, results, "segment", name, 1.0, "miou")),
@@ -174,7 +166,7 @@ def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
 # --- Panels of maps ---
 
 
-def choose_rows(source: Any, rows: Sequence[int], count: int = 3) -> list[int]:
+def choose_rows(source: Any, rows: Collection[int], count: int = 3) -> list[int]:
     """Patches with the most classes, each chosen to show classes that those before it lack."""
     size = source.patch_size
     classes = {r: set(np.unique(source.mask(r, 0, 0, size)).tolist()) - {IGNORE} for r in sorted(rows)}
@@ -184,32 +176,28 @@ def choose_rows(source: Any, rows: Sequence[int], count: int = 3) -> list[int]:
 def predicted_maps(folder: Path, results: pd.DataFrame, method: str) -> dict[int, np.ndarray]:
     """Label maps that the first seed of a method predicted, by row of the catalogue (written while testing)."""
     key = str(pick(results, "segment", method, 1.0)["key"].iloc[0])
-    path = inside(Path(folder), "counts", f"{key}.npz")
-    if not path.is_file():
-        raise DataError(f"{path}: no predicted maps; delete {key} in results.jsonl and run the grid again")
-    with np.load(path, allow_pickle=False) as file:
+    with np.load(inside(Path(folder), "counts", f"{key}.npz"), allow_pickle=False) as file:
         return {int(name.removeprefix("map_")): file[name] for name in file.files if name.startswith("map_")}
 
 
-def qualitative(source: Any, folder: Path, results: pd.DataFrame, methods: Sequence[str] = PANEL) -> Figure:
+def qualitative(source: Any, folder: Path, results: pd.DataFrame) -> Figure:
     """S2 true colour, S1, truth, the prediction of each method, and where the last one errs; one test patch per row."""
-    maps = {name: predicted_maps(folder, results, name) for name in methods}
-    rows, pictures, said = choose_rows(source, sorted(set.intersection(*map(set, maps.values())))), [], []
-    for number, row in enumerate(rows, 1):
+    maps = {name: predicted_maps(folder, results, name) for name in PANEL}
+    pictures, said = [], []
+    for number, row in enumerate(choose_rows(source, set.intersection(*map(set, maps.values()))), 1):
         patch, truth = source.read(row), source.mask(row, 0, 0, source.patch_size)
         found = {name: one[row] for name, one in maps.items()}
-        errors = _VERDICT[np.where(truth == IGNORE, 2, found[methods[-1]] != truth)]
+        errors = _VERDICT[np.where(truth == IGNORE, 2, found[PANEL[-1]] != truth)]
         labels = map(show.label_map, (truth, *found.values()))
         pictures.append([show.true_colour(patch["s2"]), show.radar(patch["s1"]), *labels, errors])
         known = truth != IGNORE
         right = {get_method(name).label: (one == truth)[known].mean() for name, one in found.items()}
         said.append(f"Row {number}: {shares(truth[known])}; pixels right: {listed(right)}.")
-    titles = ["Sentinel-2", "Sentinel-1", "truth", *map(_title, methods), "errors of the last"]
+    titles = ["Sentinel-2", "Sentinel-1", "truth", *map(_title, PANEL), "errors of the last"]
     fig = show.grid(pictures, titles, cell=1.25)
     show.legend(fig, loc="outside lower left", ncols=8, fontsize=7)
-    return show.describe(
-        fig, f"Grid of images, one test patch per row: {', '.join(titles)}. {' '.join(said)}"
-    )
+    alt = f"Grid of images, one test patch per row: {', '.join(titles)}. {' '.join(said)}"
+    return show.describe(fig, alt)
 
 
 def real_panel(pairs: Sequence[Pair], maps: Mapping[str, np.ndarray], kind: str) -> Figure:
@@ -258,9 +246,8 @@ def check_patch_expand(patch_expand: Callable) -> None:
     plain = "A plain reshape mixes neighbours; split the channels, move the new axes beside H and W (permute), reshape"
     expect(own, f"The four fine pixels in a corner must come from the *one* coarse pixel there. {plain}.")
     split = x.reshape(2, 2, 2, 2, 2, 3)  # (B, p, q, C/4, H, W)
-    wanted, turned = (
-        split.permute(axes).reshape(2, 2, 4, 6) for axes in ((0, 3, 4, 1, 5, 2), (0, 3, 4, 2, 5, 1))
-    )
+    wanted = split.permute(0, 3, 4, 1, 5, 2).reshape(2, 2, 4, 6)
+    turned = split.permute(0, 3, 4, 2, 5, 1).reshape(2, 2, 4, 6)
     mistakes = {
         "rows and columns of the little squares are exchanged: the first of the two axes of 2 goes beside H": turned,
         "the channels were split as (C/4, 2, 2), a pixel shuffle; the package has (2, 2, C/4)":
@@ -273,10 +260,7 @@ def check_patch_expand(patch_expand: Callable) -> None:
 def check_mean_iou(mean_iou: Callable) -> None:
     confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 2, 10]])  # rows: truth
     first = numbers(mean_iou(confusion))
-    expect(
-        first.ndim == 0,
-        "That is a number for each class; the mean over the classes is still to be taken.",
-    )
+    expect(first.ndim == 0, "That is a number for each class; the mean of them is still to be taken.")
     expect_close(
         first, (6 / 9 + 3 / 8 + 10 / 12) / 3, "mIoU of three classes",
         mistakes={
@@ -294,8 +278,6 @@ def check_mean_iou(mean_iou: Callable) -> None:
         got, (6 / 8 + 6 / 8) / 2, "mIoU where class 1 is predicted but never true",
         mistakes={"the class that never occurs in the truth was counted as 0: leave it out of the mean": (6 / 8 + 6 / 8) / 3},
     )  # fmt: skip
-    rng = np.random.default_rng(0)
-    random = rng.integers(0, 30, (8, 8))
+    random = np.random.default_rng(0).integers(0, 30, (8, 8))
     random[3] = 0
-    wanted = segmentation_metrics(torch.from_numpy(random))["miou"]
-    expect_close(mean_iou(random), wanted, "mIoU of a random confusion matrix")
+    expect_close(mean_iou(random), metrics.mean_iou(random), "mIoU of a random confusion matrix")

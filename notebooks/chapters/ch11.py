@@ -13,19 +13,16 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from chapters import published
+from chapters.ch08 import SUPERVISED
 from eo_ssl import show
-from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
-from eo_ssl.errors import ConfigError
+from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.experiments.plan import METHODS, get_method
-from eo_ssl.experiments.tables import COLUMNS as COLUMN_NAMES
 from eo_ssl.experiments.tables import MAIN, TASKS, compare, finished, in_order
-from eo_ssl.sensors import CLASS_NAMES, CLASSES
 
 # --- Claims: each a list of comparisons "A is ahead of B", settled by paired intervals over seeds and places ---
 
 Entry = tuple[str, float]  # a method and its share of the labels
-SUPERVISED = ("s1", "s2", "early", "late")
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def _parts(texts: Sequence[str]) -> tuple[tuple[Entry, Entry], ...]:
     return tuple(((first, float(own)), (second, float(other))) for first, own, second, other in words)
 
 
-CLAIMS = tuple(Claim(**claim | {"parts": _parts(claim["parts"])}) for claim in published.claims())
+CLAIMS = tuple(Claim(**claim | {"parts": _parts(claim["parts"])}) for claim in published.CONTENT["claims"])
 
 HOLDS, IN_PART, FAILS, OPEN, NOT_RUN = "holds", "holds as far as run", "does not hold", "undecided", "not run"
 STATUSES = (HOLDS, IN_PART, FAILS, OPEN, NOT_RUN)
@@ -65,8 +62,7 @@ def run_as(results: pd.DataFrame, task: str, method: str) -> str:
 
     It is one of the two at all shares, so that a curve shows one network.
     """
-    lines = finished(results, task)
-    there = set(lines["method"]) if len(lines) else set()
+    there = set(finished(results, task)["method"])
     return method if method in there else STAND_INS.get(method, method)
 
 
@@ -99,22 +95,22 @@ class Outcome:
             return f"This profile does not train what it needs{note}."
         end = "high" if self.status == FAILS else "low"
         first, second, gap = min(self.run, key=lambda part: getattr(part[2], end))
-        a, b = (f"{get_method(m).label} at {100 * f:g}%" for m, f in (first, second))
+        a, b = (f"{get_method(method).label} at {100 * share:g}%" for method, share in (first, second))
         verb = {1: "is ahead of", -1: "is behind", 0: "cannot be told from"}[show.settled(gap)]
         done, asked = len(self.run), len(self.claim.parts)
-        some = "" if done == asked else f"; {done} of {asked} comparisons run"
+        some = f"; {done} of {asked} comparisons run" if done < asked else ""
         return f"{a} {verb} {b}: {show.points(gap)}{some}{note}."
 
 
 def examine(results: pd.DataFrame, folder: str | Path, claims: Sequence[Claim] = CLAIMS) -> list[Outcome]:
     """Every claim with what this run measured; models that were not run are no error."""
-    run = {(r.task, r.method, round(r.fraction, 6)) for r in finished(results).itertuples()}
     outcomes = []
     for claim in claims:
-        parts = []
+        lines, parts = finished(results, claim.task), []
+        there = {*zip(lines["method"], lines["fraction"])}
         for pair in claim.parts:
             first, second = ((run_as(results, claim.task, method), fraction) for method, fraction in pair)
-            if all((claim.task, method, round(fraction, 6)) in run for method, fraction in (first, second)):
+            if {first, second} <= there:
                 gap = compare(folder, results, claim.task, first, second, claim.metric)
                 parts.append((first, second, gap))
         outcomes.append(Outcome(claim, tuple(parts)))
@@ -123,32 +119,31 @@ def examine(results: pd.DataFrame, folder: str | Path, claims: Sequence[Claim] =
 
 def published_words(claim: Claim) -> str:
     """The closest of the published comparisons: "≈ 65.3 against 62 ± 4 %", each number with the mark of its kind."""
-    known = []
-    for pair in claim.parts if claim.published else ():
-        a, b = (published.score(claim.paper, claim.task, *entry) for entry in pair)
-        if a is not None and b is not None:
-            known.append((a["value"] - b["value"], a, b, pair))
-    if not known:
+    if not claim.published:
         return published.NOT_PUBLISHED
-    _, a, b, pair = min(known, key=lambda one: one[0])
-    several = len({f for one in claim.parts for _, f in one}) > 1 and pair[0][1] == pair[1][1]
-    where = f" with {100 * pair[0][1]:g}% of the labels" if several else ""
-    return f"{_number(a)} against {_number(b)} %{where}"
-
-
-def _number(row: pd.Series) -> str:
-    spread = f" ± {100 * row['spread']:.0f}" if np.isfinite(row["spread"]) else ""
-    return published.MARKS[row["kind"]].format(f"{100 * row['value']:g}{spread}")
+    scores = {
+        pair: [published.score(claim.paper, claim.task, *entry) for entry in pair] for pair in claim.parts
+    }
+    closest = min(scores, key=lambda pair: scores[pair][0]["value"] - scores[pair][1]["value"])
+    numbers = []
+    for row in scores[closest]:
+        spread = f" ± {100 * row['spread']:.0f}" if np.isfinite(row["spread"]) else ""
+        numbers.append(published.MARKS[row["kind"]].format(f"{100 * row['value']:g}{spread}"))
+    (_, own), (_, other) = closest
+    several = len({share for pair in claim.parts for _, share in pair}) > 1
+    where = f" with {100 * own:g}% of the labels" if several and own == other else ""
+    return f"{' against '.join(numbers)} %{where}"
 
 
 def claims_table(outcomes: Sequence[Outcome], evidence: bool) -> show.Table:
     """What was claimed, what was published, what this run says; one section per paper."""
     rows: list[tuple[str, ...]] = []
-    for name in published.PAPERS:
-        rows.append((f"{published.paper(name)['title']}: {published.paper(name)['setting']}",))
-        for one in (o for o in outcomes if o.claim.paper == name):
-            here = f"**{one.verdict(evidence)}**"
-            rows.append((one.claim.text, published_words(one.claim), here, one.words))
+    for name, paper in published.PAPERS.items():
+        rows.append((f"{paper['title']}: {paper['setting']}",))
+        for one in outcomes:
+            if one.claim.paper == name:
+                here = f"**{one.verdict(evidence)}**"
+                rows.append((one.claim.text, published_words(one.claim), here, one.words))
     caption = f"""{show.caution(evidence)}Quoted is the comparison that decides, in points of the claim's score, with
     its paired 95% interval over seeds and places. ≈ digitised from a figure, † quoted by others, all else read from a
     table."""
@@ -175,30 +170,19 @@ COLUMNS = (
     ("transformers", "single", ("resnet50-scratch", "swin-scratch"), "one label, Swin paper"),
     ("transformers", "segment", ("swinunet-scratch",), "a label per pixel, Swin paper"),
 )
-FRACTIONS, ENDS = (0.01, 0.1, 0.5, 1.0), ["value", "low", "high"]
-_SHORT = {"Shrubland": "Shrub", "Grassland": "Grass", "Wetlands": "Wetl.", "Croplands": "Crop"}
+FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 
 
-def beside(results: pd.DataFrame, task: str) -> show.Table:
-    """The published table of a task and that of this run in one form, in percent: the averages first, then the classes.
+def beside(results: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The published table of a task above that of this run, in percent: mean ± standard deviation over runs or seeds.
 
     The methods are those of the paper, fine-tuned with all labels; SimCLR has all bands where RGB was not run.
     """
-    theirs = published.table(task)
-    columns = [*theirs.columns[-2:], *theirs.columns[:-2]]
+    theirs, ours = published.table(task), show.results.table(results, task)
     labels = [*theirs.index, get_method(STAND_INS["simclr-rgb-finetune"]).label]
-    ours = show.results.table(results, task).reindex(columns=columns)
-    rows: list[tuple[str, ...]] = []
-    for head, part in (("published", theirs), ("this run", ours[ours.index.isin(labels)])):
-        rows.append((head,))
-        for name, *line in part[columns].astype(str).itertuples():
-            cells = ("±".join(map(str.strip, cell.split("±"))) for cell in line)  # narrow: eleven columns
-            rows.append((str(name).removesuffix(", fine-tuned"), *cells))
-    what = {"single": "recall of each class", "multi": "F1 of each class"}[task]
-    caption = (
-        f"With all labels, in percent: averages and {what}, mean ± standard deviation over runs or seeds."
-    )
-    return show.Table(("Method", *(_SHORT.get(c, c) for c in columns)), tuple(rows), caption, dense=True)
+    columns = [*theirs.columns[-2:], *theirs.columns[:-2]]  # the averages first
+    both = {"published": theirs[columns], "this run": ours[ours.index.isin(labels)]}
+    return pd.concat(both, join="inner").rename(index=lambda name: name.removesuffix(", fine-tuned"))
 
 
 def differences(results: pd.DataFrame, folder: Path) -> Figure:
@@ -216,16 +200,11 @@ def column_differences(
     results: pd.DataFrame, folder: Path, paper: str, task: str, supervised: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Differences to the best supervised model of the column, as `show.forest` takes them: published, and this run's."""
-    scores = published.scores(paper, task)
-    scores = scores[np.isclose(scores["fraction"], 1.0) & (scores["kind"] != "second-hand")]
+    scores = published.scores(paper, task).query("fraction == 1 and kind != 'second-hand'")
     values = scores.set_index("method")["value"]
-    best = values[[m for m in supervised if m in values]].max()
+    best = values[values.index.isin(supervised)].max()
     metric = "aa" if task == "segment" else MAIN[task]
-    lines = finished(results, task)
-    ours = pd.Series(dtype=float)
-    if len(lines):
-        lines = lines[np.isclose(lines["fraction"].astype(float), 1.0)]
-        ours = lines.groupby("method")[f"test.{metric}"].mean()
+    ours = finished(results, task).query("fraction == 1").groupby("method")[f"test.{metric}"].mean()
     rivals = ours[ours.index.isin([run_as(results, task, method) for method in supervised])]
     rows = {}
     for method in values.index.difference(supervised, sort=False):
@@ -246,24 +225,18 @@ def curves_beside(results: pd.DataFrame, folder: Path) -> Figure:
     shown = (COLUMNS[0], COLUMNS[2], COLUMNS[3])
     fig, axes = plt.subplots(len(shown), 2, figsize=(7.4, 7.4))
     for (left, right), (paper, task, _, title) in zip(axes, shown):
-        scores = published.scores(paper, task)
-        scores = scores[scores["kind"] != "second-hand"]
+        scores = published.scores(paper, task).query("kind != 'second-hand'")
         scores = scores.assign(method=[run_as(results, task, method) for method in scores["method"]])
         names = [m for m, one in scores.groupby("method", sort=False) if len(one) > 1]
-        ours = pd.DataFrame(columns=["method", "fraction", *ENDS], dtype=float)
-        if len(finished(results, task)):
-            ours = show.results.curve(results, folder, task, names, "aa")
-        looks = [show.results.style_of(name) for name in names]
-        styles = dict(zip((get_method(name).label for name in names), looks))
+        styles = {get_method(name).label: show.results.style_of(name) for name in names}
+        ours = show.results.curve(results, folder, task, names, "aa")
         for ax, rows, where in ((left, scores, "published"), (right, ours, "this run")):
-            methods = (
-                rows[rows["method"] == name].set_index("fraction").reindex(FRACTIONS) for name in names
-            )
-            percent = {
-                label: 100 * one[one.columns.intersection(ENDS)] for label, one in zip(styles, methods)
-            }
-            curves = {label: one["value"] for label, one in percent.items()}
-            bands = {label: (one["low"], one["high"]) for label, one in percent.items() if "low" in one}
+            curves, bands = {}, {}
+            for name, label in zip(names, styles):
+                one = rows[rows["method"] == name].set_index("fraction").reindex(FRACTIONS)
+                curves[label] = 100 * one["value"]
+                if "low" in one:
+                    bands[label] = 100 * one["low"], 100 * one["high"]
             look = {"log": "x", "styles": styles, "bands": bands, "ax": ax}
             show.lines([100 * f for f in FRACTIONS], curves, "labels, %", "AA, %", **look)
             ax.set_title(f"{where}: {title}", fontsize=8.5)
@@ -281,8 +254,6 @@ SHADES = ("#c6d5e6", "#8fb0d2", "#5b86b5", "#1f4a7a")  # light to dark: few labe
 
 def overview(table: pd.DataFrame) -> Figure:
     """Every method of every task with its interval, one mark per share of labels; rows of `measured`."""
-    if not len(table):
-        raise ConfigError(show.results.NOTHING)
     table = table.assign(mark=[f"{100 * f:g}% of the labels" for f in table["fraction"]])
     marks = table.sort_values("fraction")["mark"].unique()
     best = table.loc[table.groupby(["task", "mark"], sort=False)["mean"].idxmax()]
@@ -301,20 +272,16 @@ def _forests(rows: pd.DataFrame, colours: Mapping[str, str] | None = None) -> Fi
         values: dict[str, dict[str, Any]] = {}
         for row in own.itertuples():
             values.setdefault(get_method(row.method).label, {})[row.mark] = (row.mean, row.low, row.high)
-        show.forest(
-            values, f"{show.results.METRIC_NAMES[MAIN[task]]}, %", ax=ax, colours=colours, title=TASKS[task]
-        )
+        label = f"{show.results.METRIC_NAMES[MAIN[task]]}, %"
+        show.forest(values, label, ax=ax, colours=colours, title=TASKS[task])
     return axes[0, 0].figure
 
 
 def release_rows(release: Release) -> pd.DataFrame:
     """The rows of a committed release in the form of `measured`: main metrics of known methods only."""
-    rows = [
-        {"n_labels": np.nan, "seeds": 0, "values": [], **row, "label": get_method(row["method"]).label}
-        for row in release["rows"]
-        if row["method"] in METHODS and row["metric"] == MAIN.get(row["task"])
-    ]
-    return in_order(rows) if rows else pd.DataFrame(columns=COLUMN_NAMES)
+    rows = pd.DataFrame(release["rows"])
+    rows = rows[rows["method"].isin(METHODS) & (rows["metric"] == rows["task"].map(MAIN))]
+    return in_order(rows.assign(label=[get_method(method).label for method in rows["method"]]))
 
 
 def provenance(releases: Mapping[str, Release | None]) -> str:
@@ -324,10 +291,10 @@ def provenance(releases: Mapping[str, Release | None]) -> str:
         if release is None:
             said.append(f"- **{name}**: not yet measured{' on GPU' * (name == 'gpu')}.")
             continue
-        seeds = [row["seeds"] for row in release["rows"]]
-        seeds = dict.fromkeys((min(seeds), max(seeds)))
-        facts = [release["device"], release["date"][:10], f"commit {release['commit'][:9] or 'unknown'}"]
-        said.append(f"- **{name}**: measured on {', '.join(facts)}, {'–'.join(map(str, seeds))} seeds.")
+        seeds = sorted({row["seeds"] for row in release["rows"]})
+        span = f"{seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else seeds[0]
+        facts = f"{release['device']}, {release['date'][:10]}, commit {release['commit'][:9] or 'unknown'}"
+        said.append(f"- **{name}**: measured on {facts}, {span} seeds.")
     return "\n".join(said)
 
 
@@ -338,33 +305,23 @@ def profiles_beside(kept: Mapping[str, pd.DataFrame]) -> Figure:
     networks and budgets, so only order and differences within one may be compared.
     """
     rows = pd.concat([table.assign(mark=name) for name, table in kept.items()])
-    rows = rows[np.isclose(rows["fraction"].astype(float), 1)]
+    rows = rows[rows["fraction"] == 1]
     rows = rows[rows.groupby(["task", "method"])["mark"].transform("nunique") >= 2]
-    if not len(rows):
-        return show.describe(plt.figure(), "No method was measured in two profiles.")
     return _forests(in_order(rows))
 
 
-def agreement(first: pd.DataFrame, second: pd.DataFrame, task: str) -> tuple[int, int]:
-    """Pairs of methods that both tables put in the same order by their means, of all pairs they share."""
-    both = []
-    for table in (first, second):
-        chosen = table[(table["task"] == task) & np.isclose(table["fraction"].astype(float), 1)]
-        both.append(chosen.set_index("method")["mean"])
-    shared = pd.concat(both, axis=1, join="inner").to_numpy(float)  # (methods, 2)
-    signs = [np.prod(a - b) > 0 for a, b in combinations(shared, 2)]
-    return sum(signs), len(signs)
-
-
-def agreement_words(kept: Mapping[str, pd.DataFrame]) -> str:
-    """How far the first table and each other order the methods of each task alike."""
+def agreement(kept: Mapping[str, pd.DataFrame]) -> str:
+    """How many pairs of methods, with all labels, the first table and each other put in the same order, task by task."""
     (name, own), *others = kept.items()
     said = []
     for other, rows in others:
-        counts = {task: agreement(own, rows, task) for task in TASKS}
-        parts = [f"{same} of {n} pairs of methods ({TASKS[task]})" for task, (same, n) in counts.items() if n]
-        both = f"at {name} and at {other}"
-        said.append(f"In the same order {both}: {', '.join(parts) or 'no pair of methods in common'}.")
+        parts, both = [], own[own["fraction"] == 1].merge(rows, on=["task", "method", "fraction"])
+        for task, one in both.groupby("task", sort=False):
+            pairs = combinations(one[["mean_x", "mean_y"]].to_numpy(), 2)
+            same = [np.prod(a - b) > 0 for a, b in pairs]
+            if same:
+                parts.append(f"{sum(same)} of {len(same)} pairs of methods ({TASKS[task]})")
+        said.append(f"In the same order at {name} and at {other}: {', '.join(parts)}.")
     chance = "Without any relation it would be about half of the pairs; many of these differences are within their intervals."
     return " ".join([*said, chance])
 
@@ -389,27 +346,6 @@ def parameters(model: Any) -> dict[str, int]:
     return {name: sum(p.numel() for p in part) for name, part in parts.items()}
 
 
-def two_answers(
-    s1: np.ndarray, s2: np.ndarray, probability: np.ndarray, found: np.ndarray, truth: np.ndarray
-) -> Figure:
-    """One patch, two heads: S1 (2, H, W) dB and S2 (13, H, W), probabilities of the patch (8,), map and truth (H, W)."""
-    pictures = [show.true_colour(s2), show.radar(s1), None, show.label_map(found), show.label_map(truth)]
-    titles = ["Sentinel-2", "Sentinel-1", "head 1: the patch, %", "head 2: the map", "truth"]
-    fig = show.grid(pictures, titles, columns=5, cell=1.55)
-    ax = fig.axes[2]
-    ax.set_axis_on()
-    ax.barh(range(8), 100 * probability, color=[c.colour for c in CLASSES], edgecolor="grey", linewidth=0.4)
-    ax.set_yticks(range(8), CLASS_NAMES, fontsize=6)
-    ax.set(ylim=(7.6, -0.6), xlim=(0, 100), title=titles[2])
-    best, labelled = int(probability.argmax()), truth < 8
-    share = np.bincount(truth[labelled], minlength=8) / max(1, labelled.sum())
-    right = (found == truth)[labelled].mean() if labelled.any() else float("nan")
-    alt = f"""One patch and two answers from the same encoders. The classifier says {CLASS_NAMES[best]} with
-    {probability[best]:.0%}; the map is right in {right:.0%} of the pixels. Truth: mostly
-    {CLASS_NAMES[int(share.argmax())]}, {share.max():.0%}."""
-    return show.describe(fig, " ".join(alt.split()))
-
-
 # --- Exercise checks ---
 
 
@@ -425,52 +361,38 @@ def check_paired_difference(paired_difference: Callable) -> None:
     mistakes = {"it is the wrong way round, take first minus second": -gap}
     expect_close(value, gap, "The difference", mistakes=mistakes)
     expect(low < high, "Return the lower bound before the upper one.")
-    paired = (
-        "though the first is ahead on nearly every place: draw the same positions for both, that is paired"
-    )
+    paired = "though the first is ahead nearly everywhere: draw the same positions for both, that is paired"
     expect(high - low < 0.03, f"The interval is {high - low:.3f} wide, {paired}.")
-    expect(
-        low > 0, "The first method is ahead by 0.02 on nearly every place, but the interval includes zero."
-    )
-    seeds = np.array([[0.0], [0.3], [0.6]]) + np.zeros((3, 300))  # only the seeds differ
-    _, low, high = paired_difference(seeds, np.zeros((3, 300)), 1000, np.random.default_rng(2))
-    expect(
-        high - low > 0.3,
-        "Where only the seeds differ the interval is wide: draw seeds with replacement, too.",
-    )
-    places = np.tile(rng.integers(0, 2, 300).astype(float), (3, 1))  # only the places differ
-    _, low, high = paired_difference(places, np.zeros((3, 300)), 1000, np.random.default_rng(3))
+    expect(low > 0, "The first is ahead by 0.02 on nearly every place, but the interval includes zero.")
+    nothing = np.zeros((3, 300))
+    seeds = np.add(nothing, [[0.0], [0.3], [0.6]])  # only the seeds differ
+    _, low, high = paired_difference(seeds, nothing, 1000, np.random.default_rng(2))
+    wide = "Where only the seeds differ the interval is wide: draw seeds with replacement, too."
+    expect(high - low > 0.3, wide)
+    places = nothing + rng.integers(0, 2, 300)  # only the places differ
+    _, low, high = paired_difference(places, nothing, 1000, np.random.default_rng(3))
+    about = f"For 300 places of 0 or 1 it should be about 0.11 wide, not {high - low:.3f}"
     many = "Draw as many places as there are, with replacement, the *same ones for all seeds* of a draw"
-    expect(
-        0.06 < high - low < 0.2,
-        f"For 300 places of 0 or 1 it should be about 0.11 wide, not {high - low:.3f}. {many}.",
-    )
+    expect(0.06 < high - low < 0.2, f"{about}. {many}.")
 
 
 @exercise("average rank", praise="Ranks can be averaged where scores cannot.")
 def check_average_rank(average_rank: Callable) -> None:
-    plain = np.array([[0.6, 0.7, 0.5], [50.0, 60.0, 40.0]])  # (columns, methods)
-    got = average_rank(plain)
-    expect_shape(got, (3,), "The average ranks of three methods")
-    mistakes = {
-        "the best score should get rank 1: rank from the highest down": [2, 3, 1],
-        "ranks begin at 1, not at 0": [1, 0, 2],
-        "that is the average score; the units differ, so rank within each column first": plain.mean(0),
-    }
-    expect_close(got, [2, 1, 3], "Ranks of (0.6, 0.7, 0.5) and (50, 60, 40)", mistakes=mistakes)
-    mistakes = {
-        "two equal scores share the mean of their ranks, (1 + 2) / 2": [1, 2, 3],
-        "equal scores share the *mean* of their ranks, 1.5, not the best of them": [1, 1, 3],
-    }
-    got = average_rank(np.array([[0.7, 0.7, 0.5]]))
-    expect_close(got, [1.5, 1.5, 3], "Ranks of (0.7, 0.7, 0.5)", mistakes=mistakes)
-    mistakes = {
-        "a method that was not run got a rank: leave NaN out of the column, and of the mean": [2, 2, 2]
-    }
-    got = average_rank(np.array([[0.9, 0.8, np.nan], [0.5, 0.6, 0.7]]))
-    expect_close(got, [2, 2, 1], "Ranks where the third was not run in the first column", mistakes=mistakes)
-    never = numbers(average_rank(np.array([[0.9, np.nan], [0.5, np.nan]])))
-    expect(
-        np.isnan(never[1]) and never[0] == 1,
-        "A method that was never run has no rank: NaN, the other is first.",
-    )
+    nan, plain = np.nan, np.array([[0.6, 0.7, 0.5], [50.0, 60.0, 40.0]])  # (columns, methods)
+    cases = [
+        ("Ranks of (0.6, 0.7, 0.5) and (50, 60, 40)", plain, [2, 1, 3], {
+            "the best score should get rank 1: rank from the highest down": [2, 3, 1],
+            "ranks begin at 1, not at 0": [1, 0, 2],
+            "that is the average score; the units differ, so rank within each column first": plain.mean(0),
+        }),
+        ("Ranks of (0.7, 0.7, 0.5)", [[0.7, 0.7, 0.5]], [1.5, 1.5, 3], {
+            "two equal scores share the mean of their ranks, (1 + 2) / 2": [1, 2, 3],
+            "equal scores share the *mean* of their ranks, 1.5, not the best of them": [1, 1, 3],
+        }),
+        ("Ranks where the third was not run in the first column", [[0.9, 0.8, nan], [0.5, 0.6, 0.7]], [2, 2, 1], {
+            "a method that was not run got a rank: leave NaN out of column and mean": [2, 2, 2],
+        }),
+        ("Ranks where the second was never run, which leaves it without a rank", [[0.9, nan], [0.5, nan]], [1, nan], {}),
+    ]  # fmt: skip
+    for what, scores, wanted, mistakes in cases:
+        expect_close(average_rank(np.array(scores)), wanted, what, mistakes=mistakes)

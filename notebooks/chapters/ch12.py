@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -56,9 +57,9 @@ class Variant:
     terms: str = "cross"
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES or not {*self.terms.split(" + ")} <= {"cross", "intra"}:
+        if self.loss not in LOSSES or self.terms not in (*TERMS, "intra"):
             losses = ", ".join(LOSSES)
-            raise ConfigError(f"{self.name}: the losses are {losses}; the terms cross, intra, cross + intra")
+            raise ConfigError(f"{self.name}: the losses are {losses}; the terms cross, intra, or both")
 
     @property
     def name(self) -> str:
@@ -115,13 +116,11 @@ def train(
     count, size, statistics = 1 + ("intra" in variant.terms), config.image_size, source.stats("pretrain")
     epochs = max(1, epochs // count)
     config = config.with_(epochs=epochs, warmup_epochs=epochs / 10, lr=lr)
-    views = [
-        Loader(
-            PatchDataset(source, source.rows("pretrain"), size, "random", seed=seed + 100 * k, statistics=statistics),
-            config.batch_size, shuffle=True, drop_last=True, seed=seed,
-        )
-        for k in range(count)
-    ]  # fmt: skip
+    views = []
+    for k in range(count):
+        about = {"seed": seed + 100 * k, "statistics": statistics}
+        patches = PatchDataset(source, source.rows("pretrain"), size, "random", **about)
+        views.append(Loader(patches, config.batch_size, shuffle=True, drop_last=True, seed=seed))
     same_ground, rng = SameGround(source.catalog), torch.Generator().manual_seed(seed)
     both = nn.ModuleList([model, loss])
     optimizer, updates = make_optimizer(config, both), len(views[0])
@@ -173,21 +172,20 @@ def _patches(task: tuple[SceneSpec, int]) -> tuple[np.ndarray, np.ndarray, pd.Da
     spec, side = task
     land, drawn = make_landscape(spec), {}
     s1, s2 = radar(land, drawn), optical(land, drawn)
-    stage = crop_stage(land, land.parcels.label)
-    begin, rows, crops = (spec.padded - spec.size) // 2, [], []
-    for top in (0, spec.size - spec.patch):
-        for left in (0, spec.size - spec.patch):
-            y, x = (begin + at + (spec.patch - side) // 2 for at in (top, left))
-            here = (slice(y, y + side), slice(x, x + side))
-            cover = land.cover[here]
-            crop, dry = cover == CROP, cover != WATER
-            rows.append({
-                **drawn,
-                "tint of the parcels": tint(land)[here][dry].mean() if dry.mean() > 0.2 else np.nan,
-                "forest": (cover == FOREST).mean(), "built-up": (cover == URBAN).mean(),
-                "growth of crops": stage[here][crop].mean() if crop.mean() > 0.1 else np.nan,
-            })  # fmt: skip
-            crops.append((s1[:, *here], s2[:, *here] / np.float32(DN_PER_REFLECTANCE)))
+    stage, colour = crop_stage(land, land.parcels.label), tint(land)
+    start = (spec.padded - spec.size + spec.patch - side) // 2
+    end, rows, crops = start + spec.size - spec.patch, [], []
+    for y, x in product((start, end), repeat=2):
+        here = np.s_[y : y + side, x : x + side]
+        cover = land.cover[here]
+        crop, dry = cover == CROP, cover != WATER
+        rows.append({
+            **drawn,
+            "tint of the parcels": colour[here][dry].mean() if dry.mean() > 0.2 else np.nan,
+            "forest": (cover == FOREST).mean(), "built-up": (cover == URBAN).mean(),
+            "growth of crops": stage[here][crop].mean() if crop.mean() > 0.1 else np.nan,
+        })  # fmt: skip
+        crops.append((s1[:, *here], s2[:, *here] / np.float32(DN_PER_REFLECTANCE)))
     first, second = (np.stack(part).astype(np.float32) for part in zip(*crops))
     return first, second, pd.DataFrame(rows)[list(FACTORS)]
 
@@ -235,10 +233,11 @@ Scores = dict[str, dict[str, Sequence[float]]]  # by kind of encoder and factor:
 
 def scored(squares: dict[str, dict[str, np.ndarray]], scene: np.ndarray) -> Scores:
     """R² with its 95% interval over seeds and scenes, from squares (S, P, 2) by kind and factor."""
-    return {
-        kind: {factor: three(hierarchical_interval(one, scene, r_squared)) for factor, one in each.items()}
-        for kind, each in squares.items()
-    }
+    scores: Scores = {}
+    for kind, each in squares.items():
+        intervals = {factor: hierarchical_interval(one, scene, r_squared) for factor, one in each.items()}
+        scores[kind] = {factor: three(found) for factor, found in intervals.items()}
+    return scores
 
 
 def three(found: Interval) -> list[float]:
@@ -248,10 +247,10 @@ def three(found: Interval) -> list[float]:
 
 def probed(kinds: dict[str, nn.Module], places: Places) -> Scores:
     """Every factor probed in the features of some encoders, each of one seed."""
-    known = {kind: features(encoders, places.images) for kind, encoders in kinds.items()}
-    squares = {
-        kind: {factor: probe(x, places, factor)[None] for factor in FACTORS} for kind, x in known.items()
-    }
+    squares = {}
+    for kind, encoders in kinds.items():
+        known = features(encoders, places.images)
+        squares[kind] = {factor: probe(known, places, factor)[None] for factor in FACTORS}
     return scored(squares, places.scene)
 
 
@@ -275,15 +274,12 @@ def questions(z1: Tensor, z2: Tensor) -> Figure:
     part = some(len(z1))
     tables = {**answers(z1[part], z2[part]), "Barlow Twins: dimensions": cross_correlation(z1, z2).abs()}
     fig, axes = plt.subplots(1, 3, figsize=(9.0, 3.2))
-    for ax, (name, table) in zip(axes, tables.items()):
-        kind = "dimension" if name.startswith("Barlow") else "patch"
+    for ax, kind, (name, table) in zip(axes, ("patch", "patch", "dimension"), tables.items()):
         look = {"xlabel": f"{kind}, light", "ylabel": f"{kind}, radar"}
         show.matrix({name: table.numpy()}, ax=ax, span=(0, 1), **look)
-    share = [float(table.diagonal().mean() / table.mean()) for table in tables.values()]
-    said = ", ".join(f"{name} {value:.1f}" for name, value in zip(tables, share))
-    return show.describe(
-        fig, f"Three tables of one batch. Mean of the diagonal over the mean of all cells: {said}."
-    )
+    share = {name: float(table.diagonal().mean() / table.mean()) for name, table in tables.items()}
+    said = f"Mean of the diagonal over the mean of all cells: {show.listed(share, '{:.1f}')}"
+    return show.describe(fig, f"Three tables of one batch. {said}.")
 
 
 def comparison(found: dict[str, Any]) -> show.Table:
@@ -296,65 +292,55 @@ def comparison(found: dict[str, Any]) -> show.Table:
         rate = f"{one['lr']:g}" if one["lr"] else "–"
         rows.append((one["name"], rate, top5, show.percent(tuple(one["aa"])), beside))
     head = ("Variant", "rate", "partner among five, %", "average accuracy", "against the first, points")
-    note = f"Retrieval: each of {found['seeds']} seeds, held-out pairs. Accuracy: land cover by logistic regression on "
-    note += "frozen features, all labels, 95% intervals over seeds and places."
+    scenes = profile_named(found["profile"]).held_out[0]
+    note = f"""Retrieval: each of {found["seeds"]} seeds, held-out pairs of {scenes} scenes only: small gaps say nothing.
+Accuracy: land cover by logistic regression on frozen features, all labels, 95% intervals over seeds and places.
+{found["epochs"]} epochs, profile {found["profile"]}, {found["date"]}."""
     return show.Table(head, tuple(rows), note)
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """Which variants differ from NT-Xent between the sensors, and what each retrieves."""
+    """Which variants differ clearly from NT-Xent between the sensors."""
     first, *others = found["variants"]
     clear = [one for one in others if show.settled(one["gap"])]
     said = "; ".join(f"{one['name']} ({show.signed(one['gap'][0])} points)" for one in clear)
     told = f"these differ clearly: {said}" if said else "no variant differs clearly"
-    shares = [f"{one['name']} {np.mean(one['top5']):.0%}" for one in found["variants"] if one["top5"]]
-    scenes = profile_named(found["profile"]).held_out[0]
-    return (
-        f"From {first['name']} ({first['aa'][0]:.0%}), by average accuracy, {told}. The partner is among the first five "
-        f"for these shares of the held-out patches: {', '.join(shares)}. They are of {scenes} scenes only: small gaps "
-        f"say nothing. ({found['epochs']} epochs, {found['seeds']} seeds, profile {found['profile']}, {found['date']}.)"
-    )
+    return f"From {first['name']} ({first['aa'][0]:.0%}), by average accuracy, {told}."
 
 
 def probes(scores: Scores) -> Figure:
-    """R² of the probes for each factor, a bar for each kind of encoder, with 95% intervals."""
-    names = [f"{factor}\n({who})" for factor, who in FACTORS.items()]
-    heights, looks = {}, {}
-    for kind, each in scores.items():
-        value, low, high = np.array([each[factor] for factor in FACTORS]).T
-        heights[kind] = value.clip(-0.1)
-        errors = np.stack([heights[kind] - low.clip(-0.1), high.clip(-0.1) - heights[kind]]).clip(0)
-        looks[kind] = {"yerr": errors} | ({"color": "#999999"} if kind == "untrained" else {})
-    label = "R² of a linear probe, unseen scenes"
-    return show.bars(heights, names, label, looks=looks, size=(9.0, 3.4), ylim=(-0.1, 1.0))
+    """R² of the probes for each factor, a mark for each kind of encoder, with 95% intervals."""
+    rows = {}
+    for factor, who in FACTORS.items():
+        rows[f"{factor} ({who})"] = {kind: each[factor] for kind, each in scores.items()}
+    look = {"colours": {"untrained": "#999999"}, "guides": {"guessing the mean": 0}, "xlim": (-0.1, 1.0)}
+    return show.forest(rows, "R² of a linear probe, unseen scenes", unit="", **look)
 
 
 def readable(scores: Scores, kind: str) -> str:
     """What a linear probe can read off one kind of encoder, and what it cannot: where the interval of R² reaches 0."""
-    told: dict[bool, list[str]] = {True: [], False: []}
+    can, cannot = [], []
     for factor, who in FACTORS.items():
         value, low, _ = scores[kind][factor]
-        told[low > 0].append(f"{factor} ({who}; R² {value:.2f})")
-    yes, no = ("; ".join(told[can]) or "nothing" for can in (True, False))
+        (can if low > 0 else cannot).append(f"{factor} ({who}; R² {value:.2f})")
+    yes, no = ("; ".join(names) or "nothing" for names in (can, cannot))
     return f"{kind}. A linear probe can read {yes}. It cannot read {no}."
 
 
 def lost(found: dict[str, Any]) -> str:
     """What alignment did to each factor: R² after it minus R² after training each sensor alone."""
-    words: dict[str, list[str]] = {"less": [], "more": [], "neither": [], "unread": []}
-    both = [found["probes"][kind] for kind in ("aligned", "each sensor alone")]
+    told = {
+        -1: "**Less** than after training each sensor alone is known of",
+        1: "**More** is known of",
+        0: "No clear difference for",
+        None: "After neither can a linear probe read",  # below zero there is no more or less
+    }
+    words: dict[int | None, list[str]] = {kind: [] for kind in told}
     for factor, who in FACTORS.items():
         value, low, high = found["lost"][factor]
-        kind = {-1: "less", 0: "neither", 1: "more"}[show.settled(found["lost"][factor])]
-        if not any(one[factor][1] > 0 for one in both):  # below zero there is no more or less
-            kind = "unread"
+        read = any(found["probes"][kind][factor][1] > 0 for kind in ("aligned", "each sensor alone"))
+        kind = show.settled((value, low, high)) if read else None
         words[kind].append(f"{factor} ({who}; {value:+.2f}, {low:+.2f} to {high:+.2f})")
-    told = {
-        "less": "**Less** than after training each sensor alone is known of",
-        "more": "**More** is known of",
-        "neither": "No clear difference for",
-        "unread": "After neither can a linear probe read",
-    }
     said = ". ".join(f"{told[kind]} {'; '.join(names)}" for kind, names in words.items() if names)
     return f"{said}. (Differences of R² with 95% intervals over seeds and scenes.)"
 
@@ -393,9 +379,7 @@ def check_sigmoid(sigmoid_loss: Callable[[Tensor, Tensor, float, float], Tensor]
     expect_close(got, wanted, "the loss of 4 pairs at scale 200", mistakes={why: torch.inf})
 
 
-@exercise(
-    "common and unique", praise="The two sensors agree in the first dimensions, and the others are theirs."
-)
+@exercise("common and unique", praise="The two sensors agree in the first dimensions; the others are theirs.")
 def check_decur(decur_loss: Callable[[Tensor, int], Tensor]) -> None:
     """The loss of DeCUR on the cross-correlation of both sensors."""
     rng, dim, common = torch.Generator().manual_seed(7), 7, 3
@@ -405,16 +389,15 @@ def check_decur(decur_loss: Callable[[Tensor, int], Tensor]) -> None:
     off, inside = c.square().fill_diagonal_(0), part[:, None] == part  # (D, D) each
     missing = (c.diagonal() - part.float()).square()  # (D,)
     ones, redundant = (c.diagonal() - 1).square().sum(), (off * inside).sum()
+    block, whole = off[:common, :common].sum(), (c.square() * inside).sum()
     mistakes = {
         "this is Barlow Twins: all dimensions in common": ones + weight * off.sum(),
         "beyond the first K, C_aa should be 0, not 1": ones + weight * redundant,
         "the common dimensions are 0 to K − 1, without K": barlow_loss(z1, z2, common=common + 1),
         "entries between the two parts do not count": missing.sum() + weight * off.sum(),
         "the diagonal beyond the first K counts, too": missing[:common].sum() + weight * redundant,
-        "the block of the unique dimensions counts, too": missing.sum()
-        + weight * off[:common, :common].sum(),
-        "the diagonal does not belong to what is off it": missing.sum()
-        + weight * (c.square() * inside).sum(),
+        "the block of the unique dimensions counts, too": missing.sum() + weight * block,
+        "the diagonal does not belong to what is off it": missing.sum() + weight * whole,
         "the sum off the diagonal is missing": missing.sum(),
         "weight is missing before the sum off the diagonal": missing.sum() + redundant,
         "weight stands before the sum off the diagonal only": weight * (missing.sum() + redundant),

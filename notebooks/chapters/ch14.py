@@ -103,21 +103,18 @@ def gradient(model: nn.Module) -> Tensor:
 # --- Files and store ---
 
 
-def readers(run: Any, folder: Path, most: int = 128) -> dict[str, tuple[Any, list[int]]]:
+def readers(run: Any, folder: Path, most: int) -> dict[str, tuple[Any, list[int]]]:
     """The same patches as files and as a packed store: source and rows of each; the store alone where it is the data."""
-    source = run.source()
-    if is_store(run.data_root):
-        return {"packed store": (source, list(range(min(most, len(source.catalog)))))}
-    files, store = source, source
-    if isinstance(source, StoreSource):
-        files = open_source(run.data_root, packed=False)
+    files = store = run.source()
+    if isinstance(store, StoreSource):
+        files = store if is_store(run.data_root) else open_source(run.data_root, packed=False)
     else:
         found = catalog.find(run.data_root)
-        rows = [*source.rows("pretrain")[: most // 2], *source.rows("pretrain_val")[: most // 2]]
-        some = found[found["id"].isin(source.catalog["id"].iloc[rows])]  # of either split: a store has both
+        rows = [*files.rows("pretrain")[: most // 2], *files.rows("pretrain_val")[: most // 2]]
+        some = found[found["id"].isin(files.catalog["id"].iloc[rows])]  # of either split: a store has both
         store = StoreSource(pack(run.data_root, folder, catalog=some))
     ids = store.catalog["id"].head(most)
-    found = {"GeoTIFF files": files, "packed store": store}
+    found = {"packed store": store} if files is store else {"GeoTIFF files": files, "packed store": store}
     return {name: (one, pd.Index(one.catalog["id"]).get_indexer(ids).tolist()) for name, one in found.items()}
 
 
@@ -182,8 +179,8 @@ def plan_explorer(pairs: float, pairs_per_s: float, kept: float, watts: float, p
 def check_rank_loss(rank_loss: Callable[[Tensor, Tensor, int, int, float], Tensor]) -> None:
     random = torch.Generator().manual_seed(0)
     z1, z2 = (F.normalize(torch.randn(6, 4, generator=random), dim=1).requires_grad_() for _ in range(2))
-    tau, entropy = 0.5, F.cross_entropy
-    logits, first, own, both = z1 @ z2.T / tau, *torch.arange(6).split(3), torch.arange(6)
+    tau, entropy, both = 0.5, F.cross_entropy, torch.arange(6)
+    logits, (first, own) = z1 @ z2.T / tau, both.split(3)
     wanted = entropy(logits[own], own)
     mistakes = {
         "the partner of its first anchor is key rank · n of all N, not key 0": entropy(logits[own], first),

@@ -6,36 +6,19 @@ any table of the second paper) is not here.
 """
 
 import json
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eo_ssl.errors import ConfigError
 from eo_ssl.experiments.plan import get_method
 
 NOT_PUBLISHED = "not published where we could read it"
-KINDS = {
-    "table": "read from a table",
-    "figure": "digitised from a figure",
-    "second-hand": "quoted by others",
-}
+KINDS = ("table", "figure", "second-hand")  # read from a table, digitised from a figure, quoted by others
 MARKS = {"table": "{}", "figure": "≈ {}", "second-hand": "{}†"}
-PAPERS = ("fusion", "transformers")
 _SHARED, _SHARES = ("paper", "task", "kind", "within"), ("within", "value", "spread")
 CONTENT = json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
-
-
-def paper(name: str) -> dict[str, str]:
-    """Title, citation key and setting of "fusion" (2022, ISPRS) or "transformers" (2022, EarthVision)."""
-    return CONTENT["papers"][name]
-
-
-def claims() -> list[dict[str, Any]]:
-    """The claims of both papers: text, paper, task, metric, and comparisons as "dual-finetune 0.1 > late 1"."""
-    return CONTENT["claims"]
+PAPERS: dict[str, dict[str, str]] = CONTENT["papers"]  # title, citation key and setting
 
 
 def numbers() -> pd.DataFrame:
@@ -59,33 +42,24 @@ def numbers() -> pd.DataFrame:
 
 
 def scores(paper: str, task: str) -> pd.DataFrame:
-    """The summary scores of a paper's task, method × fraction; a table goes before a figure.
-
-    Raises `ConfigError` where nothing was published.
-    """
+    """The summary scores of a paper's task, method × fraction; a table goes before a figure. Empty: nothing published."""
     found = numbers()
     found = found[(found["paper"] == paper) & (found["task"] == task)]
     found = found[found["column"].isin(("aa", "f1_macro"))]
-    if not len(found):
-        raise ConfigError(f"no numbers for {task} in the paper {paper!r}: {NOT_PUBLISHED}")
-    found = found.sort_values("kind", key=lambda kinds: kinds.map([*KINDS].index), kind="stable")
+    found = found.sort_values("kind", key=lambda kinds: kinds.map(KINDS.index), kind="stable")
     return found.drop_duplicates(["method", "fraction"]).reset_index(drop=True)
 
 
-def score(paper: str, task: str, method: str, fraction: float) -> pd.Series | None:
-    """One published summary score, or None where there is none."""
-    with suppress(ConfigError, IndexError):
-        found = scores(paper, task)
-        return found[(found["method"] == method) & np.isclose(found["fraction"], fraction)].iloc[0]
-    return None
+def score(paper: str, task: str, method: str, fraction: float) -> pd.Series:
+    """One published summary score; it must be there."""
+    found = scores(paper, task)
+    return found[(found["method"] == method) & (found["fraction"] == fraction)].iloc[0]
 
 
 def table(task: str) -> pd.DataFrame:
     """The published table of a task in percent, mean ± standard deviation over runs, as the course prints its own."""
     found = numbers()
     found = found[(found["kind"] == "table") & (found["task"] == task)]
-    if not len(found):
-        raise ConfigError(f"no table for {task!r}: {NOT_PUBLISHED}")
     value, spread = ((100 * found[name]).map("{:.0f}".format) for name in ("value", "spread"))
     wide = found.assign(cell=value + " ± " + spread).pivot(index="method", columns="column", values="cell")
     wide = wide.loc[list(dict.fromkeys(found["method"])), list(dict.fromkeys(found["column"]))]

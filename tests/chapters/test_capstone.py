@@ -31,12 +31,12 @@ def source(regions="abc"):
     return SimpleNamespace(rows=rows, majority=lambda rows: CLASSES[rows], catalog=catalog)
 
 
-def look(data, share=False):
+def look(data, share=False, regions=1):
     table = {}
     for part, members in ROWS.items():
         counts = capstone.class_counts(data, members)
         counts = counts / counts.sum() if share else counts
-        table[part] = {"patches": len(members), "regions": 1, **dict(zip(CLASS_NAMES, counts))}
+        table[part] = {"patches": len(members), "regions": regions, **dict(zip(CLASS_NAMES, counts))}
     return table
 
 
@@ -68,7 +68,6 @@ def apart(first, second, places):
         (capstone.check_look, lambda data: pd.DataFrame(look(data)).T, (source(),)),
         (capstone.check_baseline, lambda data: [int(c) % 8 for c in CLASSES[18:]][::-1], (source(),)),
         (capstone.check_headline, lambda *of: paired_difference(*of, average_accuracy), ()),
-        (capstone.check_headline, lambda *of: np.array(by_course(*of), np.float32), ()),
         (capstone.check_headline, lambda *of: [torch.tensor(x) for x in by_course(*of)], ()),
         (capstone.check_report, lambda: REPORT, (GAP,)),
         (capstone.check_report, lambda: f"{REPORT} It improves.", (GAP,)),
@@ -86,22 +85,10 @@ def test_a_right_answer_passes(check, answer, given):
         (capstone.check_plan, lambda: PLAN | {"points": 0.05}, (), "percentage points"),
         (capstone.check_look, lambda data: look(data, share=True), (source(),), "this is a share"),
         (capstone.check_look, look, (source("aba"),), "Regions on two sides: a"),
-        (
-            capstone.check_look,
-            lambda data: {p: t | {"regions": 5} for p, t in look(data).items()},
-            (source(),),
-            "scenes",
-        ),
-        (
-            capstone.check_look,
-            lambda data: {p: t | {"Water": 7} for p, t in look(data).items()},
-            (source(),),
-            "mostly Water",
-        ),
+        (capstone.check_look, lambda data: look(data, regions=5), (source(),), "scenes"),
         (capstone.check_look, look(source()), (source(),), "Write check_look\\(look, source\\)"),
         (capstone.check_look, look, (), "2 things are asked for, not 1"),
         (capstone.check_baseline, lambda data: CLASSES[:10], (source(),), "as many as the training"),
-        (capstone.check_baseline, lambda data: CLASSES[10:18], (source(),), "as many as the validation"),
         (capstone.check_baseline, lambda data: CLASSES[18:], (source(),), "255 is missing"),
         (capstone.check_baseline, lambda data: CLASSES[18:] % 255, (source(),), "too good"),
         (capstone.check_baseline, lambda data: np.zeros(12), (source(),), "same class"),

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from chapters import ch11
-from eo_ssl.errors import ConfigError
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.experiments import tables
 from eo_ssl.experiments.results import append_result, read_results
@@ -51,13 +50,6 @@ def test_a_claim_is_worded_by_the_comparison_that_decides(outcome, gaps, status,
     found = outcome(gaps)
     assert found.status == status == found.verdict(True) and said in found.words
     assert found.verdict(False) == ("not run" if status == ch11.NOT_RUN else "no evidence")
-
-
-def test_simclr_with_all_bands_stands_in_where_rgb_was_not_run(outcome):
-    claim = ch11.Claim("x", "fusion", "single", ((("dual-finetune", 1.0), ("simclr-rgb-finetune", 1.0)),))
-    assert outcome({"simclr-finetune": UP}, claim).run[0][1][0] == "simclr-finetune"
-    both = outcome({"simclr-finetune": DOWN, "simclr-rgb-finetune": UP}, claim)
-    assert both.run[0][1][0] == "simclr-rgb-finetune" and both.status == ch11.HOLDS
 
 
 def test_the_usual_resnet_stands_in_for_the_deep_one_where_that_was_not_trained_and_only_there(outcome):
@@ -119,13 +111,11 @@ def test_differences_are_taken_to_the_best_supervised_model_of_the_same_column(r
     assert swin["Swin pair, frozen"]["published"] == pytest.approx(0.572 - 0.436)
 
 
-def test_figures_say_both_numbers_and_what_was_not_run_and_have_an_axis_for_each_paper(run, tmp_path):
+def test_figures_say_both_numbers_and_what_was_not_run_and_have_an_axis_for_each_paper(run):
     alt = ch11.differences(*run).eo_alt
     assert "Dual-SimCLR, fine-tuned: published +8.0, this run +30.0" in alt and "this run not run" in alt
     fig = ch11.curves_beside(*run)
     assert len(fig.axes) == 6 and fig.axes[0].get_ylim() != fig.axes[1].get_ylim()
-    assert "not run" in ch11.differences(pd.DataFrame(), tmp_path).eo_alt
-    ch11.curves_beside(pd.DataFrame(), tmp_path)
 
 
 def test_both_tables_have_one_form_with_the_averages_first(tmp_path):
@@ -134,11 +124,9 @@ def test_both_tables_have_one_form_with_the_averages_first(tmp_path):
         test = {"aa": 0.5, "oa": 0.6 + 0.1 * seed, "per_class": [0.5] * 7 + [None]}
         append_result(tmp_path / "results.jsonl", {**line, "key": f"late {seed}", "seed": seed, "test": test})
     table = ch11.beside(read_results(tmp_path / "results.jsonl"), "single")
-    assert table.head[:4] == ("Method", "AA", "OA", "Forest") and len(table.head) == 11
-    sections = [i for i, row in enumerate(table.rows) if len(row) == 1]
-    assert [table.rows[i][0] for i in sections] == ["published", "this run"] and sections == [0, 8]
-    assert table.rows[sections[1] - 1][:3] == ("MMA", "69±2", "69±1")
-    assert table.rows[-1][:4] == ("Late fusion", "50±0", "65±7", "50±0") and table.rows[-1][-1] == "–"
+    assert list(table.columns[:3]) == ["AA", "OA", "Forest"] and table.shape == (8, 10)
+    assert table.loc[("published", "MMA"), "AA"] == "69 ± 2"
+    assert table.loc[("this run", "Late fusion"), "Water"] == "–"
 
 
 # --- One pair of encoders ---
@@ -155,16 +143,6 @@ def test_shared_numbers_are_the_same_memory_not_equal_values_and_parameters_add_
         assert sum(ch11.parameters(model).values()) == sum(p.numel() for p in model.parameters())
 
 
-def test_two_answers_are_said_in_words_and_unlabelled_pixels_do_not_count():
-    truth = np.zeros((8, 8), np.uint8)
-    truth[:4] = 255
-    found = np.zeros((8, 8), np.int64)
-    found[4, :4] = 3
-    share, rng = np.array([0.6, 0.4, 0, 0, 0, 0, 0, 0]), np.random.default_rng(0)
-    alt = ch11.two_answers(rng.normal(-12, 3, (2, 8, 8)), rng.random((13, 8, 8)), share, found, truth).eo_alt
-    assert "Forest with 60%" in alt and "right in 88%" in alt and "mostly Forest, 100%" in alt
-
-
 # --- Everything measured, here and at other profiles ---
 
 
@@ -174,8 +152,6 @@ def test_the_overview_has_a_panel_per_task_and_names_the_best(tmp_path, write_mo
     write_model("unet", 5, task="segment")
     fig = ch11.overview(tables.measured(read_results(tmp_path / "results.jsonl"), tmp_path))
     assert len(fig.axes) == 2 and "best Dual-SimCLR, frozen 80%" in fig.eo_alt
-    with pytest.raises(ConfigError, match="nothing was measured"):
-        ch11.overview(tables.measured(read_results(tmp_path / "none.jsonl"), tmp_path))
 
 
 def rows(scores, task="single", metric="aa"):
@@ -192,13 +168,10 @@ def release(scores):
     return {**facts, "rows": rows(scores) + other}
 
 
-NONE = ch11.release_rows({"rows": []})
-
-
 def test_a_release_shows_the_main_metric_of_known_methods_and_says_where_it_was_measured():
     table = ch11.release_rows(release({"late": 0.6, "s1": 0.5}))
     assert table["method"].tolist() == ["s1", "late"] and table["mean"].tolist() == [0.5, 0.6]
-    assert table["label"].tolist() == ["Only S1", "Late fusion"] and len(NONE) == 0
+    assert table["label"].tolist() == ["Only S1", "Late fusion"]
     said = ch11.provenance({"gpu": None, "laptop": release({"late": 0.6})})
     assert "**gpu**: not yet measured on GPU" in said
     assert "**laptop**: measured on NVIDIA H100, 2026-11-22, commit 012345678, 3 seeds." in said
@@ -207,17 +180,10 @@ def test_a_release_shows_the_main_metric_of_known_methods_and_says_where_it_was_
 def test_agreement_counts_pairs_in_the_same_order():
     one = tables.in_order(rows({"s1": 0.4, "late": 0.6, "early": 0.5, "mma-frozen": 0.9}))
     other = ch11.release_rows(release({"s1": 0.5, "late": 0.6, "early": 0.7}))
-    assert ch11.agreement(one, other, "single") == (2, 3)
-    assert "at laptop and at gpu: 2 of 3 pairs" in ch11.agreement_words({"laptop": one, "gpu": other})
-    assert "no pair" in ch11.agreement_words({"smoke": one, "gpu": NONE})
+    assert "at laptop and at gpu: 2 of 3 pairs" in ch11.agreement({"laptop": one, "gpu": other})
 
 
-@pytest.mark.parametrize(("task", "metric"), [("single", "aa"), ("segment", "miou")])
-def test_the_figure_shows_what_two_profiles_have_in_common(task, metric):
-    one, other = (
-        tables.in_order(rows({"late": v, "unet": v, extra: v}, task, metric))
-        for v, extra in ((0.4, "s1"), (0.7, "s2"))
-    )
+def test_the_figure_shows_what_two_profiles_have_in_common():
+    one, other = (tables.in_order(rows({"late": v, extra: v})) for v, extra in ((0.4, "s1"), (0.7, "s2")))
     alt = ch11.profiles_beside({"laptop": one, "gpu": other}).eo_alt
     assert "Late fusion: laptop 40% (30 to 50), gpu 70% (60 to 80)" in alt and "Only S" not in alt
-    assert "No method" in ch11.profiles_beside({"laptop": one, "gpu": NONE}).eo_alt
