@@ -29,7 +29,7 @@ from eo_ssl.evaluate.metrics import (
     segmentation_metrics,
 )
 from eo_ssl.evaluate.predict import TilePredictions
-from eo_ssl.sensors import IGNORE, S1_BANDS, S2_BANDS
+from eo_ssl.sensors import IGNORE, NUM_CLASSES, S1_BANDS, S2_BANDS
 from eo_ssl.train.config import FinetuneConfig, digest
 from eo_ssl.train.step import mixed_seed
 
