@@ -89,7 +89,8 @@ def write(path, array, epsg=32632, x=5e5, y=5e6, pixel=10, tags=None, **options)
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, "w", **profile, **place, **options) as file:
             file.write(array)
-            file.update_tags(**tags or {})
+            if tags:
+                file.update_tags(**tags)
             for name, value in said.items():
                 setattr(file, name, value)
     return path

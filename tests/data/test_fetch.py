@@ -220,3 +220,5 @@ def test_nothing_is_written_outside_the_folder(tmp_path, monkeypatch, make, esca
     outside = {path for path in names(tmp_path) if not path.startswith("outer/target/")}
     assert outside == {"a"} and not Path("/tmp/eo-ssl-evil.txt").exists()
     assert not any(path.is_symlink() for path in target.rglob("*"))
+    unpack(make_tar(tmp_path / "b", {"a/b.txt": b"x"}), target, ("*",))
+    assert (target / "a/b.txt").read_bytes() == b"x"
