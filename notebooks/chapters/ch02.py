@@ -216,7 +216,6 @@ def check_leaks(leaks: Callable) -> None:
     expect_close(got, wanted, "the seven test patches", mistakes=mistakes)
     smaller = (zone & (apart < 300).all(2)).any(1)
     expect_close(leaks(train, test, 300.0), smaller, "the same with patches of 300 m")
-    expect(not booleans(leaks(train[:0], test, 1280.0)).any(), "With no training patches nothing leaks.")
 
 
 @exercise("true fraction", praise="Count different patches before you plot a label fraction.")
@@ -234,4 +233,3 @@ def check_true_fraction(true_fraction: Callable) -> None:
     what = "the true fraction at 10 % of 10, 40 and 200 patches"
     expect_close(true_fraction(counts.copy(), fraction), wanted, what, mistakes=mistakes)
     expect_close(true_fraction([7, 7], 0.25), 0.25, "a balanced set, where nothing is copied,")
-    expect_close(true_fraction([3, 30], 1.0), 1.0, "the whole list")

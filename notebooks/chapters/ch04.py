@@ -116,16 +116,12 @@ def check_nt_xent(my_nt_xent: Callable) -> None:
         "partners are N rows apart (0 and N), not next to each other": F.cross_entropy(cosines, views ^ 1),
     }  # fmt: skip
     expect_close(got, wanted, "the loss of 5 pairs at τ = 0.2", rtol=1e-4, mistakes=mistakes)
-    same = torch.ones(3, 4)
-    expect_close(my_nt_xent(same, same, 0.1), math.log(5), "the loss of 3 identical pairs, log(2·3 − 1),")
     expect(got.requires_grad, "No gradient flows: was a value detached, or taken out with .item()?")
     try:
         got.backward()
     except RuntimeError as error:
-        why = str(error)
-        if "inplace operation" in why:
-            why = "A value that it needs was changed in place: mask the logits with −inf, not their exponentials."
-        raise ExerciseFailed(f"The loss is right, but its gradient cannot be computed. {why}") from error
+        hint = "If a value was changed in place: mask the logits with −inf, not their exponentials."
+        raise ExerciseFailed(f"The loss is right, but it has no gradient. {error} {hint}") from error
     wanted.backward()
     expect_close(ours.grad, theirs.grad, "the gradient with respect to z1", rtol=1e-3, atol=1e-5)
     tiny = my_nt_xent(z1.clone(), -z2.clone(), 0.005)
@@ -159,15 +155,11 @@ def check_log_sum_exp(log_sum_exp: Callable) -> None:
         "subtract the largest entry inside, and add it again outside": (x - x.max(1, keepdim=True).values).exp().sum(1).log(),
     }  # fmt: skip
     expect_close(log_sum_exp(x.clone()), x.logsumexp(1), "log-sum-exp of small numbers", mistakes=mistakes)
-    for scale in (1000.0, -1000.0):
-        got = numbers(log_sum_exp(torch.full((2, 3), scale)))
-        expect(
-            np.isfinite(got).all(),
-            "With entries of ±1000 exp runs out of numbers. Subtract the row's maximum.",
-        )
-        expect_close(got, [scale + np.log(3)] * 2, f"log-sum-exp of entries of {scale:.0f}", rtol=1e-6)
-    mixed = torch.tensor([[-1000.0, 0.0, 1.0], [1000.0, 999.0, 0.0]])
-    shared = {"each row needs its own maximum": torch.tensor([-np.inf, 1000.3133])}
-    expect_close(log_sum_exp(mixed), mixed.logsumexp(1), "rows of very different size", mistakes=shared)
+    hard = torch.tensor([[1000.0, 999.0, 0.0], [-1000.0, -1000.0, -1000.0], [-1000.0, 0.0, 1.0]])
+    mistakes = {
+        "exp runs out of numbers: subtract the maximum of the row": hard.exp().sum(1).log(),
+        "each row needs its own maximum": hard.max() + (hard - hard.max()).exp().sum(1).log(),
+    }
+    expect_close(log_sum_exp(hard.clone()), hard.logsumexp(1), "rows of unequal size", mistakes=mistakes)
     masked = torch.tensor([[-torch.inf, 1.0, 2.0], [3.0, -torch.inf, 0.5]])
     expect_close(log_sum_exp(masked), masked.logsumexp(1), "rows with a masked entry")

@@ -142,7 +142,7 @@ def retrieval_table(embedded: Mapping[str, Embeddings], ks: Sequence[int]) -> pd
 
 def recall_curves(tables: Mapping[str, pd.DataFrame], ks: Sequence[int]) -> Figure:
     """Recall@k of radar → optical (solid) and back (dotted), a panel for each set of pairs, guessing in grey."""
-    fig, axes = plt.subplots(1, len(tables), figsize=(3.8 * len(tables), 3.1), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(tables), figsize=(4.3 * len(tables), 3.1), sharey=True, squeeze=False)
     for ax, (name, table) in zip(axes[0], tables.items()):
         curves, styles = {}, {}
         for way, back, line in zip(WAYS, ("", ", back"), "-:"):
@@ -210,8 +210,6 @@ def check_recall_at_k(recall_at_k: Callable) -> None:
         }  # fmt: skip
         got = recall_at_k(z1.clone(), z2.clone(), k)
         expect_close(got, wanted, f"Recall@{k} of 40 pairs", mistakes=mistakes)
-    expect_close(recall_at_k(z1, z2, 40), 1.0, "Recall@40 of 40 pairs, where every partner is in the list,")
-    expect_close(recall_at_k(z1, 3 * z1, 1), 1.0, "Recall@1 where the partner is the patch itself,")
 
 
 def _recall(similarity: Tensor, k: int) -> float:
