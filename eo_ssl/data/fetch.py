@@ -7,7 +7,6 @@ What is fetched lies in the cache (`EO_SSL_CACHE`, or `~/.cache/eo_ssl`), each s
 """
 
 import fnmatch
-import hashlib
 import os
 import re
 import shutil
@@ -144,6 +143,7 @@ def fetch_set(name: str) -> Path:
 
 
 def _fill_set(name: str, made: Path, work: Path) -> None:
+    import pooch
     import requests
 
     about = SETS[name]
@@ -154,12 +154,13 @@ def _fill_set(name: str, made: Path, work: Path) -> None:
         got = part.stat().st_size if part.exists() else 0
         files.require_space(work, size - got + about.unpacked, f"fetching and unpacking {file}")
         print(f"Fetching {file} ({size / 1e6:,.0f} MB, once) from {about.page} …", flush=True)
-        _resume(url, part, size)
-        kind, _, wanted = checksum.partition(":")
-        with open(part, "rb") as archive:
-            if (found := hashlib.file_digest(archive, kind).hexdigest()) != wanted:
-                raise ValueError(f"{kind} hash {found}, expected {wanted}")
-        unpack(part, made, ("*",))
+        pooch.get_logger().setLevel("ERROR")
+        path = pooch.retrieve(url, checksum, file, work, downloader=partial(_resume, part=part, size=size))
+        try:
+            unpack(Path(path), made, ("*",))
+        except BaseException:
+            os.replace(path, part)
+            raise
     except requests.RequestException as error:
         answer = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
         why = f"{answer} from {error.request.url if error.request else about.page}"
@@ -167,6 +168,7 @@ def _fill_set(name: str, made: Path, work: Path) -> None:
         again = "try again later (what has come is kept)"
         raise DataError(f"{name} cannot be reached ({why}); {again}, {ways}") from error
     except (ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
+        # ValueError: pooch found another checksum.
         part.unlink(missing_ok=True)
         why = " ".join(str(error).split())[:200]
         raise DataError(
@@ -174,7 +176,6 @@ def _fill_set(name: str, made: Path, work: Path) -> None:
         ) from error
     card = {"name": name, "version": about.zenodo or about.revision[:8], "checksum": checksum, "source": url}
     files.write_json(made / "dataset.json", card | {"licence": about.licence, "cite": about.cite})
-    part.unlink()
 
 
 def _published(about: DataSet, file: str) -> tuple[str, int, str]:
@@ -196,8 +197,8 @@ def _published(about: DataSet, file: str) -> tuple[str, int, str]:
     return url, int(reply.headers["Content-Length"]), about.checksum
 
 
-def _resume(url: str, part: Path, size: int) -> None:
-    """Download from where the file `part` ends to `size` bytes, as long as each attempt brings something."""
+def _resume(url: str, output: str, _: object, part: Path, size: int) -> None:
+    """A downloader for pooch: goes on where the file `part` ends, as long as each attempt brings something."""
     import requests
 
     part.touch()
@@ -217,6 +218,7 @@ def _resume(url: str, part: Path, size: int) -> None:
             trouble = error
         if part.stat().st_size <= have:
             raise trouble
+    os.replace(part, output)
 
 
 def _fill(archive: Archive, made: Path, work: Path) -> None:
