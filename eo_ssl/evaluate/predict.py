@@ -125,7 +125,7 @@ def probabilities(down: Any, patches: PatchSet, tile: int) -> Tensor:
 
     def forward(batch: Batch) -> Tensor:
         if isinstance(patches, Standardised):
-            return down.model({name: values.to(down.prepare.device) for name, values in batch.items()})
+            return down.model({name: values.to(down.device) for name, values in batch.items()})
         return down(batch)
 
     down.eval()
