@@ -84,19 +84,16 @@ def map_scene(down: "Downstream", scene: Scene, out: Path) -> dict[str, float]:
     """
     import torch
 
-    from eo_ssl.train.downstream import Prepare
-
     if down.config.task != "segment":
         raise ConfigError(
             f"this model was trained for {down.config.task}-label patches; a map needs task segment"
         )
     down.eval()
-    device, tile = down.prepare.device, down.config.image_size
-    prepare = Prepare(down.statistics, device, down.prepare.rgb, scene.level)
+    device, tile = down.device, down.config.image_size
 
     def predict(batch: Images) -> "Tensor":
         with torch.no_grad():
-            return down.model(prepare(batch)).float().softmax(1)
+            return down.model(down.prepare(batch, scene.level)).float().softmax(1)
 
     half, step = tile // 2, math.lcm(tile // 2, 16)  # blocks of a GeoTIFF are multiples of 16
     side, (height, width) = step * max(1, BLOCK // step), scene.grid.shape

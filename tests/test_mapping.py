@@ -17,8 +17,9 @@ from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import ConfigError, DataError
 from eo_ssl.mapping import STEPS, blend_window, blended, map_scene
 from eo_ssl.sensors import CLASS_NAMES, CLASSES, S2_BANDS
+from eo_ssl.train.checkpoint import write_model
 from eo_ssl.train.config import FinetuneConfig
-from eo_ssl.train.downstream import Downstream, save_trained
+from eo_ssl.train.downstream import Downstream
 
 PLAIN = Statistics((0.0,) * 2, (1.0,) * 2, (0.0,) * 13, (1.0,) * 13)
 
@@ -222,7 +223,7 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_no_file(s2, tmp_path):
 
 def test_the_command_maps_a_scene_and_says_what_it_found(s2, tmp_path):
     down = model()
-    save_trained(down, {"val_score": 0.5, "n_labels": 3}, tmp_path / "model")
+    write_model(down, tmp_path / "model")
     call = ["map", str(s2), str(tmp_path / "map.tif"), "--model", str(tmp_path / "model"), "--offset", "0"]
     done = CliRunner().invoke(cli.app, call)
     assert done.exit_code == 0, done.output

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from eo_ssl.data.statistics import Statistics
 from eo_ssl.errors import CheckpointError, DataError
 from eo_ssl.files import atomic_path, read_json
-from eo_ssl.models.dual import DualEncoder
-from eo_ssl.models.encoders import Encoder, make_encoder
+from eo_ssl.models.dual import SENSORS, DualEncoder
+from eo_ssl.models.encoders import make_encoder
 from eo_ssl.models.published import load_published
 from eo_ssl.provenance import training_code
 from eo_ssl.sensors import S1_BANDS, S2_BANDS
@@ -39,20 +39,11 @@ Model = TypeVar("Model", bound="SavedModel")
 
 
 class SavedModel(PyTorchModelHubMixin, library_name="eo_ssl", license="mit"):
-    """A model that the hub's own `from_pretrained` rebuilds from config.json and model.safetensors.
-
-    `RENAMED` gives the arguments of today that config.json called otherwise in the first edition.
-    """
-
-    RENAMED: ClassVar[dict[str, str]] = {}
+    """A model that the hub's own `from_pretrained` rebuilds from config.json and model.safetensors."""
 
     def saved(self) -> nn.Module:
         """The module whose weights are written."""
         return self  # type: ignore[return-value]
-
-    def card(self) -> str:
-        """The text of README.md."""
-        raise NotImplementedError
 
     def _save_pretrained(self, save_directory: Path) -> None:
         weights = plain(self.saved().state_dict())
@@ -64,10 +55,6 @@ class SavedModel(PyTorchModelHubMixin, library_name="eo_ssl", license="mit"):
         model.saved().load_state_dict(load_file(model_file), strict=True)
         return model.to(map_location).eval()
 
-    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """The card that `save_pretrained` writes as README.md."""
-        return ModelCard(self.card())
-
 
 class PretrainedEncoders(DualEncoder, SavedModel):
     """The encoders of both sensors (None where a method trained one only) and how they came about.
@@ -75,10 +62,8 @@ class PretrainedEncoders(DualEncoder, SavedModel):
     `encoders` maps "s1" and "s2" to the arguments of `make_encoder` or None; `meta` is what config.json says.
     """
 
-    def __init__(self, encoders: dict[str, Any], meta: Meta, shared_trunk: bool = False) -> None:
-        if shared_trunk:
-            raise CheckpointError("a shared trunk is no longer read; use the eo_ssl that trained it (0.1)")
-        super().__init__(*(make_encoder(**spec) if (spec := encoders[k]) else None for k in ("s1", "s2")))
+    def __init__(self, encoders: dict[str, Any], meta: Meta) -> None:
+        super().__init__(*(encoders[sensor] and make_encoder(**encoders[sensor]) for sensor in SENSORS))
         self.meta = meta
 
     @property
@@ -86,8 +71,8 @@ class PretrainedEncoders(DualEncoder, SavedModel):
         """What the inputs are standardised with."""
         return Statistics.from_dict(self.meta["statistics"])
 
-    def card(self) -> str:
-        """Method, bands, data, held-out numbers and limits; what is unknown says so."""
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """The text of README.md: method, bands, data, held-out numbers and limits; what is unknown says so."""
         meta = {key: value for key, value in self.meta.items() if value}
         metrics, config = meta.get("metrics", {}), meta.get("config", {})
         values = defaultdict(lambda: "unknown", {**config, **meta})
@@ -100,7 +85,8 @@ class PretrainedEncoders(DualEncoder, SavedModel):
             values["chance"] = f"{metrics['val_chance_top5']:.3g}"
         values["select"] = str(meta.get("select", "loss")).removeprefix("val_")
         values["config"] = json.dumps(config, indent=2, sort_keys=True)
-        return Path(__file__).with_name("card.md").read_text(encoding="utf-8").format_map(values)
+        text = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
+        return ModelCard(text.format_map(values))
 
 
 def save_pretrained(method: Method, statistics: Statistics, folder: str | Path, **facts: Any) -> Path:
@@ -108,7 +94,7 @@ def save_pretrained(method: Method, statistics: Statistics, folder: str | Path, 
 
     The meta data are configuration, `statistics`, the code that trains, and further `facts`.
     """
-    config, encoders = method.config, method.encoders()
+    config = method.config
     meta = {
         "method": config.name,
         "backbone": config.backbone,
@@ -117,8 +103,8 @@ def save_pretrained(method: Method, statistics: Statistics, folder: str | Path, 
         "code": training_code(),
         **facts,
     }
-    model = _described(method.model.encoder, encoders, statistics, meta)
-    return write_model(model, folder, _heads(method))
+    heads = {k: v for k, v in method.model.state_dict().items() if not k.startswith("encoder.")}
+    return write_model(_described(method.model.encoder, statistics, meta), folder, heads)
 
 
 def save_published(folder: str | Path, *paths: str | Path) -> Path:
@@ -135,21 +121,17 @@ def save_published(folder: str | Path, *paths: str | Path) -> Path:
         "config": {},
         "data": " and ".join(Path(path).name for path in paths),
     }
-    return write_model(_described(pair, pair.encoders(), Statistics(**known), meta), folder)
+    return write_model(_described(pair, Statistics(**known), meta), folder)
 
 
-def _described(
-    weights: nn.Module, encoders: Mapping[str, Encoder | None], statistics: Statistics, meta: Meta
-) -> PretrainedEncoders:
+def _described(pair: DualEncoder, statistics: Statistics, meta: Meta) -> PretrainedEncoders:
     """Encoders as they are saved: what rebuilds them, what they expect of their inputs, and what else is known."""
-    specs = {
-        name: encoder
-        and {"name": encoder.name, "in_chans": encoder.in_chans, "image_size": encoder.image_size}
-        for name, encoder in encoders.items()
-    }
+    specs: dict[str, Any] = dict.fromkeys(SENSORS)
+    for name, encoder in pair.encoders().items():
+        specs[name] = {"name": encoder.name, "in_chans": encoder.in_chans, "image_size": encoder.image_size}
     bands = {"s1_bands": list(S1_BANDS), "s2_bands": list(S2_BANDS)}
     model = PretrainedEncoders(specs, {"format": FORMAT, **bands, "statistics": statistics.to_dict(), **meta})
-    model.load_state_dict(weights.state_dict())
+    model.load_state_dict(pair.state_dict())
     return model
 
 
@@ -192,9 +174,8 @@ def read_model(kind: type[Model], folder: str | Path) -> Model:
     """A model that `write_model` wrote, in eval mode; raises `CheckpointError` where it is missing or broken."""
     with _loading(folder):
         config = read_json(Path(folder, "config.json"))
-        values = {kind.RENAMED.get(key, key): value for key, value in config.items()}
         known = inspect.signature(kind.__init__).parameters
-        model = kind(**{key: value for key, value in values.items() if key in known})
+        model = kind(**{key: value for key, value in config.items() if key in known})
         model.saved().load_state_dict(load_file(Path(folder, "model.safetensors")))
     return model.eval()  # type: ignore[attr-defined]
 
@@ -218,21 +199,14 @@ def load_method(folder: str | Path) -> tuple[Method, Statistics]:
 
 
 def read_meta(folder: str | Path) -> Meta:
-    """Meta data of a folder with pretrained encoders; no weights are read."""
-    path = Path(folder, "config.json")
-    try:
-        meta = read_json(path)["meta"]
+    """Meta data of a folder with pretrained encoders, no weights; raises `CheckpointError` as `read_model`."""
+    with _loading(folder):
+        meta = read_json(Path(folder, "config.json")).get("meta", {})
         lacks = {"format", "config", "statistics", "method", "backbone", "image_size"} - set(meta)
-    except DataError as error:
-        raise CheckpointError(f"{folder}: no checkpoint here ({error})") from error
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: not that of pretrained encoders; train or fetch them") from error
-    if lacks:
-        raise CheckpointError(f"{path}: {', '.join(sorted(lacks))} is missing; train or fetch it again")
-    if meta["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path}: format {meta['format']}, not {FORMAT}; update eo_ssl, or train it again"
-        )
+        if lacks:
+            raise DataError(f"no {', '.join(sorted(lacks))} in config.json")
+        if meta["format"] != FORMAT:
+            raise DataError(f"format {meta['format']}, not {FORMAT}: update eo_ssl")
     return meta
 
 
@@ -270,10 +244,6 @@ def load_state(path: Path, *needed: str) -> dict[str, Any] | None:
 def plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU: safetensors keeps no strides and shares no memory."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
-
-
-def _heads(method: Method) -> dict[str, Tensor]:
-    return {k: v for k, v in method.model.state_dict().items() if not k.startswith("encoder.")}
 
 
 def _reason(error: Exception) -> str:

@@ -6,10 +6,9 @@ one GPU or a test.
 
 import hashlib
 import json
-import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,6 +18,7 @@ from eo_ssl.profiles import get_profile
 PRECISIONS = ("auto", "32", "bf16")
 CLASSIFIERS = ("s1", "s2", "early", "late", "bands")
 SEGMENTERS = ("unet", "swin-unet")
+_BOOLS = {"true": True, "false": False}
 _PRESETS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("presets.toml").read_text("utf-8"))
 PROFILES = tuple(_PRESETS)
 FRESH = ("scratch", "untrained")  # where a model starts from when no weights are read
@@ -35,14 +35,12 @@ class Settings:
     """What all settings can do: plain values out and in, copies with changes, an identity.
 
     No number may be negative; `POSITIVE` names those that may not be 0 either, `CHOICES` the values of words. `HOW`
-    names the fields that say how a model is computed, not which: they may change while a run is resumed. `RETIRED`
-    holds fields of earlier versions, which are read where they have the value that did nothing.
+    names the fields that say how a model is computed, not which: they may change while a run is resumed.
     """
 
     POSITIVE: ClassVar[tuple[str, ...]] = ()
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {}
     HOW: ClassVar[tuple[str, ...]] = ("micro_batch", "precision")
-    RETIRED: ClassVar[dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -58,13 +56,27 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_dict`; raises `ConfigError` naming the nearest field for one that does not exist."""
-        known = {k: v for k, v in values.items() if k != "method" and (k, v) not in cls.RETIRED.items()}
-        return cls(**_converted(cls, known))
+        """Inverse of `to_dict`, also of strings from a command line, each in the type of its field.
+
+        Raises `ConfigError` naming the nearest field for one that does not exist.
+        """
+        types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
+        converted = {}
+        for key, value in values.items():
+            if key == "method":
+                continue
+            if key not in types:
+                raise ConfigError(f"{cls.__name__} has no field {key!r}{nearest(key, types)}")
+            kind, text = types[key], str(value)
+            try:
+                converted[key] = _BOOLS[text.lower()] if kind is bool else kind(text)
+            except (KeyError, ValueError):
+                raise ConfigError(f"{key} takes a value of type {kind.__name__}, not {value!r}") from None
+        return cls(**converted)
 
     def with_(self, **changes: Any) -> Self:
-        """A copy with some fields changed; strings from a command line are converted to the field's type."""
-        return replace(self, **_converted(type(self), changes))
+        """A copy with some fields changed."""
+        return self.from_dict({**self.to_dict(), **changes})
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which model comes out: all but `HOW`."""
@@ -73,30 +85,6 @@ class Settings:
     def digest(self) -> str:
         """Twelve hex digits that change when the identity changes."""
         return digest(self.identity())
-
-
-def _converted(cls: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values in the types of the fields they are for."""
-    types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
-    if unknown := [key for key in values if key not in types]:
-        raise ConfigError(f"{cls.__name__} has no field {unknown[0]!r}{nearest(unknown[0], types)}")
-    return {key: _convert(key, value, types[key]) for key, value in values.items()}
-
-
-def _convert(key: str, value: Any, kind: Any) -> Any:
-    """`value` as `kind` if nothing is lost by it: "3" and 3.0 are the integer 3, 2.5 is not."""
-    if kind is bool and str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    if kind in (int, float) and not isinstance(value, bool):
-        try:
-            number = kind(value)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number) and (isinstance(value, str) or number == value):
-            return number
-    if kind is str and isinstance(value, str):
-        return value
-    raise ConfigError(f"{key} takes a value of type {kind.__name__}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -137,7 +125,7 @@ class PretrainConfig(Settings):
     precision: str = "auto"
     seed: int = 0
 
-    method: ClassVar[str] = ""
+    name: ClassVar[str] = ""  # as on the command line and in the names of folders
     modalities: ClassVar[tuple[str, ...]] = ("s1", "s2")  # whose encoders the method trains
     POSITIVE = ("image_size", "batch_size", "epochs", "lr", "temperature")
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -152,11 +140,6 @@ class PretrainConfig(Settings):
             raise ConfigError("batch_size 1 leaves no negatives; take 2 or more")
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"warmup_epochs {self.warmup_epochs:g} is not less than epochs {self.epochs}")
-
-    @property
-    def name(self) -> str:
-        """Method name as on the command line and in folder names."""
-        return self.method
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the method's name included."""
@@ -175,7 +158,7 @@ class DualSimCLRConfig(PretrainConfig):
     projection_dim: int = 128
     head_grid: int = 1
     POSITIVE = (*PretrainConfig.POSITIVE, "head_grid")
-    method: ClassVar[str] = "dual-simclr"
+    name: ClassVar[str] = "dual-simclr"
 
 
 @dataclass(frozen=True)
@@ -188,7 +171,7 @@ class SwinPairConfig(DualSimCLRConfig):
 
     backbone: str = "swin_tiny_patch4_window7_224"
     image_size: int = 224
-    method: ClassVar[str] = "swin-pair"
+    name: ClassVar[str] = "swin-pair"
 
 
 @dataclass(frozen=True)
@@ -206,7 +189,6 @@ class SimCLRConfig(PretrainConfig):
     crop_scale: float = 0.3
     jitter: float = 0.2
     band_drop: float = 0.1
-    method: ClassVar[str] = "simclr"
     modalities: ClassVar[tuple[str, ...]] = ("s2",)
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {**PretrainConfig.CHOICES, "bands": ("all", "rgb")}
 
@@ -216,7 +198,7 @@ class SimCLRConfig(PretrainConfig):
             raise ConfigError("crop_scale must lie in (0, 1] and band_drop in [0, 1)")
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         return "simclr-rgb" if self.bands == "rgb" else "simclr"
 
 
@@ -231,7 +213,7 @@ class MMAConfig(PretrainConfig):
     backbone: str = "vgg_mma"
     temperature: float = 0.005
     second_crop: int = 96
-    method: ClassVar[str] = "mma"
+    name: ClassVar[str] = "mma"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -280,6 +262,8 @@ def _class_of(method: str) -> type[PretrainConfig]:
 class FinetuneConfig(Settings):
     """One downstream model. The budget is counted in updates, the same for every label fraction and method.
 
+    Patches are drawn so that each majority class is equally frequent; of each a random crop, mirrored and turned.
+
     Args:
         model: "s1", "s2", "early" or "late" fusion or "bands" (no network: mean and deviation of each band) for
             classification, "unet" or "swin-unet" for segmentation.
@@ -292,8 +276,6 @@ class FinetuneConfig(Settings):
         updates, batch_size: the budget; `evaluations` looks at validation choose the weights that are kept.
         micro_batch: samples per forward pass, 0 for all; smaller values save memory and leave the gradient as it is.
         lr_head, lr_backbone: peak rates of new and pretrained layers; warm-up over a tenth, then cosine to 0.
-        balanced: draw patches so that each majority class is equally frequent.
-        augment: mirror and turn by 90° at random. Crops are random in any case.
         unet_width: channels of the first level of the UNet.
         val_tiles, test_tiles: tiles of each patch that are evaluated, never cropped at random; 0 means all, as it
             should be.
@@ -315,8 +297,6 @@ class FinetuneConfig(Settings):
     lr_head: float = 1e-3
     lr_backbone: float = 1e-3
     weight_decay: float = 1e-4
-    balanced: bool = True
-    augment: bool = True
     cached_crops: int = 4
     unet_width: int = 64
     val_tiles: int = 0
@@ -330,7 +310,6 @@ class FinetuneConfig(Settings):
         "mode": ("finetune", "frozen"),
         "precision": PRECISIONS,
     }
-    RETIRED: ClassVar[dict[str, Any]] = {"patience": 0, "dice": 0.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -347,21 +326,6 @@ class FinetuneConfig(Settings):
             raise ConfigError("band statistics have no weights to fine-tune: mode must be frozen")
         if self.model == "unet" and self.init != "scratch":
             raise ConfigError("the UNet baseline is trained from scratch; pretrained encoders fit swin-unet")
-
-    @property
-    def select_by(self) -> str:
-        """The validation metric that chooses the weights."""
-        return SELECT_BY[self.task]
-
-    @property
-    def eval_every(self) -> int:
-        """Updates between two looks at validation."""
-        return max(1, -(-self.updates // self.evaluations))
-
-    @property
-    def warmup(self) -> int:
-        """Updates of linear warm-up."""
-        return max(1, self.updates // 10)
 
 
 def preset(method: str, profile: str, family: str = "", **changes: Any) -> PretrainConfig:
@@ -382,7 +346,7 @@ def preset(method: str, profile: str, family: str = "", **changes: Any) -> Pretr
         sizes = get_profile(profile)
         values |= {"backbone": getattr(sizes, family), "image_size": sizes.crop(family)}
         values |= _PRESETS[profile].get("deep", {}) if family == "deep" else {}
-    return kind.from_dict(values).with_(**changes)
+    return kind.from_dict({**values, **changes})
 
 
 def _table(profile: str, method: str) -> dict[str, Any]:

@@ -28,15 +28,14 @@ def has_bf16(device: str) -> bool:
     """Whether the device computes in bfloat16 by itself, not by emulation."""
     if device == "cuda":
         return torch.cuda.get_device_capability()[0] >= 8
-    told = torch.backends.cpu.get_cpu_capability().startswith(
-        "AVX512"
-    )  # less where ATEN_CPU_CAPABILITY says so
+    # Less than the processor has, where ATEN_CPU_CAPABILITY says so.
+    told = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return told and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
-def loader_threads(accelerator: str = "auto") -> int:
+def loader_threads() -> int:
     """Threads that read ahead: most of the cores beside a GPU; none on a CPU, which has other work."""
-    if device_type(accelerator) == "cpu":
+    if not torch.cuda.is_available():
         return 0
     return max(1, min(12, cores() // torch.cuda.device_count() - 1))
 

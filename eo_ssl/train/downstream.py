@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
+from huggingface_hub import ModelCard
 from torch import Tensor, nn
 
 from eo_ssl.data.statistics import Statistics
@@ -14,40 +15,23 @@ from eo_ssl.files import sha256
 from eo_ssl.models.fusion import Classifier, StackedEncoder, make_classifier
 from eo_ssl.models.swin_unet import SwinUNet
 from eo_ssl.models.unet import UNet
-from eo_ssl.sensors import CLASS_NAMES, RGB, S2_BANDS, band_index
-from eo_ssl.train.checkpoint import SavedModel, load_dual, read_model, write_model
+from eo_ssl.sensors import CLASS_NAMES
+from eo_ssl.train.checkpoint import SavedModel, load_dual, read_model
 from eo_ssl.train.config import FRESH, FinetuneConfig
+from eo_ssl.train.methods import only_rgb
 from eo_ssl.train.step import decay_groups, seeded
 
 Batch = dict[str, Tensor]
 NEEDS = {"s1": ["s1"], "s2": ["s2"], "late": ["s1", "s2"], "swin-unet": ["s1", "s2"]}  # pretrained encoders
 
 
-class Prepare:
-    """Move a batch of a product `level` to the device and standardise it; with `rgb` all other bands are 0."""
-
-    def __init__(
-        self, statistics: Statistics, device: torch.device, rgb: bool = False, level: str = "L1C"
-    ) -> None:
-        self.normalise, self.device = Normalise(statistics, level), device
-        self.rgb, self.level = rgb, level
-        self.keep = torch.zeros(len(S2_BANDS), 1, 1, device=device)
-        self.keep[band_index(RGB)] = 1.0
-
-    def __call__(self, batch: Batch) -> Batch:
-        batch = self.normalise({name: value.to(self.device) for name, value in batch.items()})
-        return {**batch, "s2": batch["s2"] * self.keep} if self.rgb else batch
-
-
 class Downstream(nn.Module, SavedModel):
     """A trained or trainable `model`, and `prepare`, which turns a batch of physical units into its input.
 
     All arguments but `model` are plain values and go into config.json, from which the model is rebuilt without
-    the checkpoint it started from; `pretrained` is the method of that checkpoint, "" from scratch; `level` is the
-    product level of the batches.
+    the checkpoint it started from; `pretrained` is the method of that checkpoint, "" from scratch; with `rgb` all
+    other bands are 0; `level` is the product level of the batches.
     """
-
-    RENAMED: ClassVar[dict[str, str]] = {"config": "settings"}
 
     def __init__(
         self,
@@ -55,16 +39,20 @@ class Downstream(nn.Module, SavedModel):
         statistics: dict[str, Any],
         pretrained: str = "",
         rgb: bool = False,
-        results: dict[str, Any] | None = None,
-        classes: tuple[str, ...] = CLASS_NAMES,
         model: nn.Module | None = None,
         level: str = "L1C",
     ) -> None:
         super().__init__()
         self.config, self.statistics = FinetuneConfig.from_dict(settings), Statistics.from_dict(statistics)
-        self.pretrained, self.results = pretrained, results or {}
+        self.pretrained = pretrained
         self.model = model if model is not None else architecture(self.config)
-        self.prepare = Prepare(self.statistics, torch.device("cpu"), rgb, level)
+        self.rgb, self.level, self.device = rgb, level, torch.device("cpu")
+
+    def prepare(self, batch: Batch, level: str = "") -> Batch:
+        """A batch of physical units, of the own product level or another, on the device and standardised."""
+        normalise = Normalise(self.statistics, level or self.level)
+        batch = normalise({name: value.to(self.device) for name, value in batch.items()})
+        return {**batch, "s2": only_rgb(batch["s2"])} if self.rgb else batch
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits of a batch in physical units. Shape: s1 (B, 2, H, W), s2 (B, 13, H, W) → (B, K[, H, W])."""
@@ -72,15 +60,15 @@ class Downstream(nn.Module, SavedModel):
 
     def to(self, device: torch.device | str) -> "Downstream":  # type: ignore[override]
         """Model and inputs on another device."""
-        self.prepare = Prepare(self.statistics, torch.device(device), self.prepare.rgb, self.prepare.level)
+        self.device = torch.device(device)
         return super().to(device)
 
     def saved(self) -> nn.Module:
         return self.model
 
-    def card(self) -> str:
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         c = self.config
-        return (
+        return ModelCard(
             f"---\nlibrary_name: eo_ssl\nlicense: mit\n---\n# {c.model} · {c.task}\n\n"
             f"Land cover from Sentinel-1 and Sentinel-2, trained on {c.fraction:.0%} of the labels, starting from "
             f"{self.pretrained or 'scratch'}; classes: {', '.join(CLASS_NAMES)}.\n\n"
@@ -106,13 +94,13 @@ def build(config: FinetuneConfig, source: Any, device: torch.device | str) -> Do
     """
     with seeded(config.seed, 7):
         if config.init in FRESH:
-            known, about = source.stats("train").to_dict(), {"model": architecture(config)}
+            model, pretrained, rgb = architecture(config), "", False
+            statistics = source.stats("train").to_dict()
         else:
             model, meta = _pretrained(config)
-            rgb = meta["config"].get("bands") == "rgb"
-            known = meta["statistics"]
-            about = {"pretrained": meta["method"], "rgb": rgb, "model": model}
-        down = Downstream(config.to_dict(), known, **about, level=source.level)
+            pretrained, rgb = meta["method"], meta["config"].get("bands") == "rgb"
+            statistics = meta["statistics"]
+    down = Downstream(config.to_dict(), statistics, pretrained, rgb, model, source.level)
     if config.mode == "frozen":
         down.model.backbone.freeze()
     return down.to(device)
@@ -128,9 +116,9 @@ def _pretrained(config: FinetuneConfig) -> tuple[nn.Module, dict[str, Any]]:
         raise CheckpointError(f"{config.init}: backbone is {meta['backbone']}, not {config.backbone}")
     if config.model == "swin-unet":
         return SwinUNet(dual.s1, dual.s2), meta
-    one_sensor = config.model != "late"
-    encoder = StackedEncoder(getattr(dual, config.model), (config.model,)) if one_sensor else dual
-    return Classifier(encoder), meta
+    if config.model == "late":
+        return Classifier(dual), meta
+    return Classifier(StackedEncoder(getattr(dual, config.model), (config.model,))), meta
 
 
 def init_stamp(init: str) -> str:
@@ -154,21 +142,14 @@ def parameter_groups(model: nn.Module, config: FinetuneConfig) -> list[dict[str,
 
     From scratch there is nothing to protect: every layer learns at `lr_head`.
     """
+    apart = config.init != "scratch" and config.lr_backbone != config.lr_head
     pretrained, new = [], []
     for name, parameter in model.named_parameters():
-        protected = config.init != "scratch" and name.startswith("backbone.")
-        (pretrained if protected else new).append((name, parameter))
+        (pretrained if apart and name.startswith("backbone.") else new).append((name, parameter))
     groups = []
     for rate, part in ((config.lr_backbone, pretrained), (config.lr_head, new)):
         groups += decay_groups(part, config.weight_decay, lr=rate, peak=rate)
     return groups
-
-
-def save_trained(down: Downstream, line: dict[str, Any], folder: Path) -> None:
-    """Save a model with its settings, statistics, classes, validation score and number of labels."""
-    results = {key: line[key] for key in ("val_score", "n_labels")}
-    facts = down.config.to_dict(), down.statistics.to_dict(), down.pretrained, down.prepare.rgb, results
-    write_model(Downstream(*facts, model=down.model, level=down.prepare.level), folder)
 
 
 def ensemble(members: Sequence[Downstream]) -> Callable[[Batch], Tensor]:

@@ -76,8 +76,7 @@ def embed_batch(method: Method, batch: Batch) -> Embeddings:
     """Features of one standardised batch, on the CPU; S1 and S2 show the same crop, without augmentation."""
     device = next(method.model.parameters()).device
     images = {name: batch[name].to(device) for name in ("s1", "s2")}
-    encoders = {name: encoder for name, encoder in method.encoders().items() if encoder is not None}
-    h = {name: encoder(images[name]).cpu() for name, encoder in encoders.items()}
+    h = {name: encoder(images[name]).cpu() for name, encoder in method.encoders().items()}
     z1 = z2 = None
     if set(h) == {"s1", "s2"}:
         z1, z2 = (z.cpu() for z in method.model(images))

@@ -18,8 +18,8 @@ from eo_ssl.errors import ConfigError, EOError
 from eo_ssl.evaluate.predict import predict_maps, predict_tiles
 from eo_ssl.files import atomic_path, inside
 from eo_ssl.provenance import training_code
-from eo_ssl.train.checkpoint import load_state, plain, save_state
-from eo_ssl.train.config import FinetuneConfig, digest
+from eo_ssl.train.checkpoint import load_state, plain, save_state, write_model
+from eo_ssl.train.config import SELECT_BY, FinetuneConfig, digest
 from eo_ssl.train.devices import device_type, make_fabric
 from eo_ssl.train.downstream import (
     Downstream,
@@ -28,7 +28,6 @@ from eo_ssl.train.downstream import (
     init_stamp,
     load_trained,
     parameter_groups,
-    save_trained,
 )
 from eo_ssl.train.frozen import FeatureStream
 from eo_ssl.train.labelled import (
@@ -110,7 +109,7 @@ def finetune(
     if test:
         line |= _tested(stream.score(data.test, config.test_tiles, PANEL), data.test, name, folder)
     if keep and folder is not None:
-        save_trained(down, line, inside(folder, "models", name))
+        write_model(down, inside(folder, "models", name))
     if state is not None:
         state.unlink(missing_ok=True)
     return {**line, "seconds": round(time.perf_counter() - began, 2)}
@@ -136,7 +135,7 @@ class PatchStream:
     def batch(self, step: int) -> Batch:
         """Batch number `step`, normalised, on the device."""
         which, generator = draw_patches(self.labels, self.config, step)
-        return self.prepare(random_crops(self.train, which, self.config, generator))
+        return self.prepare(random_crops(self.train, which, self.config.image_size, generator))
 
     def score(self, patches: Patches, limit: int, keep_maps: int = 0) -> Evaluation:
         """Metrics over `limit` tiles of each patch (0: all)."""
@@ -166,6 +165,7 @@ def fit(
     is no longer finite.
     """
     config, model = stream.config, stream.model
+    metric, every = SELECT_BY[config.task], -(-config.updates // config.evaluations)
     # Fused: a tenth faster where the network is small.
     optimiser = torch.optim.AdamW(parameter_groups(model, config), fused=True)
     wrapped, optimiser = fabric.setup(model, optimiser)
@@ -179,15 +179,15 @@ def fit(
     written = time.monotonic()
     for step in range(found["history"][-1][0] if found["history"] else 0, config.updates):
         loss = update(fabric, wrapped, optimiser, stream, step)
-        if (step + 1) % config.eval_every and step + 1 < config.updates:
+        if (step + 1) % every and step + 1 < config.updates:
             continue
         if not torch.isfinite(loss):
             raise EOError(f"the loss is {float(loss)} after {step + 1} updates; lower the learning rate")
         model.eval()
         metrics = stream.score(val, config.val_tiles).metrics
-        score = metrics[config.select_by]
+        score = metrics[metric]
         if score is None:
-            raise EOError(f"validation has no labels for {config.select_by}; the model cannot be chosen")
+            raise EOError(f"validation has no labels for {metric}; the model cannot be chosen")
         found["history"].append([step + 1, score])
         if score > found["val_score"]:
             found |= {"val_score": score, "best_update": step + 1, "val": metrics}
@@ -206,8 +206,9 @@ def update(
 ) -> Tensor:
     """One update on batch number `step`; drop-path and dropout draw numbers that depend on seed and step only."""
     config = stream.config
+    warmup = max(1, config.updates // 10)
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(step, config.updates, config.warmup, group["peak"], 0.0)
+        group["lr"] = learning_rate(step, config.updates, warmup, group["peak"], 0.0)
     model.train()
     optimiser.zero_grad(set_to_none=True)
     with seeded(config.seed, step, 3):
@@ -259,7 +260,7 @@ def test_trained(
     line: Result = {}
     if val:
         line["val"] = evaluate(config, forward, data.val, config.val_tiles).metrics
-        line["val_score"] = line["val"][config.select_by]
+        line["val_score"] = line["val"][SELECT_BY[config.task]]
     found = evaluate(config, forward, data.test, config.test_tiles, PANEL)
     return {**line, **_tested(found, data.test, name, run_dir)}
 

@@ -60,15 +60,15 @@ class FeatureStream:
         folder: Path | None,
     ) -> None:
         self.config, self.encode, self.folder, self.kept = config, encode, folder, {}
-        backbone, self.device = backbone_hash(down.model.backbone), down.prepare.device
+        backbone, self.device = backbone_hash(down.model.backbone), down.device
         self.key = [data.version, backbone, str(down.statistics), config.image_size, training_code()]
         down.model.eval()
 
         def crop(rows: Tensor, k: int) -> Batch:
             generator = torch.Generator().manual_seed(mixed_seed(k, int(rows[0]), 5))
-            return random_crops(data.train, rows, config, generator)
+            return random_crops(data.train, rows, config.image_size, generator)
 
-        everything = self._features(f"train {config.augment}", data.train, crop, config.cached_crops)
+        everything = self._features("train", data.train, crop, config.cached_crops)
         down.model.head.standardise(everything["features"].flatten(0, 1).to(self.device))
         self.model = OnFeatures(down.model.head)
         chosen = data.train.positions(rows)

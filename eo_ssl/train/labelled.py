@@ -42,15 +42,15 @@ class Patches:
     """Whole labelled patches of a source: mask (N, P, P) uint8, and `images` where they are kept in memory.
 
     Squares of a packed store are read when they are cut, from files that all processes share. Of other sources, and
-    on a GPU, the images are kept: s1 (N, 2, P, P) dB and s2 (N, 13, P, P) reflectance in half precision. That is
-    11 bits: ±0.01 dB at −20 dB and ±0.0001 at a reflectance of 0.3, below the noise of either sensor.
+    on a GPU, the images are kept: (N, 15, P, P), S1 in dB and S2 in reflectance, in half precision. That is 11 bits:
+    ±0.01 dB at −20 dB and ±0.0001 at a reflectance of 0.3, below the noise of either sensor.
     """
 
     source: Any
     mask: Tensor
     rows: list[int]  # positions in the catalogue
     group: np.ndarray  # spatial block of each patch: what the bootstrap draws together
-    images: tuple[Tensor, Tensor] | None = None
+    images: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -60,21 +60,19 @@ class Patches:
     @cached_property
     def has_gaps(self) -> bool:
         """Whether a pixel of the kept images is NaN: asked once, since a GPU is waited for to know."""
-        return any(bool(torch.isnan(image).any()) for image in self.images or ())
+        return bool(self.images.isnan().any())
 
     def __len__(self) -> int:
         return len(self.mask)
 
     def kept(self, device: torch.device) -> "Patches":
         """The same patches with their images on `device`."""
-        if self.images is None:
+        images = self.images
+        if images is None:
             places = [[(row, 0, 0) for row in self.rows[i : i + 64]] for i in range(0, len(self), 64)]
             parts = [read_windows(self.source, some, self.size, PHYSICAL) for some in places]
-            images = [torch.cat([torch.from_numpy(p[k]).half() for p in parts]) for k in ("s1", "s2")]
-        else:
-            images = list(self.images)
-        on_device = images[0].to(device), images[1].to(device)
-        return Patches(self.source, self.mask.to(device), self.rows, self.group, on_device)
+            images = torch.cat([torch.from_numpy(np.hstack([p["s1"], p["s2"]])).half() for p in parts])
+        return Patches(self.source, self.mask.to(device), self.rows, self.group, images.to(device))
 
     def to(self, device: torch.device) -> "Patches":
         """The same patches, on a GPU where they fit: cutting crops there spares the transfer."""
@@ -94,10 +92,10 @@ class Patches:
             corners = zip([self.rows[row] for row in rows.tolist()], tops.tolist(), lefts.tolist())
             found = read_windows(self.source, list(corners), side, PHYSICAL)
             return {name: torch.from_numpy(value) for name, value in found.items()} | labels
-        s1, s2 = (squares(x, rows, tops, lefts, side).float() for x in self.images)
+        images = squares(self.images, rows, tops, lefts, side).float()
         if self.has_gaps:
-            labels["valid"] = torch.isfinite(s1).all(1) & torch.isfinite(s2).all(1)
-        return {"s1": s1, "s2": s2} | labels
+            labels["valid"] = images.isfinite().all(1)
+        return {"s1": images[:, : len(S1_BANDS)], "s2": images[:, len(S1_BANDS) :]} | labels
 
     def positions(self, rows: Sequence[int]) -> Tensor:
         """Where the patches of these rows of the catalogue are, (n,)."""
@@ -108,7 +106,7 @@ class Patches:
         """The patches of these rows of the catalogue."""
         index = self.positions(rows)
         at = index.to(self.mask.device)
-        images = self.images and (self.images[0][at], self.images[1][at])
+        images = None if self.images is None else self.images[at]
         return Patches(self.source, self.mask[at], list(rows), self.group[index.numpy()], images)
 
 
@@ -136,32 +134,25 @@ def load_patches(source: Any, rows: Sequence[int]) -> Patches:
     return patches if isinstance(source, StoreSource) else patches.kept(torch.device("cpu"))
 
 
-@dataclass
 class LabelledData:
     """The labelled splits of a source, read once per process; the test split when it is first asked for.
 
     `version` tells one data set from another, by default by its patches and their statistics. Training sees
-    `train` and `val`; `test` is for whoever has chosen the last weight.
+    `train` and `val`; `test` is for whoever has chosen the last weight. `labels` are the majority classes of the
+    training patches, (N,).
     """
 
-    source: Any
-    version: str = ""
-    train: Patches = field(init=False)
-    val: Patches = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, source: Any, version: str = "") -> None:
+        self.source, self.device = source, torch.device("cpu")
         for pair in combinations(("train", "val", "test"), 2):
-            check_disjoint(self.source.catalog, *pair)
+            check_disjoint(source.catalog, *pair)
         self.train, self.val = self._patches("train"), self._patches("val")
-        # Majority class of each whole training patch, (N,).
+        self._test: Patches | None = None
         self.labels = torch.cat([crop_labels(part.long())[0] for part in self.train.mask.split(256)])
         if bool((self.labels == IGNORE).all()):
             raise DataError("no training patch has a label; run eo-ssl data check on the data set")
-        if not self.version:
-            ids = self.source.catalog["id"].astype(str).tolist()
-            self.version = digest(ids, self.source.stats("train").to_dict())
-        self.device = torch.device("cpu")
-        self._test: Patches | None = None
+        ids = source.catalog["id"].astype(str).tolist()
+        self.version = version or digest(ids, source.stats("train").to_dict())
 
     @property
     def test(self) -> Patches:
@@ -187,34 +178,19 @@ class LabelledData:
 def draw_patches(labels: Tensor, config: FinetuneConfig, step: int) -> tuple[Tensor, torch.Generator]:
     """Which patches make up batch `step`, (batch_size,) int64, and random numbers for their crops.
 
-    A pure function of labels, settings and step. Balanced: with replacement, every majority class equally likely;
-    otherwise one shuffled pass after the other.
+    A pure function of labels, settings and step: with replacement, every majority class equally likely.
     """
-
-    def numbers(*key: int) -> torch.Generator:
-        return torch.Generator().manual_seed(mixed_seed(config.seed, *key))
-
-    size, n = config.batch_size, len(labels)
-    if config.balanced:
-        weight = 1.0 / torch.bincount(labels, minlength=IGNORE + 1).clamp(min=1)[labels].double()
-        weight[labels == IGNORE] = 0.0  # nothing to learn from
-        which = torch.multinomial(weight, size, replacement=True, generator=numbers(step, 1))
-    else:
-        passes = range(step * size // n, ((step + 1) * size - 1) // n + 1)
-        orders = torch.cat([torch.randperm(n, generator=numbers(e, 2)) for e in passes])
-        which = orders[step * size - passes[0] * n :][:size]
-    return which, numbers(step, 4)
+    seeds = (mixed_seed(config.seed, step, what) for what in (1, 4))
+    choice, crops = (torch.Generator().manual_seed(seed) for seed in seeds)
+    weight = 1.0 / torch.bincount(labels, minlength=IGNORE + 1).clamp(min=1)[labels].double()
+    weight[labels == IGNORE] = 0.0  # nothing to learn from
+    return torch.multinomial(weight, config.batch_size, replacement=True, generator=choice), crops
 
 
-def random_crops(
-    patches: Patches, which: Tensor, config: FinetuneConfig, generator: torch.Generator
-) -> Batch:
-    """A random square of each chosen patch, mirrored and turned by 90° at random where `augment` says so."""
-    span = patches.size - config.image_size + 1
-    tops, lefts = torch.randint(span, (2, len(which)), generator=generator)
-    batch = patches.cut(which, tops, lefts, config.image_size)
-    if not config.augment:
-        return batch
+def random_crops(patches: Patches, which: Tensor, side: int, generator: torch.Generator) -> Batch:
+    """A random square of each chosen patch, mirrored and turned by 90° at random."""
+    tops, lefts = torch.randint(patches.size - side + 1, (2, len(which)), generator=generator)
+    batch = patches.cut(which, tops, lefts, side)
     return symmetries(batch, torch.randint(8, (len(which),), generator=generator))
 
 

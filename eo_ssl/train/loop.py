@@ -177,8 +177,9 @@ def filled_up(batch: Batch, size: int) -> Batch:
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """Batches on the device; a copy to a GPU is only ordered, so that the next is read while it computes."""
     for batch in batches:
-        gpu = device.type == "cuda"
-        yield {k: x.pin_memory().to(device, non_blocking=True) for k, x in batch.items()} if gpu else batch
+        if device.type == "cuda":
+            batch = {name: x.pin_memory().to(device, non_blocking=True) for name, x in batch.items()}
+        yield batch
 
 
 @torch.no_grad()

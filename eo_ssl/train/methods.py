@@ -19,7 +19,7 @@ from eo_ssl.models.encoders import Encoder, make_encoder
 from eo_ssl.models.fusion import BANDS
 from eo_ssl.models.heads import ProjectionHead
 from eo_ssl.sensors import RGB, S2_BANDS, band_index
-from eo_ssl.train.config import DualSimCLRConfig, MMAConfig, PretrainConfig, SimCLRConfig
+from eo_ssl.train.config import MMAConfig, PretrainConfig, SimCLRConfig
 
 Batch = dict[str, Tensor]
 Views = Callable[[Batch, torch.Generator], Batch]
@@ -106,9 +106,9 @@ class Method:
             return map_similarity(z1, z2)
         return F.normalize(z1.float(), dim=1) @ F.normalize(z2.float(), dim=1).T
 
-    def encoders(self) -> dict[str, Encoder | None]:
-        """The encoder of each sensor, None for one that the method does not train."""
-        return {"s1": self.model.encoder.s1, "s2": self.model.encoder.s2}
+    def encoders(self) -> dict[str, Encoder]:
+        """The encoders that the method trains, by sensor."""
+        return self.model.encoder.encoders()
 
 
 def make_method(config: PretrainConfig, statistics: Statistics | None = None) -> Method:
@@ -126,9 +126,7 @@ def make_method(config: PretrainConfig, statistics: Statistics | None = None) ->
     pair = DualEncoder(*(make_encoder(config.backbone, bands, config.image_size) for bands in BANDS.values()))
     if isinstance(config, MMAConfig):
         return Method(config, MapPair(pair), _search_views(config, pair.s2))
-    if isinstance(config, DualSimCLRConfig):
-        return Method(config, SensorPair(pair, config.projection_dim, config.head_grid), _sensor_views)
-    raise ConfigError(f"{type(config).__name__} is not a method that can be trained")
+    return Method(config, SensorPair(pair, config.projection_dim, config.head_grid), _sensor_views)
 
 
 def _sensor_views(batch: Batch, generator: torch.Generator) -> Batch:
@@ -170,17 +168,22 @@ def _augmented_views(config: SimCLRConfig, statistics: Statistics | None) -> Vie
             BandDrop(config.band_drop, statistics),
         ]
     )
-    rgb = torch.zeros(len(S2_BANDS), 1, 1)
-    rgb[band_index(RGB)] = 1.0
 
     def view(batch: Batch, generator: torch.Generator) -> Tensor:
         s2 = augment({"s2": batch["s2"]}, generator)["s2"]
-        return s2 * rgb.to(s2.device) if config.bands == "rgb" else s2  # 0 is the training mean
+        return only_rgb(s2) if config.bands == "rgb" else s2
 
     def views(batch: Batch, generator: torch.Generator) -> Batch:
         return {"s2": view(batch, generator), "other": view(batch, generator)}
 
     return views
+
+
+def only_rgb(s2: Tensor) -> Tensor:
+    """S2 with all bands but red, green and blue at 0, the training mean. Shape: (N, 13, H, W) → the same."""
+    keep = torch.zeros(len(S2_BANDS), 1, 1, device=s2.device)
+    keep[band_index(RGB)] = 1.0
+    return s2 * keep
 
 
 @torch.no_grad()

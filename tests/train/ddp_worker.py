@@ -21,12 +21,10 @@ STEPS: dict[str, PretrainConfig] = {
     "dual-simclr": DualSimCLRConfig(backbone="resnet_nano", **FROZEN),
     "dual-simclr, cached": DualSimCLRConfig(backbone="resnet_nano", micro_batch=3, **FROZEN),
     "simclr": SimCLRConfig(backbone="resnet_nano", **FROZEN),
-    "mma": MMAConfig(backbone="vgg_mma_mini", second_crop=8, temperature=0.1, **FROZEN),
     "mma, cached": MMAConfig(
         backbone="vgg_mma_mini", second_crop=8, temperature=0.1, micro_batch=4, **FROZEN
     ),
     "swin-pair": SwinPairConfig(backbone="swin_nano", **COMMON),
-    "swin-pair, adam": SwinPairConfig(backbone="swin_nano", optimizer="adam", **COMMON),
 }
 # On two GPUs alone: BatchNorm takes its statistics from both.
 SYNC: dict[str, PretrainConfig] = {"dual-simclr, sync": DualSimCLRConfig(backbone="resnet_nano", **COMMON)}
@@ -45,7 +43,7 @@ def step(fabric: Fabric, config: PretrainConfig) -> dict[str, torch.Tensor]:
     if config.batch_norm == "frozen":
         freeze_statistics(model)
     torch.backends.cudnn.allow_tf32 = False
-    whole = next(iter(data.loader(config)))
+    whole = next(iter(data.loader()))
     views = {k: v.to(fabric.device) for k, v in method.views(whole, torch.Generator().manual_seed(0)).items()}
     share = config.batch_size // fabric.world_size
     rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)

@@ -62,24 +62,19 @@ def test_a_method_comes_back_with_encoders_heads_and_statistics(name, tmp_path):
         torch.testing.assert_close(a, b)
 
 
-def test_we_and_the_hub_read_the_same_features_and_meta_data_need_no_weights(tmp_path):
+def test_we_and_the_hub_read_the_same_features_whole_and_meta_data_need_no_weights(tmp_path):
     method = saved(tmp_path)
     dual, meta = load_dual(tmp_path)
-    assert not dual.training and dual.statistics == STATISTICS
     for model in (dual, PretrainedEncoders.from_pretrained(tmp_path)):
+        assert not model.training and model.statistics == STATISTICS
         torch.testing.assert_close(model(BATCH), method.model.encoder(BATCH))
-    (tmp_path / "model.safetensors").unlink()
-    assert read_meta(tmp_path) == meta and meta["code"] == training_code()
-
-
-def test_what_the_hub_reads_is_whole_and_ready_to_use(tmp_path):
-    saved(tmp_path)
-    assert not PretrainedEncoders.from_pretrained(tmp_path).training
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop(next(name for name in weights if name.endswith("weight")))
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(RuntimeError, match="Missing key"):
         PretrainedEncoders.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    assert read_meta(tmp_path) == meta and meta["code"] == training_code()
 
 
 def test_a_sensor_that_was_not_trained_is_none(tmp_path):
@@ -88,27 +83,11 @@ def test_a_sensor_that_was_not_trained_is_none(tmp_path):
     assert dual.s1 is None and dual.s2(BATCH["s2"]).shape[0] == 3
 
 
-def test_a_checkpoint_of_the_first_edition_is_read(tmp_path):
-    method = saved(tmp_path)
-
-    def as_it_was(config: dict) -> None:
-        config["shared_trunk"] = False
-        config["meta"].pop("code")
-        config["meta"]["config"]["batch_norm"] = "local"
-
-    edited(tmp_path, as_it_was)
-    torch.testing.assert_close(load_dual(tmp_path)[0](BATCH), method.model.encoder(BATCH))
-    torch.testing.assert_close(embed(load_method(tmp_path)[0]), embed(method))
-    edited(tmp_path, lambda config: config.update(shared_trunk=True))
-    with pytest.raises(CheckpointError, match="a shared trunk is no longer read"):
-        load_dual(tmp_path)
-
-
 def test_the_card_tells_method_bands_data_and_limits(tmp_path):
     saved(tmp_path, data="toy 1", commit="abc", epoch=7, metrics={"val_top5": 0.5, "val_chance_top5": 0.1})
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: eo_ssl\nlicense: mit\n")
-    told = (
+    told = [
         "dual-simclr",
         "resnet_nano",
         "B8A",
@@ -118,7 +97,7 @@ def test_the_card_tells_method_bands_data_and_limits(tmp_path):
         "epoch 7",
         "| val_top5 | 0.5 |",
         "0.1",
-    )
+    ]
     assert [word for word in told if word not in card] == []
 
 
@@ -128,17 +107,17 @@ def break_(path: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "weights": (lambda f: break_(f / "model.safetensors"), "does not load"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "does not load"),
-    "heads cut": (lambda f: break_(f / "heads.safetensors"), "does not load"),
     "no heads": (lambda f: (f / "heads.safetensors").unlink(), "does not load"),
-    "nothing": (lambda f: (f / "config.json").unlink(), "no checkpoint here .*No such file"),
-    "not JSON": (lambda f: break_(f / "config.json"), "no checkpoint here .*not valid JSON"),
-    "someone else's": (lambda f: (f / "config.json").write_text('{"a": 1}'), "not that of pretrained"),
-    "a list": (lambda f: (f / "config.json").write_text("[]"), "not that of pretrained"),
-    "no statistics": (lambda f: edited(f, lambda c: c["meta"].pop("statistics")), "statistics is missing"),
+    "nothing": (lambda f: (f / "config.json").unlink(), "does not load .*No such file"),
+    "not JSON": (lambda f: break_(f / "config.json"), "does not load .*not valid JSON"),
+    "someone else's": (
+        lambda f: (f / "config.json").write_text('{"a": 1}'),
+        "no backbone, config, .* in config",
+    ),
+    "a list": (lambda f: (f / "config.json").write_text("[]"), "does not load"),
     "unknown setting": (
-        lambda f: edited(f, lambda c: c["meta"]["config"].update(temprature=1)),
-        "temperature",
+        lambda f: edited(f, lambda c: c["meta"]["config"].update(tempo=1)),
+        "no field 'tempo'",
     ),
     "other channels": (
         lambda f: edited(f, lambda c: c["encoders"]["s2"].update(in_chans=12)),
@@ -173,14 +152,13 @@ def test_a_full_disk_leaves_the_exported_model_intact(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no umask")
-@pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_exported_files_have_the_permissions_of_any_file(umask, tmp_path):
-    before = os.umask(umask)
+def test_exported_files_have_the_permissions_of_any_file(tmp_path):
+    before = os.umask(0o027)
     try:
         saved(tmp_path)
     finally:
         os.umask(before)
-    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask}
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
 
 
 class Killed(BaseException):

@@ -25,7 +25,6 @@ ALL = [(method, profile) for method in METHODS for profile in PROFILES]
         (lambda: preset("dual_simclr", "paper"), "did you mean dual-simclr"),
         (lambda: preset("mma", "laptpo"), "did you mean laptop"),
         (lambda: MMAConfig(image_size=64, second_crop=72), "second_crop"),
-        (lambda: FinetuneConfig.from_dict({"dice": 1.0}), "no field 'dice'"),
         (lambda: FinetuneConfig(fraction=1.5), "fraction"),
         (lambda: FinetuneConfig(task="segment"), "does not do"),
         (lambda: FinetuneConfig(mode="frozen"), "pretrained"),
@@ -71,11 +70,9 @@ def test_impossible_values_are_refused_by_field_name(field, value):
         DualSimCLRConfig.from_dict({"epochs": 50, field: value})
 
 
-def test_strings_take_the_type_of_their_field_and_settings_of_the_first_edition_are_read():
+def test_strings_take_the_type_of_their_field():
     config = preset("mma", "laptop", epochs="7", lr="1e-4", mask_overlaps="false")
     assert (config.epochs, config.lr, config.mask_overlaps) == (7, 1e-4, False)
-    old = {**FinetuneConfig(seed=3).to_dict(), "patience": 0, "dice": 0.0}
-    assert FinetuneConfig.from_dict(old) == FinetuneConfig(seed=3)
 
 
 def test_the_digest_changes_with_any_setting_and_only_then():

@@ -14,7 +14,7 @@ from eo_ssl.train.config import DualSimCLRConfig
 from eo_ssl.train.pretrain import pretrain
 
 pytestmark = [pytest.mark.kill, pytest.mark.skipif(not forked.FORKS, reason="needs fork")]
-KILLS = 12
+KILLS = 6
 CONFIG = DualSimCLRConfig(
     backbone="resnet_nano", image_size=16, batch_size=32, epochs=5, warmup_epochs=1.0, precision="32"
 )

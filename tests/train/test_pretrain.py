@@ -165,7 +165,6 @@ def test_a_batch_reaches_a_gpu_as_it_was_though_its_copy_is_only_ordered():
         ({"image_size": 32}, {}, "image_size 32 is larger than the patches"),
         ({"backbone": "resnt18"}, {}, "resnet18"),
         ({"batch_size": 15}, {"devices": 2}, "not a multiple of 2 devices"),
-        ({"precision": "16"}, {}, "precision cannot be '16'; did you mean bf16"),
         ({"batch_norm": "sync"}, {"devices": 2}, "batch_norm=sync needs GPUs"),
         ({}, {"devices": 0}, "devices"),
     ],

@@ -173,14 +173,13 @@ def test_running_statistics_move_once_per_micro_batch_not_twice():
             torch.testing.assert_close(buffer, expected[name])
 
 
-@pytest.mark.parametrize("draw", [lambda: torch.rand(3), lambda: torch.randint(9, (2,))])
-def test_seeded_blocks_leave_the_callers_random_numbers_alone(draw):
+def test_seeded_blocks_leave_the_callers_random_numbers_alone():
     torch.manual_seed(0)
-    expected = draw()
+    expected = torch.rand(3)
     torch.manual_seed(0)
     with seeded(7):
-        draw()
-    assert torch.equal(draw(), expected)
+        torch.rand(3)
+    assert torch.equal(torch.rand(3), expected)
 
 
 class Whole(nn.Module):
@@ -248,9 +247,8 @@ def test_pretraining_and_fine_tuning_decay_the_same_weights_and_the_papers_adam_
     ]
     decayed = [{id(p) for group in rule if group["weight_decay"] for p in group["params"]} for rule in rules]
     assert decayed[0] == decayed[1] == decayed[2]
-    assert [len([p for g in rule for p in g["params"]]) for rule in rules] == 3 * [
-        len(list(model.parameters()))
-    ]
+    counts = [sum(len(group["params"]) for group in rule) for rule in rules]
+    assert counts == 3 * [len(list(model.parameters()))]
     for name, parameter in model.named_parameters():
         assert (id(parameter) in decayed[0]) == (parameter.ndim > 1 and "position_bias" not in name), name
     optimizer = make_optimizer(DualSimCLRConfig(optimizer="adam", weight_decay=1e-4), nn.Linear(2, 2))
