@@ -87,7 +87,7 @@ def slowly(folder):
 @pytest.mark.kill
 def test_a_grid_killed_again_and_again_ends_with_the_same_lines(whole, tmp_path):
     rng = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         before = len(grid_worker.trained(tmp_path))
         process = forked.start(slowly, tmp_path, **{grid_worker.SECONDS: "0.3"})
         while process.is_alive() and len(grid_worker.trained(tmp_path)) == before:
