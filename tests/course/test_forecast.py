@@ -155,6 +155,7 @@ def test_a_disk_that_holds_run_and_data_needs_room_for_both(tmp_path, monkeypatc
         found = real(path, *args, **kwargs)
         return os.stat_result([*found[:2], same or "cache" in str(path), *found[3:]])
 
+    (tmp_path / "cache").mkdir()
     real, run = os.stat, run_of(get_profile("gpu"), tmp_path / "run")
     largest = max(forecast.disk_needs(run).values())
     monkeypatch.setattr(forecast.os, "stat", stat)

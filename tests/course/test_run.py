@@ -115,7 +115,7 @@ def test_a_kernel_that_dies_or_cannot_start_is_one_line_and_leaves_no_chapter_ru
     monkeypatch.setitem(runner.notebooks.KERNELSPEC, "name", kernel)
     with pytest.raises(ChapterFailed, match=f"^00_first: {words}") as caught:
         run()
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and (run_dir / "00_first.failed.ipynb").is_file()
     assert status.read(run_dir)["chapters"]["00_first"]["state"] == "failed"
 
 
