@@ -42,7 +42,6 @@ from eo_ssl.cli import app
 
 data, out = sys.argv[1:]
 for line in (
-    f"data simulate {data} --profile smoke --workers 1",
     f"pretrain dual-simclr --preset smoke --data {data} --run-dir {out}",
     f"finetune --data {data} --init {out}/pretrain/dual-simclr-resnet_nano-seed0 --run-dir {out}"
     " --set updates=2 --set batch_size=4",
@@ -70,10 +69,10 @@ def test_the_six_files_of_the_method_are_there_and_named_to_readers():
         assert (ROOT / "eo_ssl" / f"{name}.py").is_file() and f"`{name}.py`" in text
 
 
-def test_without_jupyter_every_room_below_the_figures_imports_and_the_package_simulates_trains_and_evaluates(
-    tmp_path,
+def test_without_jupyter_every_room_below_the_figures_imports_and_the_package_trains_and_evaluates(
+    simulated, tmp_path
 ):
-    script = [sys.executable, "-c", WITHOUT + TRAIN, str(tmp_path / "data"), str(tmp_path / "out")]
+    script = [sys.executable, "-c", WITHOUT + TRAIN, str(simulated), str(tmp_path / "out")]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert list((tmp_path / "out").rglob("*.safetensors"))

@@ -23,7 +23,7 @@ import yaml
 from finished_run import finish
 
 from eo_ssl.course import notebooks, session
-from eo_ssl.files import read_json, write_json, write_text
+from eo_ssl.files import read_json, write_text
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".github" / "workflows"
@@ -100,13 +100,12 @@ def allowed(workflow: dict[str, Any], runner: str = "", **event: Any) -> bool:
 
 
 def test_the_full_run_starts_by_label_weekly_and_by_hand_on_one_runner_and_never_for_a_fork():
-    starts, text = GPU[True], (FOLDER / "gpu.yml").read_text()
+    starts = GPU[True]
     assert starts["pull_request"] == {"types": ["labeled"]}
     assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", starts["schedule"][0]["cron"])
     assert starts["workflow_dispatch"]["inputs"]["profile"]["options"] == ["gpu", "paper"]
     runners = {name: one["runs-on"] for name, one in GPU["jobs"].items()}
     assert "vars.GPU_RUNNER" in runners.pop("full-run") and set(runners.values()) == {"ubuntu-latest"}
-    assert text.count("vars.GPU_RUNNER ||") == 1
     assert allowed(GPU, event_name="workflow_dispatch") and allowed(GPU, '"gpu"', event_name="schedule")
     assert not allowed(GPU, event_name="schedule"), "where there is no runner, nothing fails each week"
     for label, origin, runs in (("gpu", "us", True), ("gpu", "them", False), ("bug", "us", False)):
@@ -120,7 +119,7 @@ def test_the_book_is_published_from_main_only_after_ci_has_passed():
     assert allowed(PAGES, event_name="workflow_dispatch", ref="refs/heads/main")
     assert not allowed(PAGES, event_name="workflow_dispatch", ref="refs/heads/other")
     taken = step(PAGES, "Take the last full run")["run"]  # of a fork, `main` may be a branch, too
-    assert 'select(.event != "pull_request" and' in taken and "--json databaseId,displayTitle,event " in taken
+    assert 'select(.event != "pull_request" and' in taken
     passed = {"conclusion": "success", "event": "push", "head_repository": {"full_name": "us"}}
     fork = {"head_repository": {"full_name": "them"}}
     about = {"event_name": "workflow_run", "repository": "us", "ref": "refs/heads/main"}
@@ -145,15 +144,11 @@ def test_a_run_on_a_rented_machine_goes_on_only_with_what_the_same_package_has_m
     assert keep["if"].startswith("always()"), "an interrupted run is kept, too"
 
 
-def test_a_run_on_our_own_machine_lies_outside_the_workspace_and_in_no_cache():
+def test_a_run_on_our_own_machine_is_in_no_cache_and_its_pages_are_kept_without_its_checkpoints():
     assert "actions/cache" not in (FOLDER / "gpu.yml").read_text()
-    script = step(GPU, "must see the GPU")["run"]
-    assert "course where" in script and "${RUNS:-$HOME/eo_ssl-runs}/${folder##*/}" in script
     group, settings = job(GPU)["concurrency"]["group"], job(GPU)["env"]
-    assert group == f"full-run-{settings['PROFILE']}-{settings['DATA']}", (
-        "and in what one job at a time holds"
-    )
-    assert "github.event_name == 'schedule'" in job(GPU)["env"]["FRESH"], "the weekly run begins anew"
+    assert group == f"full-run-{settings['PROFILE']}-{settings['DATA']}", "one job at a time holds it"
+    assert "github.event_name == 'schedule'" in settings["FRESH"], "the weekly run begins anew"
     upload = step(GPU, "Keep the executed notebooks")
     assert upload["if"].startswith("always()"), "what it made is uploaded whatever happened"
     kept = upload["with"]["path"].replace("runs/${{ env.PROFILE }}", "run").split()
@@ -163,7 +158,6 @@ def test_a_run_on_our_own_machine_lies_outside_the_workspace_and_in_no_cache():
 
 def test_a_job_ends_itself_before_it_is_ended_and_the_next_has_the_same_commit():
     one, run, following = job(GPU), step(GPU, "Run the course"), GPU["jobs"]["next-job"]
-    assert run["run"] == "scripts/full_run.sh"
     assert one["env"]["MINUTES"] < run["timeout-minutes"] < one["timeout-minutes"] <= 360
     assert following["needs"] == "full-run" and "outputs.state == 'unfinished'" in following["if"]
     assert one["outputs"]["state"] == "${{ steps.run.outputs.state }}"
@@ -174,20 +168,9 @@ def test_a_job_ends_itself_before_it_is_ended_and_the_next_has_the_same_commit()
 def test_the_rehearsal_runs_for_whatever_a_full_run_goes_through():
     patterns = REHEARSAL[True]["pull_request"]["paths"]
     code = [f"eo_ssl/{name}.py" for name in ("course/run", "experiments/grid", "train/loop", "profiles")]
-    for path in (
-        *code,
-        ".github/workflows/gpu.yml",
-        ".github/workflows/rehearsal.yml",
-        "scripts/full_run.sh",
-    ):
+    for path in (*code, ".github/workflows/gpu.yml", "scripts/full_run.sh"):
         assert (ROOT / path).is_file() and any(fnmatch(path, pattern) for pattern in patterns), path
     assert not any(fnmatch("README.md", pattern) for pattern in patterns)
-    assert (
-        job(REHEARSAL)["env"]["PROFILE"] == "paper-rehearsal" and job(REHEARSAL)["runs-on"] == "ubuntu-latest"
-    )
-    begin, killed, end = (step(REHEARSAL, f"job {word}") for word in ("ends before", "is killed", "finishes"))
-    assert all("scripts/full_run.sh" in one["run"] for one in (begin, killed, end))
-    assert begin["env"]["MINUTES"] < end["env"]["MINUTES"] and "process.kill()" in killed["run"]
 
 
 @pytest.mark.parametrize("name", ["ci", "pages"])
@@ -333,8 +316,8 @@ def test_a_fresh_run_empties_its_own_folder_and_no_other(scratch, tmp_path):
 
 @pytest.mark.parametrize(
     "script",
-    ["echo 'NVIDIA-SMI has failed: no driver'; exit 9", "exit 0", "exec no-such-program"],
-    ids=["no driver", "no GPU", "no nvidia-smi"],
+    ["echo 'NVIDIA-SMI has failed: no driver'; exit 9", "exit 0"],
+    ids=["no driver", "no GPU"],
 )
 def test_without_a_gpu_the_run_ends_in_seconds_and_says_what_to_set(scratch, script):
     scratch.stub("nvidia-smi", script)
@@ -359,34 +342,20 @@ def test_a_job_that_goes_on_with_a_run_that_is_not_there_says_so(scratch, tmp_pa
     """A rented machine forgets its disk: every job would begin anew, and none would end."""
     values = {**SETTINGS, "JOB": "2", "FOLDER": str(tmp_path / "gone")}
     done = scratch.run(GPU, "Take up the run folder", **values)
-    assert (
-        done.returncode == 1
-        and "::error title=The run is gone::" in done.stdout
-        and "GPU_RUNS" in done.stdout
-    )
+    assert done.returncode == 1 and "::error title=The run is gone::" in done.stdout
 
 
 def test_an_unfinished_run_asks_for_its_next_job_and_a_pull_request_is_told_how(scratch):
     scratch.stub("gh", 'echo "$*"')
-    about = {
-        "GH_TOKEN": "none",
-        "GH_REPO": "us/course",
-        "REF": "main",
-        "COMMIT": "0123abc",
-        "PROFILE": "paper",
-    }
-    about |= {"DATA": "/data", "JOB": "7", "EVENT": "workflow_dispatch"}
+    about = {"GH_TOKEN": "none", "GH_REPO": "us/course", "REF": "main", "COMMIT": "0123abc"}
+    about |= {"PROFILE": "paper", "DATA": "/data", "JOB": "7", "EVENT": "workflow_dispatch"}
     done = scratch.run(GPU, "Ask for the next job", **about)
     inputs = "-f profile=paper -f data=/data -f fresh=false -f commit=0123abc -f job=8"
     assert done.returncode == 0 and done.stdout == f"workflow run gpu.yml --ref main {inputs}\n"
     assert set(re.findall(r"(\w+)=", inputs)) == set(GPU[True]["workflow_dispatch"]["inputs"])
     for never in ({"EVENT": "pull_request"}, {"JOB": "100"}):
         done = scratch.run(GPU, "Ask for the next job", **{**about, **never})
-        assert (
-            done.returncode == 1
-            and "goes on where it stopped" in done.stdout
-            and "gpu.yml" not in done.stdout
-        )
+        assert done.returncode == 1 and "gpu.yml" not in done.stdout
 
 
 HERE = '[[ "$*" = *"--run-dir runs/$PROFILE "* ]] || exit 9'  # whatever the data
@@ -459,19 +428,6 @@ def test_every_shell_step_of_publishing_works_and_a_smoke_run_is_refused(ran, sc
     done = scratch.run(PAGES, "Build the book", PROFILE="smoke", **CHOOSE)
     assert done.returncode == 1 and "is no evidence and never a result" in done.stderr
     assert (scratch.folder / "book" / "_build" / "html" / "index.html").stat().st_mtime_ns == before
-
-
-def test_a_run_that_is_evidence_is_published_with_its_profile_on_every_page(ran, scratch):
-    run = Path(shutil.copytree(scratch.folder / "runs" / "smoke", scratch.folder / "runs" / "laptop"))
-    write_json(run / "status.json", {**read_json(run / "status.json"), "profile": "laptop", "evidence": True})
-    for path in run.glob("*.ipynb"):
-        path.write_text(path.read_text().replace("eo-no-evidence", "eo-something"))
-    done = scratch.run(PAGES, "Build the book", PROFILE="laptop", **CHOOSE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    pages = [p for p in (scratch.folder / "book/_build/html").rglob("*.html") if "<article" in p.read_text()]
-    assert len(pages) > len(CHAPTERS)
-    assert all("Executed with profile laptop" in p.read_text() for p in pages)
-    assert all("eo-banner" not in p.read_text() for p in pages)
 
 
 # ---- links -------------------------------------------------------------------------------------------------

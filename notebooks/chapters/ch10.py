@@ -156,7 +156,7 @@ def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
     patches = Patches(None, mask, list(range(len(pairs))), np.arange(len(pairs)), images)
 
     def forward(squares: dict[str, Tensor]) -> Tensor:
-        return down.model({name: squares[name].to(down.prepare.device) for name in ("s1", "s2")})
+        return down.model({name: squares[name].to(down.device) for name in ("s1", "s2")})
 
     found = probabilities(forward, patches, tile)
     edge = (found.shape[-1] - size) // 2
