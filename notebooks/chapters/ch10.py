@@ -151,8 +151,8 @@ def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
     """Probabilities of pairs of one size, standardised with the model's statistics: (N, 8, P, P)."""
     size = min(pair.s1.shape[-1] for pair in pairs)
     batch = pair_batch(pairs, max(size, tile), down.statistics)
-    images = batch["s1"], batch["s2"]
-    mask = torch.full((len(pairs), *images[0].shape[2:]), IGNORE, dtype=torch.uint8)
+    images = torch.cat([batch["s1"], batch["s2"]], 1)  # (N, 15, H, W)
+    mask = torch.full((len(pairs), *images.shape[2:]), IGNORE, dtype=torch.uint8)
     patches = Patches(None, mask, list(range(len(pairs))), np.arange(len(pairs)), images)
 
     def forward(squares: dict[str, Tensor]) -> Tensor:
