@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 # Tests of these modules write caches; the others may use what is in the user's cache.
-_CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "fuzz", "ben_ge"}
+_CACHING = {"catalog", "splits", "check", "store", "dataset", "source", "ben_ge"}
 
 
 @pytest.fixture(autouse=True)

@@ -18,11 +18,9 @@ from eo_ssl.data import fetch, measures, samples
 from eo_ssl.data.dataset import open_source
 from eo_ssl.data.statistics import Statistics, band_sums
 from eo_ssl.errors import DataError
-from eo_ssl.sensors import CLASS_NAMES, S2, S2_BANDS, S2_BANDS_L2A, level_change
+from eo_ssl.sensors import CLASS_NAMES, S2_BANDS, S2_BANDS_L2A, level_change
 from eo_ssl.simulate import render
 from eo_ssl.simulate.world import plan
-
-RESOLUTION = {band.name: band.resolution for band in S2}
 
 
 @pytest.fixture
@@ -35,7 +33,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def native(name: str, value: int, side: int = 120) -> np.ndarray:
-    n = side * 10 // RESOLUTION[name]
+    n = side * 10 // fake.RESOLUTION[name]
     return np.full((n, n), value, dtype=np.uint16)
 
 
@@ -49,7 +47,7 @@ def write_v1(cache: Path) -> Path:
         (radar / f"{radar.name}_labels_metadata.json").write_text(json.dumps(labels))
         for k, band in enumerate(S2_BANDS_L2A):
             path = root / "BigEarthNet-S2-Example" / name / f"{name}_{band}.tif"
-            fake.write(path, native(band, 1000 + 100 * k)[None], pixel=RESOLUTION[band])
+            fake.write(path, native(band, 1000 + 100 * k)[None], pixel=fake.RESOLUTION[band])
     return root
 
 
@@ -133,7 +131,7 @@ def test_the_scene_keeps_every_band_in_its_true_place(cache):
     # Coarse grids start further out.
     corners = {10: (1010.0, 5000.0), 20: (1000.0, 5000.0), 60: (980.0, 5020.0)}
     for name in S2_BANDS:
-        step = RESOLUTION[name]
+        step = fake.RESOLUTION[name]
         x = corners[step][0] + (np.arange(600 // step + 4) + 0.5) * step
         band = np.tile(x, (600 // step + 4, 1)).astype(np.uint16)
         fake.write(root / f"s2_{name}.jp2", band[None], 32633, *corners[step], step)
