@@ -4,16 +4,17 @@ import functools
 import http.server
 import io
 import os
-import subprocess
-import sys
 import tarfile
 import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
+import forked
 import pytest
 
 from eo_ssl import files
@@ -171,40 +172,39 @@ def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(tmp_path, m
         module.available()
 
 
-_SLOW = """
-import sys, time
-from eo_ssl.data import fetch as module
-def fill(archive, made, work):
-    (made / "half").write_text("half")
-    print("ready", flush=True)
-    time.sleep(float(sys.argv[1]))
-module._fill = fill
-module.fetch(["l1c"])
-"""
+def fetch_slowly(half):
+    def fill(archive, made, work):
+        (made / "half").write_text("half")
+        half.touch()
+        time.sleep(600)
 
-
-def start(seconds: float) -> subprocess.Popen:
-    child = subprocess.Popen([sys.executable, "-c", _SLOW, str(seconds)], stdout=subprocess.PIPE)
-    assert child.stdout.readline() == b"ready\n"
-    return child
+    module._fill = fill
+    fetch(["l1c"])
 
 
 @pytest.mark.kill
-def test_a_kill_frees_the_lock_and_leaves_no_half_set(monkeypatch):
-    child = start(600)
+def test_a_kill_frees_the_lock_and_leaves_no_half_set(monkeypatch, tmp_path):
+    child = forked.start(fetch_slowly, tmp_path / "half")
+    while not (tmp_path / "half").exists():
+        time.sleep(0.02)
     child.kill()
-    child.wait()
+    child.join()
     assert module.available()["l1c"] != "ready"
     monkeypatch.setattr(module, "_fill", lambda archive, made, work: (made / "whole").touch())
     assert names(fetch(["l1c"])["l1c"]) == {"whole"} and not list(folder().glob(".*.partial"))
 
 
-def test_waiting_for_another_process_is_said_and_its_set_is_used(monkeypatch, capsys):
-    child = start(3)
-    monkeypatch.setattr(module, "_fill", lambda *_: pytest.fail("made twice"))
-    assert names(fetch(["l1c"])["l1c"]) == {"half"}
-    assert "another process is about to fetch" in capsys.readouterr().err
-    child.wait()
+def test_who_waits_for_another_uses_its_set(monkeypatch):
+    filled = []
+
+    def fill(archive, made, work):
+        filled.append(archive)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(module, "_fill", fill)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(fetch, [["l1c"]] * 2)
+    assert first == second and len(filled) == 1
 
 
 @pytest.mark.parametrize("filters", [True, False])  # Python before 3.11.4 has none

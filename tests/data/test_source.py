@@ -28,16 +28,9 @@ def assert_true_statistics(source):
         np.testing.assert_allclose(stats[f"{key}_std"], np.nanstd(pixels, (0, 2, 3)), rtol=2e-4)
 
 
-def test_fine_labels_are_taken_where_there_are_some_and_coarse_ones_on_request(source):
-    for row in (int(source.rows(split)[0]) for split in ("train", "pretrain")):
-        fine, coarse = (source.mask(row, 0, 0, 16, coarse) for coarse in (False, True))
-        assert (fine == coarse).all() and (fine < 8).all()  # the fake sets agree; both maps are there
-
-
-def test_the_majority_class_is_that_of_the_whole_patch_and_rows_are_those_of_find(world, source):
+def test_the_majority_class_is_that_of_the_whole_patch(source):
     data = PatchDataset(source, range(36), 16, labels=True)
     np.testing.assert_array_equal(source.majority(range(36)), data.__getitems__(range(36))["label"].numpy())
-    assert source.catalog["id"].tolist() == catalog.find(world)["id"].tolist()
 
 
 @both_ways

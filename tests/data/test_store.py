@@ -53,19 +53,6 @@ def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
-def test_every_pixel_comes_back_as_exactly_as_stated(world, store):
-    source, direct = StoreSource(store), TiffSource(world, catalog.find(world))
-    for row, patch in enumerate(source.catalog.to_dict("records")):
-        got = source.read(row)
-        db = geotiff.read_s1(world / patch["s1"])
-        numbers, _ = geotiff.read_s2(world / patch["s2"])
-        assert np.abs(got["s1"] - db).max() <= 0.0025 + 1e-5
-        np.testing.assert_array_equal(np.rint(got["s2"] * 1e4), numbers)
-        for coarse in (False, True):
-            expected = direct.mask(row, 0, 0, 16, coarse)
-            np.testing.assert_array_equal(source.mask(row, 0, 0, 16, coarse), expected)
-
-
 def test_what_is_no_number_stays_none_and_what_is_out_of_range_is_clipped():
     steps = module.quantise(np.array([np.nan, np.inf, -np.inf, -1e3]))
     assert steps.tolist() == [*[module.INVALID] * 3, -32767]

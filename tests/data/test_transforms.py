@@ -46,16 +46,6 @@ def test_normalised_bands_have_mean_zero_and_deviation_one_and_the_batch_given_i
     assert all(torch.equal(b[key], before[key]) for key in b) and out["mask"] is b["mask"]
 
 
-def test_invalid_pixels_become_the_band_mean_in_a_single_sample_too():
-    b = batch()
-    b["s1"][3, 1, 4, 5] = float("nan")
-    b["valid"] = torch.isfinite(b["s1"]).all(1)
-    out = Normalise(STATS)(b)
-    assert out["s1"][3, 1, 4, 5] == 0 and torch.isfinite(out["s1"]).all()
-    one = Normalise(STATS)({key: value[3] for key, value in b.items()})
-    torch.testing.assert_close(one["s1"], out["s1"][3])
-
-
 @pytest.mark.parametrize("augmentation", ALL, ids=NAMES)
 def test_an_augmentation_keeps_its_input_and_is_drawn_for_each_sample_by_the_generator_alone(augmentation):
     b = {key: value[:1].expand(16, *value.shape[1:]).clone() for key, value in batch().items()}
