@@ -35,6 +35,10 @@ class Patch:
     number: int
     dfc: bool
 
+    @property
+    def id(self):
+        return Path(self.pattern).stem.replace("_{0}", "")
+
 
 def sen12ms(season="ROIs1158_spring", scene=8, numbers=(30, 31, 32, 34), epsg=32632, x=5e5, y=5e6, across=2):
     """Patches of one scene with 50 % overlap, row by row, `across` a row."""
@@ -111,11 +115,22 @@ def write(path, array, epsg=32632, x=5e5, y=5e6, pixel=10, tags=None, **options)
     return path
 
 
+def two_scenes():
+    """Eight patches in two UTM zones."""
+    return sen12ms() + sen12ms(scene=9, epsg=32633)
+
+
+def put(root, patch, sensor, array, **place):
+    """Write one file of a patch; `place` (`epsg`, `x`, `y`) where it is not that of the patch."""
+    place = {"epsg": patch.epsg, "x": patch.x, "y": patch.y} | place
+    return write(Path(root) / patch.pattern.format(sensor), array, **place)
+
+
 def make(root, patches):
     """Write the files of all patches below `root` and return it."""
     for patch in patches:
         for sensor, array in images(patch).items():
-            write(Path(root) / patch.pattern.format(sensor), array, patch.epsg, patch.x, patch.y)
+            put(root, patch, sensor, array)
     return Path(root)
 
 

@@ -326,11 +326,8 @@ def host_has(host) -> int:
 
 
 def test_what_has_come_is_kept_when_unpacking_is_interrupted(host, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(fetch, "unpack", interrupted)
+        patched.setattr(fetch, "unpack", Mock(side_effect=KeyboardInterrupt))
         fetch.fetch_set("ben-ge-800")
     assert host_has(host) == len(host.archive)
     assert fetch.fetch_set("ben-ge-800").is_dir() and len(host.asked) == 1, "not fetched again"

@@ -27,11 +27,6 @@ from eo_ssl.errors import DataError
 
 
 @pytest.fixture
-def root(world, tmp_path):
-    return Path(shutil.copytree(world, tmp_path / world.name))
-
-
-@pytest.fixture
 def out(store, tmp_path):
     """The root packed."""
     return Path(shutil.copytree(store, tmp_path / "store"))
@@ -51,11 +46,6 @@ def contents(folder):
     """Every file of a store and its bytes."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
-
-
-def test_what_is_no_number_stays_none_and_what_is_out_of_range_is_clipped():
-    steps = module.quantise(np.array([np.nan, np.inf, -np.inf, -1e3]))
-    assert steps.tolist() == [*[module.INVALID] * 3, -32767]
 
 
 def test_packing_again_or_by_threads_or_a_cluster_gives_the_same_bytes(root, out, tmp_path):

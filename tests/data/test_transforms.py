@@ -18,7 +18,6 @@ from eo_ssl.data.transforms import (
 MEANS, DEVIATIONS = (tuple(a + b * k for k in range(13)) for a, b in ((0.1, 0.01), (0.05, 0.002)))
 STATS = Statistics((-12.0, -18.0), (4.0, 5.0), MEANS, DEVIATIONS)
 ALL = [Flip(), Rotate90(), CropResize(), BandDrop(0.3), Speckle(), Illumination()]
-MOVES = [Flip(), Rotate90(), CropResize()]
 NAMES = [type(a).__name__ for a in ALL]
 
 
@@ -60,7 +59,7 @@ def test_an_augmentation_keeps_its_input_and_is_drawn_for_each_sample_by_the_gen
         assert augmentation({key: b[key]}, generator())[key].shape == b[key].shape
 
 
-@pytest.mark.parametrize("augmentation", MOVES, ids=[type(a).__name__ for a in MOVES])
+@pytest.mark.parametrize("augmentation", ALL[:3], ids=NAMES[:3])
 def test_sensors_and_labels_move_together(augmentation):
     # One image in all channels and in the label map: wherever it goes, they must still agree.
     image = torch.arange(144.0).view(1, 1, 12, 12).repeat(16, 1, 1, 1)
