@@ -66,8 +66,8 @@ AHEAD = 512  # patches under way at once: a gigabyte at 256 px
 def quantise(db: np.ndarray) -> np.ndarray:
     """Backscatter in dB to int16 steps of 0.005 dB; NaN and infinities become the invalid code.
 
-    >>> quantise(np.array([-12.3456, np.nan])).tolist()
-    [-2469, -32768]
+    >>> quantise(np.array([-12.3456, np.nan, -np.inf, -1e3])).tolist()
+    [-2469, -32768, -32768, -32767]
     """
     steps = np.rint(np.clip(np.nan_to_num(db, nan=0.0), -STEP * LIMIT, STEP * LIMIT) / STEP)
     return np.where(np.isfinite(db), steps, INVALID).astype(np.int16)

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from eo_ssl.data import geotiff
+from eo_ssl.data.catalog import find
 from eo_ssl.data.dataset import Loader, PatchDataset, crop_labels, open_source
 from eo_ssl.data.transforms import Normalise
 from eo_ssl.errors import ConfigError, DataError
+from eo_ssl.sensors import DFC10_TO_EIGHT, IGBP_TO_EIGHT
 
 
 def test_a_sample_has_the_shapes_types_and_units_of_the_contract(source):
@@ -20,7 +22,6 @@ def test_a_sample_has_the_shapes_types_and_units_of_the_contract(source):
         "s1": ((2, 8, 8), torch.float32), "s2": ((13, 8, 8), torch.float32), "mask": ((8, 8), torch.int64),
         "label": ((), torch.int64), "multilabel": ((8,), torch.float32), "index": ((), torch.int64),
     }  # fmt: skip
-    assert -40 < sample["s1"].mean() < 0 and 0 < sample["s2"].mean() < 1
     share = torch.stack([(sample["mask"] == k).float().mean() for k in range(8)])
     assert sample["label"] == share.argmax() and (sample["multilabel"] == (share >= 0.1)).all()
 
@@ -46,16 +47,20 @@ def test_a_batch_is_its_samples_stacked_also_in_another_process(source):
         data[36]
 
 
-def test_crops_are_the_pixels_of_the_file(source, world):
+def test_crops_are_the_pixels_and_labels_of_the_files(source, world):
     data = PatchDataset(source, range(len(source.catalog)), 8)
-    for i in (0, 7, 30):
+    assert source.catalog["id"].tolist() == find(world)["id"].tolist()
+    for i, patch in enumerate(source.catalog.to_dict("records")):
         row, top, left = data.place(i)
-        patch = source.catalog.iloc[row]
+        window = (..., slice(top, top + 8), slice(left, left + 8))
         numbers, _ = geotiff.read_s2(world / patch["s2"])
-        expected = numbers[:, top : top + 8, left : left + 8] / 1e4
-        np.testing.assert_allclose(data[i]["s2"].numpy(), expected, rtol=1e-6)
-        db = geotiff.read_s1(world / patch["s1"])[:, top : top + 8, left : left + 8]
-        np.testing.assert_allclose(data[i]["s1"].numpy(), db, atol=0.0026)
+        np.testing.assert_allclose(data[i]["s2"], numbers[window] / 1e4, rtol=1e-6)
+        db = geotiff.read_s1(world / patch["s1"])
+        np.testing.assert_allclose(data[i]["s1"], db[window], atol=0.0026)
+        coarse = IGBP_TO_EIGHT[geotiff.read_labels(world / patch["lc"])]
+        fine = DFC10_TO_EIGHT[geotiff.read_labels(world / patch["dfc"])] if patch["dfc"] else coarse
+        np.testing.assert_array_equal(source.mask(row, top, left, 8), fine[window])
+        np.testing.assert_array_equal(source.mask(row, top, left, 8, coarse=True), coarse[window])
 
 
 def test_random_crops_depend_on_seed_epoch_and_index_alone(source):

@@ -23,7 +23,7 @@ def test_an_area_of_one_block_is_one_block_wherever_it_lies_and_degrees_are_no_m
     assert 9 <= len(set(spatial_blocks(area(12, 8.0, 47.0, 4326, 1e-4), 128))) <= 16
 
 
-@pytest.mark.parametrize(("metres", "count"), [(1_280.0, 12), (2_560.0, 6), (5_120.0, 3), (100_000.0, 1)])
+@pytest.mark.parametrize(("metres", "count"), [(1_280.0, 12), (5_120.0, 3), (100_000.0, 1)])
 def test_a_large_area_is_cut_into_squares_of_equal_size(metres, count):
     names, counts = np.unique(spatial_blocks(area(12), 128, metres), return_counts=True)
     assert len(names) == count**2 and set(counts) == {(12 // count) ** 2}
@@ -57,10 +57,8 @@ NOWHERE = Header(0, np.nan, np.nan, np.nan, 16, 16)
         (Header(0, np.nan, np.nan, np.nan, 0, 0), ""),  # cannot be read: said elsewhere
         (HERE._replace(x=5e5 + 0.5), ""),
         (HERE._replace(x=5e5 + 10), "same place"),
-        (HERE._replace(y=4e6), "same place"),
         (HERE._replace(epsg=32633), "same place"),
         (HERE._replace(resolution=20.0), "same place"),
-        (HERE._replace(resolution=10.0 + 1e-9), ""),
         (HERE._replace(width=8, height=8), "sizes differ: s1 16 × 16"),
     ],
     ids=str,

@@ -78,20 +78,12 @@ def test_radar_integers_are_decibels_divided_by_the_scale_given_or_declared_band
     np.testing.assert_array_equal(geotiff.read_s1(write(decibels, tags={"SCALE": "0.5"})), decibels)
 
 
-@pytest.mark.parametrize(("vh", "vv"), [("VH", "VV"), ("Sigma0_VH_db", "Sigma0_VV_db")])
-def test_radar_bands_are_sorted_by_name(write, vh, vv):
-    data = array()
+def test_radar_bands_are_sorted_by_name(write):
+    data, vh, vv = array(), "Sigma0_VH_db", "Sigma0_VV_db"
     np.testing.assert_array_equal(geotiff.read_s1(write(data, descriptions=(vh, vv))), data[::-1])
     for names in (("HH", "HV"), (vv, vv), (vv, "")):
         with pytest.raises(DataError, match="cannot tell which they are"):
             geotiff.read_s1(write(data, descriptions=names))
-
-
-def test_linear_power_is_refused_and_converted_on_request(write):
-    power = RNG.uniform(0.01, 0.3, (2, 16, 16)).astype(np.float32)
-    with pytest.raises(DataError, match="power"):
-        geotiff.read_s1(write(power))
-    np.testing.assert_allclose(geotiff.read_s1(write(power), unit="power"), 10 * np.log10(power), rtol=1e-5)
 
 
 def test_no_data_infinities_and_a_border_of_zeros_become_nan(write):
@@ -102,24 +94,13 @@ def test_no_data_infinities_and_a_border_of_zeros_become_nan(write):
     assert np.isnan(got).sum() == 5
 
 
-EARTH_ENGINE = [f"B{k}" for k in (*range(1, 9), "8A", *range(9, 13))]
-ORDERS = [list(S2_BANDS), EARTH_ENGINE, [b.lower() for b in S2_BANDS]]
-
-
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32"])
-@pytest.mark.parametrize("names", ORDERS, ids=lambda names: names[0])
-def test_optical_integers_become_uint16_with_bands_sorted_by_name(write, dtype, names):
-    data = array(13, dtype)
+def test_optical_integers_become_uint16_with_bands_sorted_by_name(write, dtype):
+    data, names = array(13, dtype), [band.replace("B0", "b") for band in S2_BANDS]
     for path in (write(data), write(data[::-1], descriptions=names[::-1])):
         got, offset = geotiff.read_s2(path)
         assert got.dtype == np.uint16 and offset == 0
         np.testing.assert_array_equal(got, data)
-
-
-def test_unnamed_bands_are_taken_in_the_order_asked_for(write):
-    data = array(13, "uint16")
-    order = (*S2_BANDS[:8], *S2_BANDS[9:], "B8A")  # as in EuroSAT
-    np.testing.assert_array_equal(geotiff.read_s2(write(data), bands=order)[0][8], data[12])
 
 
 def test_level_2a_needs_names_or_an_order_and_gets_an_empty_b10(write):
@@ -172,11 +153,9 @@ def test_an_offset_declared_as_that_of_the_bands_is_read_and_other_words_refused
         ("s1", array(3), "3 bands"),
         ("s1", array(2, "uint8"), "S1 as uint8"),
         ("s1", np.full((2, 16, 16), 500, np.float32), "not decibels"),
-        ("s2", array(10, "uint16"), "10 bands"),
         ("s2", array(13, "float32"), "S2 as float32"),
         ("s2", array(13, "uint8"), "picture"),
         ("s2", np.full((13, 16, 16), -5, np.int16), "expected 0 to 65535"),
-        ("lc", array(2, "uint8"), "2 bands"),
         ("lc", array(1, "float32"), "label map as float32"),
         ("lc", np.full((1, 16, 16), 300, np.int32), "label codes"),
     ],
@@ -200,6 +179,27 @@ def test_damage_inside_a_deflated_strip_is_found(write):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=path.name):
             geotiff.read_s2(path)
+
+
+@pytest.mark.parametrize("options", [*FORMS, {"compress": "deflate"}], ids=str)
+def test_cut_files_are_refused_and_flipped_bits_in_the_header_never_crash(write, options):
+    """A bit of a file without checksums can be changed unnoticed, but nothing else than a `DataError` is raised."""
+    path = write(array(13, "uint16"), **options)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(5), 0
+    for _ in range(15):
+        path.write_bytes(whole[: rng.integers(1, len(whole) * 9 // 10)])
+        with pytest.raises(DataError, match=path.name):
+            geotiff.read_s2(path)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, 600, rng.integers(1, 4)):
+            damaged[at] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            geotiff.read_s2(path)
+        except DataError:
+            refused += 1
+    assert refused > 10
 
 
 @pytest.mark.parametrize("options", [{}, {"compress": "deflate"}, TILED, {"interleave": "band"}], ids=str)

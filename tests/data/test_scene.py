@@ -3,8 +3,6 @@
 import fake_patches as fake
 import numpy as np
 import pytest
-import rasterio
-import rasterio.shutil
 from rasterio.warp import transform
 
 from eo_ssl.data.scene import Scene
@@ -25,8 +23,9 @@ def centres(step, shape):
     return ORIGIN[0] + x, ORIGIN[1] - y
 
 
-def write(path, data, names=None, step=10.0, crs=32618, origin=ORIGIN, **tags):
-    return fake.write(path, data, crs, *origin, step, tags, descriptions=names or (None,) * len(data))
+def write(path, data, names=None, step=10.0, crs=32618, origin=ORIGIN, **options):
+    names = names or (None,) * len(data)
+    return fake.write(path, data, crs, *origin, step, descriptions=names, **options)
 
 
 @pytest.fixture
@@ -40,18 +39,12 @@ def s2(tmp_path, truth):
 
 
 def test_one_file_and_a_folder_of_bands_in_their_own_resolutions_are_the_same_scene(s2, truth, tmp_path):
-    (tmp_path / "R").mkdir()
-    for band, i in zip(S2, range(13)):
-        shape = (SIZE * 10 // band.resolution,) * 2
-        data = optical(*centres(band.resolution, shape))[i : i + 1]
-        write(
-            tmp_path / "R" / f"T18_{band.name}_{band.resolution}m.tif",
-            data.astype(np.uint16),
-            step=band.resolution,
-        )
-    write(
-        tmp_path / "R" / "T18_B05_60m.tif", np.full((1, 16, 16), 9, np.uint16), step=60
-    )  # the finer one counts
+    for i, band in enumerate(S2):
+        path = tmp_path / "R" / f"T18_{band.name}_{band.resolution}m.tif"
+        data = optical(*centres(band.resolution, (SIZE * 10 // band.resolution,) * 2)).astype(np.uint16)
+        write(path, data[i : i + 1], step=band.resolution)
+    coarse = np.full((1, 16, 16), 9, np.uint16)
+    write(tmp_path / "R" / "T18_B05_60m.tif", coarse, step=60)  # the finer one counts
     write(tmp_path / "R" / "MSK_CLOUDS_B04.tif", np.ones((1, 96, 96), np.uint16))
     with Scene(s2) as whole, Scene(tmp_path / "R") as parts:
         assert whole.level == parts.level == "L1C" and whole.offset == parts.offset == 0
@@ -81,10 +74,9 @@ def test_beyond_its_edge_the_scene_is_its_mirror_image(s2):
     ],
 )
 def test_offset_and_level_are_what_the_product_says(tags, folder, offset, truth, tmp_path):
-    (tmp_path / folder).mkdir()
     data = truth.astype(np.uint16)
     data[:, :4] = 0
-    path = write(tmp_path / folder / "s2.tif", data, S2_BANDS, **tags)
+    path = write(tmp_path / folder / "s2.tif", data, S2_BANDS, tags=tags)
     with Scene(path) as scene:
         found = scene.read(0, 0, SIZE, SIZE)
         assert scene.offset == offset and scene.level == ("L2A" if "L2A" in folder else "L1C")
@@ -97,7 +89,6 @@ def test_offset_and_level_are_what_the_product_says(tags, folder, offset, truth,
 def test_a_folder_that_holds_a_product_is_that_product_and_one_of_two_is_refused(truth, tmp_path):
     names = [f"S2A_MSIL2A_20230501T100000_N0509_R122_T33UU{tile}.SAFE" for tile in "PQ"]
     for name in names:
-        (tmp_path / name).mkdir()
         for i, band in enumerate(S2_BANDS):
             write(tmp_path / name / f"T33UUP_{band}_10m.tif", truth[i : i + 1].astype(np.uint16))
         if name == names[0]:
@@ -126,16 +117,8 @@ def test_radar_on_a_grid_in_degrees_lies_where_it_belongs(s2, tmp_path):
     plane = (-20 + (np.array(x) - ORIGIN[0]) / 200 + (ORIGIN[1] - np.array(y)) / 400).reshape(shape)
     data = np.stack([plane - 6, plane]).astype(np.float32)  # VH comes first
     data[:, :, 100:] = -9999
-    path = write(
-        tmp_path / "s1.tif",
-        data,
-        ["Sigma0_VH_db", "Sigma0_VV_db"],
-        step,
-        4326,
-        (edges_x[0], edges_y[0]),
-    )
-    with rasterio.open(path, "r+") as image:
-        image.nodata = -9999
+    names, corner = ["Sigma0_VH_db", "Sigma0_VV_db"], (edges_x[0], edges_y[0])
+    path = write(tmp_path / "s1.tif", data, names, step, 4326, corner, nodata=-9999)
     with Scene(s2, path) as scene:
         found = scene.read(0, 0, SIZE, SIZE)
     px, py = centres(10, (SIZE, SIZE))
@@ -182,13 +165,9 @@ def test_what_is_no_image_and_radar_of_another_place_or_unit_is_refused(s2, tmp_
 
 def test_blocks_that_are_damaged_are_refused_when_they_are_read(tmp_path):
     noise = np.random.default_rng(0).integers(1, 9999, (13, 64, 64), dtype=np.uint16)
-    with rasterio.open(write(tmp_path / "raw.tif", noise)) as image:
-        rasterio.shutil.copy(image, tmp_path / "packed.tif", driver="GTiff", compress="deflate")
-    content = bytearray((tmp_path / "packed.tif").read_bytes())
+    path = write(tmp_path / "packed.tif", noise, compress="deflate")
+    content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
-    (tmp_path / "packed.tif").write_bytes(content)
-    with (
-        Scene(tmp_path / "packed.tif") as scene,
-        pytest.raises(DataError, match=r"packed.tif: cannot be read"),
-    ):
+    path.write_bytes(content)
+    with Scene(path) as scene, pytest.raises(DataError, match=r"packed.tif: cannot be read"):
         scene.read(0, 0, 64, 64)

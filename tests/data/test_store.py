@@ -7,6 +7,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import fake_patches as fake
 import forked
@@ -17,7 +18,8 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from eo_ssl import files
-from eo_ssl.data import catalog, dataset, geotiff, store
+from eo_ssl.data import catalog, dataset, geotiff
+from eo_ssl.data import store as module
 from eo_ssl.data.cli import app
 from eo_ssl.data.source import TiffSource
 from eo_ssl.data.store import StoreSource, pack, verify
@@ -25,21 +27,18 @@ from eo_ssl.errors import DataError
 
 
 @pytest.fixture
-def root(world, tmp_path):
-    return Path(shutil.copytree(world, tmp_path / "data"))
-
-
-@pytest.fixture
-def out(root, tmp_path):
+def out(store, tmp_path):
     """The root packed."""
-    return pack(root, tmp_path / "store")
+    return Path(shutil.copytree(store, tmp_path / "store"))
 
 
 @pytest.fixture
 def encoded(monkeypatch):
     """Ids of the patches that are packed from here on."""
-    ids, encode = [], store.encode
-    monkeypatch.setattr(store, "encode", lambda patch, **how: ids.append(patch["id"]) or encode(patch, **how))
+    ids, encode = [], module.encode
+    monkeypatch.setattr(
+        module, "encode", lambda patch, **how: ids.append(patch["id"]) or encode(patch, **how)
+    )
     return ids
 
 
@@ -47,32 +46,6 @@ def contents(folder):
     """Every file of a store and its bytes."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
-
-
-def darken(root):
-    """Lower the radar of the first patch by 5 dB; returns its id and image."""
-    patch = catalog.find(root).iloc[0]
-    data = geotiff.read_s1(root / patch["s1"]) - 5
-    fake.write(root / patch["s1"], data, int(patch["epsg"]), patch["x"], patch["y"])
-    return patch["id"], data
-
-
-def test_every_pixel_comes_back_as_exactly_as_stated(world, store):
-    source, direct = StoreSource(store), TiffSource(world, catalog.find(world))
-    for row, patch in enumerate(source.catalog.to_dict("records")):
-        got = source.read(row)
-        db = geotiff.read_s1(world / patch["s1"])
-        numbers, _ = geotiff.read_s2(world / patch["s2"])
-        assert np.abs(got["s1"] - db).max() <= 0.0025 + 1e-5
-        np.testing.assert_array_equal(np.rint(got["s2"] * 1e4), numbers)
-        for coarse in (False, True):
-            expected = direct.mask(row, 0, 0, 16, coarse)
-            np.testing.assert_array_equal(source.mask(row, 0, 0, 16, coarse), expected)
-
-
-def test_what_is_no_number_stays_none_and_what_is_out_of_range_is_clipped():
-    steps = store.quantise(np.array([np.nan, np.inf, -np.inf, -1e3]))
-    assert steps.tolist() == [*[store.INVALID] * 3, -32767]
 
 
 def test_packing_again_or_by_threads_or_a_cluster_gives_the_same_bytes(root, out, tmp_path):
@@ -115,9 +88,11 @@ def test_a_part_that_is_lost_or_cut_is_named_and_made_again(root, out, part):
 def test_only_changed_source_files_are_packed_again_and_the_store_is_another(root, out, encoded):
     before = catalog.identity(out)
     assert catalog.identity(pack(root, out)) == before and not encoded
-    patch, data = darken(root)
+    patch = catalog.find(root).iloc[0]
+    darker = geotiff.read_s1(root / patch["s1"]) - 5
+    fake.write(root / patch["s1"], darker, int(patch["epsg"]), patch["x"], patch["y"])
     source = StoreSource(pack(root, out))
-    assert np.abs(source.read(0)["s1"] - data).max() < 0.003 and encoded == [patch]
+    assert np.abs(source.read(0)["s1"] - darker).max() < 0.003 and encoded == [patch["id"]]
     assert catalog.identity(out) != before
 
 
@@ -134,8 +109,6 @@ def test_patches_that_are_gone_or_lost_a_partner_disappear(root, out):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "not valid JSON"),
-        ("[]", "does not describe a packed store"),
         ('{"format": "something else"}', "does not describe a packed store"),
         ('{"format": "eo_ssl store", "version": 1}', "store version 1, this program reads 2; pack again"),
     ],
@@ -149,31 +122,42 @@ def test_a_store_of_another_kind_or_edition_is_refused_and_replaced(root, out, t
 
 
 def test_an_unreadable_file_stops_packing_by_name_and_what_was_packed_is_no_store(root, tmp_path):
-    patch = catalog.find(root).iloc[5]
-    (root / patch["s2"]).write_bytes(b"nonsense")
-    with pytest.raises(DataError, match=os.path.basename(patch["s2"])):
-        pack(root, tmp_path / "store")
-    assert not store.is_store(tmp_path / "store")
+    found = catalog.find(root)
+    path = root / found["s2"][5]
+    for damage in (
+        lambda: fake.write(path, np.ones((13, 8, 8), np.uint16)),  # smaller than its header was
+        lambda: path.write_bytes(b"nonsense"),
+    ):
+        damage()
+        with pytest.raises(DataError, match=path.name):
+            pack(root, tmp_path / "store", catalog=found)
+    assert not module.is_store(tmp_path / "store")
     with pytest.raises(DataError):
         dataset.open_source(tmp_path / "store")
 
 
-def test_waiting_for_another_process_is_said_and_ends_and_a_full_disk_is_noticed_first(
-    world, tmp_path, monkeypatch
-):
+def test_waiting_for_another_process_is_said_and_ends(world, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "locked", partial(files.locked, timeout=0.2))
     (tmp_path / "store").mkdir()
     with FileLock(tmp_path / "store/.lock"), pytest.raises(DataError, match="still held by another process"):
         pack(world, tmp_path / "store")
+
+
+def test_a_full_disk_is_an_error_before_anything_is_packed(world, tmp_path, monkeypatch):
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=full), raising=False)
+    with pytest.raises(DataError, match="No space left on device; free some space"):
+        pack(world, tmp_path / "store")
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(DataError, match="free"):
-        pack(world, tmp_path / "store")
+        pack(world, tmp_path / "other")
 
 
-def test_a_simulated_root_is_packed_on_opening_and_found_again(root, encoded):
+def test_a_simulated_root_is_packed_on_opening_and_found_again(root, encoded, monkeypatch):
     files.write_json(root / "dataset.json", {"name": "simulated", "version": "1"})
     assert isinstance(dataset.open_source(root), StoreSource) and len(encoded) == 36
-    assert dataset.open_source(root).version == "1" and len(encoded) == 36
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # it may be written no longer
+    assert dataset.open_source(root).path == root / ".store" and len(encoded) == 36
     assert isinstance(dataset.open_source(root, packed=False), TiffSource)
 
 
@@ -190,7 +174,7 @@ def pack_and_die(root, out, left):
         return call
 
     for name in ("encode", "_checksum", "_finish"):
-        setattr(store, name, counted(getattr(store, name)))
+        setattr(module, name, counted(getattr(module, name)))
     pack(root, out)
 
 
@@ -201,7 +185,7 @@ def test_a_run_killed_at_any_step_ends_like_an_uninterrupted_one(root, out, tmp_
     for step in (0, 40, 41, 90, 108):  # 36 rows are looked at, 36 read and checked, and the end is written
         process = forked.start(pack_and_die, root, again, step)
         process.join()
-        assert process.exitcode == -signal.SIGKILL and not store.is_store(again)
+        assert process.exitcode == -signal.SIGKILL and not module.is_store(again)
         assert contents(pack(root, again)) == expected and verify(again) == []
         shutil.rmtree(again)
     assert len(encoded) == 36 + 34 + 34 + 9 + 0  # what was packed is kept
@@ -212,17 +196,8 @@ def test_a_store_that_was_unmapped_keeps_no_file_open_and_reads_on(out):
     source = StoreSource(out)
     before = source.read(0)
     source.unmap()
-    assert not any(
-        "npy" in line for line in Path("/proc/self/maps").read_text().splitlines() if str(out) in line
-    )
+    assert str(out) not in Path("/proc/self/maps").read_text()
     assert all(np.array_equal(source.read(0)[name], value, equal_nan=True) for name, value in before.items())
-
-
-def test_a_packed_root_that_may_not_be_written_is_read_where_it_is(root, monkeypatch, encoded):
-    files.write_json(root / "dataset.json", {"name": "simulated", "version": "1"})
-    dataset.open_source(root)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert dataset.open_source(root).path == root / ".store" and len(encoded) == 36
 
 
 def test_files_that_were_not_packed_here_are_left_alone(root, tmp_path):
@@ -231,15 +206,6 @@ def test_files_that_were_not_packed_here_are_left_alone(root, tmp_path):
     with pytest.raises(DataError, match=r"holds a s1\.npy that was not packed here"):
         pack(root, tmp_path / "mine")
     assert contents(tmp_path / "mine") == {"s1.npy": b"mine"}
-
-
-def test_a_disk_that_fills_up_is_an_error_before_anything_is_packed(root, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(DataError, match="No space left on device; free some space"):
-        pack(root, tmp_path / "store")
 
 
 def test_a_changed_catalog_is_told_by_its_checksum(out):

@@ -18,7 +18,6 @@ from eo_ssl.data.transforms import (
 MEANS, DEVIATIONS = (tuple(a + b * k for k in range(13)) for a, b in ((0.1, 0.01), (0.05, 0.002)))
 STATS = Statistics((-12.0, -18.0), (4.0, 5.0), MEANS, DEVIATIONS)
 ALL = [Flip(), Rotate90(), CropResize(), BandDrop(0.3), Speckle(), Illumination()]
-MOVES = [Flip(), Rotate90(), CropResize()]
 NAMES = [type(a).__name__ for a in ALL]
 
 
@@ -46,16 +45,6 @@ def test_normalised_bands_have_mean_zero_and_deviation_one_and_the_batch_given_i
     assert all(torch.equal(b[key], before[key]) for key in b) and out["mask"] is b["mask"]
 
 
-def test_invalid_pixels_become_the_band_mean_in_a_single_sample_too():
-    b = batch()
-    b["s1"][3, 1, 4, 5] = float("nan")
-    b["valid"] = torch.isfinite(b["s1"]).all(1)
-    out = Normalise(STATS)(b)
-    assert out["s1"][3, 1, 4, 5] == 0 and torch.isfinite(out["s1"]).all()
-    one = Normalise(STATS)({key: value[3] for key, value in b.items()})
-    torch.testing.assert_close(one["s1"], out["s1"][3])
-
-
 @pytest.mark.parametrize("augmentation", ALL, ids=NAMES)
 def test_an_augmentation_keeps_its_input_and_is_drawn_for_each_sample_by_the_generator_alone(augmentation):
     b = {key: value[:1].expand(16, *value.shape[1:]).clone() for key, value in batch().items()}
@@ -70,7 +59,7 @@ def test_an_augmentation_keeps_its_input_and_is_drawn_for_each_sample_by_the_gen
         assert augmentation({key: b[key]}, generator())[key].shape == b[key].shape
 
 
-@pytest.mark.parametrize("augmentation", MOVES, ids=[type(a).__name__ for a in MOVES])
+@pytest.mark.parametrize("augmentation", ALL[:3], ids=NAMES[:3])
 def test_sensors_and_labels_move_together(augmentation):
     # One image in all channels and in the label map: wherever it goes, they must still agree.
     image = torch.arange(144.0).view(1, 1, 12, 12).repeat(16, 1, 1, 1)
