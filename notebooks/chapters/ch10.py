@@ -131,7 +131,7 @@ def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
     """Probabilities of pairs, none smaller than a tile, standardised with the model's statistics: (N, 8, P, P)."""
     size = min(pair.s1.shape[-1] for pair in pairs)
     batch = pair_batch(pairs, size, down.statistics)
-    images = batch["s1"], batch["s2"]
+    images = torch.cat([batch["s1"], batch["s2"]], 1)  # (N, 15, P, P)
     mask = torch.full((len(pairs), size, size), IGNORE, dtype=torch.uint8)
     patches = Patches(None, mask, list(range(len(pairs))), np.arange(len(pairs)), images)
 
