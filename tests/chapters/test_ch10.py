@@ -7,7 +7,7 @@ from torch import nn
 
 from chapters import ch10
 from eo_ssl.data.samples import Pair
-from eo_ssl.evaluate.metrics import mean_iou
+from eo_ssl.evaluate.metrics import confusion_matrix, mean_iou
 from eo_ssl.experiments.results import append_result, read_results
 from eo_ssl.sensors import S2_BANDS
 
@@ -40,7 +40,7 @@ def test_the_score_of_random_crops_depends_on_the_draw_and_whole_patches_leave_n
     found = torch.roll(truth, 3, dims=1)
     assert np.ptp(ch10.crop_scores(found, truth, 16, 20)) > 0
     whole = ch10.crop_scores(found, truth, 32, 3)
-    assert np.allclose(whole, mean_iou(ch10.map_confusion(found, truth).sum(0)[None])[0])
+    assert np.allclose(whole, mean_iou(confusion_matrix(found, truth)[None])[0])
 
 
 def test_the_panel_without_truth_says_what_it_shows_and_gives_the_labels():
@@ -65,12 +65,6 @@ def test_the_table_of_batches_ends_with_the_pooled_score_whatever_the_order():
     assert table.loc["pooled over the set"].tolist() == [1, 1, 0.5, 0.5]
     uneven = ch10.batch_table(counts[[0, 1, 3, 5]], (2,))["mean of the rest"]
     assert uneven["batches of 2"] != uneven["pooled over the set"]
-
-
-def test_pairs_are_chosen_to_show_what_is_missing():
-    pairs = [pair("A", 0), pair("A", 0), pair("B", 1, 2)]
-    assert [p.country for p in ch10.various(pairs, 2)] == ["B", "A"]
-    assert len(ch10.various(pairs, 9)) == 3 and ch10.various(pairs, 0) == []
 
 
 def test_two_copies_agree_everywhere_and_unlabelled_pixels_do_not_count():
