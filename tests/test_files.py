@@ -18,12 +18,11 @@ def test_a_failing_write_leaves_the_old_file_and_no_temporary(tmp_path):
 
 def test_written_files_are_readable_by_others(tmp_path):
     files.write_text(tmp_path / "a.txt", "x")
-    plain = tmp_path / "b.txt"
-    plain.write_text("x")
-    assert (tmp_path / "a.txt").stat().st_mode == plain.stat().st_mode
+    (tmp_path / "plain.txt").write_text("x")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\x00", b"\xff", b"nul"])
+@pytest.mark.parametrize("content", [None, b"{", b"\xff"])
 def test_missing_and_broken_json_are_named(tmp_path, content):
     path = tmp_path / "broken.json"
     if content is not None:

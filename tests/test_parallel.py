@@ -20,11 +20,6 @@ def reciprocal(x: float) -> float:
     return 1 / x
 
 
-def asleep(seconds: float) -> int:
-    time.sleep(seconds)
-    return os.getpid()
-
-
 def lost_once(marker: str) -> str:
     """Kill the worker the first time it is called."""
     if not Path(marker).exists():
@@ -53,10 +48,8 @@ def cluster() -> Iterator[Executor]:
 def test_a_task_that_raises_keeps_its_error_and_stops_no_other(where, request):
     with nullcontext(request.getfixturevalue(where)) if where else executor(1) as pool:
         assert (pool is None) == (where is None)
-        found = {
-            task: done.exception() or done.result()
-            for task, done in unordered(reciprocal, [1, 0, 2, 4], pool)
-        }
+        done = dict(unordered(reciprocal, [1, 0, 2, 4], pool))
+    found = {task: future.exception() or future.result() for task, future in done.items()}
     assert isinstance(found.pop(0), ZeroDivisionError)
     assert found == {1: 1, 2: 0.5, 4: 0.25}
 
@@ -81,30 +74,27 @@ def test_the_initializer_runs_in_each_process_and_a_killed_worker_is_an_error_th
 def test_an_error_in_the_block_does_not_wait_for_what_is_running():
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt), executor(2) as pool:
-        pool.submit(asleep, 0).result()
-        pool.submit(asleep, 300)
+        pool.submit(time.sleep, 0).result()
+        pool.submit(time.sleep, 300)
         raise KeyboardInterrupt
     assert time.monotonic() - begin < 60
 
 
-_PARENT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from test_parallel import asleep
+PARENT = """
+from time import sleep
 from eo_ssl.parallel import executor, unordered
 if __name__ == "__main__":
     with executor(2) as pool:
-        for _, done in unordered(asleep, [0.01, 0.01, 300, 300], pool):
-            print(done.result(), flush=True)
+        for task, _ in unordered(sleep, [0.01, 0.01, 300, 300], pool):
+            print(task, flush=True)
 """
 
 
 @pytest.mark.kill
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     script = tmp_path / "parent.py"
-    script.write_text(_PARENT)
-    command = [sys.executable, str(script), str(Path(__file__).parent)]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    script.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout.readline() and parent.stdout.readline()
     workers = psutil.Process(parent.pid).children(recursive=True)
     parent.kill()
@@ -114,11 +104,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
 
 def test_a_script_without_a_guard_is_told_about_it(tmp_path):
     script = tmp_path / "unguarded.py"
-    script.write_text(_PARENT.replace('if __name__ == "__main__":', "if True:"))
-    command = [sys.executable, str(script), str(Path(__file__).parent)]
+    script.write_text(PARENT.replace('if __name__ == "__main__":', "if True:"))
     # What Python's own tracker of resources has to say comes at any time.
     quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=quiet)
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, env=quiet)
     assert "__main__" in result.stderr.splitlines()[-1] and "EOError" in result.stderr
 
 
@@ -128,8 +117,7 @@ def test_a_wrong_scheduler_address_is_one_line(address, monkeypatch):
     client = distributed.Client
     monkeypatch.setattr(distributed, "Client", lambda where, timeout: client(where, timeout="1s"))
     with (
-        pytest.raises(ConfigError, match="no dask scheduler answers at") as caught,
+        pytest.raises(ConfigError, match=r"^no dask scheduler answers at .*\)$"),
         executor(scheduler=address),
     ):
         pass
-    assert "\n" not in str(caught.value)

@@ -12,21 +12,10 @@ from eo_ssl import sensors
 from eo_ssl.errors import DataError
 
 
-def test_bands_are_in_the_order_of_sen12ms_and_of_their_wavelengths_and_a_missing_one_is_named():
-    assert " ".join(sensors.S2_BANDS) == "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12"
-    assert sensors.S1_BANDS == ("VV", "VH")
-    centres = [band.centre for band in sensors.S2]
-    assert centres == sorted(centres)
-    with pytest.raises(DataError, match="B10"):
-        sensors.band_index("B10", sensors.S2_BANDS_L2A)
-
-
 def test_surface_reflectance_goes_through_clear_air_and_back():
     ground = np.random.default_rng(0).uniform(0, 0.6, (13, 50)).astype(np.float32)
     up, down = sensors.level_change("L2A", "L1C"), sensors.level_change("L1C", "L2A")
     top = ground * up[0][:, None] + up[1][:, None]
-    np.testing.assert_allclose(top[0], ground[0] * 0.8 + 0.105, rtol=1e-6)  # the blue of the air
-    np.testing.assert_allclose(top[9], ground[9] * 0.28 + 0.004, rtol=1e-6)  # what water vapour leaves
     assert np.isnan(top).all(1).tolist() == [name == "B10" for name in sensors.S2_BANDS]
     there = np.isfinite(top)
     np.testing.assert_allclose((top * down[0][:, None] + down[1][:, None])[there], ground[there], atol=1e-5)
@@ -34,13 +23,6 @@ def test_surface_reflectance_goes_through_clear_air_and_back():
         assert [set(part.tolist()) for part in sensors.level_change(level, level)] == [{1.0}, {0.0}]
     with pytest.raises(DataError, match="level 'L1B'; choose L1C or L2A"):
         sensors.level_change("L1B", "L2A")
-
-
-def test_label_codes_become_the_eight_classes_or_none():
-    igbp = {**dict.fromkeys(range(1, 6), 0), 6: 1, 7: 1, 10: 2, 11: 3, 12: 4, 14: 4, 13: 5, 16: 6, 17: 7}
-    dfc = {1: 0, 2: 1, 4: 2, 5: 3, 6: 4, 7: 5, 9: 6, 10: 7}
-    for table, expected in ((sensors.IGBP_TO_EIGHT, igbp), (sensors.DFC10_TO_EIGHT, dfc)):
-        assert table.tolist() == [expected.get(code, sensors.IGNORE) for code in range(256)]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +36,11 @@ def test_label_codes_become_the_eight_classes_or_none():
 def test_bands_are_known_in_every_spelling(names):
     assert tuple(map(sensors.s2_band, names.split())) == sensors.S2_BANDS
     assert [sensors.s2_band(n) for n in ("Band 1", "B13", "B8B", "", "1", "NDVI")] == [""] * 6
+    with pytest.raises(DataError, match="B10"):
+        sensors.band_index("B10", sensors.S2_BANDS_L2A)
 
 
-@pytest.mark.parametrize("text", ["latest", "N04", "4", "N04001"])
+@pytest.mark.parametrize("text", ["latest", "N04", "N04001"])
 def test_a_text_that_is_no_baseline_is_refused(text):
     with pytest.raises(ValueError, match="processing baseline"):
         sensors.baseline_offset(text)

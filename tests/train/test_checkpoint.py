@@ -14,7 +14,6 @@ from toy_pairs import ToySource
 
 from eo_ssl.errors import CheckpointError
 from eo_ssl.provenance import training_code
-from eo_ssl.train import checkpoint
 from eo_ssl.train.checkpoint import (
     PretrainedEncoders,
     load_dual,
@@ -58,6 +57,7 @@ def test_a_method_comes_back_with_encoders_heads_and_statistics(name, tmp_path):
     method = saved(tmp_path, name)
     again, statistics = load_method(tmp_path)
     assert statistics == STATISTICS
+    assert (again.model.encoder.s1 is None) == (name == "simclr")
     for a, b in zip(embed(method), embed(again)):
         torch.testing.assert_close(a, b)
 
@@ -77,27 +77,10 @@ def test_we_and_the_hub_read_the_same_features_whole_and_meta_data_need_no_weigh
     assert read_meta(tmp_path) == meta and meta["code"] == training_code()
 
 
-def test_a_sensor_that_was_not_trained_is_none(tmp_path):
-    saved(tmp_path, "simclr")
-    dual, _ = load_dual(tmp_path)
-    assert dual.s1 is None and dual.s2(BATCH["s2"]).shape[0] == 3
-
-
 def test_the_card_tells_method_bands_data_and_limits(tmp_path):
-    saved(tmp_path, data="toy 1", commit="abc", epoch=7, metrics={"val_top5": 0.5, "val_chance_top5": 0.1})
+    saved(tmp_path, data="toy 1", epoch=7, metrics={"val_top5": 0.5})
     card = (tmp_path / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: eo_ssl\nlicense: mit\n")
-    told = [
-        "dual-simclr",
-        "resnet_nano",
-        "B8A",
-        "VV, VH",
-        "toy 1",
-        "abc",
-        "epoch 7",
-        "| val_top5 | 0.5 |",
-        "0.1",
-    ]
+    told = ["license: mit", "dual-simclr", "B8A", "VV, VH", "toy 1", "epoch 7", "| val_top5 | 0.5 |"]
     assert [word for word in told if word not in card] == []
 
 
@@ -108,23 +91,12 @@ def break_(path: Path) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "weights": (lambda f: break_(f / "model.safetensors"), "does not load"),
     "no heads": (lambda f: (f / "heads.safetensors").unlink(), "does not load"),
-    "nothing": (lambda f: (f / "config.json").unlink(), "does not load .*No such file"),
     "not JSON": (lambda f: break_(f / "config.json"), "does not load .*not valid JSON"),
-    "someone else's": (
-        lambda f: (f / "config.json").write_text('{"a": 1}'),
-        "no backbone, config, .* in config",
-    ),
     "a list": (lambda f: (f / "config.json").write_text("[]"), "does not load"),
-    "unknown setting": (
-        lambda f: edited(f, lambda c: c["meta"]["config"].update(tempo=1)),
-        "no field 'tempo'",
-    ),
-    "other channels": (
-        lambda f: edited(f, lambda c: c["encoders"]["s2"].update(in_chans=12)),
-        "mismatch for s2",
-    ),
-    "no encoders": (lambda f: edited(f, lambda c: c.pop("encoders")), "does not load"),
-    "a newer format": (lambda f: edited(f, lambda c: c["meta"].update(format=2)), "format 2.*update eo_ssl"),
+    "no meta": (lambda f: edited(f, lambda c: c.pop("meta")), "no backbone, config, .* in config"),
+    "setting": (lambda f: edited(f, lambda c: c["meta"]["config"].update(tempo=1)), "no field 'tempo'"),
+    "bands": (lambda f: edited(f, lambda c: c["encoders"]["s2"].update(in_chans=12)), "mismatch for s2"),
+    "format": (lambda f: edited(f, lambda c: c["meta"].update(format=2)), "format 2.*update eo_ssl"),
 }
 
 
@@ -136,19 +108,6 @@ def test_broken_folders_are_named_in_one_line(kind, tmp_path):
     with pytest.raises(CheckpointError, match=message) as error:
         load_method(tmp_path)
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
-
-
-def full(*args: object, **options: object) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def test_a_full_disk_leaves_the_exported_model_intact(tmp_path, monkeypatch):
-    method = saved(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(CheckpointError, match="No space left"):
-        save_pretrained(method, STATISTICS, tmp_path, epoch=2)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no umask")
@@ -184,20 +143,24 @@ def test_a_kill_while_a_state_is_written_leaves_the_one_before(name, tmp_path, m
     assert load_state(tmp_path / "b.pt") is None
 
 
-def test_a_full_disk_leaves_the_old_state_and_says_what_to_do(tmp_path):
+def test_a_full_disk_leaves_the_old_state_and_model_and_says_what_to_do(tmp_path):
     """The operating system itself refuses the bytes in the middle of a file."""
     resource, signal = pytest.importorskip("resource"), pytest.importorskip("signal")
+    method = saved(tmp_path)
     save_state(tmp_path / "a.pt", state(1.0))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, limit[1]))
     try:
         with pytest.raises(CheckpointError, match=r"could not be written .*free some space"):
             save_state(tmp_path / "a.pt", state(2.0))
+        with pytest.raises(CheckpointError, match=r"cannot be written .*free some space"):
+            save_pretrained(method, STATISTICS, tmp_path, epoch=2)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
-    assert load_state(tmp_path / "a.pt")["number"] == 1.0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,6 @@ from eo_ssl.train.config import (
     preset,
 )
 
-ALL = [(method, profile) for method in METHODS for profile in PROFILES]
-
 
 @pytest.mark.parametrize(
     ("make", "message"),
@@ -25,7 +23,6 @@ ALL = [(method, profile) for method in METHODS for profile in PROFILES]
         (lambda: preset("dual_simclr", "paper"), "did you mean dual-simclr"),
         (lambda: preset("mma", "laptpo"), "did you mean laptop"),
         (lambda: MMAConfig(image_size=64, second_crop=72), "second_crop"),
-        (lambda: FinetuneConfig(fraction=1.5), "fraction"),
         (lambda: FinetuneConfig(task="segment"), "does not do"),
         (lambda: FinetuneConfig(mode="frozen"), "pretrained"),
         (lambda: FinetuneConfig(model="unet", task="segment", init="x"), "scratch"),
@@ -36,34 +33,10 @@ def test_names_and_settings_that_do_not_fit_are_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("key", ALL)
-def test_presets_survive_a_round_trip_through_plain_values(key):
-    config = preset(*key)
-    assert config.name == key[0]
-    assert config_from_dict(config.to_dict()) == config
-
-
-def test_paper_presets_hold_the_published_values():
-    published = {
-        "dual-simclr": {
-            "batch_size": 200,
-            "temperature": 0.07,
-            "lr": 3e-5,
-            "weight_decay": 1e-4,
-            "epochs": 201,
-        },
-        "swin-pair": {"batch_size": 50, "temperature": 0.2, "lr": 5e-4, "min_lr": 5e-6, "warmup_epochs": 20},
-        "mma": {"batch_size": 10, "temperature": 0.005, "lr": 1e-5},
-    }
-    for method, values in published.items():
-        assert values.items() <= preset(method, "paper").to_dict().items()
-    assert not any(preset(m, "paper").mask_overlaps for m in METHODS)
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("epochs", 0), ("lr", -1.0), ("lr", "nan"), ("temperature", 0.0), ("batch_size", 1), ("precision", "fp8"),
-     ("optimizer", "sgd"), ("epochs", 2.5), ("epochs", "many"), ("warmup_epochs", 100), ("mask_overlaps", "maybe")],
+    [("epochs", 0), ("lr", -1.0), ("lr", "nan"), ("batch_size", 1), ("precision", "fp8"),
+     ("epochs", 2.5), ("warmup_epochs", 100), ("mask_overlaps", "maybe")],
 )  # fmt: skip
 def test_impossible_values_are_refused_by_field_name(field, value):
     with pytest.raises(ConfigError, match=field.removesuffix("s")):
@@ -83,13 +56,14 @@ def test_the_digest_changes_with_any_setting_and_only_then():
         assert config().digest() == config(micro_batch=3, precision="32").digest()
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_preset_has_the_network_and_the_crop_of_its_family(profile):
+@pytest.mark.parametrize("method", METHODS)
+def test_a_preset_survives_a_round_trip_and_has_the_network_and_the_crop_of_its_family(method):
     """So that a grid finds the checkpoint that pretraining has written."""
-    for method in METHODS:
-        family = {"mma": "vgg", "swin-pair": "swin"}.get(method, "resnet")
-        assert preset(method, profile, family) == preset(method, profile)
-        assert preset(method, profile).image_size == get_profile(profile).crop(family)
+    family = {"mma": "vgg", "swin-pair": "swin"}.get(method, "resnet")
+    for profile in PROFILES:
+        config = preset(method, profile)
+        assert config_from_dict(config.to_dict()) == config == preset(method, profile, family)
+        assert config.name == method and config.image_size == get_profile(profile).crop(family)
 
 
 def test_the_rehearsal_of_paper_differs_from_it_in_counts_only():

@@ -1,6 +1,7 @@
 """Fine-tuning: frozen is frozen, validation chooses, a killed run ends with the same weights."""
 
 import json
+from itertools import count
 
 import numpy as np
 import pytest
@@ -58,33 +59,22 @@ def kept(changes, data, folder, name="kept", **options):
     return line, load_trained(folder / "models" / name)[0]
 
 
-ALL = [
-    {"model": "s1"},
-    {"model": "s2", "task": "multi"},
-    {"model": "early"},
-    {"model": "late", "fraction": 0.3},
-    {"model": "unet", "task": "segment", "image_size": 16},
-    {"model": "swin-unet", "task": "segment", "image_size": 16, "backbone": "swin_nano"},
-]
-
-
-@pytest.mark.parametrize("changes", ALL, ids=lambda c: f"{c['model']}-{c.get('task', 'single')}")
-def test_every_model_gives_a_complete_line(changes, data):
-    line = run(changes, data, name=str(changes))
-    assert 0 <= line["test"][SELECT_BY[config(**changes).task]] <= 1 and line["seconds"] > 0
-    assert line["n_labels"] == (24 if changes.get("fraction") is None else 8)
+@pytest.mark.parametrize("model", ["s1", "s2", "early", "late"])
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_every_classifier_gives_a_complete_line(model, task, data):
+    line = run({"model": model, "task": task, "fraction": 0.3}, data)
+    assert 0 <= line["test"][SELECT_BY[task]] <= 1 and line["seconds"] > 0 and line["n_labels"] == 8
     assert line["best_update"] in {2, 4, 6} and len(line["history"]) == 3 and line["test_reads"] == 1
 
 
-FROZEN = [
-    ("late", "single", "resnet_nano", 8),
-    ("late", "multi", "resnet_nano", 8),
-    ("late", "single", "swin_nano", 16),
-    ("swin-unet", "segment", "swin_nano", 16),
-]
-
-
-@pytest.mark.parametrize("model, task, backbone, size", FROZEN)
+@pytest.mark.parametrize(
+    ("model", "task", "backbone", "size"),
+    [
+        ("late", "multi", "resnet_nano", 8),
+        ("late", "single", "swin_nano", 16),
+        ("swin-unet", "segment", "swin_nano", 16),
+    ],
+)
 def test_a_frozen_backbone_is_bit_identical_after_training(model, task, backbone, size, data, tmp_path):
     """And the cached features and the folded standardisation describe the very model that is saved."""
     init = pretrained(tmp_path / "init", backbone, size)
@@ -94,9 +84,7 @@ def test_a_frozen_backbone_is_bit_identical_after_training(model, task, backbone
     floats = {name: value for name, value in line["test"].items() if isinstance(value, float)}
     assert floats == pytest.approx({name: live["test"][name] for name in floats}, abs=1e-5)
     before, after = load_dual(init)[0].state_dict(), down.model.backbone.state_dict()
-    assert after.keys() == before.keys()
-    for name, value in before.items():  # buffers too: running means are where frozen models drift
-        assert torch.equal(after[name], value), name
+    torch.testing.assert_close(after, before, rtol=0, atol=0)  # running means are where frozen models drift
 
 
 def test_fine_tuning_does_change_the_backbone_and_at_its_own_rate(data, tmp_path):
@@ -116,41 +104,39 @@ def test_features_are_computed_once_for_all_cells(data, tmp_path, monkeypatch):
     assert first["test"] == again["test"] and other["n_labels"] == 12
 
 
+EIGHT = {"updates": 8, "evaluations": 4}
+
+
 @pytest.fixture
 def killed(data, tmp_path, monkeypatch):
-    """`killed(name, **changes)`: a run that dies in its sixth of eight updates, a state written at every look."""
-    real = module.task_loss
+    """`killed(name, **changes)`: a run that dies in its sixth update, a state written at every look; and from then on
+    the numbers of the updates that are made."""
 
     def die(name, **changes):
-        calls, head = [], EIGHT["updates"] * ("init" in changes)  # of pretrained models the head comes first
+        made, calls, real = [], count(1), module.update
+        last = 6 + EIGHT["updates"] * ("init" in changes)  # of pretrained models the head comes first
 
-        def dies_in_update_6(*args):
-            calls.append(1)
-            if len(calls) == 6 + head:
+        def update(*args):
+            if next(calls) == last:
                 raise KeyboardInterrupt
+            made.append(args[-1])
             return real(*args)
 
-        monkeypatch.setattr(module, "task_loss", dies_in_update_6)
+        monkeypatch.setattr(module, "update", update)
         with pytest.raises(KeyboardInterrupt):
-            run(EIGHT | changes, data, tmp_path, name=name, keep=True, save_seconds=0)
-        monkeypatch.setattr(module, "task_loss", real)
+            run(EIGHT | changes, data, tmp_path, name=name, save_seconds=0)
         assert (tmp_path / "state" / f"{name}.pt").is_file()
+        made.clear()
+        return made
 
     return die
 
 
-EIGHT = {"updates": 8, "evaluations": 4}
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, tmp_path, killed, monkeypatch):
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(data, tmp_path, killed):
     whole, a = kept(EIGHT, data, tmp_path, "whole")
-    killed("halves")
-    steps, real = [], module.update
-    monkeypatch.setattr(module, "update", lambda *args: (steps.append(args[-1]), real(*args))[1])
+    steps = killed("halves")
     halves, b = kept(EIGHT, data, tmp_path, "halves", save_seconds=0)
-    assert all(
-        torch.equal(*pair) for pair in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
+    torch.testing.assert_close(a.state_dict(), b.state_dict(), rtol=0, atol=0)
     assert whole["history"] == halves["history"] and whole["test"] == halves["test"]
     assert steps == [4, 5, 6, 7]  # it did go on
     assert list((tmp_path / "state").iterdir()) == []  # and leaves nothing
@@ -162,24 +148,15 @@ def test_a_state_of_something_else_under_the_same_name_is_not_gone_on_from(
 ):
     """A cell whose settings changed once wrote its old model under the new name."""
     start = {"init": pretrained(tmp_path / "init")}
-    killed("cell", **start)
+    steps = killed("cell", **start)
     changes = {**EIGHT, **start} | ({"lr_head": 3e-2} if other == "settings" else {})
     if other == "weights":
         pretrained(tmp_path / "init", seed=1)
     if other == "code":
         monkeypatch.setattr(module, "training_code", lambda: "an edited loss")
     source = LabelledData(ToyLabels(seed=1)) if other == "data" else data
-    steps, real = [], module.update
-    monkeypatch.setattr(module, "update", lambda *args: (steps.append(args[-1]), real(*args))[1])
     run(changes, source, tmp_path, name="cell", test=False)
     assert steps == [*range(8), *range(8)]  # those of the head, then all
-
-
-def test_micro_batches_change_nothing_without_batch_statistics(data, tmp_path):
-    swin = {"backbone": "swin_nano", "image_size": 16, "updates": 2, "evaluations": 1}
-    whole, cut = (kept(swin | {"micro_batch": m}, data, tmp_path)[1].state_dict() for m in (0, 3))
-    for name, value in whole.items():
-        torch.testing.assert_close(cut[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_splits_that_share_a_patch_and_training_patches_without_a_label_are_refused_in_words():
@@ -190,9 +167,6 @@ def test_splits_that_share_a_patch_and_training_patches_without_a_label_are_refu
     source = ToyLabels()
     source.masks[:] = 255
     with pytest.raises(DataError, match="no training patch has a label"):
-        LabelledData(source)
-    source.catalog["split"] = ""
-    with pytest.raises(DataError, match="no usable labelled patches"):
         LabelledData(source)
 
 
@@ -207,11 +181,6 @@ def test_an_ensemble_averages_probabilities_of_models_with_their_own_statistics(
     batch = load_patches(data.source, data.train.rows[:1]).cut(*[torch.zeros(1, dtype=torch.int64)] * 3, 16)
     mean = sum(m.model(m.prepare(batch)).softmax(1) for m in (u, w)) / 2
     assert torch.allclose(ensemble([u, w])(batch).exp(), mean, atol=1e-6)
-
-
-def test_invalid_pixels_do_not_reach_the_model():
-    line = run({}, LabelledData(ToyLabels(gaps=True)), name="gaps")
-    assert np.isfinite(line["test"]["aa"])
 
 
 def test_crop_labels_agree_with_the_data_set_and_the_loss_of_none_is_zero_with_a_gradient():
@@ -270,6 +239,7 @@ def test_runs_learn_repeat_themselves_and_open_the_test_set_only_when_asked(data
     assert lines[0]["test"] == lines[1]["test"] != lines[2]["test"]
     closed = LabelledData(ToyLabels())
     assert "test" not in run({}, closed, test=False) and closed._test is None
+    assert np.isfinite(run({}, LabelledData(ToyLabels(gaps=True)), name="gaps")["test"]["aa"])
     with pytest.raises((EOError, ValueError), match="learning rate"):
         run({"lr_head": 1e30}, data)
 
@@ -286,14 +256,13 @@ def test_a_checkpoint_without_the_needed_sensor_or_with_another_backbone_is_refu
 
 
 def test_several_labels_of_a_crop_without_any_label_are_not_known():
-    torch.manual_seed(0)
     logits, label = torch.randn(4, 8), torch.tensor([0, 255, 3, 255])
     batch = {"multilabel": torch.randint(2, (4, 8)).float(), "label": label}
     known = label != 255
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[known], batch["multilabel"][known])
     torch.testing.assert_close(module.task_loss("multi", batch, logits), expected)
-    nothing = {name: value[[1, 3]] for name, value in batch.items()}
-    assert module.task_loss("multi", nothing, logits[[1, 3]]) == 0
+    nothing = {name: value[~known] for name, value in batch.items()}
+    assert module.task_loss("multi", nothing, logits[~known]) == 0
     tiles = TilePredictions(logits, label, batch["multilabel"], torch.tensor([0, 0, 1, 1]))
     found = score_tiles(config(task="multi"), tiles, 2)
     fewer = score_tiles(config(task="multi"), TilePredictions(*(x[known] for x in tiles)), 2)

@@ -1,11 +1,11 @@
 """A run learns, resumes bit for bit, is not repeated, and stops with words instead of a traceback."""
 
-import csv
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -14,7 +14,7 @@ from toy_pairs import ToySource
 from eo_ssl.errors import CheckpointError, ConfigError, DataError
 from eo_ssl.losses.common import checked
 from eo_ssl.train import loop
-from eo_ssl.train.checkpoint import read_meta
+from eo_ssl.train.checkpoint import FILES, read_meta
 from eo_ssl.train.config import PretrainConfig, preset
 from eo_ssl.train.devices import prepare
 from eo_ssl.train.loop import Overlaps, Trainer, filled_up
@@ -41,48 +41,38 @@ def weights(result: PretrainResult) -> dict[str, torch.Tensor]:
     return load_file(result.folder / "model.safetensors") | load_file(result.folder / "heads.safetensors")
 
 
-def assert_same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
+def assert_same_bits(a: PretrainResult, b: PretrainResult) -> None:
+    torch.testing.assert_close(weights(a), weights(b), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("method", ["simclr", "simclr-rgb", "dual-simclr", "mma", "swin-pair"])
-def test_every_method_trains_and_leaves_model_table_and_card(method, tmp_path):
-    result = run(tiny(method, epochs=2), tmp_path)
-    files = {path.name for path in result.folder.iterdir()}
-    assert {"model.safetensors", "heads.safetensors", "config.json", "README.md", "metrics.csv"} <= files
-    assert "resume.pt" not in files
-    rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    val = {f"val_{name}" for name in ("loss", "top1", "top5", "mrr", "alignment", "uniformity", "spread")}
-    assert {"train_loss", "lr", "pairs_per_s", "waiting", *val} <= set(rows[0])
-    assert all(0 <= float(row["waiting"]) <= 1 < float(row["pairs_per_s"]) for row in rows)
-    if method == "simclr-rgb":  # leaves the other bands without weight
-        first = next(x for x in weights(result).values() if x.ndim == 4 and x.shape[1] == 13)
-        assert first.abs().amax((0, 2, 3)).nonzero().flatten().tolist() == [1, 2, 3]
-
-
-@pytest.mark.parametrize("method", ["dual-simclr", "swin-pair", "simclr", "mma"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(method, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit_and_leaves_model_and_table(method, tmp_path):
     """Whatever the number of threads that read."""
     config = tiny(method)
     whole = run(config, tmp_path / "whole")
     parts = [run(config, tmp_path / "parts", max_minutes=0, workers=k) for k in range(3)]
     assert [part.done for part in parts] == [False, False, True]
-    assert_same_bits(weights(whole), weights(parts[-1]))
+    assert_same_bits(whole, parts[-1])
     timeless = [{k: v for k, v in r.metrics.items() if k not in TIMES} for r in (whole, parts[-1])]
     assert timeless[0] == timeless[1]
     assert run(config, tmp_path / "whole", workers=-1) == whole  # is not trained again
+    files = {path.name for path in whole.folder.iterdir()}
+    assert {*FILES, "metrics.csv"} <= files and "resume.pt" not in files
+    table = pd.read_csv(whole.folder / "metrics.csv")
+    val = {f"val_{name}" for name in ("loss", "top1", "top5", "mrr", "alignment", "uniformity", "spread")}
+    assert {"train_loss", "lr", *val} <= set(table) and list(table["epoch"]) == [1, 2, 3]
+    assert table["waiting"].between(0, 1).all() and (table["pairs_per_s"] > 1).all()
+    if method == "simclr-rgb":  # leaves the other bands without weight
+        first = next(x for x in weights(whole).values() if x.ndim == 4 and x.shape[1] == 13)
+        assert first.abs().amax((0, 2, 3)).nonzero().flatten().tolist() == [1, 2, 3]
 
 
 def test_a_run_goes_on_in_smaller_pieces_and_another_precision(tmp_path):
     """As out of memory advises: neither decides which model comes out."""
-    whole = weights(run(tiny("swin-pair"), tmp_path / "whole"))
+    whole = run(tiny("swin-pair"), tmp_path / "whole")
     assert not run(tiny("swin-pair"), tmp_path / "parts", max_minutes=0).done
-    found = weights(run(tiny("swin-pair", micro_batch=4, precision="auto"), tmp_path / "parts"))
-    for name, value in whole.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-2, msg=name)
+    parts = run(tiny("swin-pair", micro_batch=4, precision="auto"), tmp_path / "parts")
+    torch.testing.assert_close(weights(parts), weights(whole), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -95,7 +85,7 @@ def test_a_run_of_other_code_is_trained_afresh_and_says_so(finished, tmp_path, m
     result = run(tiny(), tmp_path)
     assert "made by other code (an edited loss, now" in capsys.readouterr().out
     assert read_meta(result.folder)["code"] != "an edited loss"
-    assert_same_bits(weights(result), weights(run(tiny(), tmp_path / "b")))
+    assert_same_bits(result, run(tiny(), tmp_path / "b"))
     assert "afresh" not in capsys.readouterr().out
 
 
@@ -111,17 +101,17 @@ def test_other_settings_and_data_in_the_same_folder_are_refused_by_name(tmp_path
     assert read_meta(again.folder)["config"]["temperature"] == 0.7
     corrected = ToySource()  # under the same name and version, and as many
     corrected.s1 += 0.5
-    for source in (ToySource(seed=1), corrected):
-        with pytest.raises(CheckpointError, match="data is toy 0"):
-            run(tiny(temperature=0.7), tmp_path, source=source)
+    with pytest.raises(CheckpointError, match="data is toy 0"):
+        run(tiny(temperature=0.7), tmp_path, source=corrected)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_patches(tmp_path):
+    source = ToySource()
+    source.s1[5] = np.nan
     with pytest.raises(DataError, match=r"not finite at epoch 1, update .*precision 32"):
-        run(tiny(), tmp_path, source=ToySource(broken=5))
+        run(tiny(), tmp_path, source=source)
     report = json.loads(next(tmp_path.rglob("nonfinite-batch.json")).read_text())
-    assert "patch5" in report["patches"]
-    assert len(report["patches"]) == 16
+    assert "patch5" in report["patches"] and len(report["patches"]) == 16
 
 
 def test_a_gpus_losses_are_looked_at_once_in_many_updates_and_still_name_the_batch(tmp_path, monkeypatch):
@@ -163,10 +153,8 @@ def test_a_batch_reaches_a_gpu_as_it_was_though_its_copy_is_only_ordered():
     [
         ({"batch_size": 128}, {}, "do not fill one batch of 128"),
         ({"image_size": 32}, {}, "image_size 32 is larger than the patches"),
-        ({"backbone": "resnt18"}, {}, "resnet18"),
         ({"batch_size": 15}, {"devices": 2}, "not a multiple of 2 devices"),
         ({"batch_norm": "sync"}, {"devices": 2}, "batch_norm=sync needs GPUs"),
-        ({}, {"devices": 0}, "devices"),
     ],
 )
 def test_bad_input_fails_before_training(changes, options, message, tmp_path):
@@ -176,15 +164,13 @@ def test_bad_input_fails_before_training(changes, options, message, tmp_path):
 
 
 def test_overlapping_patches_are_masked_and_known_by_their_grid_positions():
-    overlaps = Overlaps(ToySource().catalog)
-    index = torch.tensor([0, 1, 2, 4, 5, 8])  # scene 0: (0,0) (0,1) (0,2) (1,0) (1,1), scene 1: (0,0)
-    assert overlaps(index).int().tolist() == [
-        [1, 1, 0, 1, 1, 0],
-        [1, 1, 1, 1, 1, 0],
-        [0, 1, 1, 0, 1, 0],
-        [1, 1, 0, 1, 1, 0],
-        [1, 1, 1, 1, 1, 0],
-        [0, 0, 0, 0, 0, 1],
+    index = torch.tensor([0, 1, 2, 5, 8])  # scene 0: (0,0) (0,1) (0,2) (1,1), scene 1: (0,0)
+    assert Overlaps(ToySource().catalog)(index).int().tolist() == [
+        [1, 1, 0, 1, 0],
+        [1, 1, 1, 1, 0],
+        [0, 1, 1, 1, 0],
+        [1, 1, 1, 1, 0],
+        [0, 0, 0, 0, 1],
     ]
 
 
@@ -199,8 +185,7 @@ def test_a_patch_that_fills_up_a_batch_is_no_negative_of_itself():
 
 @pytest.mark.parametrize(
     ("device", "world", "batch_norm", "shared"),
-    [("cuda", 2, "auto", True), ("cuda", 2, "local", False), ("cuda", 1, "auto", False), ("cpu", 2, "auto", False),
-     ("cuda", 2, "sync", True), ("cuda", 2, "frozen", False)],
+    [("cuda", 2, "auto", True), ("cuda", 2, "local", False), ("cuda", 1, "auto", False), ("cpu", 2, "auto", False)],
 )  # fmt: skip
 def test_batch_norm_shares_its_statistics_on_several_gpus(device, world, batch_norm, shared):
     config = tiny(batch_norm=batch_norm)

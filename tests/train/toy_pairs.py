@@ -47,21 +47,18 @@ class ToySource(Toy):
 
     patch_size = 24
 
-    def __init__(self, seed: int = 0, broken: int | None = None, unusable: tuple[int, ...] = ()) -> None:
-        self.unusable = unusable
-        rng = np.random.default_rng(seed)
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
         n = SCENES * PER_SCENE
         scene = np.repeat(np.arange(SCENES), PER_SCENE)
         pattern = rng.normal(size=(n, 3, 1, 1)) + rng.normal(size=(n, 3, 24, 24)) * 0.2
         mix1, mix2 = rng.normal(size=(2, 3)), rng.normal(size=(13, 3))
         self.s1 = np.einsum("cp,nphw->nchw", mix1, pattern).astype(np.float32) * 3 - 12
         self.s2 = np.einsum("cp,nphw->nchw", mix2, pattern).astype(np.float32) * 0.05 + 0.2
-        if broken is not None:
-            self.s1[broken] = np.nan
         names = [f"scene{s}" for s in scene]
         row, col = np.tile(np.repeat(np.arange(2), 4), SCENES), np.tile(np.arange(4), 2 * SCENES)
         split = np.where(scene < SCENES - 2, "pretrain", "pretrain_val")
         self.catalog = pd.DataFrame(
             {"id": [f"patch{i}" for i in range(n)], "scene": names, "group": names, "row": row, "col": col}
         ).assign(split=split, s1="a.tif", s2="b.tif", lc="c.tif", dfc="")
-        self.catalog.attrs = {"name": "toy", "version": str(seed), "root": "toy"}
+        self.catalog.attrs = {"name": "toy", "version": "0", "root": "toy"}
