@@ -27,7 +27,7 @@ def test_a_dry_run_lists_the_models_without_data_or_training_and_the_table_says_
     [
         (["finetune", "--data", "nowhere", "--model", "lat"], "did you mean late"),
         (["finetune", "--data", "nowhere", "--set", "updtes=3"], "did you mean updates"),
-        (["finetune", "--data", "nowhere", "--init", "nowhere"], "no checkpoint"),
+        (["finetune", "--data", "nowhere", "--init", "nowhere"], "train or fetch it"),
         (["evaluate", "label-fractions", "--data", "d", "--run-dir", "r", "--profile", "laptp"], "laptop"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.experiments.grid import GridJob
-from eo_ssl.experiments.plan import METHODS, PLANS, Cell, get_method, get_plan, make_grid
+from eo_ssl.experiments.plan import METHODS, PLANS, Cell, get_method, make_grid
 from eo_ssl.profiles import get_profile
 
 
@@ -34,14 +34,9 @@ def test_all_methods_of_a_task_get_the_same_budget(tmp_path):
 
 
 def test_a_grid_part_can_be_run_alone_and_an_unknown_one_names_the_nearest():
-    parts = {c.task for c in make_grid("smoke", ("segmentation",)).cells}
-    assert parts == {"segment"}
+    assert {cell.task for cell in make_grid("smoke", ("segmentation",)).cells} == {"segment"}
     with pytest.raises(ConfigError, match="did you mean fusion"):
         make_grid("smoke", ("fusio",))
-    with pytest.raises(ConfigError, match="did you mean laptop"):
-        get_plan("laptp")
-    with pytest.raises(ConfigError, match="did you mean late"):
-        get_method("lat")
 
 
 @pytest.mark.parametrize(
