@@ -64,7 +64,6 @@ def test_the_usual_resnet_stands_in_for_the_deep_one_where_that_was_not_trained_
     assert deep.run[0][:2] == (("resnet50-finetune", 1.0), ("resnet50-scratch", 1.0))
     lines = pd.DataFrame({"method": ["resnet50-finetune"], "fraction": [1.0]})
     lines = lines.assign(task="single", seed=0, test_reads=1)
-    assert ch11.run_as(lines, "single", "resnet50-finetune") == "resnet50-finetune"
     assert ch11.run_as(lines, "multi", "resnet50-finetune") == "dual-finetune"
 
 

@@ -29,7 +29,7 @@ def test_every_grid_is_consistent(profile):
 def test_all_methods_of_a_task_get_the_same_budget(tmp_path):
     job = GridJob("laptop", "data", str(tmp_path))
     plain = [job.config(Cell("single", m, 1.0, 0), 1e-3) for m in ("s1", "s2", "early", "late")]
-    budgets = {(c.updates, c.batch_size, c.evaluations, c.augment, c.balanced, c.weight_decay) for c in plain}
+    budgets = {(c.updates, c.batch_size, c.evaluations, c.weight_decay) for c in plain}
     assert len(budgets) == 1
 
 
