@@ -35,7 +35,7 @@ from chapters import ch12
 from chapters.ch02 import confusion_counts
 from eo_ssl.data.dataset import Loader, PatchDataset, open_source
 from eo_ssl.data.georef import spatial_blocks
-from eo_ssl.evaluate.intervals import hierarchical_interval, paired_difference
+from eo_ssl.evaluate.intervals import Interval, hierarchical_interval, paired_difference
 from eo_ssl.evaluate.metrics import average_accuracy
 from eo_ssl.files import read_json, write_json
 from eo_ssl.parallel import cores
@@ -64,10 +64,10 @@ def measure(job: Job, out: Path, profile: str, judge: bool) -> Path:
         model, found = ch12.untrained(config.with_(seed=seed)), {}
     arrays = {"held_out": np.array([found.get("val_mrr", 0), found.get("val_top5", 0)])}
     if judge:
-        places = kept_places(out)
-        known = ch12.features(model, places.images)
+        images, places = kept_places(out)
+        known = ch12.features(model, images)
         arrays |= {f"probe {factor}": ch12.probe(known, places, factor) for factor in ch12.FACTORS}
-        arrays["scene"] = places.scene
+        arrays["scene"] = places["scene"].to_numpy()
         arrays["counts"], arrays["blocks"] = classified(model, source, config.image_size)
     half = target.with_suffix(".half.npz")
     np.savez_compressed(half, **arrays)
@@ -94,12 +94,16 @@ def classified(encoders: torch.nn.Module, source: Any, size: int) -> tuple[np.nd
     return confusion_counts(truth, learner.predict(x)), blocks
 
 
-def kept_places(out: Path) -> ch12.Places:
-    """The patches for probes, as `main` has kept them."""
+def kept_places(out: Path) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+    """Images and factors of the patches for probes, as `main` has kept them."""
     with np.load(out / "places.npz") as file:
         images = {name: torch.from_numpy(file[name]) for name in ("s1", "s2")}
-        factors = pd.DataFrame({factor: file[factor] for factor in ch12.FACTORS})
-        return ch12.Places(images, file["scene"], factors)
+        return images, pd.DataFrame({name: file[name] for name in ("scene", *ch12.FACTORS)})
+
+
+def kept(found: Interval) -> list[float]:
+    """Value, low and high, rounded, as they stand in the table."""
+    return [round(float(value), 4) for value in (found.value, found.low, found.high)]
 
 
 def main() -> None:
@@ -113,9 +117,9 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     root, config = simulated(get_profile(asked.profile), 0), preset("dual-simclr", asked.profile)
     if not (asked.out / "places.npz").is_file():
-        found = ch12.unseen_places(open_source(root), config.image_size, SCENES)
-        arrays = {name: image.numpy() for name, image in found.images.items()}
-        np.savez(asked.out / "half.npz", scene=found.scene, **arrays, **found.factors)
+        images, places = ch12.unseen_places(open_source(root), config.image_size, SCENES)
+        arrays = {name: image.numpy() for name, image in images.items()}
+        np.savez(asked.out / "half.npz", **arrays, **places)
         (asked.out / "half.npz").replace(asked.out / "places.npz")
 
     def run(jobs: list[Job], judge: bool) -> dict[tuple, dict[str, np.ndarray]]:
@@ -142,20 +146,24 @@ def main() -> None:
             "name": kind.name if kind else "untrained",
             "lr": best[kind.loss] if kind else 0.0,
             "top5": [round(float(one["held_out"][1]), 4) for one in by_kind[kind]] if kind else [],
-            "aa": ch12.three(hierarchical_interval(counts, blocks, average_accuracy)),
+            "aa": kept(hierarchical_interval(counts, blocks, average_accuracy)),
         }
         if kind != kinds[0]:
             gap = paired_difference(counts, stacked(kinds[0], "counts"), blocks, average_accuracy)
-            row["gap"] = ch12.three(gap)
+            row["gap"] = kept(gap)
         variants.append(row)
     shown = {"aligned": kinds[0], "each sensor alone": ch12.ALONE, "untrained": None}
     squares = {
         name: {factor: stacked(kind, f"probe {factor}") for factor in ch12.FACTORS}
         for name, kind in shown.items()
     }
-    probes, both = ch12.scored(squares, scene), (squares["aligned"], squares["each sensor alone"])
+    probes = {
+        name: {f: kept(hierarchical_interval(one, scene, ch12.r_squared)) for f, one in each.items()}
+        for name, each in squares.items()
+    }
+    both = squares["aligned"], squares["each sensor alone"]
     lost = {
-        factor: ch12.three(paired_difference(*(each[factor] for each in both), scene, ch12.r_squared))
+        factor: kept(paired_difference(*(each[factor] for each in both), scene, ch12.r_squared))
         for factor in ch12.FACTORS
     }
     about = {

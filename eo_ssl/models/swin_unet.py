@@ -5,7 +5,7 @@ from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
 from eo_ssl.errors import ConfigError
-from eo_ssl.models.dual import Batch, DualEncoder
+from eo_ssl.models.dual import Batch, DualEncoder, held
 from eo_ssl.models.encoders import Encoder
 from eo_ssl.models.unet import pad_to_multiple
 from eo_ssl.sensors import NUM_CLASSES
@@ -85,7 +85,7 @@ class SwinUNet(nn.Module):
     Shape: batch → (B, 8, H, W) logits. H and W should be multiples of patch · 2^(stages−1) · window
     (4·4·4 = 64 for `swin_mini`, 4·8·7 = 224 for Swin-T); otherwise the image is padded to a multiple of the
     coarsest stride by repeating its border, attention pads its windows, and the result is cropped.
-    Raises `ConfigError` for encoders that are no Swin.
+    A missing sensor is a pyramid of zeros. Raises `ConfigError` for encoders that are no Swin.
     Source: Scheibenreif et al. (2022), "Self-supervised vision transformers for land-cover segmentation and
     classification", after Cao et al. (2021).
     """
@@ -102,10 +102,17 @@ class SwinUNet(nn.Module):
         self.head = nn.Conv2d(dim, NUM_CLASSES, 1)
 
     def forward(self, batch: Batch) -> Tensor:
-        h, w = batch["s1"].shape[2:]
-        decoded = []
+        images, decoded = held(batch), []
+        h, w = next(iter(images.values())).shape[2:]
+        multiple = self.backbone.s1.strides[-1]
+        padded = {name: pad_to_multiple(image, multiple) for name, image in images.items()}
+        like = next(iter(padded.values()))
         for name, encoder in self.backbone.encoders().items():
-            maps = encoder.pyramid(pad_to_multiple(batch[name], encoder.strides[-1]))
+            if name in padded:
+                maps = encoder.pyramid(padded[name])
+            else:
+                sides = [[n // stride for n in like.shape[2:]] for stride in encoder.strides]
+                maps = [like.new_zeros(len(like), c, *side) for c, side in zip(encoder.channels, sides)]
             decoded.append(self.decoders[name](maps))  # (B, H/4, W/4, C)
         x = self.expand(torch.cat(decoded, dim=-1))  # (B, H, W, 2C)
         return self.head(x.permute(0, 3, 1, 2))[:, :, :h, :w]

@@ -230,11 +230,9 @@ def class_backscatter(measured: np.ndarray) -> Figure:
 
 
 def texture_curves(curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Autocorrelation over lag; the first curve is the reference and gets a band of the tolerance."""
-    wanted = next(iter(curves.values()))
+    """Autocorrelation over lag; the first curve is the reference, with bars of the tolerance."""
+    reference, wanted = next(iter(curves.items()))
+    bands = {reference: (np.subtract(wanted, TEXTURE_TOLERANCE), np.add(wanted, TEXTURE_TOLERANCE))}
     styles = dict(zip(curves, ({"color": c} for c in (REAL, SIMULATED, show.PALETTE[0]))))
-    fig = show.lines(LAGS, curves, "lag (pixels)", "autocorrelation", log="x", size=(3.9, 2.8), styles=styles)
-    known = np.isfinite(wanted)
-    x, y = np.array(LAGS)[known], np.array(wanted)[known]
-    fig.axes[0].fill_between(x, y - TEXTURE_TOLERANCE, y + TEXTURE_TOLERANCE, color=REAL, alpha=0.18, lw=0)
-    return fig
+    look = {"log": "x", "size": (3.9, 2.8), "styles": styles, "bands": bands}
+    return show.lines(LAGS, curves, "lag (pixels)", "autocorrelation", **look)

@@ -111,20 +111,6 @@ def damaged_copy(root: Path, patches: pd.DataFrame, out: Path) -> dict[str, str]
     }
 
 
-def coarsened(labels: np.ndarray, side: int = 50) -> np.ndarray:
-    """A label map (H, W) reduced to squares of `side` pixels by majority, at its own size; for sets without MODIS.
-
-    >>> coarsened(np.array([[1, 1, 3], [2, 1, 3]]), 2).tolist()
-    [[1, 1, 3], [1, 1, 3]]
-    """
-    out = labels.copy()
-    for top in range(0, len(labels), side):
-        for left in range(0, labels.shape[1], side):
-            window = np.s_[top : top + side, left : left + side]
-            out[window] = np.bincount(labels[window].ravel()).argmax()
-    return out
-
-
 def about_distances(catalog: pd.DataFrame) -> str:
     """How near the training patches of the random split in use come to its test patches, in a sentence or two."""
     said = "*The patches of this data set do not overlap, so no split of them shares ground.*"

@@ -13,7 +13,6 @@ from sklearn.preprocessing import normalize
 
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, numbers
-from eo_ssl.data.samples import Pair
 from eo_ssl.evaluate.intervals import bootstrap_interval
 from eo_ssl.losses import map_similarity
 
@@ -45,16 +44,6 @@ def surfaces(values: Mapping[str, np.ndarray], truth: Mapping[str, tuple[int, in
             ax.plot(x, y, "o", color="none", markeredgecolor="#ff5533", markersize=17, markeredgewidth=2)
             said[-1] += f", true offset ({y}, {x})"
     return show.describe(fig, f"Mean cosine over all offsets. {'; '.join(said)}")
-
-
-def places(wanted: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
-    """Pairs by name: the real places by the names given, stand-ins for them by number and classes."""
-    named = {}
-    for name, i in wanted.items():
-        if not pairs[i].source.startswith("BigEarthNet"):
-            name = f"stand-in {i + 1} ({', '.join(pairs[i].labels) or 'no label'})"
-        named[name] = i
-    return named
 
 
 def by_group(values: np.ndarray, groups: Sequence[Any]) -> list[float]:

@@ -45,11 +45,6 @@ def coverage(size: int, crop: int, rng: np.random.Generator | None = None) -> np
     return seen
 
 
-def map_confusion(found: Tensor, truth: Tensor) -> np.ndarray:
-    """Confusion of label maps with the truth (N, H, W), one matrix per patch: (N, 8, 8)."""
-    return np.stack([metrics.confusion_matrix(f, t).numpy() for f, t in zip(found, truth)])
-
-
 def crop_scores(found: Tensor, truth: Tensor, crop: int, draws: int) -> np.ndarray:
     """mIoU of the same maps (N, H, W) scored on one random crop per patch, drawn `draws` times: (draws,)."""
     rng, size, scores = np.random.default_rng(0), truth.shape[-1], []
@@ -68,7 +63,7 @@ def shifted(truth: Tensor, shifts: Sequence[int]) -> pd.DataFrame:
         found = torch.roll(truth, by, dims=2)
         target = truth.masked_fill(found == IGNORE, IGNORE)
         target[..., : max(by, 0)] = IGNORE  # what was rolled in from the other side has no verdict
-        counts = map_confusion(found, target).sum(0)
+        counts = metrics.confusion_matrix(found, target)
         edges = metrics.boundary_f1(metrics.boundary_counts(found, target))["boundary_f1"]
         rows.append((metrics.overall_accuracy(counts), metrics.mean_iou(counts), edges or 0.0))
     names = ["overall accuracy", "mIoU", "boundary F1"]
@@ -110,21 +105,6 @@ def agreement(members: Mapping[str, Tensor], truth: Tensor) -> tuple[float, pd.D
     return agree[known].float().mean().item(), pd.DataFrame(shares)
 
 
-def covering(shown: Mapping[int, set], count: int) -> list[int]:
-    """Keys of some sets, each chosen to hold what those before it lack; of equals the first."""
-    left, chosen, seen = dict(shown), [], set()
-    while left and len(chosen) < count:
-        chosen.append(max(left, key=lambda one: len(left[one] - seen)))
-        seen |= left.pop(chosen[-1])
-    return chosen
-
-
-def various(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """Some pairs, each chosen to show classes, or a country, that those before it lack."""
-    shown = {i: {*np.flatnonzero(pair.eight).tolist(), pair.country} for i, pair in enumerate(pairs)}
-    return [pairs[i] for i in covering(shown, count)]
-
-
 def moved(before: Sequence[nn.Module], after: Sequence[nn.Module]) -> float:
     """How far all weights of some networks have moved, as a share of their length: ‖after − before‖ / ‖before‖."""
     nets = map(nn.ModuleList, (before, after))
@@ -148,29 +128,26 @@ def scores(results: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
-    """Probabilities of pairs of one size, standardised with the model's statistics: (N, 8, P, P)."""
+    """Probabilities of pairs, none smaller than a tile, standardised with the model's statistics: (N, 8, P, P)."""
     size = min(pair.s1.shape[-1] for pair in pairs)
-    batch = pair_batch(pairs, max(size, tile), down.statistics)
-    images = batch["s1"], batch["s2"]
-    mask = torch.full((len(pairs), *images[0].shape[2:]), IGNORE, dtype=torch.uint8)
+    batch = pair_batch(pairs, size, down.statistics)
+    images = torch.cat([batch["s1"], batch["s2"]], 1)  # (N, 15, P, P)
+    mask = torch.full((len(pairs), size, size), IGNORE, dtype=torch.uint8)
     patches = Patches(None, mask, list(range(len(pairs))), np.arange(len(pairs)), images)
 
     def forward(squares: dict[str, Tensor]) -> Tensor:
         return down.model({name: squares[name].to(down.device) for name in ("s1", "s2")})
 
-    found = probabilities(forward, patches, tile)
-    edge = (found.shape[-1] - size) // 2
-    return found[..., edge : edge + size, edge : edge + size]
+    return probabilities(forward, patches, tile)
 
 
 # --- Panels of maps ---
 
 
 def choose_rows(source: Any, rows: Collection[int], count: int = 3) -> list[int]:
-    """Patches with the most classes, each chosen to show classes that those before it lack."""
-    size = source.patch_size
-    classes = {r: set(np.unique(source.mask(r, 0, 0, size)).tolist()) - {IGNORE} for r in sorted(rows)}
-    return covering(dict(sorted(classes.items(), key=lambda item: -len(item[1]))), count)
+    """The patches with the most classes."""
+    codes = {row: np.unique(source.mask(row, 0, 0, source.patch_size)) for row in sorted(rows)}
+    return sorted(codes, key=lambda row: (codes[row] != IGNORE).sum(), reverse=True)[:count]
 
 
 def predicted_maps(folder: Path, results: pd.DataFrame, method: str) -> dict[int, np.ndarray]:

@@ -29,6 +29,7 @@ from eo_ssl.losses.barlow import cross_correlation
 from eo_ssl.models.dual import DualEncoder
 from eo_ssl.parallel import cores, executor, unordered
 from eo_ssl.sensors import DN_PER_REFLECTANCE
+from eo_ssl.show.words import Score
 from eo_ssl.simulate.landscape import CROP, FOREST, URBAN, WATER, crop_stage, make_landscape
 from eo_ssl.simulate.optical import optical, tint
 from eo_ssl.simulate.radar import radar
@@ -158,15 +159,6 @@ def features(encoders: nn.Module, images: dict[str, Tensor]) -> np.ndarray:
 # Probes
 
 
-@dataclass(frozen=True)
-class Places:
-    """Patches that no encoder has seen: images standardised (P, bands, H, W), scene (P,), factors (P, factors)."""
-
-    images: dict[str, Tensor]
-    scene: np.ndarray
-    factors: pd.DataFrame
-
-
 def _patches(task: tuple[SceneSpec, int]) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """The four corners of a scene: centre crops of both sensors, and what was drawn for them."""
     spec, side = task
@@ -190,31 +182,33 @@ def _patches(task: tuple[SceneSpec, int]) -> tuple[np.ndarray, np.ndarray, pd.Da
     return first, second, pd.DataFrame(rows)[list(FACTORS)]
 
 
-def unseen_places(source: Any, side: int, scenes: int) -> Places:
-    """Four patches each of simulated scenes that come after those of which `source` has pretraining patches."""
+def unseen_places(source: Any, side: int, scenes: int) -> tuple[dict[str, Tensor], pd.DataFrame]:
+    """Four patches each of simulated scenes that come after those of which `source` has pretraining patches.
+
+    Images, standardised, (P, bands, H, W) of each sensor, and a table with a row for each: `FACTORS`, scene and corner.
+    """
     known = int(source.catalog.loc[source.catalog["split"] == "pretrain", "scene"].nunique())
     # Of real scenes there may be more than are planned; none of them is one of these.
     after = min(known, profile_named("many").scenes[0] - scenes)
     tasks = [(spec, side) for spec in plan("many", 0)[after : after + scenes]]
     with executor(min(cores(), scenes)) as pool:
         made = {task[0].number: future.result() for task, future in unordered(_patches, tasks, pool)}
-    parts = [made[number] for number in sorted(made)]
-    s1, s2 = (torch.from_numpy(np.concatenate([part[k] for part in parts])) for k in (0, 1))
-    scene = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
-    images = Normalise(source.stats("pretrain"))({"s1": s1, "s2": s2})
-    return Places(images, scene, pd.concat([part[2] for part in parts], ignore_index=True))
+    s1, s2, factors = zip(*(made[number] for number in sorted(made)))
+    images = {"s1": torch.from_numpy(np.concatenate(s1)), "s2": torch.from_numpy(np.concatenate(s2))}
+    places = pd.concat(factors, keys=range(scenes)).reset_index(names=["scene", "corner"])
+    return Normalise(source.stats("pretrain"))(images), places
 
 
-def probe(known: np.ndarray, places: Places, factor: str) -> np.ndarray:
+def probe(known: np.ndarray, places: pd.DataFrame, factor: str) -> np.ndarray:
     """Squared errors of a linear probe and squares of the factor around its mean, per patch: (P, D) → (P, 2).
 
     Ridge regression, a linear map whose weights are kept small, in five folds of whole scenes: no patch is predicted by
     a probe that has seen its scene. Patches without the factor count nothing.
     """
-    truth = places.factors[factor].to_numpy(float)
+    truth, scene = places[factor].to_numpy(float), places["scene"].to_numpy()
     there = np.isfinite(truth)
     model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(1, 6, 11)))
-    guess = cross_val_predict(model, known[there], truth[there], groups=places.scene[there], cv=GroupKFold(5))
+    guess = cross_val_predict(model, known[there], truth[there], groups=scene[there], cv=GroupKFold(5))
     squares = np.zeros((len(truth), 2))
     squares[there] = np.stack([(guess - truth[there]) ** 2, (truth[there] - truth[there].mean()) ** 2], 1)
     return squares
@@ -228,36 +222,14 @@ def r_squared(squares: np.ndarray) -> np.ndarray:
 
 # What was measured, as the page shows it
 
-Scores = dict[str, dict[str, Sequence[float]]]  # by kind of encoder and factor: R², low, high
 
-
-def scored(squares: dict[str, dict[str, np.ndarray]], scene: np.ndarray) -> Scores:
-    """R² with its 95% interval over seeds and scenes, from squares (S, P, 2) by kind and factor."""
-    scores: Scores = {}
-    for kind, each in squares.items():
-        intervals = {factor: hierarchical_interval(one, scene, r_squared) for factor, one in each.items()}
-        scores[kind] = {factor: three(found) for factor, found in intervals.items()}
+def probed(encoders: nn.Module, images: dict[str, Tensor], places: pd.DataFrame) -> dict[str, Interval]:
+    """R² of every factor in the features of encoders of one seed, with its 95% interval over scenes."""
+    known, scores = features(encoders, images), {}
+    for factor in FACTORS:
+        squares = probe(known, places, factor)[None]  # (1, P, 2)
+        scores[factor] = hierarchical_interval(squares, places["scene"].to_numpy(), r_squared)
     return scores
-
-
-def three(found: Interval) -> list[float]:
-    """Value, low and high, rounded, as they are kept."""
-    return [round(float(value), 4) for value in (found.value, found.low, found.high)]
-
-
-def probed(kinds: dict[str, nn.Module], places: Places) -> Scores:
-    """Every factor probed in the features of some encoders, each of one seed."""
-    squares = {}
-    for kind, encoders in kinds.items():
-        known = features(encoders, places.images)
-        squares[kind] = {factor: probe(known, places, factor)[None] for factor in FACTORS}
-    return scored(squares, places.scene)
-
-
-def some(count: int) -> slice:
-    """About 24 of many pairs, evenly."""
-    step = max(1, count // 24)
-    return slice(0, 24 * step, step)
 
 
 def answers(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
@@ -269,9 +241,8 @@ def answers(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
     }
 
 
-def questions(z1: Tensor, z2: Tensor) -> Figure:
-    """What each loss sees of some pairs: z1, z2 (N, D) → three tables side by side, two of them of 24 pairs."""
-    part = some(len(z1))
+def questions(z1: Tensor, z2: Tensor, part: slice) -> Figure:
+    """What each loss sees of pairs, z1, z2 (N, D): three tables side by side, two of them of a `part` of the pairs."""
     tables = {**answers(z1[part], z2[part]), "Barlow Twins: dimensions": cross_correlation(z1, z2).abs()}
     fig, axes = plt.subplots(1, 3, figsize=(9.0, 3.2))
     for ax, kind, (name, table) in zip(axes, ("patch", "patch", "dimension"), tables.items()):
@@ -308,23 +279,13 @@ def verdict(found: dict[str, Any]) -> str:
     return f"From {first['name']} ({first['aa'][0]:.0%}), by average accuracy, {told}."
 
 
-def probes(scores: Scores) -> Figure:
+def probes(scores: dict[str, dict[str, Score]]) -> Figure:
     """R² of the probes for each factor, a mark for each kind of encoder, with 95% intervals."""
     rows = {}
     for factor, who in FACTORS.items():
         rows[f"{factor} ({who})"] = {kind: each[factor] for kind, each in scores.items()}
     look = {"colours": {"untrained": "#999999"}, "guides": {"guessing the mean": 0}, "xlim": (-0.1, 1.0)}
     return show.forest(rows, "R² of a linear probe, unseen scenes", unit="", **look)
-
-
-def readable(scores: Scores, kind: str) -> str:
-    """What a linear probe can read off one kind of encoder, and what it cannot: where the interval of R² reaches 0."""
-    can, cannot = [], []
-    for factor, who in FACTORS.items():
-        value, low, _ = scores[kind][factor]
-        (can if low > 0 else cannot).append(f"{factor} ({who}; R² {value:.2f})")
-    yes, no = ("; ".join(names) or "nothing" for names in (can, cannot))
-    return f"{kind}. A linear probe can read {yes}. It cannot read {no}."
 
 
 def lost(found: dict[str, Any]) -> str:
