@@ -35,14 +35,6 @@ def test_the_formula_for_unique_patches_agrees_with_drawing_them():
     assert set(drawn.tolist()) == {0, 1, 2} and len(drawn) == 4  # class 1 stands twice in the list
 
 
-def test_the_own_maximum_of_every_channel_is_one_whatever_is_invalid():
-    rng = np.random.default_rng(0)
-    s1, s2 = rng.uniform(-40, 5, (2, 8, 8)), rng.uniform(0, 2, (13, 8, 8))
-    s2[:, 0, 0] = np.nan
-    s1, s2 = ch02.per_image_maximum(s1, s2)
-    assert s1.max((1, 2)) == pytest.approx(1) and np.nanmax(s2, (1, 2)) == pytest.approx(1) and s1.min() == 0
-
-
 def test_a_compact_sample_takes_whole_scenes_and_in_large_ones_the_middle():
     x = np.arange(9) * 640.0
     catalog = pd.DataFrame({"scene": ["a"] * 9 + ["b"] * 9, "x": [*x, *x], "y": 0.0})

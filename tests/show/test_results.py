@@ -1,4 +1,4 @@
-"""Tables and figures of results: right numbers, alt text from the data, what is new or missing."""
+"""Tables and curves of results: right numbers, what is new or missing."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from eo_ssl.experiments.results import read_results
-from eo_ssl.experiments.tables import interval
 from eo_ssl.profiles import get_profile
 from eo_ssl.show import results as show
 
@@ -37,17 +36,6 @@ def test_the_curve_has_a_point_with_an_interval_for_every_method_and_fraction(ru
     assert len(points) == 5 and (points["low"] <= points["value"]).all()
     late = show.curve(results, folder, "single", ["late"], "oa")
     assert late["value"].tolist() == pytest.approx([0.5, 0.6])
-
-
-def test_figures_say_their_numbers_in_words(run):
-    folder, results = run
-    fig = show.label_efficiency(results, folder)
-    found = interval(folder, results, "single", "dual-finetune", 1.0)
-    value, low, high = (100 * x for x in vars(found).values())
-    assert f"{value:.3g} ({low:.3g} to {high:.3g}) at 100" in fig.eo_alt
-    assert len(fig.axes[0].get_legend_handles_labels()[0]) == 3
-    alt = show.per_class_bars(results, "single", ["late", "dual-frozen"]).eo_alt
-    assert "Dual-SimCLR, frozen: Forest 70" in alt and "Water none" in alt
 
 
 @pytest.mark.parametrize(
