@@ -109,16 +109,6 @@ def test_every_region_counts_once_in_the_class_means():
     assert np.isnan(s2[1]).all()
 
 
-def test_speckle_is_measured_on_open_water_only():
-    label = np.full((64, 64), 7, dtype=np.uint8)
-    label[:, 33:36] = 0
-    vv = np.random.default_rng(0).normal(-18, 1, (64, 64))
-    assert len(a1.speckle(vv, label)) == 0
-    label[:, 33:36] = 7
-    label[:, 60:] = 0
-    assert len(a1.speckle(vv, label)) == 2
-
-
 def _patch(code: int, split: str, seed: int = 0) -> a1.Patch:
     rng = np.random.default_rng(seed)
     s1, s2 = rng.normal(size=(2, 40, 40)), rng.random((13, 40, 40))
@@ -140,13 +130,3 @@ def test_a_pixel_without_data_and_a_patch_without_class_do_not_count():
     assert np.isfinite(a1.median_texture(world["texture"].dropna()).vv).all()
     assert world["speckle"].str.len().tolist() == [1, 0, 0, 0]
     a1.across(*a1.table(world, "train", "test"), x, y)
-
-
-def test_figures_say_what_was_measured_and_a_missing_lag_is_left_out():
-    s2 = np.stack([a1.S2_REFERENCE[name] for name in CLASS_NAMES])
-    s2[0, 7] *= 1.5
-    assert "Forest +50%" in a1.class_spectra(s2).eo_alt
-    s1 = np.array([a1.S1_REFERENCE[name] for name in CLASS_NAMES]) + np.array([0.0, 2.0])
-    assert "Water +0.0 and +2.0" in a1.class_backscatter(s1).eo_alt
-    curves = {"real": (0.9, np.nan, 0.5, 0.1), "simulated": (0.8, 0.7, 0.5, 0.2)}
-    assert "autocorrelation over lag" in a1.texture_curves(curves).eo_alt

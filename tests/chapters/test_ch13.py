@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
 import torch
 
 from chapters import ch13
@@ -57,24 +56,18 @@ class Patches:
         return np.full((size, size), row)
 
 
-def test_patches_become_the_image_they_were_cut_from(tmp_path):
+@pytest.mark.parametrize("placed", [True, False])
+def test_patches_become_the_image_they_were_cut_from_and_those_that_lie_nowhere_a_square(tmp_path, placed):
     source = Patches()
+    if not placed:
+        source.catalog = source.catalog.assign(x=np.nan, y=np.nan, resolution=np.nan, epsg=0)
     s2, s1, truth = ch13.mosaic(source, tmp_path)
     with Scene(s2, s1) as scene:
-        found = scene.read(0, 0, 8, 8)
-        assert scene.grid.bounds[:2] == (500_000, 4_000_000 - 80)
+        found, bounds = scene.read(0, 0, 8, 8), scene.grid.bounds
+    assert not placed or bounds[:2] == (500_000, 4_000_000 - 80)
     np.testing.assert_allclose(found["s2"], source.s2, atol=1e-6)
     np.testing.assert_allclose(found["s1"], source.s1, rtol=1e-6)
     np.testing.assert_array_equal(truth, np.kron([[0, 1], [2, 3]], np.ones((4, 4))))
-
-
-def test_patches_that_lie_nowhere_are_set_side_by_side(tmp_path):
-    source = Patches()
-    source.catalog = source.catalog.assign(x=np.nan, y=np.nan, resolution=np.nan, epsg=0)
-    s2, s1, truth = ch13.mosaic(source, tmp_path)
-    np.testing.assert_array_equal(truth, np.kron([[0, 1], [2, 3]], np.ones((4, 4))))
-    with Scene(s2, s1) as scene:
-        np.testing.assert_allclose(scene.read(0, 0, 8, 8)["s2"], source.s2, atol=1e-6)
 
 
 def test_without_the_real_scene_the_simulated_place_is_mapped_and_the_page_says_so(tmp_path, monkeypatch):
@@ -114,17 +107,6 @@ def test_a_map_is_set_against_two_indices_and_its_own_confidence():
     probability[7, 0], probability[0, 0, 1], probability[5, 0, 3] = [0.9, 0, 0.3, 0], 0.8, 0.6
     table = ch13.by_class(codes, probability)
     assert table.loc["Water"].tolist() == pytest.approx([0.5, 0.6, 0.5]) and table.index[0] == "Water"
-
-
-def test_the_map_is_read_back_with_what_is_no_data(tmp_path):
-    profile = {"driver": "GTiff", "height": 2, "width": 2, "dtype": "uint8", "crs": "EPSG:32618"}
-    with rasterio.open(tmp_path / "m.tif", "w", count=1, **profile) as image:
-        image.write(np.array([[[7, 255], [0, 1]]], np.uint8))
-    with rasterio.open(tmp_path / "m_confidence.tif", "w", count=8, **profile) as image:
-        image.write(np.broadcast_to(np.array([[250, 255], [0, 125]], np.uint8), (8, 2, 2)))
-    codes, probability = ch13.read_map(tmp_path / "m.tif")
-    np.testing.assert_array_equal(codes, [[7, 255], [0, 1]])
-    np.testing.assert_array_equal(probability[3], [[1, np.nan], [0, 0.5]])
 
 
 def test_the_better_model_on_validation_is_taken():

@@ -1,14 +1,15 @@
 """Chapter 14: memory is counted, two readers and two processes agree, the checks know usual mistakes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from chapters import ch14
-from eo_ssl.course import setup
 from eo_ssl.course.checks import ExerciseFailed
-from eo_ssl.data.dataset import PatchDataset
+from eo_ssl.data.dataset import PatchDataset, open_source
 from eo_ssl.losses import nt_xent
 from eo_ssl.train.config import preset
 
@@ -28,39 +29,19 @@ def ranked(z1, z2, rank, world, tau, keys=lambda z: z, start=None, reduction="me
     return F.cross_entropy(z1[rows] @ keys(z2).T / tau, own, reduction=reduction)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return setup("smoke", run_dir=tmp_path_factory.mktemp("run"))
-
-
 def test_the_peak_counts_what_is_held_at_once_and_not_what_was_let_go():
     let_go = lambda: [len(torch.zeros(MILLION)) for _ in range(5)]  # noqa: E731
     kept = lambda: [torch.zeros(MILLION) for _ in range(5)]  # noqa: E731
     assert [round(ch14.peak(work, CPU) / MILLION) for work in (let_go, kept)] == [4, 20]
 
 
-def test_an_update_learns_and_the_memory_format_does_not_change_the_loss():
-    first, last = (ch14.training_step(SMOKE, VIEWS, CPU, "32", layout) for layout in (False, True))
-    losses = [(first(), last()) for _ in range(3)]
-    np.testing.assert_allclose(*zip(*losses), rtol=1e-3)
-    assert losses[-1][0] < losses[0][0]
-
-
-def test_both_readers_give_the_same_patches_whatever_form_the_data_have(run, tmp_path):
-    class Unpacked:
-        data_root = run.data_root
-
-        def source(self):
-            return ch14.open_source(self.data_root, packed=False)
-
-    for one in (run, Unpacked()):
-        read = ch14.readers(one, tmp_path / "store", most=6)
-        first, second = (PatchDataset(*at, 32, "centre").__getitems__(range(6)) for at in read.values())
-        assert torch.equal(first["s2"], second["s2"]) and (first["s1"] - second["s1"]).abs().max() < 0.003
-        files, store = (ch14.megabytes(*at, run.data_root) for at in read.values())
-        assert 0 < files < 1 and store == 15 * 2 * 64**2 / MILLION
-    Unpacked.data_root = tmp_path / "store"
-    assert list(ch14.readers(Unpacked(), tmp_path / "unused", most=6)) == ["packed store"]
+def test_both_readers_give_the_same_patches(simulated, tmp_path):
+    run = SimpleNamespace(data_root=simulated, source=lambda: open_source(simulated, packed=False))
+    read = ch14.readers(run, tmp_path, most=6)
+    first, second = (PatchDataset(*at, 32, "centre").__getitems__(range(6)) for at in read.values())
+    assert torch.equal(first["s2"], second["s2"]) and (first["s1"] - second["s1"]).abs().max() < 0.003
+    files, store = (ch14.megabytes(*at, simulated) for at in read.values())
+    assert 0 < files < 1 and store == 15 * 2 * 64**2 / MILLION
 
 
 def test_two_processes_have_the_gradient_of_one():

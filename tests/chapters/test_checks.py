@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -112,10 +113,6 @@ def windows(x, size, shift=0):
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, size * size, c)
 
 
-def unfolded(x, size, shift=0):
-    return x.unfold(1, size, size).unfold(2, size, size).reshape(-1, 16, 3)
-
-
 def paired(first, second, draws, rng, seeds=True, places=True, paired=True):
     (s, n), means = first.shape, []
     for _ in range(draws):
@@ -139,14 +136,12 @@ RIGHT = [
     (ch02.check_scene_split, split),
     (ch02.check_leaks, overlap),
     (ch02.check_true_fraction, unique),
-    (ch04.check_nt_xent, nt_xent),
     (ch04.check_information, lambda loss, n: max(0.0, math.log2(2 * n - 1) - loss / math.log(2))),
     (ch04.check_log_sum_exp, lambda x: x.logsumexp(1)),
     (ch05.check_false_negatives, shared),
     (ch05.check_uniformity, lambda z: float(uniformity(unit(z)))),
     (ch06.check_map_cosine, lambda a, b: map_similarity(a[None], b[None])[0, 0]),
     (ch06.check_best_offset, lambda a, b: list(best(a, b))),  # a list was refused once
-    (ch06.check_best_offset, lambda a, b: (float(best(a, b)[0]), np.array(best(a, b)[1]))),
     (ch07.check_knn, majority),
     (ch07.check_recall_at_k, recall),
     (ch08.check_bootstrap, redrawn),
@@ -157,7 +152,6 @@ RIGHT = [
 WRONG = [
     (ch01.check_ndvi, lambda red, nir: (red - nir) / (red + nir), "swapped"),
     (ch01.check_ndvi, lambda red, nir: (nir - red) / (nir + red), "divide zero by zero"),
-    (ch01.check_ndvi, lambda r, n: quiet_ndvi(r, n) if r.any() else r["nothing"], "IndexError"),
     (ch01.check_decibels, lambda p: 10 * np.log10(p), "−∞"),
     (ch01.check_looks, lambda db: db.mean() ** 2 / db.var(), "into power first"),
     (ch01.check_looks, lambda db: None, "nothing is there"),
@@ -211,7 +205,6 @@ WRONG = [
     (ch08.check_freeze, lambda module: module.eval(), "gradients"),
     (ch08.check_freeze, without_dropout_only, "dropout"),
     (ch09.check_windows, lambda x, size, shift=0: windows(x, size, size // 2), "although the shift is 0"),
-    (ch09.check_windows, unfolded, "stay together"),
     (ch09.check_windows, lambda x, size, shift=0: windows(x, size), "the shift is ignored"),
     (ch09.check_mask, lambda side, size, shift: ~ch09._mask(side, size, shift), "turned around"),
     (ch10.check_patch_expand, lambda x: x.reshape(len(x), -1, 2 * x.shape[2], 2 * x.shape[3]), "permute"),
@@ -232,11 +225,6 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("check", "answer"), RIGHT)
-def test_a_right_answer_passes_in_any_style(check, answer):
-    assert "Correct" in repr(check(answer))
-
-
 def retyped(answer, form):
     """The function with its result in another form; where it returns several things, each of them."""
 
@@ -249,14 +237,10 @@ def retyped(answer, form):
     return call
 
 
-@pytest.mark.parametrize(
-    "form",
-    [np.ndarray.tolist, lambda values: torch.tensor(values, requires_grad=True)],
-    ids=["list", "tensor"],
-)
-@pytest.mark.parametrize(("check", "answer"), [one for one in RIGHT if one[0] is not ch04.check_nt_xent])
-def test_a_right_answer_passes_in_whatever_type_it_comes(check, answer, form):
-    assert "Correct" in repr(check(retyped(answer, form)))
+@pytest.mark.parametrize("form", [None, np.ndarray.tolist, partial(torch.tensor, requires_grad=True)])
+@pytest.mark.parametrize(("check", "answer"), RIGHT)
+def test_a_right_answer_passes_in_any_style_and_type(check, answer, form):
+    assert "Correct" in repr(check(retyped(answer, form) if form else answer))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -45,13 +45,6 @@ def test_a_table_goes_before_a_figure_and_a_figure_before_hearsay():
     assert published.score("fusion", "single", "dual-frozen", 1.0)["kind"] == "second-hand"
 
 
-def test_the_table_has_the_form_of_the_courses_own_and_what_was_not_published_is_empty():
-    table = published.table("single")
-    assert list(table.columns) == [*CLASS_NAMES, "AA", "OA"] and table.index.name == "Method"
-    assert table.loc["Late fusion", "Water"] == "100 ± 1"
-    assert published.scores("fusion", "segment").empty
-
-
 def test_every_claim_agrees_with_the_published_numbers_it_stands_for():
     for claim in CLAIMS:
         for pair in claim.parts if claim.published else ():

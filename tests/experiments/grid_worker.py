@@ -3,6 +3,7 @@
 import os
 import time
 import zlib
+from unittest.mock import patch
 
 from eo_ssl.experiments import grid
 from eo_ssl.experiments.plan import Cell, Grid
@@ -32,8 +33,7 @@ def trained(folder):
 
 
 def run(folder, data="data", **options):
-    """The grid of the pretended cells."""
-    grid.run_cell = fake_cell
-    grid.identity = str  # of the folder, which need not exist
-    grid.make_grid = lambda *_: Grid(CELLS)
-    return grid.run_grid(grid.GridJob("smoke", data, str(folder), accelerator="cpu"), **options)
+    """The grid of the pretended cells, on a data set that need not exist."""
+    pretended = {"run_cell": fake_cell, "identity": str, "make_grid": lambda *_: Grid(CELLS)}
+    with patch.multiple(grid, **pretended):
+        return grid.run_grid(grid.GridJob("smoke", data, str(folder), accelerator="cpu"), **options)

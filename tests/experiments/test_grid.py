@@ -22,15 +22,6 @@ from eo_ssl.experiments.plan import PLANS, Cell, Sweep
 from eo_ssl.experiments.results import append_result, read_lines, results_path
 from eo_ssl.files import read_json, write_json
 
-REPLACED = ("run_cell", "identity", "make_grid")
-
-
-@pytest.fixture(autouse=True)
-def real_cells(monkeypatch):
-    """`grid_worker.run` puts its pretended cells in; every test gets the real ones back."""
-    for name in REPLACED:
-        monkeypatch.setattr(grid, name, getattr(grid, name))
-
 
 def lines_of(folder):
     """Lines by key, of which there is one each."""
@@ -44,10 +35,7 @@ def lines_of(folder):
 def whole(tmp_path_factory):
     """The lines of a grid that nothing interrupted, in one process."""
     folder = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in REPLACED:
-            patch.setattr(grid, name, getattr(grid, name))
-        grid_worker.run(folder, workers=1)
+    grid_worker.run(folder, workers=1)
     return lines_of(folder)
 
 
@@ -79,24 +67,24 @@ def test_a_dask_cluster_that_loses_a_worker_ends_with_the_same_lines(whole, tmp_
     assert lines_of(tmp_path) == whole and len(grid_worker.trained(tmp_path)) > len(whole)
 
 
-def slowly(folder):
-    """The grid with two workers, in a process to be killed."""
-    grid_worker.run(folder, workers=2)
+def slowly(folder, workers):
+    """The grid in a process to be killed."""
+    grid_worker.run(folder, workers=workers)
 
 
 @pytest.mark.kill
 def test_a_grid_killed_again_and_again_ends_with_the_same_lines(whole, tmp_path):
     rng = random.Random(0)
-    for _ in range(2):
+    for workers in (2, 1):
         before = len(grid_worker.trained(tmp_path))
-        process = forked.start(slowly, tmp_path, **{grid_worker.SECONDS: "0.3"})
+        process = forked.start(slowly, tmp_path, workers, **{grid_worker.SECONDS: "0.3"})
         while process.is_alive() and len(grid_worker.trained(tmp_path)) == before:
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.6))
-        workers = psutil.Process(process.pid).children(recursive=True)
+        helpers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.join()
-        assert not psutil.wait_procs(workers, timeout=30)[1]  # they end with the one they work for
+        assert not psutil.wait_procs(helpers, timeout=30)[1]  # they end with the one they work for
     grid_worker.run(tmp_path, workers=1)
     assert lines_of(tmp_path) == whole
 
@@ -242,14 +230,9 @@ def mapped_share(job: GridJob) -> None:
     (job.folder / f"read-{os.getpid()}").touch()
     while len(list(job.folder.glob("read-*"))) < 2:  # until the other has read them, too
         time.sleep(0.05)
-    found, ours = {"Rss:": 0, "Pss:": 0}, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        first, *rest = line.split()
-        if "-" in first:
-            ours = line.endswith(".npy")
-        elif ours and first in found:
-            found[first] += int(rest[0]) * 1024
-    write_json(job.folder / f"share-{os.getpid()}.json", [found["Rss:"], found["Pss:"]])
+    maps = [one for one in psutil.Process().memory_maps() if one.path.endswith(".npy")]
+    share = [sum(one.rss for one in maps), sum(one.pss for one in maps)]
+    write_json(job.folder / f"share-{os.getpid()}.json", share)
     time.sleep(1)  # until the other has looked, too
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from eo_ssl.cli import app
 from eo_ssl.experiments.results import read_results
-from eo_ssl.experiments.tables import COLUMNS, in_order, measured
+from eo_ssl.experiments.tables import COLUMNS, measured
 
 
 def test_rows_hold_mean_interval_and_the_single_seeds_in_the_order_of_the_tables(tmp_path, write_model):
@@ -26,10 +26,3 @@ def test_rows_hold_mean_interval_and_the_single_seeds_in_the_order_of_the_tables
     shown = CliRunner().invoke(app, ["evaluate", "table", str(tmp_path), "--task", "single"]).stdout
     assert all(word in shown for word in ("late", "aa", "oa", "0.7"))
     assert list(measured(pd.DataFrame(), tmp_path).columns) == COLUMNS
-
-
-def test_order_goes_by_task_method_and_fraction_with_unknown_methods_last():
-    rows = [("segment", "unet", 1), ("single", "new", 1), ("single", "late", 1), ("single", "late", 0.1),
-            ("single", "s1", 1)]  # fmt: skip
-    table = in_order([dict(zip(("task", "method", "fraction"), row)) for row in rows])
-    assert table["method"].tolist() == ["s1", "late", "late", "new", "unet"] and table["fraction"][1] == 0.1

@@ -15,9 +15,7 @@ from eo_ssl import show
 from eo_ssl.errors import ConfigError
 
 matplotlib.use("Agg")
-figures = importlib.import_module(
-    "eo_ssl.show.figure"
-)  # the package offers the function under the module's name
+figures = importlib.import_module("eo_ssl.show.figure")  # the package has a function of this name
 
 
 def drawn():

@@ -61,10 +61,3 @@ def test_panels_of_one_figure_each_add_their_sentence():
     show.lines([1, 2], {"a": [1, 2]}, "x", "y", title="first", ax=left)
     show.forest({"b": 0.03}, "z, %", title="second", ax=right)
     assert fig.eo_alt == "first: y over x. a: 1 at 1, 2 at 2. second: z, %, dots with 95% intervals. b: 3%."
-
-
-def test_titles_over_every_picture_or_over_columns_only():
-    nested = show.grid([[np.eye(2)] * 2] * 2, [["a", "b"], ["c"]])
-    above = show.grid([[np.eye(2)] * 2] * 2, ["a", "b"])
-    assert [ax.get_title("left") for ax in nested.axes] == ["a", "b", "c", ""]
-    assert [ax.get_title("left") for ax in above.axes] == ["a", "b", "", ""]

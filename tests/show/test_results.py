@@ -1,13 +1,11 @@
-"""Tables and figures of results: right numbers, alt text from the data, what is new or missing."""
+"""Tables and curves of results: right numbers, what is new or missing."""
 
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from eo_ssl.experiments.plan import METHODS
 from eo_ssl.experiments.results import read_results
-from eo_ssl.experiments.tables import interval
 from eo_ssl.profiles import get_profile
 from eo_ssl.show import results as show
 
@@ -30,59 +28,38 @@ def test_the_table_has_mean_and_spread_in_percent_and_a_dash_for_absent_classes(
     assert table.loc["Late fusion", "Water"] == "–" and show.table(pd.DataFrame(), "single").empty
     one = results[results["seed"] == 0]  # no spread to show
     assert "±" not in show.table(one, "single").to_string()
-    assert "Late fusion" in show.per_class_bars(one, "single", ["late"]).eo_alt
 
 
 def test_the_curve_has_a_point_with_an_interval_for_every_method_and_fraction(run):
     folder, results = run
     points = show.curve(results, folder, "single")
     assert len(points) == 5 and (points["low"] <= points["value"]).all()
-    assert show.curve(results, folder, "single", ["late"], "oa")["value"].tolist() == pytest.approx(
-        [0.5, 0.6]
-    )
+    late = show.curve(results, folder, "single", ["late"], "oa")
+    assert late["value"].tolist() == pytest.approx([0.5, 0.6])
 
 
-def test_figures_say_their_numbers_in_words(run):
-    folder, results = run
-    fig = show.label_efficiency(results, folder)
-    found = interval(folder, results, "single", "dual-finetune", 1.0)
-    value, low, high = (100 * x for x in vars(found).values())
-    assert f"{value:.3g} ({low:.3g} to {high:.3g}) at 100" in fig.eo_alt
-    assert len(fig.axes[0].get_legend_handles_labels()[0]) == 3
-    alt = show.per_class_bars(results, "single", ["late", "dual-frozen"]).eo_alt
-    assert "Dual-SimCLR, frozen: Forest 70" in alt and "Water none" in alt
-
-
-def test_methods_that_share_a_figure_can_be_told_apart():
-    for names in (
-        ("s1", "s2", "early", "late", "dual-finetune", "dual-frozen", "mma-finetune"),
-        ("unet", "swinunet-scratch", "swinunet-finetune", "swinunet-frozen", "ensemble"),
-        ("dual-finetune", "dual-frozen", "dual-released-frozen", "mma-frozen", "mma-released-frozen", "late"),
-        (
-            "swin-finetune",
-            "swin-frozen",
-            "swin-scratch",
-            "resnet50-scratch",
-            "dual-finetune",
-            "dual-frozen",
-            "late",
-        ),
-    ):
-        assert len({tuple(show.style_of(name).values()) for name in names}) == len(names)
-    assert all(show.style_of(name) for name in METHODS)
+@pytest.mark.parametrize(
+    "names",
+    [
+        "s1 s2 early late dual-finetune dual-frozen mma-finetune",
+        "unet swinunet-scratch swinunet-finetune swinunet-frozen ensemble",
+        "dual-finetune dual-frozen dual-released-frozen mma-frozen mma-released-frozen late",
+        "swin-finetune swin-frozen swin-scratch resnet50-scratch dual-finetune dual-frozen late",
+    ],
+)
+def test_methods_that_share_a_figure_can_be_told_apart(names):
+    styles = {tuple(show.style_of(name).values()) for name in names.split()}
+    assert len(styles) == len(names.split())
 
 
 def test_two_methods_in_a_sentence_bring_both_scores_winner_first(tmp_path, write_model):
-    for method, right, fraction in (("s2", 9, 0.1), ("late", 6, 1.0), ("early", 6, 1.0)):
-        write_model(method, right, fraction)
+    write_model("s2", 9, 0.1)
+    write_model("late", 6, 1.0)
     results = read_results(tmp_path / "results.jsonl")
     said = show.versus(results, tmp_path, "late", "s2", fraction=1.0, other=0.1)
     names = "Only S2 with 10% of the labels is ahead of Late fusion with all labels"
     assert said.startswith(f"**{names}** by average accuracy")
     assert "90.0% against 60.0%: +30.0 points (95% interval +" in said
-    said = show.versus(results, tmp_path, "late", "early")
-    assert said.startswith("With all labels, **Late fusion and Early fusion cannot be told apart**")
-    assert "0.0 points" in said
 
 
 def test_gains_pair_only_the_fractions_that_both_have(tmp_path, write_model):
@@ -124,8 +101,3 @@ def test_the_growing_table_tells_new_old_not_run_and_not_planned_apart(tmp_path,
     assert single[whole] == "not run" and single[tenth] == "–" and "has not reached" in table.caption
     assert "Swin pair, frozen" not in [r[0] for r in table.rows]  # of a later chapter
     assert "Swin pair, frozen" in [r[0] for r in growing(tmp_path).rows]
-
-
-def test_a_smoke_run_says_that_it_is_no_evidence(tmp_path, write_model):
-    write_model("late", 8)
-    assert "Smoke run, not evidence" in growing(tmp_path, "fusion", profile="smoke").caption

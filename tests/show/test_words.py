@@ -35,11 +35,6 @@ def test_only_numbers_get_a_true_minus_and_nan_settles_nothing():
     assert words.settled((np.nan, np.nan, np.nan)) == 0
 
 
-def test_caution_takes_a_run_or_a_bool():
-    smoke = type("Run", (), {"is_evidence": False})()
-    assert words.caution(smoke) == words.caution(False) != words.caution(True) == ""
-
-
 @pytest.mark.parametrize(
     "changed, expected",
     [

@@ -9,7 +9,7 @@ from scipy.stats import skew
 
 from eo_ssl.data.measures import autocorrelation, looks
 from eo_ssl.simulate import render
-from eo_ssl.simulate.ground import Fields, drainage, generator, hash01
+from eo_ssl.simulate.ground import Fields, drainage, generator
 from eo_ssl.simulate.optical import _clouds
 from eo_ssl.simulate.radar import speckle
 from eo_ssl.simulate.world import plan
@@ -23,14 +23,6 @@ def test_fields_are_standardised_and_rougher_for_a_shorter_scale():
     assert autocorrelation(smooth, 8) > autocorrelation(rough, 8) + 0.3
     second = fields(2, 3.2)  # of the same transform
     assert abs(np.corrcoef(rough.ravel(), second.ravel())[0, 1]) < 0.1
-
-
-def test_hashes_are_uniform_repeatable_and_change_with_every_key():
-    x = hash01(np.arange(20_000), 7)
-    assert np.histogram(x, bins=10, range=(0, 1))[0] / 2000 == pytest.approx(1, abs=0.1)
-    assert np.array_equal(x, hash01(np.arange(20_000), 7))
-    other = hash01(np.arange(20_000), 8)
-    assert np.abs(np.corrcoef([x[1:], x[:-1], other[1:]])[np.triu_indices(3, 1)]).max() < 0.03
 
 
 def test_all_water_runs_to_an_outlet_and_none_is_lost():
