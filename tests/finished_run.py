@@ -50,14 +50,11 @@ def tested_line(folder: Path, cell: Cell, profile: str) -> dict:
     rng = np.random.default_rng(zlib.crc32(cell.key.encode()))
     truth = np.arange(PATCHES) % 8
     right = rng.random(PATCHES) < 0.5 + 0.3 * cell.fraction
-    if cell.task == "multi":
-        counts = np.zeros((PATCHES, 8, 3), dtype=np.int32)
-        counts[np.arange(PATCHES), truth, np.where(right, 0, 2)] = 1
-    else:
-        counts = np.zeros((PATCHES, 8, 8), dtype=np.int32)
-        counts[np.arange(PATCHES), truth, np.where(right, truth, (truth + 1) % 8)] = 1
+    multi, rows = cell.task == "multi", np.arange(PATCHES)
+    said = np.where(right, 0, 2) if multi else np.where(right, truth, (truth + 1) % 8)
+    counts = np.zeros((PATCHES, 8, 3 if multi else 8), dtype=np.int32)
+    counts[rows, truth, said] = 1
     name = cell.key.replace(" ", "_").replace("/", "-")
-    rows = np.arange(PATCHES)
     np.savez(folder / "counts" / f"{name}.npz", counts=counts, rows=rows, group=rows // 2)
     names = MAIN[cell.task], SECOND[cell.task]
     found = {m: float(METRICS[m](counts.sum(0)[None])[0]) if m in METRICS else 0.5 for m in names}

@@ -80,10 +80,6 @@ def test_every_page_of_the_contents_is_not_trivial_not_heavy_and_leads_and_loads
     assert re.findall(r'<(?:script|img|link|iframe)[^>]*(?:src|href)="(https?:)?//[^"]*"', text) == []
 
 
-def test_the_command_says_where_the_book_is(book):
-    assert str(book / "index.html") in (book.parent / f"{book.name}.txt").read_text()
-
-
 def test_the_bundle_begins_at_any_chapter_with_what_was_trained_without_network_or_git(bundle):
     def state() -> dict[Path, int]:
         return {p: p.stat().st_mtime_ns for p in (bundle / "runs").rglob("*") if p.suffix in KEPT}

@@ -16,7 +16,6 @@ import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -67,20 +66,11 @@ def test_the_package_declares_what_it_imports_and_little_else():
     assert {canonicalize_name(sold[name][0]) for name in found} == declared - run
 
 
-def test_ranges_are_open_in_the_library_and_exact_only_in_the_lock_which_names_no_host():
-    assert [str(r) for r in requirements() if "==" in str(r.specifier)] == []
-    assert not re.search(r"https?:|file:|--index|--find-links", (ROOT / "constraints.txt").read_text())
-
-
 def test_the_conda_environment_installs_the_same_package_from_the_same_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     plain = [d for d in environment["dependencies"] if isinstance(d, str)]
     (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
-    python = SpecifierSet(next(d for d in plain if d.startswith("python")).removeprefix("python"))
-    oldest = SpecifierSet(PROJECT["requires-python"])
-    assert all((f"3.{minor}" in oldest) or (f"3.{minor}" not in python) for minor in range(8, 16))
-    assert "3.11" in python and {"pip", "make", "git"} <= set(plain)
-    assert "-c constraints.txt" in pip
+    assert {"pip", "make", "git"} <= set(plain) and "-c constraints.txt" in pip
     (editable,) = [re.fullmatch(r"-e \.\[(\w+)\]", line) for line in pip if line.startswith("-e")]
     assert editable[1] in PROJECT["optional-dependencies"]
 
@@ -170,10 +160,9 @@ def test_the_devcontainer_installs_what_a_reader_of_the_course_needs_by_targets_
     targets = re.findall(r"make (\S+)", made["postCreateCommand"])
     assert ".venv/ready-course" in targets and made["containerEnv"] == {"UV_TORCH_BACKEND": "cpu"}
     subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, check=True)
-    said = subprocess.run(
-        ["make", "-pn", "setup", "TORCH=cpu"], cwd=ROOT, capture_output=True, text=True
-    ).stdout
-    assert "UV_TORCH_BACKEND := cpu" in said
+    command = ["make", "-pn", "setup", "TORCH=cpu"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "UV_TORCH_BACKEND := cpu" in done.stdout
 
 
 def test_workflows_follow_the_schema_and_their_make_targets_exist():
@@ -182,20 +171,3 @@ def test_workflows_follow_the_schema_and_their_make_targets_exist():
     assert WORKFLOWS and done.returncode == 0, done.stdout + done.stderr
     named = re.findall(r"\bmake ([a-z]+)", "\n".join(path.read_text() for path in WORKFLOWS))
     assert set(named) <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-
-@unix
-def test_ci_runs_make_test_on_the_oldest_python_that_is_supported_and_requires_the_browser():
-    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
-    assert f">={job['strategy']['matrix']['python'][0]}" == PROJECT["requires-python"]
-    script = (ROOT / ".ci" / "run").read_text()
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
-    assert script.rstrip().endswith("make test") and "EO_SSL_REQUIRE_BROWSER=1" in script
-    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
-
-
-def test_pre_commit_hooks_call_programs_that_are_installed():
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert {"ruff", "notebook-form", "codespell"} <= {hook["id"] for hook in hooks}
-    known = {canonicalize_name(r.name) for r in requirements()} | {"python"}
-    assert {canonicalize_name(Path(hook["entry"].split()[0]).name) for hook in hooks} <= known

@@ -106,11 +106,8 @@ def test_under_the_title_stands_the_picture_of_the_course_with_the_number_of_the
 def test_the_status_page_lists_minutes_and_failures(staged):
     text = (staged / "book" / "status.md").read_text()
     assert "| [Seeing](../notebooks/01_seeing) | 1.3 | " in text and "2026-01-02 03:04" in text
-    assert (
-        "| There | **failed** | 02_there, cell 7: ValueError | | |" in text
-        and "story" not in text
-        and "Mine" not in text
-    )
+    assert "| There | **failed** | 02_there, cell 7: ValueError | | |" in text
+    assert "story" not in text and "Mine" not in text
     assert "seeds: 1 pretraining, 2 fine-tuning" in text
 
 
@@ -208,13 +205,11 @@ def test_a_chapter_has_buttons_for_codespaces_and_colab_only_where_the_repositor
     page, settings = project / "staged" / "notebooks" / f"{STEM}.ipynb", project / "book" / "_config.yml"
     for url in ("", "https://github.com/someone/course"):
         shutil.rmtree(project / "staged", ignore_errors=True)
-        write_text(
-            settings, yaml.safe_dump({**yaml.safe_load(settings.read_text()), "repository": {"url": url}})
-        )
+        about = {**yaml.safe_load(settings.read_text()), "repository": {"url": url}}
+        write_text(settings, yaml.safe_dump(about))
         book.stage(project / "book", run_dir, project / "staged")
         text = notebooks.read(page).cells[0].source
-        assert ("eo-open" in text) == bool(url) and "repository" not in (
-            project / "staged/_config.yml"
-        ).read_text()
+        assert ("eo-open" in text) == bool(url)
+        assert "repository" not in (project / "staged" / "_config.yml").read_text()
     assert 'href="https://codespaces.new/someone/course/tree/main"' in text
     assert f"/github/someone/course/blob/main/notebooks/{STEM}.ipynb" in text and "git clone" in text

@@ -8,6 +8,7 @@ import forked
 import psutil
 import pytest
 
+from eo_ssl.course import run as runner
 from eo_ssl.course import status
 
 pytestmark = [pytest.mark.kill, pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")]
@@ -22,6 +23,7 @@ while not pathlib.Path(run_dir, "go").exists():
 
 
 def run_course(*options):
+    runner.LARGE = ("fractions",)  # imported in an instant
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are deaf to Ctrl-C
     forked.command("course", "run", "--profile", "smoke", *options)
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from eo_ssl.course import notebooks, session
 from eo_ssl.course import plan as plans
 from eo_ssl.course.plan import make_plan
 from eo_ssl.errors import ConfigError, DataError
@@ -135,12 +134,3 @@ def test_a_chapter_goes_stale_by_the_code_it_reaches_and_by_no_other(
     write_text(tmp_path / name, text)
     after = plans.sources_of(folder)
     assert {path.stem for path in before if before[path] != after[path]} == stale
-
-
-def test_of_the_real_course_tooling_is_no_matter_of_a_chapter_and_training_is():
-    folder = session.project_root() / "notebooks"
-    cells = [c.source for c in notebooks.read(folder / "08_few_labels.ipynb").cells if c.cell_type == "code"]
-    reached = dict(plans._reached(cells, folder))
-    assert {"eo_ssl.train.pretrain", "eo_ssl.losses.nt_xent", "chapters.ch08"} <= set(reached)
-    tooling = {f"eo_ssl.course.{name}" for name in ("run", "plan", "cli", "book", "vendor", "forecast")}
-    assert not tooling & set(reached) and "chapters.ch05" not in reached

@@ -57,14 +57,6 @@ def invoke(*arguments):
 # ---- releases ----------------------------------------------------------------------------------------------
 
 
-def test_the_summary_says_where_when_and_from_what_the_run_was_made(found):
-    assert found["profile"] == "laptop" and found["device"] == "GPU X"
-    assert found["machine"] == {"cpu": "CPU Y", "cores": 4, "memory_gb": 16.0, "gpus": ["GPU X"]}
-    assert found["versions"]["torch"] == "2.15.0" and found["commits"] == [found["commit"]] == [COMMIT]
-    assert found["date"].startswith("2026-01-02") and found["data_version"] == "simulated laptop 1.1 seed 0"
-    assert set(found["minutes"].values()) == {1.5}
-
-
 def test_every_tested_model_is_in_one_row_of_each_metric_with_the_interval_of_the_course(finished, found):
     results = read_results(finished / "results.jsonl")
     rows = {(r["task"], r["method"], r["fraction"], r["metric"]): r for r in found["rows"]}
@@ -97,12 +89,7 @@ def test_a_run_on_other_data_is_released_beside_the_simulated_one(run_dir, resul
     assert release.read_release("laptop", "ben-ge-8k")["data_version"] == "ben-ge-8k"
     run = session.Run(get_profile("laptop"), session.SIMULATED, tmp_path, 0)
     assert release.others(run) == {"laptop-ben-ge-8k": real, "gpu": None, "paper": None}
-    alike = (
-        "simulated laptop 1.1 seed 1",
-        "simulated-scenes of mine 1.0",
-        "my data winter",
-        "my data summer",
-    )
+    alike = "simulated laptop 1.1 seed 1", "simulated-scenes of mine 1.0", "my data winter", "my data summer"
     names = [release.release_name("laptop", data) for data in (*alike, real["data_version"], "")]
     assert len(set(names)) == len(names), "one release never takes the place of another"
 
@@ -185,11 +172,6 @@ def test_the_command_checks_writes_and_refuses_another_profile_or_other_sources(
     done = invoke(*check, "--same-sources")
     assert isinstance(done.exception, ConfigError) and "than those here (04_simclr)" in str(done.exception)
     assert invoke(*check).exit_code == 0
-
-
-def test_the_machine_is_named():
-    found = provenance.machine()
-    assert found["cpu"] and found["cores"] >= 1 and found["memory_gb"] > 0
 
 
 def test_only_a_repository_that_keeps_the_package_names_its_commit(tmp_path, monkeypatch):
@@ -332,15 +314,11 @@ def test_the_summary_tells_times_failures_and_changed_results(small, results, mo
     assert "no number here is a result" in invoke("summary", "--run-dir", small).output
 
 
-@pytest.mark.parametrize("release_text", [None, "{", '{"profile": "laptop"}'])
 def test_the_summary_says_what_it_can_of_a_run_that_never_began_or_cannot_be_compared(
-    small, results, tmp_path, release_text
+    small, results, tmp_path
 ):
-    if release_text:
-        results.mkdir()
-        (results / "laptop.json").write_text(release_text)
+    write_text(results / "laptop.json", "{")
     done = invoke("summary", "--run-dir", small)
-    assert done.exit_code == 0 and "| 00_a | done | 1.2 |" in done.output
-    assert ("Not compared: " if release_text else "No release") in done.output
+    assert done.exit_code == 0 and "| 00_a | done | 1.2 |" in done.output and "Not compared: " in done.output
     done = invoke("summary", "--run-dir", tmp_path / "empty")
     assert done.exit_code == 0 and "No chapter was executed" in done.output

@@ -1,7 +1,6 @@
 """Running chapters: what is done is kept and skipped, what fails is named, and nothing half-written is left."""
 
 import re
-import time
 from contextlib import suppress
 
 import nbformat
@@ -15,7 +14,6 @@ from eo_ssl.course.plan import make_plan
 from eo_ssl.course.run import ChapterFailed
 from eo_ssl.errors import ConfigError
 from eo_ssl.files import write_text
-from eo_ssl.parallel import cores
 
 DIVISION = "cell 3: ZeroDivisionError: division by zero"
 
@@ -74,17 +72,12 @@ def test_chapters_run_in_order_with_their_parameters_and_modules_and_are_then_sk
     chapter = state["chapters"]["01_second"]
     assert chapter["state"] == "done" and chapter["title"] == "Title of 01_second"
     assert 0 < chapter["minutes"] < 2 and set(state["expected"]) == {"00_first", "01_second"}
-    write(
-        "01_second",
-        nbformat.read(folder / "01_second.ipynb", as_version=4).cells[2].source,
-        prose="New words.",
-    )
+    second = nbformat.read(folder / "01_second.ipynb", as_version=4).cells[2].source
+    write("01_second", second, prose="New words.")
     executed, said = run(seed=3)
     assert executed == [] and said.count("up to date") == 2 and said.count("text refreshed") == 1
-    assert (
-        "New words." in (run_dir / "01_second.ipynb").read_text()
-        and outputs(run_dir, "01_second") == "42 3 smoke\n"
-    )
+    assert "New words." in (run_dir / "01_second.ipynb").read_text()
+    assert outputs(run_dir, "01_second") == "42 3 smoke\n"
     assert "text refreshed" not in run(seed=3)[1]
 
 
@@ -97,9 +90,8 @@ def test_a_failing_cell_is_named_with_its_copy_the_others_run_and_once_mended_it
         run(keep_going=True)
     copy = run_dir / "00_first.failed.ipynb"
     assert f"00_first, cell 4: ValueError: the reason; executed copy: {copy}" == str(caught.value)
-    assert (
-        "the reason" in copy.read_text() and status.read(run_dir)["chapters"]["00_first"]["state"] == "failed"
-    )
+    assert "the reason" in copy.read_text()
+    assert status.read(run_dir)["chapters"]["00_first"]["state"] == "failed"
     assert {p.name for p in run_dir.glob("*.ipynb")} == {copy.name, "01_second.ipynb"}
     write("00_first", "ok = 1")
     assert run(only=["00"])[0] == ["00_first"] and not copy.exists()
@@ -146,12 +138,6 @@ def test_only_one_runner_works_in_a_run_folder(write, run, run_dir):
     run_dir.mkdir()
     with runner.only_runner(run_dir), pytest.raises(ConfigError, match="another run is at work"):
         run()
-
-
-def test_the_measured_number_of_threads_is_one_that_this_process_may_use():
-    begun = time.perf_counter()
-    assert 1 <= runner.fitting_threads() <= cores()
-    assert time.perf_counter() - begun < 10  # 1 s and a last round, on a machine that may be busy
 
 
 def test_the_threads_are_measured_before_each_chapter_and_wait_asleep_and_the_user_may_decide(
@@ -255,7 +241,6 @@ def command(monkeypatch, capsys, folder, run_dir):
     ("arguments", "words"),
     [
         (["--profile", "laptp"], "did you mean laptop"),
-        (["--only", "99"], "no chapter '99'; there are 00_first"),
         (["--only", "frst"], "did you mean 00_first"),
         (["--run-dir", f"{__file__}/x"], "cannot write there"),
     ],
@@ -264,15 +249,6 @@ def test_bad_input_is_answered_with_one_line_and_status_1(write, command, argume
     write("00_first", "1 / 0")
     code, _, error = command(*arguments)
     assert code == 1 and error.startswith("error: ") and words in error and error.count("\n") == 1
-
-
-@pytest.mark.parametrize("more", [[], ["--keep-going"]], ids=["stop", "keep going"])
-def test_a_failing_cell_is_reported_with_status_1(write, command, run_dir, no_kernel, more):
-    write("00_first", "1 / 0")
-    write("01_second", "2")
-    code, _, error = command(*more)
-    assert code == 1 and f"error: 00_first, {DIVISION}; executed copy: " in error
-    assert list(status.done(run_dir)) == (["01_second"] if more else [])
 
 
 def test_a_dry_run_executes_nothing(write, command, run_dir, monkeypatch):

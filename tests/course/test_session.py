@@ -1,6 +1,5 @@
 """`setup`: checks first, opens late, and says under which conditions the run happens."""
 
-import dataclasses
 import os
 
 import pytest
@@ -48,15 +47,6 @@ def test_other_data_and_other_seeds_have_run_folders_of_their_own(tmp_path, monk
     names = [root.relative_to(tmp_path / "runs").name for root in roots]
     assert names[:4] == ["smoke", "smoke-seed3", "smoke-ben-ge-800", "smoke-ben-ge-800-seed3"]
     assert names[4] != names[5] and all(name.startswith("smoke-my-data-2-") for name in names[4:])
-
-
-def test_a_run_is_frozen_and_its_source_opened_once(tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr("eo_ssl.data.dataset.open_source", lambda root: opened.append(root) or object())
-    run = setup("smoke", data=str(tmp_path), run_dir=str(tmp_path / "run"))
-    assert run.source() is run.source() and opened == [tmp_path]
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        run.seed = 1
 
 
 def test_the_status_line_tells_the_conditions_and_smoke_is_no_evidence(tmp_path):
