@@ -8,10 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 15_515,
+    "eo_ssl/**/*.py": 15_520,
     "eo_ssl/**/*.js": 1_100,
-    "notebooks/chapters/*.py": 3_480,
-    "tests/**/*.py": 13_840,
+    "notebooks/chapters/*.py": 3_400,
+    "tests/**/*.py": 12_600,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")
