@@ -49,6 +49,11 @@ def test_every_requirement_has_a_locked_version_inside_its_range():
     assert [r for r in requirements() if locked[canonicalize_name(r.name)] not in r.specifier] == []
 
 
+def test_ranges_are_open_in_the_library_and_exact_only_in_the_lock_which_names_no_host():
+    assert [str(r) for r in requirements() if "==" in str(r.specifier)] == []
+    assert not re.search(r"https?:|file:|--index|--find-links", (ROOT / "constraints.txt").read_text())
+
+
 def test_the_package_declares_what_it_imports_and_little_else():
     """Those that nothing imports: Parquet for pandas, and what runs notebooks and Sphinx."""
     run = {"pyarrow", "jupyterlab", "ipykernel", "ipywidgets"}

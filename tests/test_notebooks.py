@@ -3,6 +3,7 @@
 import ast
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -73,6 +74,16 @@ def test_the_picture_of_the_course_has_a_number_for_every_chapter_and_says_in_wo
     assert {path.stem[:2] for path in SOURCES} <= set(re.findall(r'id="eo-ch(..)"', picture))
     assert re.search(r"<title[^>]*>.{10,}</title>", picture)
     assert re.search(r"<desc[^>]*>.{100,}</desc>", picture)
+
+
+def test_no_function_is_defined_in_two_chapters():
+    where = defaultdict(set)
+    for path in SOURCES:
+        for cell in code_cells(path):
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    where[node.name].add(path.stem)
+    assert {name: stems for name, stems in where.items() if len(stems) > 1} == {}
 
 
 def test_the_table_of_contents_lists_every_chapter_in_order():
