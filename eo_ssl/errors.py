@@ -16,6 +16,10 @@ class DataError(EOError):
     """A file, folder or array that is missing, broken or not in the expected format."""
 
 
+class DivergedError(EOError):
+    """A training whose loss is no longer a number."""
+
+
 class CheckpointError(EOError):
     """A checkpoint that is broken or belongs to another model, band set or method."""
 

@@ -72,7 +72,7 @@ _GPU = replace(
     vgg="vgg_mma",
     pretrain_seeds=(0, 1, 2),
     requires_gpu=True,
-    run_mb=12_500,
+    run_mb=20_500,
     memory_gb=32,
     budget="30 minutes on one recent GPU",
 )
@@ -82,7 +82,7 @@ _PAPER = replace(
     simulate="paper",
     pretrain_seeds=(0, 1, 2, 3, 4),
     finetune_seeds=(0, 1, 2, 3, 4),
-    run_mb=25_000,
+    run_mb=33_000,
     memory_gb=64,
     compile=True,
     real_data=True,

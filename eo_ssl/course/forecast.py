@@ -198,20 +198,22 @@ def _pretraining(
 
 
 def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Training]:
-    """Every model behind parts of the profile's grid, pretrainings first; an ensemble only predicts."""
+    """Every model that parts of the profile's grid usually train, pretrainings first; an ensemble only predicts."""
     from eo_ssl.experiments.plan import get_method, get_plan, make_grid
     from eo_ssl.experiments.results import read_lines
     from eo_ssl.train.config import FinetuneConfig
 
     profile, (n, width) = run.profile, there
     plan, cells, encoded = get_plan(profile.name), make_grid(profile.name, parts), set()
-    known = {line.get("key") for line in read_lines(run.root / "results.jsonl")}
+    lines = read_lines(run.root / "results.jsonl")
+    known = {line.get("key") for line in lines}
+    decided = {(line.get("task"), line.get("method")) for line in lines if not line.get("tuning")}
     for pretraining, family in cells.pretrainings:
         for seed in profile.seeds_of(pretraining, family):
             yield from _pretraining(run, there, pretraining, family, seed)
     for cell in cells.cells:
-        method, budget = get_method(cell.method), plan.budget(cell.task, cell.rate is not None)
-        if method.members:
+        method, budget = get_method(cell.method), plan.budget(cell.task)
+        if method.members or cell.chosen or not cell.usual:
             continue
         segments = cell.task == "segment"
         config = FinetuneConfig(
@@ -228,7 +230,8 @@ def grid(run: Run, there: Sizes, parts: tuple[str, ...] = ()) -> Iterator[Traini
             start = (method.pretraining, method.family, method.released, method.model, cell.seed)
             samples = 0 if start in encoded else (n["train"] * plan.cached_crops + val + test) / 3
             encoded.add(start)
-        yield Training(cell.key, config, samples, cell.key in known, False)
+        tried = cell.rate is not None and (cell.task, cell.method) in decided
+        yield Training(cell.key, config, samples, tried or cell.key in known, False)
 
 
 # What a sample costs

@@ -90,10 +90,10 @@ def label_fractions(
 
     parts = tuple(part or ())
     if dry_run:
-        cells = make_grid(profile, parts).cells
+        cells = [cell for cell in make_grid(profile, parts).cells if cell.usual and not cell.chosen]
         tried = sum(cell.rate is not None for cell in cells)
         typer.echo("\n".join(cell.key for cell in cells))
-        return typer.echo(f"{len(cells)} models, {tried} of them to choose learning rates")
+        return typer.echo(f"{len(cells)} models, {tried} of them to choose learning rates, or a few more")
     run_dir = str(Path(run_dir).expanduser())
     run_grid(GridJob(profile, str(root_of(data)), run_dir, parts, accelerator), workers, scheduler)
     return table(run_dir)

@@ -11,6 +11,7 @@ goes on, and ends with the same lines.
 import gc
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 import traceback
@@ -19,6 +20,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache, partial
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -27,8 +29,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from eo_ssl.data.catalog import identity
-from eo_ssl.errors import CheckpointError, EOError
-from eo_ssl.experiments.plan import Cell, Method, get_method, get_plan, make_grid, published
+from eo_ssl.errors import CheckpointError, DivergedError, EOError
+from eo_ssl.experiments.plan import Cell, Method, get_method, get_plan, make_grid, published, worth_trying
 from eo_ssl.experiments.results import Result, append_result, read_lines, read_results, results_path
 from eo_ssl.files import inside, locked
 from eo_ssl.parallel import affordable, cores, executor, unordered
@@ -77,7 +79,7 @@ class GridJob:
         for name in get_method(cell.method).members or (cell.method,):
             config = self.config(replace(cell, method=name), cell.rate or plan.rates[0])
             starts.append([init_stamp(config.init), {**config.to_dict(), "init": ""}])
-        rates = (plan.rates, plan.alone, plan.tuning, plan.tried_by, plan.ratio)
+        rates = (plan.rates, plan.alone, plan.tried_by, plan.ratio)
         return digest(starts, *rates, self.version, training_code())
 
     def config(self, cell: Cell, rate: float) -> FinetuneConfig:
@@ -97,7 +99,7 @@ class GridJob:
             unet_width=plan.unet_width,
             lr_head=rate,
             lr_backbone=rate * plan.ratio,
-            **asdict(plan.budget(cell.task, cell.rate is not None)),
+            **asdict(plan.budget(cell.task)),
         )
 
     def start(self, method: Method, seed: int) -> Path:
@@ -162,13 +164,32 @@ def _line(task: Task, data: "LabelledData") -> Result:
         members = [inside(job.folder, "models", need) for need in cell.needs]
         return test_trained(cell.key, members, data, job.folder, job.accelerator, val=True)
     if cell.rate is not None:
-        return train(job.config(cell, cell.rate), test=False)
-    tried = sorted({line["lr"] for line in task.needed})
-    scores = {r: fmean(line["val_score"] for line in task.needed if line["lr"] == r) for r in tried}
-    # The first, smallest rate wins a tie; where there is but one, none was tried.
-    best = max(tried, key=scores.__getitem__) if tried else get_plan(job.profile).rates[0]
-    line = train(job.config(cell, best), keep=cell.keep)
-    return {**line, "rates": {f"{rate:g}": score for rate, score in scores.items()}}
+        try:
+            return train(job.config(cell, cell.rate), test=False, keep=cell.keep)
+        except DivergedError:  # too large a rate
+            return {"lr": cell.rate, "val_score": -1.0}
+    best, rates = best_rate(task.needed) if task.needed else (get_plan(job.profile).rates[0], {})
+    model = inside(job.folder, "models", replace(cell, rate=best).key)
+    if not (cell.chosen and (model / "config.json").is_file()):  # its line was deleted later
+        return {**train(job.config(cell, best), keep=cell.keep), "rates": rates}
+    line = next(one for one in task.needed if (one["lr"], one["seed"]) == (best, cell.seed))
+    tested = test_trained(cell.key, [model], data, job.folder, job.accelerator)
+    if cell.keep:
+        shutil.copytree(model, inside(job.folder, "models", cell.key), dirs_exist_ok=True)
+    return {**line, **tested, "rates": rates}
+
+
+def best_rate(tried: Sequence[Result]) -> tuple[float, dict[str, float]]:
+    """The rate with the best mean score of those that most seeds tried, and the mean scores of all rates tried.
+
+    The smallest wins a tie.
+    """
+    found: dict[float, list[float]] = {}
+    for line in sorted(tried, key=itemgetter("lr")):
+        found.setdefault(line["lr"], []).append(line["val_score"])
+    most = max(map(len, found.values()))
+    best = max((rate for rate in found if len(found[rate]) == most), key=lambda rate: fmean(found[rate]))
+    return best, {f"{rate:g}": fmean(scores) for rate, scores in found.items()}
 
 
 def _begin_worker(numbers: Any, gpus: Sequence[str], threads: int) -> None:
@@ -195,8 +216,9 @@ def run_grid(job: GridJob, workers: int | None = None, scheduler: str = "") -> p
     """
     cells = make_grid(job.profile, job.parts).cells
     stamps, failed = {cell.key: job.stamp(cell) for cell in cells}, {}
-    if left := len(cells) - len(done(job.folder, stamps)):
-        workers = 0 if scheduler else min(workers or default_workers(job), left)
+    lines = done(job.folder, stamps)
+    if ready(job, cells, lines, failed):
+        workers = 0 if scheduler else min(workers or default_workers(job), len(cells) - len(lines))
         with locked(job.folder / "grid.lock", "train these models"), _pool(job, workers, scheduler) as pool:
             failed = _work(job, cells, stamps, pool)
     if failed:
@@ -232,19 +254,12 @@ def _work(
     """Cell after cell, those first that others need; returns why cells failed, which does not stop the others."""
     lines, failed = done(job.folder, stamps), {}
     options = {"desc": f"{job.profile} grid", "unit": "model", "disable": None}
-    with tqdm(total=len(cells), initial=len(lines), **options) as bar:
-        for wave in waves(cells):
-            tasks = []
-            for cell in wave:
-                lost = [need for need in cell.needs if need in failed]
-                if lost:
-                    failed[cell.key] = f"needs {lost[0]}, which failed"
-                elif cell.key not in lines:
-                    tasks.append(Task(job, cell, tuple(lines[need] for need in cell.needs)))
+    with tqdm(total=sum(cell.usual for cell in cells), initial=len(lines), **options) as bar:
+        while tasks := ready(job, cells, lines, failed):
             for task, future in unordered(run_cell, tasks, pool):
                 key = task.cell.key
                 try:
-                    line = {"key": key, "stamp": stamps[key], **future.result()}
+                    line = {**future.result(), "key": key, "stamp": stamps[key]}
                     append_result(results_path(job.folder), line)
                     lines[key] = line
                     bar.update(1)
@@ -252,15 +267,33 @@ def _work(
                     failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
                     with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
                         log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
+    if not failed:
+        for cell in cells:
+            if cell.rate is not None:
+                shutil.rmtree(inside(job.folder, "models", cell.key), ignore_errors=True)
     return failed
 
 
-def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that need nothing, those that need only these, and so on, each wave in the order given."""
-    depth: dict[str, int] = {}
-    for cell in cells:
-        depth[cell.key] = 1 + max((depth.get(need, 0) for need in cell.needs), default=0)
-    return [[c for c in cells if depth[c.key] == d] for d in sorted(set(depth.values()))]
+def ready(
+    job: GridJob, cells: Sequence[Cell], lines: dict[str, Result], failed: dict[str, str]
+) -> list[Task]:
+    """What can be done now: cells whose needs are met, but no rate that is not worth trying.
+
+    A cell that needs one that failed is added to `failed`.
+    """
+    tasks, left_out = [], set()
+    for cell in cells:  # what a cell needs comes before it
+        if cell.key in lines or cell.key in failed:
+            continue
+        if lost := [need for need in cell.needs if need in failed]:
+            failed[cell.key] = f"needs {lost[0]}, which failed"
+        elif all(need in lines or need in left_out for need in cell.needs):
+            needed = tuple(lines[need] for need in cell.needs if need in lines)
+            if cell.rate is None or worth_trying(cell, needed):
+                tasks.append(Task(job, cell, needed))
+            else:
+                left_out.add(cell.key)
+    return tasks
 
 
 # How many workers

@@ -1,17 +1,17 @@
 """What is compared: the methods, the label fractions and budgets of each profile, and the cells they make.
 
-The learning rate of a method is chosen on validation: each rate of the plan's list (for a classifier's head alone of a list
-with larger ones) is tried by one seed or two (a head alone, which costs next to nothing, by all), with all labels and a
-share of the updates (the schedule ends with them), and the best mean score decides for all fractions and seeds of that
-method. Multi-label models take the rate of the single-label ones; released encoders and the untrained SwinUNet take that of
-their twin.
+The learning rate of a method is chosen on validation, with all labels and all updates. The first seed tries two rates from
+the middle of the plan's list (for a classifier's head alone of a list with larger ones) and goes on to smaller or larger
+ones as long as the score rises; the two best are tried by more seeds, and the better mean decides for all fractions and
+seeds of that method. The models that tried it are those that are tested. Multi-label models take the rate of the
+single-label ones; released encoders and the untrained SwinUNet take that of their twin.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from eo_ssl.errors import ConfigError, nearest
 from eo_ssl.profiles import get_profile
@@ -147,9 +147,9 @@ class Budget:
 class Plan:
     """The grid of a profile.
 
-    `rates` are tried by the first `tried_by` seeds with `tuning` of the updates; of one rate nothing is tried. A
-    classifier's head alone, on features that stay as they are, bears `alone` times these and is tried by all seeds. `ratio`
-    is the backbone's learning rate over the head's in fine-tuning.
+    `rates` are tried in ascending order from the middle, the two best by the first `tried_by` seeds; of one rate nothing is
+    tried. A classifier's head alone, on features that stay as they are, bears `alone` times these. `ratio` is the backbone's
+    learning rate over the head's in fine-tuning.
     """
 
     classify: Budget
@@ -159,17 +159,15 @@ class Plan:
     cached_crops: int
     unet_width: int
     ratio: float = 0.3
-    tuning: float = 0.5
-    tried_by: int = 2
+    tried_by: int = 3
     alone: float = 1.0
 
-    def budget(self, task: str, tuning: bool = False) -> Budget:
-        """The budget of a task, or of trying one rate for it: a share of the updates, judged once, at their end."""
-        whole = self.segment if task == "segment" else self.classify
-        return replace(whole, updates=round(whole.updates * self.tuning), evaluations=1) if tuning else whole
+    def budget(self, task: str) -> Budget:
+        """The budget of a task."""
+        return self.segment if task == "segment" else self.classify
 
-    def tried(self, method: Method, task: str) -> tuple[float, ...]:
-        """The learning rates that a method tries for a task: none where there is but one."""
+    def may_try(self, method: Method, task: str) -> tuple[float, ...]:
+        """The learning rates that a method may try for a task, ascending: none where there is but one."""
         factor = self.alone if method.is_head(task) else 1.0
         return tuple(rate * factor for rate in self.rates) if len(self.rates) > 1 else ()
 
@@ -243,20 +241,29 @@ _MOMENT = Budget(2, 4, 1, 1, 1)
 PLANS = {
     "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
     "laptop": Plan(
-        Budget(100, 32, 3, 0, 2),
+        Budget(100, 32, 2, 2, 2),
         Budget(100, 16, 2, 1, 1),
-        (5e-4, 2e-3, 8e-3, 3.2e-2),
+        (1.25e-4, 5e-4, 2e-3, 8e-3, 3.2e-2, 1.28e-1, 5.12e-1),
         _LAPTOP,
         4,
         8,
-        # One seed for most of the updates: two with half as many cost the same and did not tell the rates apart.
-        tuning=0.8,
-        tried_by=1,
         alone=10.0,
     ),
-    "gpu": Plan(Budget(160, 48, 5, 2, 2), Budget(160, 16, 4, 1, 2), (3e-4, 1e-3, 3e-3), _GPU, 4, 32),
+    "gpu": Plan(
+        Budget(160, 48, 5, 2, 2),
+        Budget(160, 16, 4, 1, 2),
+        (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        _GPU,
+        4,
+        32,
+    ),
     "paper": Plan(
-        Budget(6000, 32, 30), Budget(6000, 16, 30), (1e-4, 3e-4, 1e-3, 3e-3), _everything(CURVE), 16, 64
+        Budget(6000, 32, 30),
+        Budget(6000, 16, 30),
+        (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        _everything(CURVE),
+        16,
+        64,
     ),
     "paper-rehearsal": Plan(_MOMENT, _MOMENT, (1e-3,), _everything((0.1, 1.0)), 1, 4),
 }
@@ -274,8 +281,9 @@ def get_plan(profile: str) -> Plan:
 class Cell:
     """One model to train: method, task, label fraction, seed.
 
-    A cell with a `rate` tries that learning rate on validation and never sees the test set. `needs` lists
-    keys of cells that must be done before; `keep` saves the trained model.
+    A cell with a `rate` tries that learning rate on validation, if it comes to that, and never sees the test set. `needs`
+    lists keys of cells that must be done before; `keep` saves the trained model. A model that is `chosen` is not trained
+    again: it is the one that tried the best rate. Rates that are not `usual` are seldom tried; a forecast leaves them out.
 
     >>> Cell("single", "late", 0.1, 2).key
     'single late f=0.1 s=2'
@@ -288,6 +296,8 @@ class Cell:
     rate: float | None = None
     needs: tuple[str, ...] = ()
     keep: bool = False
+    chosen: bool = False
+    usual: bool = True
 
     @property
     def key(self) -> str:
@@ -313,7 +323,7 @@ def make_grid(profile: str, parts: tuple[str, ...] = ()) -> Grid:
     """All cells of a profile, or of some `parts` ("fusion", "few-labels", "swin", "segmentation").
 
     >>> make_grid("laptop", ("swin",)).cells[0].key
-    'single swin-finetune f=1 s=0 lr=0.0005'
+    'single swin-finetune f=1 s=0 lr=0.002'
     """
     plan, seeds = get_plan(profile), get_profile(profile).finetune_seeds
     parts = parts or tuple(plan.parts)
@@ -338,7 +348,7 @@ def published(name: str) -> Path | None:
 
 
 def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[Cell]:
-    """The cells of one method: rates to try, then all fractions and seeds; the first seed's model is kept."""
+    """The cells of one method: rates it may try, then all fractions and seeds; the first seed's model is kept."""
     order = [(f, s) for f in sorted(sweep.fractions, reverse=True) for s in seeds]
     if members := get_method(name).members:
         needs = [tuple(Cell(sweep.task, m, f, s).key for m in members) for f, s in order]
@@ -346,8 +356,45 @@ def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[
     tuned = "single" if sweep.task == "multi" else sweep.task
     # Whose learning rate it takes: the same network on other weights.
     twin = "swinunet-frozen" if name == "swinunet-untrained" else name.replace("-released", "")
-    rates = plan.tried(get_method(twin), tuned)
-    by = seeds if get_method(twin).is_head(tuned) else seeds[: plan.tried_by]
-    tried = [Cell(tuned, twin, 1.0, seed, rate) for rate in rates for seed in by]
-    keys, first = tuple(cell.key for cell in tried), (1.0, seeds[0])
-    return tried + [Cell(sweep.task, name, f, s, needs=keys, keep=(f, s) == first) for f, s in order]
+    network = not get_method(twin).is_head(tuned)  # a head is trained again in no time
+    tried = _search(tuned, twin, plan.may_try(get_method(twin), tuned), seeds[: plan.tried_by], keep=network)
+    keys = tuple(cell.key for cell in tried)
+    kept = {cell.seed for cell in tried if cell.keep} if (tuned, twin) == (sweep.task, name) else set()
+    return tried + [
+        Cell(sweep.task, name, f, s, needs=keys, keep=(f, s) == (1.0, seeds[0]), chosen=f == 1 and s in kept)
+        for f, s in order
+    ]
+
+
+def _search(
+    task: str, method: str, rates: tuple[float, ...], seeds: tuple[int, ...], keep: bool
+) -> list[Cell]:
+    """The cells that may try a rate: see `worth_trying`. The first seed climbs from two in the middle; then the others."""
+    middle = len(rates) // 2
+    if not rates:
+        return []
+
+    def cell(place: int, seed: int, needs: Iterable[Cell] = ()) -> Cell:
+        usual = middle - 1 <= place <= middle + (seed == seeds[0])
+        keys = tuple(one.key for one in needs)
+        return Cell(task, method, 1.0, seed, rates[place], keys, keep=keep, usual=usual)
+
+    climb = {place: cell(place, seeds[0]) for place in (middle - 1, middle)}
+    for place in range(middle + 1, len(rates)):
+        climb[place] = cell(place, seeds[0], (climb[place - 2], climb[place - 1]))
+    for place in reversed(range(middle - 1)):
+        climb[place] = cell(place, seeds[0], (climb[place + 2], climb[place + 1]))
+    first = list(climb.values())
+    return first + [cell(place, seed, first) for seed in seeds[1:] for place in range(len(rates))]
+
+
+def worth_trying(cell: Cell, needed: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a cell has to try its rate, given the lines of those cells it needs that had to.
+
+    The first seed goes on while the score rises towards the rate; another seed tries the two best rates of the first.
+    """
+    scores = {line["lr"]: line["val_score"] for line in needed}
+    if cell.needs and all(line["seed"] == cell.seed for line in needed):
+        before, last = scores.values() if len(scores) == 2 else (0.0, 0.0)
+        return last > before
+    return not cell.needs or cell.rate in sorted(scores, key=scores.__getitem__)[-2:]

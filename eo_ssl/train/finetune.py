@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from eo_ssl.errors import ConfigError, EOError
+from eo_ssl.errors import ConfigError, DivergedError, EOError
 from eo_ssl.evaluate.predict import predict_maps, predict_tiles
 from eo_ssl.files import atomic_path, inside
 from eo_ssl.provenance import training_code
@@ -161,7 +161,7 @@ def fit(
     """Train, and leave the best validated weights in `stream.model`; returns what the line says of validation.
 
     With a `state` file the run can be killed and called again: it goes on from the last look at validation
-    and ends with the same weights (CPU), if the `stamp` is that of the state. Raises `EOError` when the loss
+    and ends with the same weights (CPU), if the `stamp` is that of the state. Raises `DivergedError` when the loss
     is no longer finite.
     """
     config, model = stream.config, stream.model
@@ -182,7 +182,9 @@ def fit(
         if (step + 1) % every and step + 1 < config.updates:
             continue
         if not torch.isfinite(loss):
-            raise EOError(f"the loss is {float(loss)} after {step + 1} updates; lower the learning rate")
+            raise DivergedError(
+                f"the loss is {float(loss)} after {step + 1} updates; lower the learning rate"
+            )
         model.eval()
         metrics = stream.score(val, config.val_tiles).metrics
         score = metrics[metric]

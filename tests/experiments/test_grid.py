@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from eo_ssl.data.dataset import open_source
-from eo_ssl.errors import CheckpointError, EOError
+from eo_ssl.errors import CheckpointError, DivergedError, EOError
 from eo_ssl.experiments import grid, plan
 from eo_ssl.experiments.grid import GridJob, run_grid
 from eo_ssl.experiments.plan import PLANS, Cell, Sweep
@@ -209,8 +209,7 @@ def test_an_interrupted_grid_resumes_tests_each_model_once_and_every_seed_tries_
     final, tuned = table[~table["tuning"]], table[table["tuning"]]
     assert len(final) == 5 and (final["test_reads"] == 1).all() and final["test.aa"].notna().sum() == 4
     assert tuned["test_reads"].isna().all()  # choosing a rate never opens the test set
-    smoke = PLANS["smoke"]
-    assert set(tuned["updates"]) == {round(smoke.classify.updates * smoke.tuning)}
+    assert set(tuned["updates"]) == {PLANS["smoke"].classify.updates}
     for _, line in final.iterrows():  # the rate with the best mean validation score is taken by all
         means = tuned[tuned["method"] == line["method"]].groupby("lr")["val_score"].mean()
         assert line["rates"] == {f"{rate:g}": pytest.approx(score) for rate, score in means.items()}
@@ -220,6 +219,35 @@ def test_an_interrupted_grid_resumes_tests_each_model_once_and_every_seed_tries_
     with np.load(resumed / "counts" / "single_late_f=1_s=0.npz", allow_pickle=False) as file:
         tested = table.set_index("key").loc["single late f=1 s=0"]
         assert file["counts"].sum(0).tolist() == tested["test.confusion"]
+
+
+def test_the_model_that_tried_the_best_rate_is_the_one_that_would_be_trained_again(job):
+    run_grid(job, workers=1)
+    found = lines_of(job.folder)
+    key = "single late f=1 s=0"
+    final = found[key]
+    tried = found[f"{key} lr={final['lr']:g}"]
+    assert final["history"] == tried["history"] and final["seconds"] == tried["seconds"]  # not trained twice
+    model = job.folder / "models" / "single_late_f=1_s=0" / "model.safetensors"
+    weights = model.read_bytes()
+    model.unlink()
+    path = results_path(job.folder)
+    path.write_text("".join(line for line in path.open() if f'"{key}"' not in line))
+    run_grid(job, workers=1)
+    assert timeless(lines_of(job.folder)) == timeless(found) and model.read_bytes() == weights
+
+
+def test_a_rate_too_large_to_train_with_loses_and_stops_nothing(job, monkeypatch):
+    from eo_ssl.train.finetune import finetune as trained
+
+    def diverges(config, **options):
+        if config.lr_head == 1e-2:
+            raise DivergedError("the loss is nan after 2 updates; lower the learning rate")
+        return trained(config, **options)
+
+    monkeypatch.setattr("eo_ssl.train.finetune.finetune", diverges)
+    table = run_grid(job, workers=1)
+    assert set(table[~table["tuning"]]["lr"]) == {1e-3}
 
 
 def mapped_share(job: GridJob) -> None:
@@ -246,4 +274,4 @@ def test_all_workers_share_one_copy_of_the_labelled_patches(job):
         process.join(120)
     found = [read_json(path) for path in job.folder.glob("share-*.json")]
     assert len(found) == 2
-    assert all(whole > 1e6 and 0.4 * whole < share < 0.75 * whole for whole, share in found)
+    assert all(whole > 1e6 and share < 0.75 * whole for whole, share in found)

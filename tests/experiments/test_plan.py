@@ -1,10 +1,12 @@
-"""The plans: grids that are consistent, budgets that are the same for all methods of a task."""
+"""The plans: grids that are consistent, budgets and searches that are the same for all methods of a task."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eo_ssl.errors import ConfigError
 from eo_ssl.experiments.grid import GridJob
-from eo_ssl.experiments.plan import METHODS, PLANS, Cell, get_method, make_grid
+from eo_ssl.experiments.plan import METHODS, PLANS, Cell, get_method, make_grid, worth_trying
 from eo_ssl.profiles import get_profile
 
 
@@ -17,13 +19,37 @@ def test_every_grid_is_consistent(profile):
         for need in cell.needs:  # what is needed comes first, and is saved where its model is used
             assert list(cells).index(need) < list(cells).index(cell.key)
             assert cells[need].keep or cells[need].rate
-        if cell.rate is None and not get_method(cell.method).members:  # every method tries the same rates
-            rates, seeds = PLANS[profile].rates, get_profile(profile).finetune_seeds
-            head = get_method(cell.method).is_head("single" if cell.task == "multi" else cell.task)
-            by = seeds if head else seeds[: PLANS[profile].tried_by]
+        if cell.rate is None and not get_method(cell.method).members:  # every method may try the same rates
+            rates, by = PLANS[profile].rates, get_profile(profile).finetune_seeds[: PLANS[profile].tried_by]
             assert len(cell.needs) == (len(rates) * len(by) if len(rates) > 1 else 0)
+        if cell.chosen:  # among those that tried a rate is this very model
+            assert any(
+                cells[n].keep and (cells[n].method, cells[n].seed) == (cell.method, cell.seed)
+                for n in cell.needs
+            )
     seeds = {c.seed for c in grid.cells if c.method == "dual-finetune" and c.fraction == 0.1}
     assert len(seeds) >= 3 or profile.startswith(("smoke", "paper-rehearsal"))
+
+
+@given(st.lists(st.floats(0, 1), min_size=7, max_size=7, unique=True), st.randoms())
+def test_the_first_seed_climbs_until_the_score_falls_and_the_others_try_its_two_best(scores, random):
+    rates, lines = PLANS["laptop"].rates, {}
+    assert rates == tuple(sorted(rates)) and len(rates) == len(scores)
+    for cell in make_grid("laptop", ("fusion",)).cells:
+        if cell.method != "late" or cell.rate is None:
+            continue
+        needed = [lines[need] for need in cell.needs if need in lines]
+        if worth_trying(cell, needed):
+            score = scores[rates.index(cell.rate)] if cell.seed == 0 else random.random()
+            lines[cell.key] = {"lr": cell.rate, "seed": cell.seed, "val_score": score}
+    first = [rates.index(line["lr"]) for line in lines.values() if line["seed"] == 0]
+    best, runner_up = sorted(first, key=scores.__getitem__, reverse=True)[:2]
+    low, high = min(first), max(first)
+    assert set(first) == set(range(low, high + 1)) and {2, 3} <= set(first) and len(first) >= 3
+    assert (low < best or low == 0) and (best < high or high == 6)  # on both sides of the best one was worse
+    for seed in (1, 2):
+        tried = [rates.index(line["lr"]) for line in lines.values() if line["seed"] == seed]
+        assert sorted(tried) == sorted((best, runner_up))
 
 
 def test_all_methods_of_a_task_get_the_same_budget(tmp_path):
