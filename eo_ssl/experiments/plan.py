@@ -238,6 +238,7 @@ def _everything(fractions: tuple[float, ...]) -> dict[str, tuple[Sweep, ...]]:
 # course fits half an hour at 50 TFLOP/s (`--dry-run` counts). The rehearsal trains every method and task of the paper's
 # plan at two label fractions for a moment.
 _MOMENT = Budget(2, 4, 1, 1, 1)
+_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 PLANS = {
     "smoke": Plan(Budget(6, 8, 2, 1, 1), Budget(4, 4, 2, 1, 1), (1e-3,), _SMOKE, 1, 4),
     "laptop": Plan(
@@ -249,22 +250,8 @@ PLANS = {
         8,
         alone=10.0,
     ),
-    "gpu": Plan(
-        Budget(160, 48, 5, 2, 2),
-        Budget(160, 16, 4, 1, 2),
-        (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-        _GPU,
-        4,
-        32,
-    ),
-    "paper": Plan(
-        Budget(6000, 32, 30),
-        Budget(6000, 16, 30),
-        (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-        _everything(CURVE),
-        16,
-        64,
-    ),
+    "gpu": Plan(Budget(160, 48, 5, 2, 2), Budget(160, 16, 4, 1, 2), _RATES, _GPU, 4, 32),
+    "paper": Plan(Budget(6000, 32, 30), Budget(6000, 16, 30), _RATES, _everything(CURVE), 16, 64),
     "paper-rehearsal": Plan(_MOMENT, _MOMENT, (1e-3,), _everything((0.1, 1.0)), 1, 4),
 }
 
