@@ -14,19 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
-from smoke import ROOT, eo_ssl, once
 
-from eo_ssl.errors import DataError
+# jsonschema, which nbformat brings, would build a grammar of addresses with this: five seconds here. It goes without.
+sys.modules.setdefault("rfc3987_syntax", None)
+from smoke import ROOT, eo_ssl, once  # noqa: E402
+
+from eo_ssl.errors import DataError  # noqa: E402
 
 # Files whose tests take half a minute and more, the longest first.
-LONG = (
-    "test_book",
-    "test_workflows",
-    "test_rehearsal",
-    "test_grid",
-    "test_simulate",
-    "test_kill",
-)
+LONG = ("test_book", "test_workflows", "test_rehearsal", "test_grid", "test_simulate", "test_kill")
 PAGES = "test_pages"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGE = """<!doctype html><body><div id="w"></div><script type="module">
