@@ -1,5 +1,6 @@
 """Shared by all tests: one browser a worker, an explorer in a page with no kernel, results to draw."""
 
+import gc
 import json
 import os
 import runpy
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+gc.disable()  # until all tests are collected: of what they import nothing is garbage
 # jsonschema, which nbformat brings, would build a grammar of addresses with this: five seconds here. It goes without.
 sys.modules.setdefault("rfc3987_syntax", None)
 from smoke import ROOT, eo_ssl, once  # noqa: E402
@@ -40,6 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, and last what all workers can share: the pages of the book."""
     place = {name: number for number, name in enumerate(LONG, start=-len(LONG))}
     items.sort(key=lambda item: place.get(item.path.stem, item.path.stem == PAGES))
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
