@@ -1,5 +1,6 @@
 """Shared by all tests: one browser a worker, an explorer in a page with no kernel, results to draw."""
 
+import gc
 import json
 import os
 import runpy
@@ -14,19 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
-from smoke import ROOT, eo_ssl, once
 
-from eo_ssl.errors import DataError
+gc.disable()  # until all tests are collected: of what they import nothing is garbage
+# jsonschema, which nbformat brings, would build a grammar of addresses with this: five seconds here. It goes without.
+sys.modules.setdefault("rfc3987_syntax", None)
+from smoke import ROOT, eo_ssl, once  # noqa: E402
+
+from eo_ssl.errors import DataError  # noqa: E402
 
 # Files whose tests take half a minute and more, the longest first.
-LONG = (
-    "test_book",
-    "test_workflows",
-    "test_rehearsal",
-    "test_grid",
-    "test_simulate",
-    "test_kill",
-)
+LONG = ("test_book", "test_workflows", "test_rehearsal", "test_grid", "test_simulate", "test_kill")
 PAGES = "test_pages"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGE = """<!doctype html><body><div id="w"></div><script type="module">
@@ -44,6 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, and last what all workers can share: the pages of the book."""
     place = {name: number for number, name in enumerate(LONG, start=-len(LONG))}
     items.sort(key=lambda item: place.get(item.path.stem, item.path.stem == PAGES))
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

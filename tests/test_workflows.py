@@ -1,7 +1,7 @@
 """The workflows: who may start them, where they run, what they keep, and every shell step of them, run here.
 
 What cannot be here has a stand-in: the GPU and PyTorch's view of it, what GitHub answers (`gh`), the installation (the
-environment of these tests is linked in), and the size (profile smoke, two chapters).
+environment of these tests is linked in), and the size (profile smoke, two chapters, the files of tests for a GPU).
 """
 
 import importlib.util
@@ -181,9 +181,10 @@ class Scratch:
     def __init__(self, folder: Path) -> None:
         self.folder, self.bin, self.temp = folder / "course", folder / "bin", folder / "temp"
         shutil.copytree(ROOT, self.folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
-        for source in notebooks.sources(self.folder / "notebooks"):
-            if source.stem not in CHAPTERS:
-                source.unlink()
+        tests = self.folder.glob("tests/train/test_*.py")  # one step runs those for a GPU, and would read all
+        for path in [*notebooks.sources(self.folder / "notebooks"), *tests]:
+            if path.stem not in CHAPTERS and "mark.gpu" not in path.read_text():
+                path.unlink()
         self.bin.mkdir()
         self.temp.mkdir()
         about = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]

@@ -191,9 +191,9 @@ def start_kernel(chapter: Chapter, run: session.Run) -> Any:
 
     client = "jupyter_client.asynchronous.AsyncKernelClient"  # as nbclient wants it
     kernel = KernelManager(kernel_name=notebooks.KERNELSPEC["name"], client_class=client)
-    # No name must be left that a chapter could use without importing it.
-    first = f"--IPKernelApp.exec_lines={[f'[*map(__import__, {LARGE})] and None']!r}"
-    arguments = [first, "--HistoryManager.hist_file=:memory:"]
+    # No name must be left that a chapter could use without importing it. Looking for garbage would take a quarter of it.
+    first = f"__import__('gc').disable(); [*map(__import__, {LARGE})]; __import__('gc').enable()"
+    arguments = [f"--IPKernelApp.exec_lines={[first]!r}", "--HistoryManager.hist_file=:memory:"]
     env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads_for(run))}
     with open(run.root / f".running-{chapter.stem}.log", "wb") as log:
         kernel.start_kernel(cwd=chapter.source.parent, extra_arguments=arguments, env=env, stderr=log)

@@ -191,7 +191,8 @@ def unseen_places(source: Any, side: int, scenes: int) -> tuple[dict[str, Tensor
     # Of real scenes there may be more than are planned; none of them is one of these.
     after = min(known, profile_named("many").scenes[0] - scenes)
     tasks = [(spec, side) for spec in plan("many", 0)[after : after + scenes]]
-    with executor(min(cores(), scenes)) as pool:
+    # A few scenes take less time than the start of a second process.
+    with executor(min(cores(), -(-scenes // 10))) as pool:
         made = {task[0].number: future.result() for task, future in unordered(_patches, tasks, pool)}
     s1, s2, factors = zip(*(made[number] for number in sorted(made)))
     images = {"s1": torch.from_numpy(np.concatenate(s1)), "s2": torch.from_numpy(np.concatenate(s2))}

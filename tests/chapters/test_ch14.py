@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -44,7 +45,8 @@ def test_both_readers_give_the_same_patches(simulated, tmp_path):
     assert 0 < files < 1 and store == 15 * 2 * 64**2 / MILLION
 
 
-def test_two_processes_have_the_gradient_of_one():
+def test_two_processes_have_the_gradient_of_one(monkeypatch):
+    monkeypatch.setattr("eo_ssl.parallel.get_context", lambda _: forked.CONTEXT)  # there at once
     (found, seconds), alone = ch14.processes(VIEWS, "smoke", 3, turns=1), ch14.still(SMOKE, 3)
     nt_xent(*alone(VIEWS), temperature=0.1).backward()
     torch.testing.assert_close(found, ch14.gradient(alone), rtol=1e-3, atol=1e-5)
