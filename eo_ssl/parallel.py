@@ -81,7 +81,8 @@ def unordered(
 ) -> Iterator[tuple[Any, Future]]:
     """Each task with its finished future, in the order in which they finish; without a pool one by one, here.
 
-    At most `ahead` tasks are handed out and not yet looked at, so that results do not pile up. A task that raises
+    At most `ahead` tasks are handed out and not yet looked at, so that results do not pile up. An iterator of tasks
+    that had no more is asked again after each result, which may have made others possible. A task that raises
     keeps its error in its future and stops no other. Raises `EOError` when a process of a local pool is killed or
     the pool is closed: what was yielded before is done, the rest is not.
     """

@@ -116,7 +116,7 @@ def read_card(root: Path) -> Card:
     return Card(**usual | given)
 
 
-def find(root: str | Path, georeference: bool = True) -> pd.DataFrame:
+def find(root: str | Path) -> pd.DataFrame:
     """Catalog of a data root, sorted by scene and patch number; `DataError` if it cannot be read or holds no patch.
 
     Columns: `id` (unique), `dataset`, `scene`, `region`, `split` ("pretrain", "train", "test" or ""), `row`, `col`
@@ -124,8 +124,7 @@ def find(root: str | Path, georeference: bool = True) -> pd.DataFrame:
     scene where unknown), `s1`, `s2`, `lc`, `dfc` (paths below the root, "" if absent), `epsg`, `x`, `y`, `resolution`
     (upper-left corner in CRS units, NaN if unknown), `reason` (why the headers say that the files are no patch, or "").
     `attrs`: `name`, `version`, `level`, `card`, `size` (pixels of most patches), `simulated`, `state` (the `identity`),
-    `unknown` (TIFF files with other names), `duplicates` (second files for a patch and sensor). With
-    `georeference=False` no header is read.
+    `unknown` (TIFF files with other names), `duplicates` (second files for a patch and sensor).
     """
     root = Path(root)
     patches, stamps, unknown, duplicates = _scan(root)
@@ -135,7 +134,7 @@ def find(root: str | Path, georeference: bool = True) -> pd.DataFrame:
     card = read_card(root)
     simulated = card.name == "simulated"
     frame = pd.DataFrame(patches.values()).sort_values(["scene", "number"], kind="stable", ignore_index=True)
-    frame, size = _locate(frame, root, stamps if georeference else {}, simulated)
+    frame, size = _locate(frame, root, stamps, simulated)
     if isinstance(card.s2_offset, dict):
         known = {*frame["id"], *frame["scene"], *frame["scene"].str.partition("/")[0]}
         if lost := sorted(card.s2_offset.keys() - known):

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
@@ -217,7 +217,7 @@ def run_grid(job: GridJob, workers: int | None = None, scheduler: str = "") -> p
     cells = make_grid(job.profile, job.parts).cells
     stamps, failed = {cell.key: job.stamp(cell) for cell in cells}, {}
     lines = done(job.folder, stamps)
-    if ready(job, cells, lines, failed):
+    if next(Ready(job, cells, lines, failed), None):
         workers = 0 if scheduler else min(workers or default_workers(job), len(cells) - len(lines))
         with locked(job.folder / "grid.lock", "train these models"), _pool(job, workers, scheduler) as pool:
             failed = _work(job, cells, stamps, pool)
@@ -255,18 +255,17 @@ def _work(
     lines, failed = done(job.folder, stamps), {}
     options = {"desc": f"{job.profile} grid", "unit": "model", "disable": None}
     with tqdm(total=sum(cell.usual for cell in cells), initial=len(lines), **options) as bar:
-        while tasks := ready(job, cells, lines, failed):
-            for task, future in unordered(run_cell, tasks, pool):
-                key = task.cell.key
-                try:
-                    line = {**future.result(), "key": key, "stamp": stamps[key]}
-                    append_result(results_path(job.folder), line)
-                    lines[key] = line
-                    bar.update(1)
-                except Exception as error:  # one diverged model must not cost the others
-                    failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
-                    with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
-                        log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
+        for task, future in unordered(run_cell, Ready(job, cells, lines, failed), pool):
+            key = task.cell.key
+            try:
+                line = {**future.result(), "key": key, "stamp": stamps[key]}
+                append_result(results_path(job.folder), line)
+                lines[key] = line
+                bar.update(1)
+            except Exception as error:  # one diverged model must not cost the others
+                failed[key] = str(error).splitlines()[0] if str(error) else type(error).__name__
+                with open(job.folder / "failures.log", "a", encoding="utf-8") as log:
+                    log.write(f"{key}\n{''.join(traceback.format_exception(error))}\n")
     if not failed:
         for cell in cells:
             if cell.rate is not None:
@@ -274,26 +273,36 @@ def _work(
     return failed
 
 
-def ready(
-    job: GridJob, cells: Sequence[Cell], lines: dict[str, Result], failed: dict[str, str]
-) -> list[Task]:
-    """What can be done now: cells whose needs are met, but no rate that is not worth trying.
+@dataclass
+class Ready:
+    """Tasks that can be done by now, each once: cells whose needs are met, but no rate that is not worth trying.
 
-    A cell that needs one that failed is added to `failed`.
+    Where it ends, a new line may make others ready. A cell that needs one that failed is added to `failed`.
     """
-    tasks, left_out = [], set()
-    for cell in cells:  # what a cell needs comes before it
-        if cell.key in lines or cell.key in failed:
-            continue
-        if lost := [need for need in cell.needs if need in failed]:
-            failed[cell.key] = f"needs {lost[0]}, which failed"
-        elif all(need in lines or need in left_out for need in cell.needs):
-            needed = tuple(lines[need] for need in cell.needs if need in lines)
-            if cell.rate is None or worth_trying(cell, needed):
-                tasks.append(Task(job, cell, needed))
-            else:
-                left_out.add(cell.key)
-    return tasks
+
+    job: GridJob
+    cells: Sequence[Cell]
+    lines: dict[str, Result]
+    failed: dict[str, str]
+    given: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)
+
+    def __iter__(self) -> "Ready":
+        return self
+
+    def __next__(self) -> Task:
+        for cell in self.cells:  # what a cell needs comes before it
+            if any(cell.key in known for known in (self.lines, self.failed, self.given, self.left_out)):
+                continue
+            if lost := [need for need in cell.needs if need in self.failed]:
+                self.failed[cell.key] = f"needs {lost[0]}, which failed"
+            elif all(need in self.lines or need in self.left_out for need in cell.needs):
+                needed = tuple(self.lines[need] for need in cell.needs if need in self.lines)
+                if cell.rate is None or worth_trying(cell, needed):
+                    self.given.add(cell.key)
+                    return Task(self.job, cell, needed)
+                self.left_out.add(cell.key)
+        raise StopIteration
 
 
 # How many workers

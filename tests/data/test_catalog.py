@@ -60,13 +60,12 @@ def test_regions_are_those_of_the_ground_or_the_cities_of_the_names(tmp_path):
 
 
 def test_where_the_position_is_unknown_the_scene_is_the_group(root):
-    asked = find(root, georeference=False)
     for patch in fake.sen12ms():
         for sensor, array in fake.images(patch).items():
             fake.put(root, patch, sensor, array, epsg=None)
-    for found in (asked, find(root)):
-        assert set(found["group"]) == set(found["region"]) == {"ROIs1158_spring_8"}
-        assert (found["row"] == -1).all() and found["x"].isna().all()
+    found = find(root)
+    assert set(found["group"]) == set(found["region"]) == {"ROIs1158_spring_8"}
+    assert (found["row"] == -1).all() and found["x"].isna().all()
 
 
 def test_other_files_and_duplicates_are_reported_and_a_folder_linked_twice_counts_once(root):
