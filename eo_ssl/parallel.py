@@ -9,7 +9,9 @@ import ctypes
 import gc
 import math
 import os
+import statistics
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -19,6 +21,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from eo_ssl.errors import ConfigError, EOError
+
+FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
+PATIENCE = 1.0  # seconds after which the threads are measured no further
 
 
 def cores() -> int:
@@ -34,6 +39,35 @@ def affordable(each: float, most: float = math.inf) -> int:
     import psutil
 
     return max(0, int(min(psutil.virtual_memory().available, most) // each))
+
+
+def fitting_threads() -> int:
+    """The threads of PyTorch that suit this moment: a few convolutions on one core, half, all but one, all cores.
+
+    Threads wait for each other after every operation: as soon as another program keeps one core busy, all wait for the
+    slowest, and a convolution on two threads takes up to ten times as long as on one. No rule tells when that happens.
+    """
+    import torch
+    from torch.utils.benchmark import Timer
+
+    net = torch.nn.Sequential(*(torch.nn.Conv2d(32, 32, 3, padding=1) for _ in range(4)))
+    work, names = "net(x).square().mean().backward()", {"net": net, "x": torch.randn(16, 32, 32, 32)}
+    numbers = {max(n, 1) for n in (1, cores() // 2, cores() - 1, cores())}
+    rounds: list[dict[int, float]] = []
+    begun = time.monotonic()
+    # In turn, so that a passing disturbance meets all of them.
+    while not rounds or (len(rounds) < 5 and time.monotonic() - begun < PATIENCE):
+        rounds.append({n: Timer(work, globals=names, num_threads=n).timeit(1).mean for n in numbers})
+    return choose({n: statistics.median(seconds[n] for seconds in rounds) for n in numbers})
+
+
+def choose(seconds: dict[int, float]) -> int:
+    """The fewest threads that are about as fast as any, given the time of the same work on each number of them.
+
+    >>> choose({1: 1.0, 2: 0.55}), choose({1: 0.11, 2: 1.2})
+    (2, 1)
+    """
+    return next(n for n in sorted(seconds) if FULL_USE * seconds[n] <= min(seconds.values()))
 
 
 def give_memory_back() -> None:

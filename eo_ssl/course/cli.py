@@ -45,7 +45,8 @@ def run(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from eo_ssl.course.forecast import forecast, table
     from eo_ssl.course.plan import is_current, make_plan
-    from eo_ssl.course.run import run_course, threads_for
+    from eo_ssl.course.run import run_course
+    from eo_ssl.course.session import threads_for
 
     plan = make_plan(notebooks or _sources(), profile, data, run_dir, seed, only, dry=dry_run)
     if dry_run:

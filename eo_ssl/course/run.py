@@ -1,15 +1,12 @@
 """Execute the chapters with papermill: checked first, resumable, and clear about what failed where.
 
-How many threads PyTorch uses is measured before each chapter. Its threads wait for each other after every operation:
-as soon as another program keeps one core busy, all wait for the slowest, and a convolution on two threads takes up to
-ten times as long as on one. No rule tells when that happens. They wait asleep (`WAITING`), not turning in circles on
-the core that another needs: beside busy cores two threads are twice as fast so.
+The next chapter's kernel starts, and imports what takes long, while one runs. Its threads wait for each other asleep
+(`WAITING`), not turning in circles on the core that another needs: beside busy cores two threads are twice as fast so.
 """
 
 import logging
 import os
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +24,9 @@ from eo_ssl.course.forecast import forecast, table
 from eo_ssl.course.plan import Chapter, Plan, is_current
 from eo_ssl.errors import ConfigError, EOError
 from eo_ssl.files import write_text
-from eo_ssl.parallel import cores, give_memory_back
+from eo_ssl.parallel import give_memory_back
 from eo_ssl.provenance import machine, versions
 
-FULL_USE = 0.85  # more threads must save at least this share of the time to be worth their cores
-PATIENCE = 1.0  # seconds after which the threads are measured no further
 LARGE = ("matplotlib.pyplot", "sklearn.metrics", "timm", "torch")
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -110,7 +105,7 @@ def announce(plan: Plan, stale: list[Chapter]) -> dict[str, float]:
     if not stale:
         return {}
     chapters = {chapter.stem: chapter.notebook for chapter in plan.chapters}
-    found = forecast(run, chapters, threads_for(run), say)
+    found = forecast(run, chapters, session.threads_for(run), say)
     give_memory_back()  # the networks that were measured
     say(table(found, run, {c.stem for c in plan.chapters if c not in stale}))
     # Alone, a chapter is counted with what earlier ones train for it: the counts of a run of more chapters stand.
@@ -158,12 +153,8 @@ def run_chapter(chapter: Chapter, run: session.Run, take_kernel: Callable[[Chapt
 
 @contextmanager
 def kernels(run: session.Run, chapters: list[Chapter]) -> Iterator[Callable[[Chapter], Any]]:
-    """A function that gives the manager of a kernel for each of the chapters, in their order.
-
-    At smoke, where imports would be a third of the time, the next chapter's kernel starts while one runs; otherwise
-    threads are measured first.
-    """
-    following = {} if run.is_evidence else {one.stem: two for one, two in pairwise(chapters)}
+    """A function that gives the manager of a kernel for each of the chapters, in their order."""
+    following = {one.stem: two for one, two in pairwise(chapters)}
     waiting: dict[str, Any] = {}
 
     def take(chapter: Chapter) -> Any:
@@ -182,7 +173,7 @@ def kernels(run: session.Run, chapters: list[Chapter]) -> Iterator[Callable[[Cha
 
 
 def start_kernel(chapter: Chapter, run: session.Run) -> Any:
-    """Begin a kernel in the chapter's folder; PyTorch has as many threads there as suit this moment.
+    """Begin a kernel in the chapter's folder; the tiniest models gain nothing by a second thread.
 
     It has imported the large libraries (`LARGE`) before it answers. What it says itself is kept in a log beside the
     notebook that is written.
@@ -194,7 +185,7 @@ def start_kernel(chapter: Chapter, run: session.Run) -> Any:
     # No name must be left that a chapter could use without importing it. Looking for garbage would take a quarter of it.
     first = f"__import__('gc').disable(); [*map(__import__, {LARGE})]; __import__('gc').enable()"
     arguments = [f"--IPKernelApp.exec_lines={[first]!r}", "--HistoryManager.hist_file=:memory:"]
-    env = {**WAITING, **os.environ, "OMP_NUM_THREADS": str(threads_for(run))}
+    env = {**WAITING, **({} if run.is_evidence else {"OMP_NUM_THREADS": "1"}), **os.environ}
     with open(run.root / f".running-{chapter.stem}.log", "wb") as log:
         kernel.start_kernel(cwd=chapter.source.parent, extra_arguments=arguments, env=env, stderr=log)
     return kernel
@@ -279,33 +270,3 @@ def refresh(run_dir: Path, stem: str, notebook: nbformat.NotebookNode) -> bool:
     write_text(path, nbformat.writes(executed))
     status.update(run_dir, {}, stem, {"text": text, "title": notebooks.title(notebook)})
     return True
-
-
-def threads_for(run: session.Run) -> int:
-    """Threads of PyTorch now: what the user says in OMP_NUM_THREADS; the tiniest models gain nothing by two."""
-    return int(os.environ.get("OMP_NUM_THREADS") or (fitting_threads() if run.is_evidence else 1))
-
-
-def fitting_threads() -> int:
-    """The number of threads that suits this computer now: a few convolutions on one, half, all but one, all cores."""
-    import torch
-    from torch.utils.benchmark import Timer
-
-    net = torch.nn.Sequential(*(torch.nn.Conv2d(32, 32, 3, padding=1) for _ in range(4)))
-    work, names = "net(x).square().mean().backward()", {"net": net, "x": torch.randn(16, 32, 32, 32)}
-    numbers = {max(n, 1) for n in (1, cores() // 2, cores() - 1, cores())}
-    rounds: list[dict[int, float]] = []
-    begun = time.monotonic()
-    # In turn, so that a passing disturbance meets all of them.
-    while not rounds or (len(rounds) < 5 and time.monotonic() - begun < PATIENCE):
-        rounds.append({n: Timer(work, globals=names, num_threads=n).timeit(1).mean for n in numbers})
-    return choose({n: statistics.median(seconds[n] for seconds in rounds) for n in numbers})
-
-
-def choose(seconds: dict[int, float]) -> int:
-    """The fewest threads that are about as fast as any, given the time of the same work on each number of them.
-
-    >>> choose({1: 1.0, 2: 0.55}), choose({1: 0.11, 2: 1.2})
-    (2, 1)
-    """
-    return next(n for n in sorted(seconds) if FULL_USE * seconds[n] <= min(seconds.values()))

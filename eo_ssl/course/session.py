@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eo_ssl.errors import ConfigError, DataError, nearest
 from eo_ssl.files import cache_dir, locked, read_json
-from eo_ssl.parallel import cores
+from eo_ssl.parallel import cores, fitting_threads
 from eo_ssl.profiles import NO_EVIDENCE, Profile, get_profile
 from eo_ssl.provenance import commit
 
@@ -105,16 +105,24 @@ class Run:
 
 
 def setup(profile: str = "laptop", data: str = SIMULATED, run_dir: str | Path = "", seed: int = 0) -> Run:
-    """Open a run: check the parameters, create the run folder, choose the device.
+    """Open a run: check the parameters, create the run folder, choose the device and, on a CPU, PyTorch's threads.
 
     Nothing is read or simulated until `run.source()` asks for it, so chapters that need no data start
     at once. Raises `ConfigError` naming the parameter that does not fit and what would.
     """
+    import torch
+
     checked = require_fitting(profile, data, seed)
     run = Run(checked, data, require_writable(run_folder(profile, run_dir, data, seed)), seed)
     (run.root / "figures").mkdir(exist_ok=True)
     os.environ["EO_SSL_FIGURES"] = str(run.root / "figures")  # eo_ssl.show saves a copy of each figure there
+    torch.set_num_threads(threads_for(run))
     return run
+
+
+def threads_for(run: Run) -> int:
+    """Threads of PyTorch now: what the user says in OMP_NUM_THREADS; the tiniest models gain nothing by two."""
+    return int(os.environ.get("OMP_NUM_THREADS") or (fitting_threads() if run.is_evidence else 1))
 
 
 def require_fitting(profile: str, data: str, seed: Any, dry: bool = False) -> Profile:

@@ -140,21 +140,15 @@ def test_only_one_runner_works_in_a_run_folder(write, run, run_dir):
         run()
 
 
-def test_the_threads_are_measured_before_each_chapter_and_wait_asleep_and_the_user_may_decide(
-    write, run, run_dir, monkeypatch
-):
-    code = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])"
-    write("00_first", code)
-    write("01_second", code)
-    numbers = iter([7, 1, 2])  # the first is the forecast's
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setattr(runner, "threads_for", lambda _: next(numbers))
-    run()
-    assert [outputs(run_dir, s) for s in ("00_first", "01_second")] == ["1 PASSIVE\n", "2 PASSIVE\n"]
-    monkeypatch.undo()
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert runner.threads_for(None) == 3
+def test_threads_wait_asleep_unless_the_user_says_otherwise(write, run, run_dir, monkeypatch):
+    write("00_first", "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])")
+    for said in ({}, {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "ACTIVE"}):
+        for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in said.items():
+            monkeypatch.setenv(name, value)
+        run(force=True)
+        assert outputs(run_dir, "00_first") == ("3 ACTIVE\n" if said else "1 PASSIVE\n")
 
 
 def test_what_goes_wrong_while_an_interrupted_kernel_ends_does_not_hide_the_interrupt(
@@ -176,7 +170,7 @@ def test_what_goes_wrong_while_an_interrupted_kernel_ends_does_not_hide_the_inte
 @pytest.mark.parametrize(
     "code", ["import sys; print('fractions' in sys.modules, 'fractions' in dir())", "1 / 0"]
 )
-def test_at_smoke_the_next_kernel_starts_while_a_chapter_runs_leaves_no_name_and_never_stays(
+def test_the_next_kernel_starts_while_a_chapter_runs_leaves_no_name_and_never_stays(
     write, run, run_dir, monkeypatch, code
 ):
     for stem in ("00_first", "01_second"):

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 
 from eo_ssl.course import session, setup
 from eo_ssl.course.plan import make_plan
@@ -56,6 +57,16 @@ def test_the_status_line_tells_the_conditions_and_smoke_is_no_evidence(tmp_path)
     assert session.NO_EVIDENCE in repr(smoke) and session.NO_EVIDENCE in smoke._repr_html_()
     assert session.NO_EVIDENCE not in repr(laptop) + laptop._repr_html_()
     assert session.MINUTES in smoke._repr_html_()
+
+
+def test_a_chapter_begins_with_the_threads_that_suit_the_moment_or_the_users(tmp_path, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(session, "fitting_threads", lambda: 2)
+    for said, profile, threads in (("", "laptop", 2), ("", "smoke", 1), ("3", "laptop", 3)):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        setup(profile, run_dir=str(tmp_path))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
 
 
 def test_the_data_version_is_read_from_the_card_of_a_data_set(tmp_path):
