@@ -2,15 +2,17 @@
 
 The learning rate of a method is chosen on validation, with all labels and all updates. The first seed tries two rates from
 the middle of the plan's list (for a classifier's head alone of a list with larger ones) and goes on to smaller or larger
-ones as long as the score rises; the two best are tried by more seeds, and the better mean decides for all fractions and
-seeds of that method. The models that tried it are those that are tested. Multi-label models take the rate of the
-single-label ones; released encoders and the untrained SwinUNet take that of their twin.
+ones as long as the score rises; the two best are tried by more seeds (a head alone costs next to nothing: all seeds climb
+together), and the better mean decides for all fractions and seeds of that method. The models that tried it are those that
+are tested. Multi-label models take the rate of the single-label ones; released encoders and the untrained SwinUNet take
+that of their twin.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
 from eo_ssl.errors import ConfigError, nearest
@@ -343,8 +345,8 @@ def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[
     tuned = "single" if sweep.task == "multi" else sweep.task
     # Whose learning rate it takes: the same network on other weights.
     twin = "swinunet-frozen" if name == "swinunet-untrained" else name.replace("-released", "")
-    network = not get_method(twin).is_head(tuned)  # a head is trained again in no time
-    tried = _search(tuned, twin, plan.may_try(get_method(twin), tuned), seeds[: plan.tried_by], keep=network)
+    head, rates = get_method(twin).is_head(tuned), plan.may_try(get_method(twin), tuned)
+    tried = _search(tuned, twin, rates, seeds[: plan.tried_by], head)
     keys = tuple(cell.key for cell in tried)
     kept = {cell.seed for cell in tried if cell.keep} if (tuned, twin) == (sweep.task, name) else set()
     return tried + [
@@ -354,34 +356,39 @@ def _cells(plan: Plan, sweep: Sweep, name: str, seeds: tuple[int, ...]) -> list[
 
 
 def _search(
-    task: str, method: str, rates: tuple[float, ...], seeds: tuple[int, ...], keep: bool
+    task: str, method: str, rates: tuple[float, ...], seeds: tuple[int, ...], head: bool
 ) -> list[Cell]:
-    """The cells that may try a rate: see `worth_trying`. The first seed climbs from two in the middle; then the others."""
-    middle = len(rates) // 2
+    """The cells that may try a rate, of which `worth_trying` leaves out most: first those that climb from the middle."""
+    climbing, middle = seeds if head else seeds[:1], len(rates) // 2
     if not rates:
         return []
 
-    def cell(place: int, seed: int, needs: Iterable[Cell] = ()) -> Cell:
-        usual = middle - 1 <= place <= middle + (seed == seeds[0])
-        keys = tuple(one.key for one in needs)
-        return Cell(task, method, 1.0, seed, rates[place], keys, keep=keep, usual=usual)
+    def cells(place: int, seeds: tuple[int, ...], needs: Sequence[Cell] = ()) -> list[Cell]:
+        keys, usual = tuple(cell.key for cell in needs), middle - 1 <= place <= middle + (seeds == climbing)
+        # A head is trained again in no time.
+        return [Cell(task, method, 1.0, s, rates[place], keys, keep=not head, usual=usual) for s in seeds]
 
-    climb = {place: cell(place, seeds[0]) for place in (middle - 1, middle)}
+    climb = {place: cells(place, climbing) for place in (middle - 1, middle)}
     for place in range(middle + 1, len(rates)):
-        climb[place] = cell(place, seeds[0], (climb[place - 2], climb[place - 1]))
+        climb[place] = cells(place, climbing, climb[place - 2] + climb[place - 1])
     for place in reversed(range(middle - 1)):
-        climb[place] = cell(place, seeds[0], (climb[place + 2], climb[place + 1]))
-    first = list(climb.values())
-    return first + [cell(place, seed, first) for seed in seeds[1:] for place in range(len(rates))]
+        climb[place] = cells(place, climbing, climb[place + 2] + climb[place + 1])
+    first = [cell for some in climb.values() for cell in some]
+    rest = seeds[len(climbing) :]
+    return first + [cell for place in range(len(rates)) for cell in cells(place, rest, first)]
 
 
 def worth_trying(cell: Cell, needed: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a cell has to try its rate, given the lines of those cells it needs that had to.
 
-    The first seed goes on while the score rises towards the rate; another seed tries the two best rates of the first.
+    The first seed (of a head alone all seeds together) goes on while the score rises towards the rate; the others try
+    its two best.
     """
-    scores = {line["lr"]: line["val_score"] for line in needed}
-    if cell.needs and all(line["seed"] == cell.seed for line in needed):
+    found: dict[float, list[float]] = {}
+    for line in needed:
+        found.setdefault(line["lr"], []).append(line["val_score"])
+    scores = {rate: fmean(some) for rate, some in found.items()}
+    if any(line["seed"] == cell.seed for line in needed):
         before, last = scores.values() if len(scores) == 2 else (0.0, 0.0)
         return last > before
     return not cell.needs or cell.rate in sorted(scores, key=scores.__getitem__)[-2:]

@@ -31,25 +31,23 @@ def test_every_grid_is_consistent(profile):
     assert len(seeds) >= 3 or profile.startswith(("smoke", "paper-rehearsal"))
 
 
-@given(st.lists(st.floats(0, 1), min_size=7, max_size=7, unique=True), st.randoms())
-def test_the_first_seed_climbs_until_the_score_falls_and_the_others_try_its_two_best(scores, random):
-    rates, lines = PLANS["laptop"].rates, {}
-    assert rates == tuple(sorted(rates)) and len(rates) == len(scores)
-    for cell in make_grid("laptop", ("fusion",)).cells:
-        if cell.method != "late" or cell.rate is None:
-            continue
+@pytest.mark.parametrize("method", ["late", "dual-frozen"])
+@given(scores=st.lists(st.floats(0, 1), min_size=7, max_size=7, unique=True), random=st.randoms())
+def test_the_search_climbs_until_the_score_falls_and_all_seeds_try_the_two_best(method, scores, random):
+    cells = [c for c in make_grid("laptop", ("few-labels",)).cells if c.method == method and c.rate]
+    lines, rates, head = {}, sorted({cell.rate for cell in cells}), get_method(method).is_head("single")
+    assert len(rates) == len(scores)
+    for cell in cells:
         needed = [lines[need] for need in cell.needs if need in lines]
         if worth_trying(cell, needed):
-            score = scores[rates.index(cell.rate)] if cell.seed == 0 else random.random()
+            score = random.random() if cell.seed and not head else scores[rates.index(cell.rate)]
             lines[cell.key] = {"lr": cell.rate, "seed": cell.seed, "val_score": score}
-    first = [rates.index(line["lr"]) for line in lines.values() if line["seed"] == 0]
-    best, runner_up = sorted(first, key=scores.__getitem__, reverse=True)[:2]
-    low, high = min(first), max(first)
-    assert set(first) == set(range(low, high + 1)) and {2, 3} <= set(first) and len(first) >= 3
+    tried = [{rates.index(line["lr"]) for line in lines.values() if line["seed"] == s} for s in range(3)]
+    *_, runner_up, best = sorted(tried[0], key=scores.__getitem__)
+    low, high = min(tried[0]), max(tried[0])
+    assert tried[0] == set(range(low, high + 1)) and {2, 3} <= tried[0] and high - low >= 2
     assert (low < best or low == 0) and (best < high or high == 6)  # on both sides of the best one was worse
-    for seed in (1, 2):
-        tried = [rates.index(line["lr"]) for line in lines.values() if line["seed"] == seed]
-        assert sorted(tried) == sorted((best, runner_up))
+    assert tried[1] == tried[2] == (tried[0] if head else {best, runner_up})
 
 
 def test_all_methods_of_a_task_get_the_same_budget(tmp_path):
