@@ -8,10 +8,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LARGEST = {  # lines
-    "eo_ssl/**/*.py": 15_520,
+    "eo_ssl/**/*.py": 15_620,
     "eo_ssl/**/*.js": 1_100,
     "notebooks/chapters/*.py": 3_400,
-    "tests/**/*.py": 12_600,
+    "tests/**/*.py": 12_660,
 }
 # The six files of CONTRIBUTING.md from which the method can be read.
 METHOD = ("losses/nt_xent", "models/encoders", "models/dual", "train/methods", "train/step", "train/loop")

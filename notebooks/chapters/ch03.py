@@ -12,6 +12,7 @@ from torch import nn
 from chapters.ch01 import no_warning
 from eo_ssl import show
 from eo_ssl.course.checks import ExerciseFailed, exercise, expect, expect_close, expect_shape
+from eo_ssl.evaluate import metrics
 from eo_ssl.evaluate.intervals import Interval
 from eo_ssl.experiments.plan import get_method
 from eo_ssl.experiments.tables import MAIN, interval, pick
@@ -92,3 +93,6 @@ def check_average_accuracy(average_accuracy: Callable) -> None:
         got = average_accuracy(absent)
     zero = {"the absent class was counted as 0: divide by the number of classes that occur": (0.8 + 0.25) / 3}
     expect_close(got, (0.8 + 0.25) / 2, "average accuracy where class 1 never occurs", mistakes=zero)
+    eight = np.random.default_rng(0).integers(0, 30, (8, 8))
+    eight[3] = eight[5, 5] = 0  # one class absent, one never right
+    expect_close(average_accuracy(eight), metrics.average_accuracy(eight), "the average of 8 classes")

@@ -36,6 +36,9 @@ def choices(path: Path) -> show.Table:
     said = f"""{row["held_out"]} held-out pairs from {row["held_out_scenes"]} scenes; guessing costs {row["guessing"]:.2f}
     and has the partner among five for {row["val_chance_top5"]:.1%} of them. {found["epochs"]} epochs, one seed each;
     {found["date"]}."""
+    top5 = {(row["head_grid"], row["scenes"]): row["val_top5"] for row in found["rows"]}
+    gains = [show.signed(top5[2, n] - top5[1, n]) for n in sorted({scenes for _, scenes in top5})]
+    said += f" The finer head changed the share among five by {' and '.join(gains)} points."
     heads = ("head", "scenes", "pairs", "held-out loss", "partner first", "among five")
     return show.Table(heads, tuple(rows), said)
 

@@ -1,4 +1,4 @@
-"""Chapter 08: the rival of the headline claim, rates at an end of their list; checks of its exercises."""
+"""Chapter 08: the rival of the headline claim, rates at an end of those tried; checks of its exercises."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +9,13 @@ import torch
 from torch import nn
 
 from eo_ssl.course.checks import exercise, expect, expect_close, expect_shape, numbers
-from eo_ssl.experiments.plan import get_method
+from eo_ssl.experiments.plan import SCRATCH, get_method
 from eo_ssl.show.results import curve
-
-SUPERVISED = ("s1", "s2", "early", "late")
 
 
 def best_supervised(results: pd.DataFrame, folder: Path) -> pd.Series:
     """The best model without pretraining with all labels: a row of `show.results.curve` (method, value, low, high …)."""
-    points = curve(results[results["fraction"] == 1], folder, "single", SUPERVISED)
+    points = curve(results[results["fraction"] == 1], folder, "single", SCRATCH)
     return points.loc[points["value"].idxmax()]
 
 
@@ -26,13 +24,13 @@ def at_an_end(results: pd.DataFrame) -> str:
     said = []
     for line in results[results["task"] == "single"].drop_duplicates("method").itertuples():
         tried = list(map(float, line.rates)) if isinstance(line.rates, dict) else []
-        ends = {"smallest": min(tried), "largest": max(tried)} if len(tried) > 1 else {}
-        for name, rate in ends.items():
-            if np.isclose(line.lr, rate):
+        for name, end in (("smallest", min), ("largest", max)):
+            if len(tried) > 1 and np.isclose(line.lr, end(tried)):
                 said.append(f"{get_method(line.method).label} ({name})")
     if not said:
-        return "No chosen learning rate was the smallest or the largest of its list."
-    return f"The best learning rate was at an end of its list for {', '.join(said)}: beyond it might be a better one."
+        return "No chosen learning rate was the smallest or the largest that was tried."
+    ends = f"The chosen learning rate was the smallest or the largest that was tried for {', '.join(said)}"
+    return f"{ends}: beyond it might be a better one."
 
 
 @exercise("bootstrap", praise="No formula, no bell curve: only drawing again.")

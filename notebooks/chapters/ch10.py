@@ -128,17 +128,19 @@ def scores(results: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def pair_probabilities(down: Any, pairs: Sequence[Pair], tile: int) -> Tensor:
-    """Probabilities of pairs, none smaller than a tile, standardised with the model's statistics: (N, 8, P, P)."""
+    """Probabilities of pairs, mirrored where they are smaller than a tile, in the model's statistics: (N, 8, P, P)."""
     size = min(pair.s1.shape[-1] for pair in pairs)
-    batch = pair_batch(pairs, size, down.statistics)
-    images = torch.cat([batch["s1"], batch["s2"]], 1)  # (N, 15, P, P)
-    mask = torch.full((len(pairs), size, size), IGNORE, dtype=torch.uint8)
+    side = max(size, tile)
+    batch = pair_batch(pairs, side, down.statistics)
+    images = torch.cat([batch["s1"], batch["s2"]], 1)  # (N, 15, S, S)
+    mask = torch.full((len(pairs), side, side), IGNORE, dtype=torch.uint8)
     patches = Patches(None, mask, list(range(len(pairs))), np.arange(len(pairs)), images)
 
     def forward(squares: dict[str, Tensor]) -> Tensor:
         return down.model({name: squares[name].to(down.device) for name in ("s1", "s2")})
 
-    return probabilities(forward, patches, tile)
+    edge = (side - size) // 2
+    return probabilities(forward, patches, tile)[..., edge : edge + size, edge : edge + size]
 
 
 # --- Panels of maps ---

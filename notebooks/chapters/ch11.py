@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from chapters import published
-from chapters.ch08 import SUPERVISED
 from eo_ssl import show
 from eo_ssl.course.checks import exercise, expect, expect_close, numbers
 from eo_ssl.evaluate.intervals import Interval
-from eo_ssl.experiments.plan import METHODS, get_method
+from eo_ssl.experiments.plan import CURVE, METHODS, SCRATCH, get_method
 from eo_ssl.experiments.tables import MAIN, TASKS, compare, finished, in_order
 
 # --- Claims: each a list of comparisons "A is ahead of B", settled by paired intervals over seeds and places ---
@@ -165,12 +164,11 @@ are not; and a claim of several comparisons fails when any one of them does."""
 
 # Paper, task, the supervised models of that column, and the heading; scores of two columns are never compared.
 COLUMNS = (
-    ("fusion", "single", SUPERVISED, "one label, fusion paper"),
-    ("fusion", "multi", SUPERVISED, "several labels, fusion paper"),
+    ("fusion", "single", SCRATCH, "one label, fusion paper"),
+    ("fusion", "multi", SCRATCH, "several labels, fusion paper"),
     ("transformers", "single", ("resnet50-scratch", "swin-scratch"), "one label, Swin paper"),
     ("transformers", "segment", ("swinunet-scratch",), "a label per pixel, Swin paper"),
 )
-FRACTIONS = (0.01, 0.1, 0.5, 1.0)
 
 
 def beside(results: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -182,7 +180,9 @@ def beside(results: pd.DataFrame, task: str) -> pd.DataFrame:
     labels = [*theirs.index, get_method(STAND_INS["simclr-rgb-finetune"]).label]
     columns = [*theirs.columns[-2:], *theirs.columns[:-2]]  # the averages first
     both = {"published": theirs[columns], "this run": ours[ours.index.isin(labels)]}
-    return pd.concat(both, join="inner").rename(index=lambda name: name.removesuffix(", fine-tuned"))
+    short = {"Shrubland": "Shrub", "Grassland": "Grass", "Wetlands": "Wetl.", "Croplands": "Crop"}
+    table = pd.concat(both, join="inner").rename(lambda name: name.removesuffix(", fine-tuned"))
+    return table.rename(columns=short).replace(" *± *", "±", regex=True)  # narrow: ten columns
 
 
 def differences(results: pd.DataFrame, folder: Path) -> Figure:
@@ -233,12 +233,12 @@ def curves_beside(results: pd.DataFrame, folder: Path) -> Figure:
         for ax, rows, where in ((left, scores, "published"), (right, ours, "this run")):
             curves, bands = {}, {}
             for name, label in zip(names, styles):
-                one = rows[rows["method"] == name].set_index("fraction").reindex(FRACTIONS)
+                one = rows[rows["method"] == name].set_index("fraction").reindex(CURVE)
                 curves[label] = 100 * one["value"]
                 if "low" in one:
                     bands[label] = 100 * one["low"], 100 * one["high"]
             look = {"log": "x", "styles": styles, "bands": bands, "ax": ax}
-            show.lines([100 * f for f in FRACTIONS], curves, "labels, %", "AA, %", **look)
+            show.lines([100 * f for f in CURVE], curves, "labels, %", "AA, %", **look)
             ax.set_title(f"{where}: {title}", fontsize=8.5)
             ax.get_legend().remove()
         handles = left.get_legend_handles_labels()

@@ -107,7 +107,7 @@ def test_differences_are_taken_to_the_best_supervised_model_of_the_same_column(r
 def test_both_tables_have_one_form_with_the_averages_first(run):
     table = ch11.beside(run[0], "single")
     assert list(table.columns[:3]) == ["AA", "OA", "Forest"]
-    assert table.loc[("published", "MMA"), "AA"] == "69 ± 2"
+    assert table.loc[("published", "MMA"), "AA"] == "69±2"
     assert table.loc[("this run", "Late fusion"), "Water"] == "–"
 
 
