@@ -72,8 +72,8 @@ def points(gap: Score) -> str:
 
 
 def settled(gap: Score) -> int:
-    """What the interval of a difference settles: 1 above zero, −1 below, 0 where it includes zero or is NaN."""
-    _, low, high = three(gap)
+    """What the interval of a difference settles: 1 above zero, −1 below, 0 where, as printed, it includes zero; or is NaN."""
+    _, low, high = (round(x, 3) for x in three(gap))
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
@@ -92,7 +92,7 @@ def verdict(first: str, second: str, gap: Score, by: str = "average accuracy") -
     return f"**{said}** by {by}: {points(gap)}"
 
 
-def trained(history: pd.DataFrame, chance: float, what: str = "its partner", spread: bool = True) -> str:
+def trained(history: pd.DataFrame, chance: float, what: str = "the partner", spread: bool = True) -> str:
     """What a pretraining run reached on held-out pairs, against guessing; `spread` says whether z kept apart.
 
     `history` holds the metrics per epoch, `chance` is the loss of guessing in nats, `what` is found in the retrieval.
@@ -101,7 +101,7 @@ def trained(history: pd.DataFrame, chance: float, what: str = "its partner", spr
     if best["val_loss"] < chance - 0.05:
         loss = (
             f"The held-out loss went from {first['val_loss']:.2f} to **{best['val_loss']:.2f}** "
-            f"(guessing: {chance:.2f}) in epoch {best['epoch']:.0f} of {len(history)}, which is kept"
+            f"(guessing: {chance:.2f}) in epoch {best['epoch']:.0f} of {len(history)}, kept as the best at finding partners"
         )
     else:
         loss = f"The held-out loss is {best['val_loss']:.2f}, **no better than guessing** ({chance:.2f})"

@@ -37,7 +37,7 @@ def against_guessing(table: pd.DataFrame, number: int, k: int) -> str:
     for method, recall in column.drop("guessing").items():
         found = binomtest(round(float(recall) * number), number).proportion_ci(method="wilson")
         side = show.settled((recall - guess, found.low - guess, found.high - guess))
-        word = ("not to be told from guessing", "better than guessing", "worse than guessing")[side]
+        word = ("not to be told from guessing", "above guessing", "below guessing")[side]
         said.append(f"{method} {recall:.0%} ({found.low:.0%} to {found.high:.0%}), {word}")
     return f"guessing finds {guess:.0%} among the first {k}. {'; '.join(said)}."
 

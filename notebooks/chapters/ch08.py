@@ -19,10 +19,10 @@ def best_supervised(results: pd.DataFrame, folder: Path) -> pd.Series:
     return points.loc[points["value"].idxmax()]
 
 
-def at_an_end(results: pd.DataFrame) -> str:
+def at_an_end(results: pd.DataFrame, task: str = "single") -> str:
     """For which methods the chosen rate was the smallest or the largest that was tried, as a sentence."""
     said = []
-    for line in results[results["task"] == "single"].drop_duplicates("method").itertuples():
+    for line in results[results["task"] == task].drop_duplicates("method").itertuples():
         tried = list(map(float, line.rates)) if isinstance(line.rates, dict) else []
         for name, end in (("smallest", min), ("largest", max)):
             if len(tried) > 1 and np.isclose(line.lr, end(tried)):

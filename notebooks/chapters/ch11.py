@@ -156,7 +156,7 @@ def tally(outcomes: Sequence[Outcome]) -> str:
     tested = sum(len(one.run) for one in outcomes if one.claim.published)
     said = [f"{status} **{found.count(status)}**" for status in STATUSES if status in found]
     return f"""Of {len(found)} published claims: {", ".join(said)}. Each of the {tested} intervals behind them errs at least
-once in twenty, and with three seeds more often, so {0.05 * tested:.1f} or more of these comparisons may look settled that
+once in twenty, and with three seeds more often, so {0.05 * tested:.0f} or more of these comparisons may look settled that
 are not; and a claim of several comparisons fails when any one of them does."""
 
 

@@ -56,5 +56,5 @@ def test_retrieval_is_worded_by_its_interval():
     recall = {"SimCLR": 0.12, "Dual-SimCLR": 0.5, "untrained": 0.0, "guessing": 0.1}
     said = ch07.against_guessing(pd.DataFrame({"s1_to_s2_recall@5": recall}), 100, 5)
     assert "SimCLR 12% (7% to 20%), not to be told from guessing" in said
-    assert "Dual-SimCLR 50% (40% to 60%), better than guessing" in said
-    assert "untrained 0% (0% to 4%), worse than guessing" in said
+    assert "Dual-SimCLR 50% (40% to 60%), above guessing" in said
+    assert "untrained 0% (0% to 4%), below guessing" in said
